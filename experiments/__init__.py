@@ -1,0 +1,1 @@
+"""What is measured: specs, clusters brought up, events, probes and results."""

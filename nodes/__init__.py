@@ -1,0 +1,1 @@
+"""What the hosts run: TCP segments, the guard of a node, storage servers and clients."""

@@ -1,0 +1,225 @@
+"""Flow entries as plain data, printed in the syntax of ovs-ofctl(8).
+
+Only the match fields and actions that the pipeline needs exist: what is not here can
+be neither installed nor walked. ``str(entry)`` is what ``ovs-ofctl add-flow`` takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from hashlib import blake2b
+from typing import NamedTuple, Union
+
+
+class Field(str, Enum):
+    """A field of ovs-fields(7), by its name there, in the order it is printed."""
+
+    IN_PORT = "in_port"
+    REG0 = "reg0"
+    VLAN_TCI = "vlan_tci"
+    ETH_SRC = "eth_src"
+    ETH_DST = "eth_dst"
+    ETH_TYPE = "eth_type"
+    IP_FRAG = "ip_frag"
+    IP_PROTO = "ip_proto"
+    IP_SRC = "ip_src"
+    IP_DST = "ip_dst"
+    IPV6_SRC = "ipv6_src"
+    IPV6_DST = "ipv6_dst"
+    TCP_SRC = "tcp_src"
+    TCP_DST = "tcp_dst"
+    TCP_FLAGS = "tcp_flags"
+    ARP_OP = "arp_op"
+    ARP_SPA = "arp_spa"
+    ARP_TPA = "arp_tpa"
+    ARP_SHA = "arp_sha"
+    ARP_THA = "arp_tha"
+    ICMPV6_TYPE = "icmpv6_type"
+    ND_TARGET = "nd_target"
+    ND_SLL = "nd_sll"
+    ND_TLL = "nd_tll"
+    ND_RESERVED = "nd_reserved"
+    ND_OPTIONS_TYPE = "nd_options_type"
+
+
+class Masked(NamedTuple):
+    """A value of which only the bits set in ``mask`` count."""
+
+    value: int
+    mask: int
+
+
+#: A number, an address as text, or some of a number's bits.
+Value = Union[int, str, Masked]
+
+#: ``vlan_tci``: no 802.1Q tag.
+UNTAGGED = Masked(0x0000, 0x1FFF)
+#: ``ip_frag``: a whole packet, neither a first fragment nor a later one.
+WHOLE = Masked(0, 3)
+#: ``tcp_flags``, in the order of their bits.
+TCP_FLAG_NAMES = ("fin", "syn", "rst", "psh", "ack")
+#: Port to which :class:`Output` sends a frame back where it came from.
+IN_PORT = 0xFFFFFFF8
+
+_FIELD_ORDER = {field: position for position, field in enumerate(Field)}
+_SHORTHAND = {
+    (0x0806, None): "arp",
+    (0x0800, 6): "tcp",
+    (0x86DD, 6): "tcp6",
+    (0x86DD, 58): "icmp6",
+}
+
+
+@dataclass(frozen=True)
+class Output:
+    """Send the frame, as it is now, to a port."""
+
+    port: int
+
+    def __str__(self) -> str:
+        return "in_port" if self.port == IN_PORT else f"output:{self.port}"
+
+
+@dataclass(frozen=True)
+class SetField:
+    """Write a constant to a field. Writing 0 to ``in_port`` forgets where the frame
+    came from, without which it is never sent there (ovs-actions(7), "output")."""
+
+    field: Field
+    value: int | str
+
+    def __str__(self) -> str:
+        return f"set_field:{self.value}->{self.field.value}"
+
+
+@dataclass(frozen=True)
+class Move:
+    """Copy the lowest ``bits`` bits of one field to another's lowest bits."""
+
+    source: Field
+    destination: Field
+    bits: int
+
+    def __str__(self) -> str:
+        span = f"[0..{self.bits - 1}]"
+        return f"move:{self.source.value}{span}->{self.destination.value}{span}"
+
+
+@dataclass(frozen=True)
+class Multipath:
+    """``reg0 := symmetric_l4 hash % buckets``; see :mod:`controller.ovs_hash`."""
+
+    basis: int
+    buckets: int
+
+    def __str__(self) -> str:
+        return (
+            f"multipath(symmetric_l4,{self.basis},modulo_n,{self.buckets},0,"
+            "reg0[0..15])"
+        )
+
+
+@dataclass(frozen=True)
+class GoTo:
+    """Go on in a later table; always the last action."""
+
+    table: int
+
+    def __str__(self) -> str:
+        return f"goto_table:{int(self.table)}"
+
+
+Action = Union[Output, SetField, Move, Multipath, GoTo]
+
+
+class FlowKey(NamedTuple):
+    """What tells one flow entry from every other: its place and its content's digest."""
+
+    table: int
+    priority: int
+    cookie: int
+
+
+@dataclass(frozen=True)
+class FlowEntry:
+    """One flow entry. No actions: the frame is dropped.
+
+    ``name`` says what the entry is for, to people; it is not part of its content.
+    """
+
+    table: int
+    priority: int
+    match: tuple[tuple[Field, Value], ...]
+    actions: tuple[Action, ...]
+    name: str
+
+    @classmethod
+    def of(
+        cls,
+        table: int,
+        priority: int,
+        match: Mapping[Field, Value],
+        actions: tuple[Action, ...],
+        name: str,
+    ) -> FlowEntry:
+        """An entry of that match, its fields in canonical order."""
+        ordered = sorted(match.items(), key=lambda item: _FIELD_ORDER[item[0]])
+        return cls(int(table), int(priority), tuple(ordered), actions, name)
+
+    @cached_property
+    def text(self) -> str:
+        """The canonical content: everything but the cookie, as ovs-ofctl writes it."""
+        match = ",".join((f"priority={self.priority}", *_match_words(dict(self.match))))
+        actions = ",".join(str(action) for action in self.actions) or "drop"
+        return f"table={self.table}, {match} actions={actions}"
+
+    @cached_property
+    def cookie(self) -> int:
+        """64-bit digest of the content: equal cookies mean equal entries."""
+        digest = blake2b(self.text.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big")
+
+    @property
+    def key(self) -> FlowKey:
+        """Identity of the entry in a switch."""
+        return FlowKey(self.table, self.priority, self.cookie)
+
+    def __str__(self) -> str:
+        return f"cookie={self.cookie:#x}, {self.text}"
+
+
+def _match_words(match: dict[Field, Value]) -> list[str]:
+    """The match in ovs-ofctl's words, protocol shorthands first."""
+    eth_type, protocol = match.get(Field.ETH_TYPE), match.get(Field.IP_PROTO)
+    words = []
+    shorthand = _SHORTHAND.get((eth_type, protocol))  # type: ignore[arg-type]
+    if shorthand:
+        words.append(shorthand)
+        match = {
+            field: value
+            for field, value in match.items()
+            if field not in (Field.ETH_TYPE, Field.IP_PROTO)
+        }
+    return words + [f"{f.value}={_value_text(f, v)}" for f, v in match.items()]
+
+
+def _value_text(field: Field, value: Value) -> str:
+    if field is Field.IP_FRAG and value == WHOLE:
+        return "no"
+    if field is Field.TCP_FLAGS and isinstance(value, Masked):
+        return _flags_text(value)
+    if isinstance(value, Masked):
+        return f"{value.value:#x}/{value.mask:#x}"
+    return str(value)
+
+
+def _flags_text(flags: Masked) -> str:
+    """``+rst-ack``: what must be set, what must be clear."""
+    return "".join(
+        f"{'+' if flags.value & bit else '-'}{name}"
+        for bit, name in ((1 << i, name) for i, name in enumerate(TCP_FLAG_NAMES))
+        if flags.mask & bit
+    )

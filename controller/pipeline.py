@@ -1,0 +1,259 @@
+"""What every switch should do, as a pure function of plan, membership and policy.
+
+All of it is proactive: no packet ever goes to the controller, and every port may send
+only what is listed here. IP fragments and VLAN-tagged frames are listed nowhere: the
+hash of a fragment has no ports in it, so its connection could not be told.
+
+======================== ================================================ ===========
+port                     may send                                         goes to
+======================== ================================================ ===========
+fabric, client's         TCP from the client's own MAC and IP to the VIP  BALANCE
+fabric, live chassis's   TCP from the VIP                                 RETURN
+chassis, uplink          TCP to the VIP, not marked as a fan-out copy     BALANCE
+chassis, live node's     TCP from the node's own MAC and the VIP          RETURN
+client's, live node's    ARP requests, neighbour solicitations            ANSWER
+======================== ================================================ ===========
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from controller import neighbours
+from controller.balancers import Balancer
+from controller.flows import (
+    Action,
+    Field,
+    FlowEntry,
+    GoTo,
+    Multipath,
+    Output,
+    SetField,
+    Value,
+)
+from controller.membership import Membership
+from controller.policies import ResetPolicy
+from controller.predict import CHASSIS_BASIS, FABRIC_BASIS
+from controller.tables import FAMILIES, Family, Priority, Table, deliver_to, to_client
+from topologies.plan import (
+    FABRIC,
+    FANOUT_MAC,
+    GATEWAY_MAC,
+    UPLINK_PORT,
+    VIP4,
+    VIP6,
+    VIP_MAC,
+    Chassis,
+    Client,
+    Node,
+    Plan,
+    client_address,
+)
+
+
+def pipeline(
+    plan: Plan, membership: Membership, policy: ResetPolicy, balancer: Balancer
+) -> dict[str, tuple[FlowEntry, ...]]:
+    """The whole content of the flow tables of every switch, by the switch's name."""
+    tables = {FABRIC: tuple(_fabric(plan, membership, policy, balancer))}
+    for chassis in plan.chassis:
+        own = _restricted(membership, chassis)
+        tables[chassis.name] = _chassis(chassis, own, policy, balancer)
+    return tables
+
+
+def _fabric(
+    plan: Plan, membership: Membership, policy: ResetPolicy, balancer: Balancer
+) -> Iterator[FlowEntry]:
+    """Tier 1: balances over chassis."""
+    for client in plan.clients:
+        yield from _client(client)
+    for chassis in membership.reachable_chassis(plan):
+        yield from (_from_chassis(chassis, family) for family in FAMILIES)
+    ports: dict[str, tuple[Action, ...]] = {
+        chassis.name: (Output(chassis.fabric_port),)
+        for chassis in membership.serving_chassis(plan)
+    }
+    yield from _balance(ports, balancer, FABRIC_BASIS)
+    yield from neighbours.answers(VIP_MAC, "the VIP's")
+    yield from policy.fabric_entries(plan, membership)
+    yield from _otherwise_dropped()
+
+
+@lru_cache(maxsize=1024)
+def _chassis(
+    chassis: Chassis, own: Membership, policy: ResetPolicy, balancer: Balancer
+) -> tuple[FlowEntry, ...]:
+    """Tier 2: balances over the nodes of one chassis; made anew when they change."""
+    ports: dict[str, tuple[Action, ...]] = {
+        node.name: (SetField(Field.ETH_DST, node.mac), Output(node.port))
+        for node in own.serving_nodes(chassis)
+    }
+    nodes = (e for node in own.reachable_nodes(chassis) for e in _node(node))
+    return (
+        *_uplink(),
+        *nodes,
+        _to_fabric(),
+        *_balance(ports, balancer, CHASSIS_BASIS),
+        *neighbours.answers(GATEWAY_MAC, "the gateway's"),
+        *policy.chassis_entries(chassis, own),
+        *_otherwise_dropped(),
+    )
+
+
+def _restricted(membership: Membership, chassis: Chassis) -> Membership:
+    """What of the membership matters to one chassis: the key of its cache."""
+    return Membership(
+        {node.name: membership.state(node) for node in chassis.nodes},
+        membership.failed_chassis & {chassis.name},
+    )
+
+
+def _client(client: Client) -> Iterator[FlowEntry]:
+    """What a client may send, and how a segment gets back to it."""
+    for family in FAMILIES:
+        yield _from_client(client, family)
+        yield FlowEntry.of(
+            Table.RETURN,
+            Priority.ORDINARY,
+            to_client(client, family),
+            deliver_to(client),
+            f"segment for {client.name} (IPv{family.version})",
+        )
+    question = neighbours.arp_request(client.fabric_port, client.mac)
+    yield _ask(
+        {**question, Field.ARP_SPA: client.ipv4, Field.ARP_TPA: VIP4},
+        f"{client.name} asks for the VIP (ARP)",
+    )
+    question = neighbours.solicitation(client.fabric_port, client.mac)
+    yield _ask(
+        {**question, Field.ND_TARGET: VIP6},
+        f"{client.name} asks for the VIP (neighbour discovery)",
+    )
+
+
+def _from_client(client: Client, family: Family) -> FlowEntry:
+    match = {
+        **family.tcp,
+        Field.IN_PORT: client.fabric_port,
+        Field.ETH_SRC: client.mac,
+        Field.ETH_DST: VIP_MAC,
+        family.source: client_address(client, family.version),
+        family.destination: family.vip,
+    }
+    return FlowEntry.of(
+        Table.ADMIT,
+        Priority.ORDINARY,
+        match,
+        (GoTo(Table.BALANCE),),
+        f"segment from {client.name} (IPv{family.version})",
+    )
+
+
+def _from_chassis(chassis: Chassis, family: Family) -> FlowEntry:
+    match = {
+        **family.tcp,
+        Field.IN_PORT: chassis.fabric_port,
+        Field.ETH_DST: GATEWAY_MAC,
+        family.source: family.vip,
+    }
+    return FlowEntry.of(
+        Table.ADMIT,
+        Priority.ORDINARY,
+        match,
+        (GoTo(Table.RETURN),),
+        f"segment from {chassis.name} (IPv{family.version})",
+    )
+
+
+def _uplink() -> Iterator[FlowEntry]:
+    """What the fabric may send to a chassis."""
+    for family in FAMILIES:
+        yield FlowEntry.of(
+            Table.ADMIT,
+            Priority.ORDINARY,
+            {
+                **family.tcp,
+                Field.IN_PORT: UPLINK_PORT,
+                Field.ETH_DST: VIP_MAC,
+                family.destination: family.vip,
+            },
+            (GoTo(Table.BALANCE),),
+            f"segment from the fabric (IPv{family.version})",
+        )
+    yield FlowEntry.of(
+        Table.ADMIT,
+        Priority.MARKED,
+        {Field.IN_PORT: UPLINK_PORT, Field.ETH_SRC: FANOUT_MAC},
+        (),
+        "fan-out copy that the policy does not ask for",
+    )
+
+
+def _node(node: Node) -> Iterator[FlowEntry]:
+    """What a live node may send; a failed one may send nothing, if it is not dead."""
+    for family in FAMILIES:
+        yield FlowEntry.of(
+            Table.ADMIT,
+            Priority.ORDINARY,
+            {
+                **family.tcp,
+                Field.IN_PORT: node.port,
+                Field.ETH_SRC: node.mac,
+                Field.ETH_DST: GATEWAY_MAC,
+                family.source: family.vip,
+            },
+            (GoTo(Table.RETURN),),
+            f"segment from {node.name} (IPv{family.version})",
+        )
+    yield _ask(neighbours.arp_request(node.port, node.mac), f"{node.name} asks (ARP)")
+    yield _ask(
+        neighbours.solicitation(node.port, node.mac),
+        f"{node.name} asks (neighbour discovery)",
+    )
+
+
+def _ask(match: dict[Field, Value], name: str) -> FlowEntry:
+    return FlowEntry.of(
+        Table.ADMIT, Priority.ORDINARY, match, (GoTo(Table.ANSWER),), name
+    )
+
+
+def _to_fabric() -> FlowEntry:
+    return FlowEntry.of(
+        Table.RETURN, Priority.ORDINARY, {}, (Output(UPLINK_PORT),), "to the fabric"
+    )
+
+
+def _balance(
+    members: dict[str, tuple[Action, ...]], balancer: Balancer, basis: int
+) -> Iterator[FlowEntry]:
+    """The bucket table: ``members`` maps each member's name to the way to it."""
+    table: Sequence[str] = balancer.table(list(members))
+    if not table:
+        return
+    yield FlowEntry.of(
+        Table.BALANCE,
+        Priority.ORDINARY,
+        {},
+        (Multipath(basis, len(table)), GoTo(Table.BUCKET)),
+        f"{len(table)} buckets",
+    )
+    for bucket, member in enumerate(table):
+        yield FlowEntry.of(
+            Table.BUCKET,
+            Priority.ORDINARY,
+            {Field.REG0: bucket},
+            members[member],
+            f"bucket {bucket}: {member}",
+        )
+
+
+def _otherwise_dropped() -> Iterator[FlowEntry]:
+    """Said aloud in each table, and counted: OVS's own table miss depends on the
+    version of the controllers connected (``connmgr_wants_packet_in_on_miss``)."""
+    for table in Table:
+        yield FlowEntry.of(
+            table, Priority.OTHERWISE, {}, (), f"{table.name}: anything else"
+        )

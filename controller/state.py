@@ -1,0 +1,67 @@
+"""What the switches are to be equal to: one value, in a file and over the socket."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from controller.balancers import BALANCERS, Balancer
+from controller.membership import Membership
+from controller.policies import POLICIES, ResetPolicy
+from topologies.plan import Plan
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """Plan, membership, reset policy and balancer: everything the pipeline asks for."""
+
+    plan: Plan
+    membership: Membership
+    policy: ResetPolicy
+    balancer: Balancer
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON: ``{"plan", "membership", "policy": name, "balancer": name}``."""
+        return {
+            "plan": self.plan.to_json(),
+            "membership": self.membership.to_json(),
+            "policy": self.policy.name,
+            "balancer": self.balancer.name,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ClusterState:
+        """The state that :meth:`to_json` described.
+
+        Raises :class:`LookupError` or :class:`ValueError` for anything else.
+        """
+        return cls(
+            Plan.from_json(data["plan"]),
+            Membership.from_json(data["membership"]),
+            _choose("policy", POLICIES, data["policy"]),
+            _choose("balancer", BALANCERS, data["balancer"]),
+        )
+
+    def write(self, path: Path) -> None:
+        """Replace the file at ``path`` atomically: a reader sees the old or the new."""
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        scratch.write_text(json.dumps(self.to_json()) + "\n")
+        scratch.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> ClusterState:
+        """The state that :meth:`write` left at ``path``."""
+        return cls.from_json(json.loads(path.read_text()))
+
+
+def _choose(what: str, registry: Mapping[str, T], name: str) -> T:
+    """The registry's entry of that name, or an error that names those there are."""
+    if name not in registry:
+        raise LookupError(f"no {what} {name!r}; there are {', '.join(registry)}")
+    return registry[name]

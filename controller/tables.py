@@ -1,0 +1,119 @@
+"""The vocabulary of both tiers' flow tables: numbers, priorities, matches and actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from controller.flows import (
+    UNTAGGED,
+    WHOLE,
+    Action,
+    Field,
+    Masked,
+    Move,
+    Output,
+    SetField,
+    Value,
+)
+from controller.ovs_hash import ETH_TYPE, IPPROTO_TCP
+from topologies.plan import VIP4, VIP6, VIP_MAC, Client, client_address
+
+
+class Table(IntEnum):
+    """The flow tables of a switch; both tiers have the same ones.
+
+    ===== ========= ==================================== ===========================
+    table name      fabric (tier 1)                      chassis (tier 2)
+    ===== ========= ==================================== ===========================
+    0     ADMIT     which way a frame is going; what is not what its port may send
+                    is dropped
+    1     BALANCE   hash of the connection -> bucket, each tier with its own basis
+    2     BUCKET    bucket -> chassis                    bucket -> node
+    3     RETURN    segment -> its client                segment -> the fabric
+    4     FANOUT    addresses swapped, a copy to every   a copy to every live node
+                    live chassis (E3, E4)                (E5)
+    5     ANSWER    ARP: the VIP's MAC                   ARP: the gateway's MAC,
+                                                         whatever is asked for
+    6     ADVERTISE the same for IPv6 neighbour discovery
+    ===== ========= ==================================== ===========================
+    """
+
+    ADMIT = 0
+    BALANCE = 1
+    BUCKET = 2
+    RETURN = 3
+    FANOUT = 4
+    ANSWER = 5
+    ADVERTISE = 6
+
+
+class Priority(IntEnum):
+    """Which of the entries that match a frame is taken: the highest."""
+
+    OTHERWISE = 0
+    ORDINARY = 100
+    #: A fan-out mark where none is expected is dropped, never taken for a segment.
+    MARKED = 200
+    #: What a reset policy adds: it goes before everything else.
+    RESET = 300
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is different between IPv4 and IPv6 in a match or an action."""
+
+    version: int
+    source: Field
+    destination: Field
+    address_bits: int
+    vip: str
+
+    @property
+    def tcp(self) -> dict[Field, Value]:
+        """Match of an untagged, unfragmented TCP segment."""
+        return {
+            Field.VLAN_TCI: UNTAGGED,
+            Field.ETH_TYPE: ETH_TYPE[self.version],
+            Field.IP_FRAG: WHOLE,
+            Field.IP_PROTO: IPPROTO_TCP,
+        }
+
+
+IPV4 = Family(4, Field.IP_SRC, Field.IP_DST, 32, VIP4)
+IPV6 = Family(6, Field.IPV6_SRC, Field.IPV6_DST, 128, VIP6)
+FAMILIES = (IPV4, IPV6)
+
+_FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
+
+#: ``tcp_flags`` of a reset that says "not recognised". The segment it answers carried
+#: an ACK, so it takes its sequence number from there and has no ACK flag itself (RFC
+#: 9293, 3.10.7.1). An application's abort and a refused SYN are RST|ACK.
+NOT_RECOGNISED = Masked(_RST, _FIN | _SYN | _RST | _ACK)
+
+
+def deliver_to(client: Client) -> tuple[Action, ...]:
+    """Actions that hand a segment to a client, as if the VIP were its neighbour."""
+    return (
+        SetField(Field.ETH_SRC, VIP_MAC),
+        SetField(Field.ETH_DST, client.mac),
+        Output(client.fabric_port),
+    )
+
+
+def to_client(client: Client, family: Family) -> dict[Field, Value]:
+    """Match, in table RETURN, of what is addressed to a client."""
+    return {
+        Field.ETH_TYPE: ETH_TYPE[family.version],
+        Field.IP_PROTO: IPPROTO_TCP,
+        family.destination: client_address(client, family.version),
+    }
+
+
+def swap(one: Field, other: Field, bits: int) -> tuple[Action, ...]:
+    """Actions that exchange two fields by way of a register."""
+    return (
+        Move(one, Field.REG0, bits),
+        Move(other, one, bits),
+        Move(Field.REG0, other, bits),
+    )

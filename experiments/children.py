@@ -1,0 +1,74 @@
+"""Programs that a cluster keeps running: started, watched, started again, ended by pid."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+#: Starts one program; called again when it has died unasked.
+Start = Callable[[], "subprocess.Popen[bytes]"]
+
+
+@dataclass
+class Child:
+    """One program: how to start it, its process, and how often it had to be restarted."""
+
+    name: str
+    start: Start
+    process: subprocess.Popen[bytes]
+    restarts: int = 0
+
+
+@dataclass
+class Children:
+    """The programs of a cluster by name. Not thread-safe: callers hold one lock."""
+
+    running: dict[str, Child] = field(default_factory=dict)
+
+    def start(self, name: str, start: Start) -> Child:
+        """Starts a program under a name that is not in use."""
+        if name in self.running:
+            raise ValueError(f"{name} is running already")
+        child = self.running[name] = Child(name, start, start())
+        return child
+
+    def stop(self, *names: str, grace_s: float = 2.0) -> None:
+        """Ends programs: SIGTERM to all, SIGKILL to those left after ``grace_s``."""
+        ending = [self.running.pop(name) for name in names if name in self.running]
+        for child in ending:
+            _send(child, signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        for child in ending:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0.0, deadline - time.monotonic()))
+        for child in ending:
+            _send(child, signal.SIGKILL)
+            child.process.wait()
+
+    def kill(self, *names: str) -> None:
+        """Ends programs as a power failure does: at once, with no farewell."""
+        for name in names:
+            if child := self.running.pop(name, None):
+                _send(child, signal.SIGKILL)
+                child.process.wait()
+
+    def revive(self) -> Iterator[Child]:
+        """Starts again each program that died unasked, and yields it."""
+        for child in self.running.values():
+            if child.process.poll() is not None:
+                child.process = child.start()
+                child.restarts += 1
+                yield child
+
+    def stop_all(self) -> None:
+        """Ends every program, the youngest first."""
+        self.stop(*reversed(list(self.running)))
+
+
+def _send(child: Child, number: signal.Signals) -> None:
+    if child.process.poll() is None:
+        child.process.send_signal(number)

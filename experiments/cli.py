@@ -1,0 +1,310 @@
+"""The command line: thin; each command checks its input and hands over."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from topologies.plan import Plan, PlanError
+from topologies.sandbox import AlreadyRunning, NotRunning, RunError
+
+DEFAULT_NAME = "resetbed"
+
+BAD_INPUT = 2
+
+
+class Refused(click.ClickException):
+    """Input that cannot be used: its text on standard error, exit status 2."""
+
+    exit_code = BAD_INPUT
+
+
+def _refusing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns the errors that input can cause into :class:`Refused`."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except AlreadyRunning as error:
+            remedy = "choose another --name, or take it down first"
+            raise Refused(f"{error}; {remedy}") from error
+        except (PlanError, NotRunning, RunError) as error:
+            raise Refused(str(error)) from error
+
+    return wrapped
+
+
+def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--name", default=DEFAULT_NAME, show_default=True, help="Name of the cluster."
+    )(command)
+
+
+def _choice(registry: str) -> Callable[..., Any]:
+    """A validator against a registry that is only imported when the option is used."""
+
+    def check(_context: Any, _parameter: Any, value: str) -> str:
+        from experiments.choices import choices
+
+        if value not in choices(registry):
+            known = ", ".join(choices(registry))
+            raise click.BadParameter(f"{value!r} is not one of: {known}")
+        return value
+
+    return check
+
+
+def _cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that shape a cluster, for ``up`` and ``console``."""
+    for option in reversed(
+        (
+            click.option("--chassis", default=2, show_default=True, help="Chassis."),
+            click.option(
+                "--nodes", default=3, show_default=True, help="Nodes in each chassis."
+            ),
+            click.option("--clients", default=2, show_default=True, help="Clients."),
+            click.option(
+                "--reset",
+                "--policy",
+                "policy",
+                default="flood",
+                show_default=True,
+                callback=_choice("policy"),
+                help="What happens to a stray segment: drop, client-only or flood.",
+            ),
+            click.option(
+                "--balancer",
+                default="modulo",
+                show_default=True,
+                callback=_choice("balancer"),
+                help="How buckets get members: modulo or rendezvous.",
+            ),
+            click.option(
+                "--guard",
+                default="auto",
+                show_default=True,
+                callback=_choice("guard"),
+                help="The nodes' guard: ebpf, scapy, or the best there can be.",
+            ),
+            click.option(
+                "--workload",
+                default="nbd",
+                show_default=True,
+                callback=_choice("workload"),
+                help="The storage server on the nodes: nbd or echo.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Stateful connection reset in a storage cluster with a stateless load balancer.
+
+    \b
+    First steps:
+      ./resetbed demo                         the claim, on real TCP, three policies
+      ./resetbed run scale-out-node           one experiment; results in ./results
+      ./resetbed up                           a cluster in the background
+      ./resetbed exec h1 -- ss -tn            a program of yours on one of its hosts
+      ./resetbed event drain-node c1n2        make something happen to it
+      ./resetbed status                       what became of it
+      ./resetbed down                         take it away
+      ./resetbed test                         the whole test suite
+
+    Exit status: 0 done and as expected; 1 an expectation failed; 2 bad input; 3 the
+    machine lacks something.
+    """
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option("--seed", default=1, show_default=True, help="Fixes every source port.")
+@_refusing
+def demo(out: Path | None, seed: int) -> None:
+    """Scale-out by a node three times: strays dropped, answered, and fanned out.
+
+    The same seed moves the same connections each time. Ends with one table, the claim
+    chart of the flood run, and the ladder diagram of one connection's reset.
+    """
+    from experiments.demo import run_demo
+
+    sys.exit(run_demo(out, seed))
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
+@_refusing
+def run(spec: str, overrides: tuple[str, ...], out: Path | None) -> None:
+    """Run one experiment: SPEC is a YAML file or the name of a shipped scenario.
+
+    \b
+      ./resetbed run drain-node
+      ./resetbed run drain-node --set policy=client-only --set seed=7
+      ./resetbed run my.yaml --set cluster.nodes=5 --set ip=6 --out results/six
+
+    `./resetbed scenarios` lists those that ship.
+    """
+    from experiments.launch import launch_run
+    from experiments.render import print_run
+    from experiments.spec_file import SpecError, find_spec, load_spec
+
+    try:
+        loaded = load_spec(find_spec(spec), overrides)
+    except SpecError as error:
+        raise Refused(str(error)) from error
+    status, folder = launch_run(loaded, out)
+    print_run(folder)
+    sys.exit(status)
+
+
+@main.command()
+def scenarios() -> None:
+    """List the scenarios that ship."""
+    from experiments.spec_file import find_spec, load_spec, scenario_names
+
+    for name in scenario_names():
+        click.echo(f"{name:18} {load_spec(find_spec(name)).description}")
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
+def validate(spec: str, overrides: tuple[str, ...]) -> None:
+    """Check a spec without running it; prints it whole, defaults included."""
+    import yaml
+
+    from experiments.spec_file import SpecError, find_spec, load_spec
+
+    try:
+        loaded = load_spec(find_spec(spec), overrides)
+    except SpecError as error:
+        raise Refused(str(error)) from error
+    click.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False)
+
+
+@main.command()
+@_name_option
+@_cluster_options
+@_refusing
+def up(name: str, **size: Any) -> None:
+    """Keep a cluster running in the background; returns when it serves."""
+    from experiments.launch import launch_up
+
+    plan = Plan.build(size.pop("chassis"), size.pop("nodes"), size.pop("clients"))
+    sys.exit(launch_up(name, plan, size))
+
+
+@main.command()
+@_name_option
+@_cluster_options
+@_refusing
+def console(name: str, **size: Any) -> None:
+    """A cluster in the foreground, with Mininet's command line on it."""
+    from experiments.launch import launch_console
+
+    plan = Plan.build(size.pop("chassis"), size.pop("nodes"), size.pop("clients"))
+    sys.exit(launch_console(name, plan, size))
+
+
+@main.command("exec", context_settings={"ignore_unknown_options": True})
+@_name_option
+@click.argument("host")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@_refusing
+def execute(name: str, host: str, command: tuple[str, ...]) -> None:
+    """Run a command on a host of the cluster; its exit status is the command's.
+
+    \b
+      ./resetbed exec h1 -- nbdinfo nbd://10.0.0.1
+      ./resetbed exec c1n2 -- ss -tn
+    """
+    from topologies.sandbox import host_command
+
+    argv = host_command(name, host, list(command))
+    os.execvp(argv[0], argv)
+
+
+@main.command()
+@_name_option
+@click.argument("kind")
+@click.argument("target")
+@_refusing
+def event(name: str, kind: str, target: str) -> None:
+    """Make a membership event happen; returns when the switches have it.
+
+    \b
+      drain-node c1n2      fail-node c1n2      restore-node c1n2    add-node c2
+      fail-chassis c2      restore-chassis c2  add-chassis c3
+    """
+    reply = _ask(name, "event", kind=kind, target=target)
+    settled = reply["settled_s"] or reply["applied_s"]
+    applied_ms = (reply["applied_s"] - reply["requested_s"]) * 1e3
+    settled_ms = (settled - reply["requested_s"]) * 1e3
+    click.echo(
+        f"{kind} {target}: applied after {applied_ms:.1f} ms, "
+        f"settled in the datapath after {settled_ms:.1f} ms"
+    )
+
+
+@main.command()
+@_name_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@_refusing
+def status(name: str, as_json: bool) -> None:
+    """Members, switches, connections on each node, counters."""
+    answer = _ask(name, "status")["status"]
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        from experiments.render import print_status
+
+        print_status(answer)
+
+
+@main.command()
+@_name_option
+@_refusing
+def down(name: str) -> None:
+    """Take the cluster away, all of it."""
+    from experiments.launch import take_down
+
+    take_down(name)
+    click.echo(f"{name} is down")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def doctor(as_json: bool) -> None:
+    """What this machine has and lacks, and what each lack costs."""
+    from experiments.doctor import run_doctor
+
+    sys.exit(run_doctor(as_json))
+
+
+def _ask(name: str, op: str, **args: Any) -> Any:
+    """The reply of the cluster of that name. Exits with its status where it refuses."""
+    from experiments import control
+    from topologies.runs import find_run
+
+    socket = find_run(name).directory / "control.sock"
+    try:
+        return control.request(socket, op, **args)
+    except control.ControlError as error:
+        refused = click.ClickException(str(error))
+        refused.exit_code = error.status
+        raise refused from error
+    except OSError as error:
+        raise Refused(f"{name} does not answer: {error}") from error

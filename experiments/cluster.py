@@ -1,0 +1,360 @@
+"""A running cluster: network, controller, guards and storage servers, kept alive.
+
+It lives inside a sandbox (:mod:`topologies.sandbox`). Everything that touches machines
+goes through one lock, so that a user's event, the supervisor and a status request never
+drive Mininet at the same time.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from controller.client import ControllerClient
+from topologies.network import ClusterNetwork
+
+from controller.balancers import BALANCERS
+from controller.membership import Membership, NodeState
+from controller.policies import POLICIES
+from controller.state import ClusterState
+from experiments.children import Children
+from experiments.event_log import EventLog
+from experiments.events import EVENTS
+from experiments.events.event import node_state
+from experiments.workloads import WORKLOADS, ClientJob
+from nodes.guards import GuardCounters, GuardSite, open_guard
+from topologies.plan import Chassis, Client, Node, Plan, vip
+
+#: How often the supervisor looks for programs that died unasked, in seconds.
+SUPERVISION_PERIOD_S = 0.2
+READY_DEADLINE_S = 60.0
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """What a cluster is made of, besides its plan."""
+
+    name: str
+    policy: str
+    balancer: str
+    guard: str
+    workload: str
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """One event as it happened; times are CLOCK_REALTIME seconds.
+
+    ``applied_s``: every switch confirmed its tables by a barrier. ``settled_s``: and no
+    cached datapath flow forwards by the old ones any more.
+    """
+
+    kind: str
+    target: str
+    requested_s: float
+    applied_s: float
+    settled_s: float | None
+    before: ClusterState
+    after: ClusterState
+
+    def to_json(self) -> dict[str, Any]:
+        """Kind, target and times, as in a run's summary."""
+        return {
+            "kind": self.kind,
+            "target": self.target,
+            "requested_s": self.requested_s,
+            "applied_s": self.applied_s,
+            "settled_s": self.settled_s,
+        }
+
+
+class Cluster:
+    """The cluster of one plan. ``folder`` gets logs; ``runtime`` the sockets."""
+
+    def __init__(
+        self, plan: Plan, options: ClusterOptions, folder: Path, runtime: Path
+    ) -> None:
+        self.options = options
+        self.folder = folder
+        self.runtime = runtime
+        self.state = ClusterState(
+            plan,
+            Membership.all_in_service(plan),
+            POLICIES[options.policy],
+            BALANCERS[options.balancer],
+        )
+        self.workload = WORKLOADS[options.workload]
+        self.network = ClusterNetwork(plan)
+        self.children = Children()
+        self.clients = Children()
+        self.guard = open_guard(options.guard, folder / "hosts")
+        self.lock = threading.RLock()
+        self.log = EventLog(folder / "events.jsonl")
+        self.records: list[EventRecord] = []
+        self._controller = ControllerClient(runtime / "controller.sock")
+        self._store = folder / "store"
+        self._stopping = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, daemon=True)
+
+    # ---------------------------------------------------------------- life cycle
+
+    def start(self, progress: Progress = lambda text: None) -> None:
+        """Brings everything up; returns when every node serves the VIP."""
+        plan = self.state.plan
+        (self.folder / "hosts").mkdir(exist_ok=True)
+        self._store.mkdir(exist_ok=True)
+        self.workload.prepare(self._store)
+        self._write_controller_files()
+        self.children.start("controller", self._start_controller)
+        progress(
+            f"wiring {len(plan.chassis)} chassis, {sum(1 for _ in plan.nodes)} nodes"
+        )
+        self.network.start(controller=f"unix:{self.runtime / 'ofp.sock'}")
+        progress(f"starting {self.workload.name} servers and {self.guard.name} guards")
+        self._serve(tuple(plan.nodes))
+        progress("waiting for the switches' tables")
+        self._controller.wait_in_sync(READY_DEADLINE_S)
+        self._await_listening(tuple(plan.nodes))
+        self._supervisor.start()
+        self.log.write("up", **self.describe())
+
+    def stop(self) -> None:
+        """Takes everything down, by process id."""
+        self._stopping.set()
+        if self._supervisor.is_alive():
+            self._supervisor.join()
+        with self.lock:
+            self.clients.stop_all()
+            self.children.stop_all()
+            self.guard.close()
+            self.network.stop()
+            self.log.write("down")
+            self.log.close()
+
+    def describe(self) -> dict[str, Any]:
+        """What this cluster is, for logs and results."""
+        return {
+            "name": self.options.name,
+            "policy": self.options.policy,
+            "balancer": self.options.balancer,
+            "guard": self.guard.name,
+            "datapath": self.network.datapath,
+            "workload": self.workload.name,
+            **self.state.plan.to_json(),
+        }
+
+    # -------------------------------------------------------------------- events
+
+    def event(self, kind: str, target: str) -> EventRecord:
+        """Makes one membership event happen; returns when the switches have it.
+
+        Raises :class:`~experiments.events.EventError` or ``PlanError`` for an event
+        that makes no sense, before anything is touched.
+        """
+        with self.lock:
+            event, old = EVENTS[kind], self.state
+            new = event.change(old, target)
+            requested = time.time()
+            self.log.write("event", kind=kind, target=target)
+            event.before(self, old, new, target)
+            self.state = new
+            self.state.write(self.runtime / "state.json")
+            reply = self._controller.apply(self.state)
+            record = EventRecord(
+                kind,
+                target,
+                requested,
+                reply["applied_s"],
+                reply["settled_s"],
+                old,
+                new,
+            )
+            self.records.append(record)
+            self.log.write("switched", kind=kind, target=target, **reply)
+            return record
+
+    def power_off_node(self, node: Node) -> None:
+        """Link down, programs killed, TCP state gone: a power failure."""
+        self.guard.detach(node.name)
+        self.network.link_down(node)
+        self.children.kill(_server(node))
+        self.network.forget_connections(node)
+
+    def power_on_node(self, node: Node) -> None:
+        """The node comes back empty and serves."""
+        self.network.link_up(node)
+        self._serve((node,))
+        self._await_listening((node,))
+
+    def power_off_chassis(self, chassis: Chassis) -> None:
+        """The uplink and the switch first, then every node that was still up."""
+        self.network.power_off_switch(chassis)
+        for node in chassis.nodes:
+            if node_state(self.state, node.name) is not NodeState.FAILED:
+                self.power_off_node(node)
+
+    def power_on_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
+        """The switch comes back, then those nodes, empty."""
+        self.network.power_on_switch(chassis)
+        for node in nodes:
+            self.network.link_up(node)
+        self._serve(nodes)
+        self._await_listening(nodes)
+
+    def build_node(self, plan: Plan, node: Node) -> None:
+        """A new node is wired to its chassis and serves."""
+        self.network.add_node(node)
+        self._serve((node,))
+        self._await_listening((node,))
+
+    def build_chassis(self, plan: Plan, chassis: Chassis) -> None:
+        """A new chassis is wired to the fabric with all its nodes, which serve."""
+        self.network.add_chassis(chassis)
+        self._serve(chassis.nodes)
+        self._await_listening(chassis.nodes)
+
+    # -------------------------------------------------------------------- status
+
+    def switch_status(self) -> dict[str, dict[str, Any]]:
+        """Switch name -> connected, in_sync, entries: the controller's own view."""
+        reply = self._controller.status()
+        switches: dict[str, dict[str, Any]] = reply["switches"]
+        return switches
+
+    def guard_counters(self) -> dict[str, GuardCounters]:
+        """Node name -> counters, of all that were ever attached."""
+        return self.guard.counters()
+
+    # ------------------------------------------------------------------- clients
+
+    def client_job(
+        self, client: Client, connections: int, seed: int, ip: int, interval_ms: float
+    ) -> ClientJob:
+        """What one client host is to do against this cluster's VIP."""
+        return ClientJob(
+            vip(ip), connections, seed, client.name, client.number, interval_ms
+        )
+
+    def start_client(self, job: ClientJob) -> None:
+        """Starts a storage client; its report goes to ``hosts/NAME.jsonl``."""
+        argv = self.workload.client(job)
+        with self.lock:
+            self.clients.start(
+                job.host,
+                lambda: self.network.popen(
+                    job.host,
+                    argv,
+                    stdout=self.report_path(job.host),
+                    stderr=self.folder / "hosts" / f"{job.host}.log",
+                ),
+            )
+
+    def report_path(self, host: str) -> Path:
+        """Where the storage client on that host reports."""
+        return self.folder / "hosts" / f"{host}.jsonl"
+
+    # ------------------------------------------------------------------- innards
+
+    def _serve(self, nodes: tuple[Node, ...]) -> None:
+        """Guards and storage servers for those nodes."""
+        sites = [self.site(node) for node in nodes]
+        self.guard.attach(sites, self.state.policy.guard_answers)
+        for node in nodes:
+            self.children.start(
+                _server(node), functools.partial(self._start_server, node)
+            )
+
+    def site(self, node: Node) -> GuardSite:
+        """Where that node's guard works."""
+        pid = self.network.pid(node.name)
+        return GuardSite(node.name, pid, node.interface, node.mac)
+
+    def _start_server(self, node: Node) -> subprocess.Popen[bytes]:
+        log = self.folder / "hosts" / f"{node.name}.log"
+        argv = self.workload.server(self._store)
+        return self.network.popen(node.name, argv, stdout=log, stderr=log)
+
+    def _start_controller(self) -> subprocess.Popen[bytes]:
+        log = (self.folder / "hosts" / "controller.log").open("ab")
+        with log:
+            return subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "controller",
+                    "--listen",
+                    str(self.runtime / "ofp.sock"),
+                ],
+                env=_environment(self.runtime / "controller.json"),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _await_listening(self, nodes: tuple[Node, ...]) -> None:
+        deadline = time.monotonic() + READY_DEADLINE_S
+        waiting = list(nodes)
+        while waiting:
+            waiting = [
+                node
+                for node in waiting
+                if not is_listening(self.network.pid(node.name), self.workload.port)
+            ]
+            if waiting and time.monotonic() > deadline:
+                names = ", ".join(node.name for node in waiting)
+                raise TimeoutError(
+                    f"no {self.workload.name} server listens on {names};"
+                    f" see {self.folder / 'hosts'}"
+                )
+            if waiting:
+                time.sleep(0.01)
+
+    def _write_controller_files(self) -> None:
+        self.state.write(self.runtime / "state.json")
+        config = {
+            "state": str(self.runtime / "state.json"),
+            "socket": str(self.runtime / "controller.sock"),
+            "unixctl": self.network.unixctl_pattern,
+        }
+        (self.runtime / "controller.json").write_text(json.dumps(config))
+
+    def _supervise(self) -> None:
+        """Starts again whatever died unasked: programs, guards, switch daemons."""
+        while not self._stopping.wait(SUPERVISION_PERIOD_S):
+            with self.lock:
+                for child in self.children.revive():
+                    self.log.write("restarted", program=child.name)
+                for name in self.guard.check():
+                    self.log.write("restarted", program=f"guard of {name}")
+                for name in self.network.revive_switches():
+                    self.log.write("restarted", program=f"switch {name}")
+
+
+def is_listening(pid: int, port: int) -> bool:
+    """Whether a socket listens on that TCP port in the process' network namespace."""
+    suffix = f":{port:04X}"
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[1].endswith(suffix):
+                return True
+    return False
+
+
+def _server(node: Node) -> str:
+    return f"server {node.name}"
+
+
+def _environment(controller_config: Path) -> dict[str, str]:
+    return {**os.environ, "RESETBED_CONTROLLER": str(controller_config)}

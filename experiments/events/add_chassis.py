@@ -1,0 +1,40 @@
+"""``add-chassis``: scale-out by one chassis, as large as the first."""
+
+from dataclasses import replace
+
+from controller.membership import NodeState
+from controller.state import ClusterState
+from experiments.events.event import Event, EventError, Hands, with_node
+from topologies.plan import Chassis, Plan
+
+
+def _grown(state: ClusterState, target: str) -> tuple[Plan, Chassis]:
+    """The plan with its new chassis; ``target`` must be the new one's name."""
+    plan, chassis = state.plan.with_chassis(len(state.plan.chassis[0].nodes))
+    if target != chassis.name:
+        raise EventError(f"{target}: the next chassis is {chassis.name}")
+    return plan, chassis
+
+
+def change(state: ClusterState, target: str) -> ClusterState:
+    """One more chassis, all its nodes in service."""
+    plan, chassis = _grown(state, target)
+    grown = replace(state, plan=plan)
+    for node in chassis.nodes:
+        grown = with_node(grown, node.name, NodeState.IN_SERVICE)
+    return grown
+
+
+def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+    """The chassis is wired in and its nodes serve before any bucket leads to it."""
+    plan, chassis = _grown(old, target)
+    hands.build_chassis(plan, chassis)
+
+
+EVENT = Event(
+    kind="add-chassis",
+    summary="a new chassis is built, as large as the first, and joins the fabric",
+    target="the next chassis' name, e.g. c3",
+    change=change,
+    before=before,
+)

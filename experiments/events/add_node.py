@@ -1,0 +1,41 @@
+"""``add-node``: scale-out by one node."""
+
+from dataclasses import replace
+
+from controller.membership import NodeState
+from controller.state import ClusterState
+from experiments.events.event import Event, EventError, Hands, with_node
+from topologies.plan import Node, Plan
+
+
+def _grown(state: ClusterState, target: str) -> tuple[Plan, Node]:
+    """The plan with its new node; ``target`` is a chassis or the new node's name."""
+    chassis, _, _ = target.partition("n")
+    plan, node = state.plan.with_node(chassis)
+    if target not in (chassis, node.name):
+        raise EventError(f"{target}: the next node of {chassis} is {node.name}")
+    return plan, node
+
+
+def change(state: ClusterState, target: str) -> ClusterState:
+    """One more node at the end of the chassis, in service."""
+    plan, node = _grown(state, target)
+    if f"c{node.chassis}" in state.membership.failed_chassis:
+        raise EventError(f"{target}: chassis c{node.chassis} has failed")
+    grown = replace(state, plan=plan)
+    return with_node(grown, node.name, NodeState.IN_SERVICE)
+
+
+def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+    """The node is wired in and serves before any bucket leads to it."""
+    plan, node = _grown(old, target)
+    hands.build_node(plan, node)
+
+
+EVENT = Event(
+    kind="add-node",
+    summary="a new node is built in a chassis and joins its bucket table",
+    target="a chassis, e.g. c2, or the next node's name, e.g. c2n4",
+    change=change,
+    before=before,
+)

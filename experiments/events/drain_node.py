@@ -1,0 +1,24 @@
+"""``drain-node``: planned removal. The node leaves the bucket table and stays up."""
+
+from controller.membership import NodeState
+from controller.state import ClusterState
+from experiments.events.event import (
+    Event,
+    require_in_service,
+    require_service,
+    with_node,
+)
+
+
+def change(state: ClusterState, target: str) -> ClusterState:
+    """The node is no longer balanced over, yet reachable for fan-out copies."""
+    require_in_service(state, target)
+    return require_service(with_node(state, target, NodeState.DRAINED), target)
+
+
+EVENT = Event(
+    kind="drain-node",
+    summary="the node gets no new buckets and stays up with what it holds",
+    target="a node in service, e.g. c1n2",
+    change=change,
+)

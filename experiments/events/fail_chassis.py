@@ -1,0 +1,29 @@
+"""``fail-chassis``: a chassis switch and every node behind it die at once."""
+
+from dataclasses import replace
+
+from controller.state import ClusterState
+from experiments.events.event import Event, EventError, Hands, require_service
+
+
+def change(state: ClusterState, target: str) -> ClusterState:
+    """The fabric no longer balances over the chassis, nor sends it copies."""
+    name = state.plan.find_chassis(target).name
+    if name in state.membership.failed_chassis:
+        raise EventError(f"{name} has failed already")
+    membership = state.membership.with_chassis_failed(name)
+    return require_service(replace(state, membership=membership), target)
+
+
+def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+    """Power off first; the fabric notices afterwards."""
+    hands.power_off_chassis(old.plan.find_chassis(target))
+
+
+EVENT = Event(
+    kind="fail-chassis",
+    summary="the chassis switch and its nodes die at once; the fabric follows",
+    target="a chassis, e.g. c2",
+    change=change,
+    before=before,
+)

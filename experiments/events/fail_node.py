@@ -1,0 +1,33 @@
+"""``fail-node``: the node loses power, and the switches notice."""
+
+from controller.membership import NodeState
+from controller.state import ClusterState
+from experiments.events.event import (
+    Event,
+    EventError,
+    Hands,
+    node_state,
+    require_service,
+    with_node,
+)
+
+
+def change(state: ClusterState, target: str) -> ClusterState:
+    """The node is neither balanced over nor reachable. A drained node can fail too."""
+    if node_state(state, target) is NodeState.FAILED:
+        raise EventError(f"{target} has failed already")
+    return require_service(with_node(state, target, NodeState.FAILED), target)
+
+
+def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+    """Power off first: segments sent before the tables change reach nobody."""
+    hands.power_off_node(old.plan.find_node(target))
+
+
+EVENT = Event(
+    kind="fail-node",
+    summary="the node dies at once and loses its TCP state; the tables follow",
+    target="a node that is up, e.g. c1n2",
+    change=change,
+    before=before,
+)

@@ -1,0 +1,35 @@
+"""``restore-chassis``: a failed chassis comes back, its nodes empty."""
+
+from dataclasses import replace
+
+from controller.membership import NodeState
+from controller.state import ClusterState
+from experiments.events.event import Event, EventError, Hands
+
+
+def change(state: ClusterState, target: str) -> ClusterState:
+    """The chassis is balanced over again, with the nodes that had not failed before."""
+    name = state.plan.find_chassis(target).name
+    if name not in state.membership.failed_chassis:
+        raise EventError(f"{name} has not failed")
+    return replace(state, membership=state.membership.with_chassis_restored(name))
+
+
+def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+    """Switch and nodes come up before the fabric sends them anything."""
+    chassis = old.plan.find_chassis(target)
+    up = tuple(
+        node
+        for node in chassis.nodes
+        if new.membership.state(node) is not NodeState.FAILED
+    )
+    hands.power_on_chassis(chassis, up)
+
+
+EVENT = Event(
+    kind="restore-chassis",
+    summary="a failed chassis serves again; its nodes come back empty",
+    target="a failed chassis, e.g. c2",
+    change=change,
+    before=before,
+)

@@ -1,0 +1,30 @@
+"""``restore-node``: a drained or failed node comes back into the bucket table."""
+
+from controller.membership import NodeState
+from controller.state import ClusterState
+from experiments.events.event import Event, EventError, Hands, node_state, with_node
+
+
+def change(state: ClusterState, target: str) -> ClusterState:
+    """The node is balanced over again."""
+    if node_state(state, target) is NodeState.IN_SERVICE:
+        raise EventError(f"{target} is in service already")
+    chassis = f"c{state.plan.find_node(target).chassis}"
+    if chassis in state.membership.failed_chassis:
+        raise EventError(f"{target}: restore its chassis first (restore-chassis)")
+    return with_node(state, target, NodeState.IN_SERVICE)
+
+
+def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+    """A failed node boots, empty; a drained one has been up all the time."""
+    if node_state(old, target) is NodeState.FAILED:
+        hands.power_on_node(old.plan.find_node(target))
+
+
+EVENT = Event(
+    kind="restore-node",
+    summary="a drained or failed node serves again (a failed one comes back empty)",
+    target="a drained or failed node, e.g. c1n2",
+    change=change,
+    before=before,
+)

@@ -1,0 +1,102 @@
+"""What a run must show to count as expected: exit status 0 or 1 hangs on this.
+
+An expectation is a dotted key of ``summary.json`` and a condition: a number or a text
+(equal), or an operator and a number or another key, e.g. ``"> 0"`` or
+``"== connections.moved"``. Some hold for every run, some come with the policy, the
+rest stand in the spec's ``expect``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Condition = str | int | float
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+#: True of every design: who did not move is not disturbed, what was acknowledged stays.
+ALWAYS: Mapping[str, Condition] = {
+    "connections.broken_unmoved": 0,
+    "data.lost_writes": 0,
+    "measurement.events_lost": 0,
+}
+
+#: What each reset policy promises.
+BY_POLICY: Mapping[str, Mapping[str, Condition]] = {
+    "drop": {"connections.reset": 0, "packets.node_resets": 0},
+    "client-only": {"connections.hung": 0, "packets.tier1_copies": 0},
+    "flood": {"connections.hung": 0, "half_open.at_end": 0},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One expectation held against a summary."""
+
+    key: str
+    condition: Condition
+    found: Any
+    met: bool
+
+    def __str__(self) -> str:
+        word = "met" if self.met else "NOT met"
+        return f"{self.key} {self.condition}: {word} (found {self.found})"
+
+
+def expected(policy: str, of_spec: Mapping[str, Condition]) -> dict[str, Condition]:
+    """All that a run with this policy must show; the spec's word is the last."""
+    return {**ALWAYS, **BY_POLICY.get(policy, {}), **of_spec}
+
+
+def check(
+    summary: Mapping[str, Any], conditions: Mapping[str, Condition]
+) -> list[Outcome]:
+    """Each condition held against the summary; a key that it lacks is not met."""
+    return [
+        _check_one(summary, key, condition) for key, condition in conditions.items()
+    ]
+
+
+def look_up(summary: Mapping[str, Any], dotted: str) -> Any:
+    """The value at a dotted key, None where there is none."""
+    value: Any = summary
+    for key in dotted.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def _check_one(summary: Mapping[str, Any], key: str, condition: Condition) -> Outcome:
+    found = look_up(summary, key)
+    symbol, wanted = _parse(condition)
+    if isinstance(wanted, str) and look_up(summary, wanted) is not None:
+        wanted = look_up(summary, wanted)
+    try:
+        met = found is not None and _OPERATORS[symbol](found, wanted)
+    except TypeError:
+        met = False
+    return Outcome(key, condition, found, met)
+
+
+def _parse(condition: Condition) -> tuple[str, Condition]:
+    """Operator and right-hand side; a bare value means equality."""
+    if not isinstance(condition, str):
+        return "==", condition
+    symbol, _, rest = condition.strip().partition(" ")
+    if symbol not in _OPERATORS:
+        return "==", condition
+    try:
+        return symbol, float(rest)
+    except ValueError:
+        return symbol, rest.strip()

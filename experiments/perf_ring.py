@@ -1,0 +1,146 @@
+"""Kernel tracepoints of one CPU, delivered through memory shared with the kernel.
+
+A perf event belongs to the file descriptor that opened it: whatever kills the reader,
+nothing stays switched on in the kernel (an instance in tracefs would stay). The filter
+runs in the kernel, and the kernel counts what passed it, so a lost event shows as the
+difference between counted and read. Source: perf_event_open(2), ``linux/perf_event.h``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import os
+import platform
+import struct
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+#: __NR_perf_event_open; glibc has no wrapper.
+_SYSCALLS = {"x86_64": 298, "aarch64": 241, "riscv64": 241, "ppc64le": 319}
+_TYPE_TRACEPOINT = 2
+_SAMPLE_TIME, _SAMPLE_RAW = 1 << 2, 1 << 10
+_BIT_DISABLED, _BIT_WATERMARK, _BIT_USE_CLOCKID = 1, 1 << 14, 1 << 25
+_ATTR_SIZE_VER5 = 112
+_FLAG_FD_CLOEXEC = 8
+_RECORD_SAMPLE = 9
+
+_IOC_ENABLE, _IOC_DISABLE = 0x2400, 0x2401
+_IOC_SET_OUTPUT = 0x2405
+_IOC_SET_FILTER = 1 << 30 | struct.calcsize("P") << 16 | 0x2406  # _IOW('$', 6, char *)
+
+_ATTR = struct.Struct("=II QQQQQ II QQ QQ I i Q I HH")
+_HEADER = struct.Struct("=IHH")
+_SAMPLE = struct.Struct("=QI")  # time, bytes of raw data
+_POSITIONS = struct.Struct("=QQ")  # data_head, data_tail
+_HEAD_AT, _TAIL_AT = 1024, 1032  # in struct perf_event_mmap_page
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Sample(NamedTuple):
+    """One event: CLOCK_MONOTONIC nanoseconds, and the record its format describes."""
+
+    monotonic_ns: int
+    record: bytes
+
+
+class PerfRing:
+    """Some tracepoints on one CPU, for every process and every namespace."""
+
+    def __init__(self, cpu: int, ring_bytes: int) -> None:
+        """A ring of ``ring_bytes`` (rounded down to a power of two of pages)."""
+        pages = max(1, ring_bytes // mmap.PAGESIZE)
+        self._size = mmap.PAGESIZE << (pages.bit_length() - 1)
+        self._cpu = cpu
+        self._events: list[int] = []
+        self._map: mmap.mmap | None = None
+
+    def add(self, tracepoint: int, expression: str) -> None:
+        """Adds the tracepoint of that id, kept where ``expression`` holds ("": always).
+
+        The expression's language is that of ``Documentation/trace/events.rst``. Raises
+        :class:`OSError`: no right, no such tracepoint, or a wrong expression.
+        """
+        event = _open(tracepoint, self._cpu, self._size // 4)
+        self._events.append(event)
+        if expression:
+            text = ctypes.create_string_buffer(expression.encode())
+            fcntl.ioctl(event, _IOC_SET_FILTER, ctypes.addressof(text))
+        if self._map is None:
+            self._map = mmap.mmap(event, mmap.PAGESIZE + self._size)
+        else:
+            fcntl.ioctl(event, _IOC_SET_OUTPUT, self._events[0])
+
+    def fileno(self) -> int:
+        """For a selector: readable when a quarter of the ring is full."""
+        return self._events[0]
+
+    def enable(self) -> None:
+        """Starts the events."""
+        for event in self._events:
+            fcntl.ioctl(event, _IOC_ENABLE, 0)
+
+    def disable(self) -> None:
+        """Stops the events; what they recorded can still be taken."""
+        for event in self._events:
+            fcntl.ioctl(event, _IOC_DISABLE, 0)
+
+    def counted(self) -> int:
+        """How many events passed their filters, recorded or lost."""
+        return sum(
+            int.from_bytes(os.read(event, 8), "little") for event in self._events
+        )
+
+    def take(self) -> bytes:
+        """Copies the records that are there, and gives their place back."""
+        assert self._map is not None, "add() comes first"
+        head, tail = _POSITIONS.unpack_from(self._map, _HEAD_AT)
+        start, length = tail % self._size, head - tail
+        first = min(length, self._size - start)
+        data = mmap.PAGESIZE
+        records = self._map[data + start : data + start + first]
+        records += self._map[data : data + length - first]
+        struct.pack_into("=Q", self._map, _TAIL_AT, head)
+        return records
+
+    def close(self) -> None:
+        """Switches everything off."""
+        if self._map is not None:
+            self._map.close()
+        for event in self._events:
+            os.close(event)
+
+
+def samples_of(records: bytes) -> Iterator[Sample]:
+    """The samples in what :meth:`PerfRing.take` returned, oldest first."""
+    at = 0
+    while at < len(records):
+        kind, _, size = _HEADER.unpack_from(records, at)
+        if kind == _RECORD_SAMPLE:
+            when, length = _SAMPLE.unpack_from(records, at + _HEADER.size)
+            raw = at + _HEADER.size + _SAMPLE.size
+            yield Sample(when, records[raw : raw + length])
+        at += size
+
+
+def _open(tracepoint: int, cpu: int, wakeup_bytes: int) -> int:
+    flags = _BIT_DISABLED | _BIT_WATERMARK | _BIT_USE_CLOCKID
+    fields = [0] * 19
+    fields[0], fields[1], fields[2] = _TYPE_TRACEPOINT, _ATTR_SIZE_VER5, tracepoint
+    fields[3], fields[4] = 1, _SAMPLE_TIME | _SAMPLE_RAW  # sample every event
+    fields[6], fields[7] = flags, wakeup_bytes
+    # The only clock a tracepoint may use that other programs can read as well
+    # (perf_event_set_clock in kernel/events/core.c: it must be safe in an NMI).
+    fields[14] = time.CLOCK_MONOTONIC
+    attr = ctypes.create_string_buffer(_ATTR.pack(*fields), _ATTR_SIZE_VER5)
+    number = _SYSCALLS.get(platform.machine())
+    if number is None:
+        raise OSError(f"perf_event_open: unknown machine {platform.machine()}")
+    event = _libc.syscall(number, attr, -1, cpu, -1, _FLAG_FD_CLOEXEC)
+    if event < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"perf_event_open: {os.strerror(error)}")
+    return int(event)

@@ -1,0 +1,112 @@
+"""What one experiment is: the strict model behind a scenario's YAML file.
+
+A spec is complete by its defaults: ``{}`` is a runnable experiment. Every key that is
+not in these models is refused (see :mod:`experiments.spec_file`, which names the key,
+its line and the nearest right one).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from controller.balancers import BALANCERS
+from controller.policies import POLICIES
+from experiments.events import EVENTS
+from experiments.workloads import WORKLOADS
+from nodes.guards import AUTO, GUARDS
+from topologies import plan
+
+
+class Strict(BaseModel):
+    """A model that refuses what it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def _known(choices: object) -> BeforeValidator:
+    """A validator that admits only the names of a registry, and lists them."""
+    names = tuple(str(name) for name in choices)  # type: ignore[attr-defined]
+
+    def check(value: object) -> object:
+        if value not in names:
+            raise ValueError(f"{value!r} is not one of: {', '.join(names)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+class ClusterSpec(Strict):
+    """Size of the cluster before the first event."""
+
+    chassis: int = Field(2, ge=1, le=plan.MAX_CHASSIS)
+    nodes: int = Field(3, ge=1, le=plan.MAX_NODES, description="nodes in each chassis")
+    clients: int = Field(2, ge=1, le=plan.MAX_CLIENTS)
+
+
+class WorkloadSpec(Strict):
+    """What the clients do, all through the run."""
+
+    kind: Annotated[str, _known(WORKLOADS)] = "nbd"
+    connections: int = Field(48, ge=1, le=50_000, description="over all clients")
+    interval_ms: float = Field(20.0, gt=0, description="pause between two requests")
+
+    @property
+    def interval_s(self) -> float:
+        """The pause between two requests of one connection, in seconds."""
+        return self.interval_ms / 1000
+
+
+class EventSpec(Strict):
+    """One membership event, ``at`` seconds after the clients are steady."""
+
+    at: float = Field(0.0, ge=0)
+    kind: Annotated[str, _known(EVENTS)]
+    target: str
+
+
+class RunSpec(Strict):
+    """One experiment, whole: the same spec and seed move the same connections."""
+
+    scenario: str = "unnamed"
+    description: str = ""
+    policy: Annotated[str, _known(POLICIES)] = Field(
+        "flood", validation_alias=AliasChoices("policy", "reset")
+    )
+    balancer: Annotated[str, _known(BALANCERS)] = "modulo"
+    seed: int = Field(1, ge=0)
+    ip: Literal[4, 6] = 4
+    guard: Annotated[str, _known((AUTO, *GUARDS))] = AUTO
+    cluster: ClusterSpec = ClusterSpec()
+    workload: WorkloadSpec = WorkloadSpec()
+    events: tuple[EventSpec, ...] = ()
+    steady_s: float = Field(0.5, ge=0, le=600)
+    observe_s: float = Field(2.0, ge=0, le=3600)
+    capture: Literal["full", "resets", "off"] = "full"
+    expect: dict[str, str | int | float] = Field(default_factory=dict)
+
+    @field_validator("ip", mode="before")
+    @classmethod
+    def _ip_version(cls, value: object) -> object:
+        return {"4": 4, "6": 6, "ipv4": 4, "ipv6": 6}.get(str(value).lower(), value)
+
+    @model_validator(mode="after")
+    def _events_in_order(self) -> RunSpec:
+        times = [event.at for event in self.events]
+        if times != sorted(times):
+            raise ValueError("events: must stand in the order of their 'at'")
+        return self
+
+    def plan(self) -> plan.Plan:
+        """The plan of the cluster before the first event."""
+        size = self.cluster
+        return plan.Plan.build(size.chassis, size.nodes, size.clients)

@@ -1,0 +1,34 @@
+"""``echo``: the embedded echo service, for many connections at little cost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from experiments.workloads.workload import ClientJob, Workload, program
+
+ECHO_PORT = 7777
+
+
+def prepare(_store: Path) -> None:
+    """Nothing is shared: an echo server stores nothing."""
+
+
+def server(_store: Path) -> list[str]:
+    """``nodes/echo_server.py``."""
+    return [sys.executable, program("echo_server"), f"--port={ECHO_PORT}"]
+
+
+def client(job: ClientJob) -> list[str]:
+    """``nodes/echo_client.py``."""
+    return [sys.executable, program("echo_client"), *job.shared_options(ECHO_PORT)]
+
+
+WORKLOAD = Workload(
+    name="echo",
+    summary="an echo service and many connections, each with small requests",
+    port=ECHO_PORT,
+    prepare=prepare,
+    server=server,
+    client=client,
+)

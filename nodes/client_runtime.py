@@ -1,0 +1,154 @@
+"""How every client opens its connections, tries again, and ends in time (asyncio)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+from nodes.client_options import ClientOptions
+from nodes.client_ports import PortLanes
+from nodes.client_report import Journal
+
+T = TypeVar("T")
+
+#: Pause after the first failed attempt to connect; it doubles up to the longest.
+FIRST_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 1.0
+
+
+class Dialer:
+    """Opens TCP connections to the target, from seeded ports, no faster than asked.
+
+    Lanes 0 to ``connections`` - 1 are the client's connections, the lane after them is
+    for one more connection, to look at the result with.
+    """
+
+    def __init__(self, options: ClientOptions, journal: Journal) -> None:
+        self._options = options
+        self._journal = journal
+        self._ports = PortLanes(options.seed, options.stream, options.connections + 1)
+        self._next_slot = 0.0
+
+    async def dial(self, lane: int) -> tuple[socket.socket, int]:
+        """A connected non-blocking socket and its source port.
+
+        Lost SYNs are sent again by the kernel until the time is up. Raises ``OSError``
+        (``TimeoutError`` then); the journal has heard of a failed connect already.
+        """
+        await self._slot()
+        options = self._options
+        sock, port = self._ports.bind(
+            lane, options.family, lambda port: self._journal.skipped(lane, port)
+        )
+        try:
+            await within(
+                options.connect_timeout_s,
+                asyncio.get_running_loop().sock_connect(
+                    sock, (options.target, options.port)
+                ),
+            )
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, OSError):
+                self._journal.failed(lane, port, error)
+            raise
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock, port
+
+    async def _slot(self) -> None:
+        """Wait for this connection's turn. Turns come in the order of the calls."""
+        now = asyncio.get_running_loop().time()
+        slot = max(now, self._next_slot)
+        self._next_slot = slot + 1 / self._options.open_rate
+        if slot > now:
+            await asyncio.sleep(slot - now)
+
+
+async def within(seconds: float, what: Awaitable[T]) -> T:
+    """The result of ``what``. Raises ``TimeoutError`` (an ``OSError``) if it is late.
+
+    Python 3.10's asyncio has a TimeoutError of its own, which is no ``OSError``.
+    """
+    try:
+        return await asyncio.wait_for(what, seconds)
+    except TimeoutError:
+        late = f"nothing for {seconds:g} s"
+        raise TimeoutError(errno.ETIMEDOUT, late) from None
+
+
+async def first_of(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
+    """Wait until one of the futures is done or ``timeout`` seconds have passed."""
+    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def persist(attempt: Callable[[], Awaitable[T]]) -> T:
+    """What ``attempt`` gives, once it gives anything but ``OSError``.
+
+    Between attempts it waits, longer each time up to a bound. Never gives up: end it
+    by cancelling the task.
+    """
+    for pause in _pauses():
+        try:
+            return await attempt()
+        except OSError:
+            await asyncio.sleep(pause)
+    raise AssertionError("pauses have no end")
+
+
+def _pauses() -> Iterator[float]:
+    pause = FIRST_PAUSE_S
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+class Stop:
+    """Tells every part of a client that the run ends, once.
+
+    It ends by signal, by duration, or because a watched task failed; make it inside
+    the running loop.
+    """
+
+    def __init__(self, options: ClientOptions) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._deadline_s = options.deadline_s
+        #: Done when the run ends: something to wait for beside other futures.
+        self.future: asyncio.Future[None] = self._loop.create_future()
+        #: When the client must have exited, in the loop's time.
+        self.deadline = math.inf
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.set)
+        if options.duration_s is not None:
+            self._loop.call_later(options.duration_s, self.set)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the run ends."""
+        return self.future.done()
+
+    def set(self) -> None:
+        """End the run. The kernel ends the process if it overruns its deadline.
+
+        The alarm is for what asyncio cannot interrupt; it kills without a summary.
+        """
+        if not self.is_set:
+            self.deadline = self._loop.time() + self._deadline_s
+            signal.alarm(math.ceil(self._deadline_s) + 1)
+            self.future.set_result(None)
+
+    def watch(self, task: asyncio.Task[None]) -> None:
+        """End the run if that task fails: an error must not wait for SIGTERM."""
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self.set()
+
+    def remaining_s(self, spare_s: float = 0.0) -> float:
+        """Seconds left until ``spare_s`` before the deadline, never negative."""
+        return max(0.0, self.deadline - spare_s - self._loop.time())

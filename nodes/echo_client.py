@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""An echo client for many connections: numbered requests, each answer compared."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a script: the packages are one folder up
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from nodes.client_options import ClientOptions, make_parser, number, shared_options
+from nodes.client_report import Journal, ServerClosed
+from nodes.client_runtime import Dialer, Stop, persist
+
+ECHO_PORT = 7777
+#: Every connection keeps a source port to spare out of 40,000.
+MOST_CONNECTIONS = 19_000
+
+TEXT = """\
+N connections to a TCP echo service. Each sends a small numbered request every
+interval, from an instant of its own that the seed fixes, and compares the answer; no
+more than one is outstanding. When a connection is reset it reconnects from the next
+source port and sends again what was not answered.
+
+In the summary a write is one request. acknowledged_writes: answered in full.
+verified_writes: answered as it should be. lost_writes: answered with anything else. A
+request that was not answered at all counts in none of them: see hung. An echo service
+keeps nothing, so nothing is looked at again at the end.
+"""
+
+
+class EchoConnection(asyncio.Protocol):
+    """One connection of the client, over as many TCP connections as it takes."""
+
+    def __init__(self, conn: int, client: EchoClient) -> None:
+        self._conn = conn
+        self._client = client
+        self._transport: asyncio.WriteTransport | None = None
+        self._number = 0
+        self._request = b""
+        self._answer = b""
+        self._due = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is established, for all that the kernel knows."""
+        return self._transport is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a request has been sent that was not answered."""
+        return bool(self._request)
+
+    async def connect(self) -> None:
+        """Open it, however many attempts that takes."""
+        await persist(self._attempt)
+
+    async def _attempt(self) -> None:
+        sock, _ = await self._client.dialer.dial(self._conn)
+        await self._client.loop.create_connection(lambda: self, sock=sock)
+
+    def start(self, delay_s: float) -> None:
+        """Send requests, the first one in ``delay_s``."""
+        self._due = self._client.loop.time() + delay_s
+        self._client.loop.call_at(self._due, self._send_next)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio. A request that the last connection took down goes first."""
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+        self._answer = b""
+        port = transport.get_extra_info("sockname")[1]
+        self._client.journal.established(self._conn, port)
+        if self._request:
+            transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio. Compare an answer once it is as long as the request."""
+        answer = self._answer + data
+        if len(answer) < len(self._request):
+            self._answer = answer
+            return
+        self._client.answered(self._conn, self._request, answer)
+        self._request = self._answer = b""
+        self._due = max(
+            self._due + self._client.options.interval_s, self._client.loop.time()
+        )
+        self._client.loop.call_at(self._due, self._send_next)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio, ``exc`` None for an orderly end."""
+        self._transport = None
+        if self._ending.done():
+            return
+        error = exc if isinstance(exc, OSError) else ServerClosed("the server closed")
+        self._client.connection_broken(self, self._conn, error)
+
+    def _send_next(self) -> None:
+        if self._client.stop.is_set:
+            return
+        self._number += 1
+        self._request = b"%05d %09d\n" % (self._conn, self._number)
+        if self._transport is not None:
+            self._transport.write(self._request)
+
+
+class EchoClient:
+    """All connections of this process: shared options, and the end of the run."""
+
+    def __init__(self, options: ClientOptions, idle_fraction: float) -> None:
+        self.options = options
+        self.loop = asyncio.get_running_loop()
+        self.journal = Journal(sys.stdout, options.connections)
+        self.dialer = Dialer(options, self.journal)
+        self.stop = Stop(options)
+        self._connections = [
+            EchoConnection(conn, self) for conn in range(options.connections)
+        ]
+        self._delays = first_delays(options, idle_fraction)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> int:
+        """The whole run. The exit status."""
+        for connection, delay in zip(self._connections, self._delays, strict=True):
+            self._spawn(connection, delay)
+        # What exists now lives to the end: looking through it again and again for
+        # garbage is a third of the time at 10,000 connections.
+        gc.freeze()
+        await self.stop.future
+        await self._grace()
+        return self._summarise()
+
+    def answered(self, conn: int, request: bytes, answer: bytes) -> None:
+        """Count an answer, and report one that is not what was sent."""
+        summary = self.journal.summary
+        summary.acknowledged_writes += 1
+        if answer == request:
+            summary.verified_writes += 1
+        else:
+            summary.lost_writes += 1
+            self.journal.lost(conn, expected=repr(request), found=repr(answer))
+
+    def connection_broken(
+        self, connection: EchoConnection, conn: int, error: OSError
+    ) -> None:
+        """Report it, and open it again unless the run ends."""
+        self.journal.broken(conn, error)
+        if self.options.reconnect and not self.stop.is_set:
+            self._spawn(connection, None)
+
+    def _spawn(self, connection: EchoConnection, delay_s: float | None) -> None:
+        """Open the connection; after that, where ``delay_s`` is given, start it."""
+
+        async def open_and_start() -> None:
+            await connection.connect()
+            if delay_s is not None:
+                connection.start(delay_s)
+
+        task = asyncio.create_task(open_and_start())
+        self._tasks.add(task)
+        self.stop.watch(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _grace(self) -> None:
+        """Wait for the answers that are still to come, and no longer than agreed."""
+        give_up = self.loop.time() + self.options.grace_s
+        while self.loop.time() < give_up:
+            if not any(c.is_waiting and c.is_open for c in self._connections):
+                return
+            await asyncio.sleep(0.02)
+
+    def _summarise(self) -> int:
+        summary = self.journal.summary
+        for connection in self._connections:
+            summary.hung += connection.is_open and connection.is_waiting
+            summary.disconnected += not connection.is_open
+        return self.journal.finish()
+
+
+def first_delays(options: ClientOptions, idle_fraction: float) -> list[float | None]:
+    """For each connection, seconds from open to its first request; None: it has none.
+
+    The seed says which connections idle, and spreads the others over one interval.
+    """
+    draw = random.Random(f"{options.seed}/{options.stream}/delays")
+    idle = set(
+        draw.sample(
+            range(options.connections), int(options.connections * idle_fraction)
+        )
+    )
+    delays = [draw.uniform(0, options.interval_s) for _ in range(options.connections)]
+    return [None if c in idle else delay for c, delay in enumerate(delays)]
+
+
+def parse_arguments(argv: list[str]) -> tuple[ClientOptions, float]:
+    """The command line, checked. Exits with status 2 if it is wrong."""
+    parser = make_parser("echo_client.py", TEXT, ECHO_PORT, MOST_CONNECTIONS)
+    parser.add_argument(
+        "--idle-fraction",
+        type=number(float, 0, 1),
+        default=0.0,
+        help="share of the connections that are opened and never used",
+    )
+    args = parser.parse_args(argv)
+    return shared_options(parser, args), args.idle_fraction
+
+
+async def _run(options: ClientOptions, idle_fraction: float) -> int:
+    return await EchoClient(options, idle_fraction).run()
+
+
+def main(argv: list[str]) -> int:
+    """Run the client. The exit status, as ``--help`` tells."""
+    return asyncio.run(_run(*parse_arguments(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

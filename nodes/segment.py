@@ -1,0 +1,145 @@
+"""A TCP segment as plain data, and the resets that follow from one.
+
+Sequence numbers live modulo 2^32 (RFC 9293, 3.4): compare them with :func:`precedes`
+and :func:`within`, never with ``<``. Everything is named from the node's side: on
+ingress ``src`` is the client and ``dst`` the virtual address.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntFlag
+
+_MODULUS = 1 << 32
+_HALF = 1 << 31
+
+
+class Flags(IntFlag):
+    """Control bits of the TCP header (RFC 9293, 3.1)."""
+
+    FIN = 0x01
+    SYN = 0x02
+    RST = 0x04
+    PSH = 0x08
+    ACK = 0x10
+    URG = 0x20
+    ECE = 0x40
+    CWR = 0x80
+
+
+@dataclass(frozen=True)
+class FourTuple:
+    """A connection as its node names it."""
+
+    client: str
+    client_port: int
+    vip: str
+    vip_port: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One TCP segment; ``length`` is its payload in bytes.
+
+    ``marked``: it came with :data:`topologies.plan.FANOUT_MAC` as Ethernet source, so
+    a switch made it: it is a fan-out copy (claim E3).
+    """
+
+    src: str
+    dst: str
+    sport: int
+    dport: int
+    seq: int
+    ack: int
+    flags: Flags
+    length: int = 0
+    marked: bool = False
+
+    @property
+    def end(self) -> int:
+        """SEG.SEQ + SEG.LEN, where SYN and FIN count for one each (RFC 9293, 3.4)."""
+        controls = bool(self.flags & Flags.SYN) + bool(self.flags & Flags.FIN)
+        return advance(self.seq, self.length + controls)
+
+    @property
+    def arriving(self) -> FourTuple:
+        """The connection of a segment on its way from the client to the node."""
+        return FourTuple(self.src, self.sport, self.dst, self.dport)
+
+    @property
+    def leaving(self) -> FourTuple:
+        """The connection of a segment on its way from the node to the client."""
+        return FourTuple(self.dst, self.dport, self.src, self.sport)
+
+
+def advance(seq: int, count: int) -> int:
+    """The sequence number ``count`` octets after ``seq`` (before it, if negative)."""
+    return (seq + count) % _MODULUS
+
+
+def distance(start: int, end: int) -> int:
+    """How far ``end`` is after ``start``, -2^31 to 2^31 - 1; negative: before it."""
+    return (end - start + _HALF) % _MODULUS - _HALF
+
+
+def precedes(first: int, second: int) -> bool:
+    """``first`` comes before ``second``; false for numbers exactly 2^31 apart."""
+    return 0 < distance(first, second)
+
+
+def within(low: int, number: int, high: int) -> bool:
+    """``low <= number <= high`` on the circle, going up from ``low``."""
+    return (number - low) % _MODULUS <= (high - low) % _MODULUS
+
+
+def not_recognised_reset(stray: Segment) -> Segment:
+    """The reset for a segment of an unknown connection (claim E2).
+
+    RFC 9293, 3.10.7.1: ``<SEQ=SEG.ACK><CTL=RST>``. Without the ACK flag the
+    acknowledgment field means nothing to the client, so it carries SEG.SEQ to the
+    owner of the connection, who can tell by both numbers whether the copy fits.
+    """
+    return replace(_reply(stray), seq=stray.ack, ack=stray.seq, flags=Flags.RST)
+
+
+def refusal_reset(segment: Segment) -> Segment:
+    """The reset that says "aborted", which no switch fans out: it has the ACK flag."""
+    flags = Flags.RST | Flags.ACK
+    return replace(_reply(segment), seq=segment.ack, ack=segment.end, flags=flags)
+
+
+def fan_out_copy(reset: Segment) -> Segment:
+    """What the fabric makes of a "not recognised" reset: ends swapped, marked (E3)."""
+    return replace(_reply(reset), marked=True)
+
+
+def exact_reset(copy: Segment, rcv_nxt: int) -> Segment:
+    """The reset that the owner's TCP believes (RFC 5961, 3.2): SEG.SEQ = RCV.NXT."""
+    return replace(copy, seq=rcv_nxt, ack=0, flags=Flags.RST, length=0)
+
+
+def exact_reset_from(leaving: Segment) -> Segment:
+    """The exact reset of a connection that has just sent ``leaving`` (its RCV.NXT)."""
+    return exact_reset(_reply(leaving), leaving.ack)
+
+
+def probe(copy: Segment) -> Segment:
+    """A segment that only makes the connection state its SND.NXT and RCV.NXT.
+
+    It lies a quarter of the sequence space outside the window, and RFC 9293, 3.10.7.4
+    answers whatever is outside with ``<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>``.
+    """
+    outside = advance(copy.ack, -_HALF // 2)
+    return replace(copy, seq=outside, ack=copy.seq, flags=Flags.ACK, length=0)
+
+
+def _reply(segment: Segment) -> Segment:
+    return replace(
+        segment,
+        src=segment.dst,
+        dst=segment.src,
+        sport=segment.dport,
+        dport=segment.sport,
+        length=0,
+        marked=False,
+    )

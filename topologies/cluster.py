@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+r"""The cluster as a Mininet topology.
+
+::
+
+    h1  h2   clients
+      \  /
+     fabric  balances connections over chassis
+      /  \
+    c1    c2   balance them over their nodes
+    /|\  /|\
+    c1n1 ...   storage nodes
+
+``sudo ./topologies/cluster.py --chassis 2 --nodes 3 --clients 2`` builds a live cluster
+and ends in Mininet's command line. ``mn --custom topologies/cluster.py --topo
+cluster,2,3,2`` builds the same wires with Mininet's own hosts and switches; for that,
+this file needs nothing but the standard library and Mininet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from inspect import currentframe
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+from mininet.topo import Topo
+
+# ``mn --custom`` exec()s this file without __file__, but its code knows its place.
+ROOT = Path(cast(FrameType, currentframe()).f_code.co_filename).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from topologies.plan import (  # noqa: E402
+    FABRIC,
+    PREFIX4,
+    UPLINK_PORT,
+    Chassis,
+    Client,
+    Node,
+    Plan,
+)
+
+
+class ClusterTopo(Topo):
+    """Clients on a fabric switch, chassis switches below it, storage nodes below those.
+
+    Built from the numbers of chassis, nodes in each and clients, or from a ``plan``.
+    Raises :class:`topologies.plan.PlanError` for a size out of range.
+    """
+
+    def build(
+        self,
+        chassis: int = 2,
+        nodes: int = 3,
+        clients: int = 2,
+        plan: Plan | None = None,
+    ) -> None:
+        """Draw it; Mininet calls this with the arguments of the constructor."""
+        self.plan = plan or Plan.build(chassis, nodes, clients)
+        self.addSwitch(FABRIC, dpid=f"{self.plan.switches[FABRIC]:x}")
+        for each in self.plan.clients:
+            add_client(self, each)
+        for each in self.plan.chassis:
+            add_chassis(self, each)
+
+
+# A Mininet and a Topo are drawn on by the same calls, so these three serve both: the
+# drawing before the start, and the live network that a node or a chassis joins.
+
+
+def add_client(network: Any, client: Client) -> None:
+    """Draw a client and its link to the fabric."""
+    network.addHost(client.name, ip=f"{client.ipv4}/{PREFIX4}", mac=client.mac)
+    network.addLink(
+        client.name,
+        FABRIC,
+        port1=0,
+        port2=client.fabric_port,
+        intfName1=client.interface,
+        intfName2=client.fabric_interface,
+        addr1=client.mac,
+    )
+
+
+def add_chassis(network: Any, chassis: Chassis) -> None:
+    """Draw a chassis: its switch, the link to the fabric, its nodes."""
+    network.addSwitch(chassis.name, dpid=f"{chassis.dpid:x}")
+    network.addLink(
+        chassis.name,
+        FABRIC,
+        port1=UPLINK_PORT,
+        port2=chassis.fabric_port,
+        intfName1=chassis.uplink_interface,
+        intfName2=chassis.fabric_interface,
+    )
+    for node in chassis.nodes:
+        add_node(network, node)
+
+
+def add_node(network: Any, node: Node) -> None:
+    """Draw a storage node and its link to its chassis."""
+    network.addHost(node.name, ip=f"{node.ipv4}/{PREFIX4}", mac=node.mac)
+    network.addLink(
+        node.name,
+        f"c{node.chassis}",
+        port1=0,
+        port2=node.port,
+        intfName1=node.interface,
+        intfName2=node.switch_interface,
+        addr1=node.mac,
+    )
+
+
+topos = {"cluster": ClusterTopo}
+
+
+def main(arguments: list[str]) -> None:
+    """Become ``resetbed console`` with these sizes; other options pass through."""
+    parser = argparse.ArgumentParser(
+        description="A live cluster that ends in Mininet's command line.",
+        epilog="Other options are those of `resetbed console`.",
+    )
+    sizes = {"chassis": 2, "nodes": 3, "clients": 2}
+    for size, default in sizes.items():
+        parser.add_argument(f"--{size}", type=int, default=default, metavar="N")
+    parsed, others = parser.parse_known_args(arguments)
+    options = [f"--{size}={getattr(parsed, size)}" for size in sizes]
+    launcher = str(ROOT / "resetbed")
+    os.execv(launcher, [launcher, "console", *options, *others])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

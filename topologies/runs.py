@@ -1,0 +1,213 @@
+"""The registry of sandboxes on this machine: which run by which name, and who owns them.
+
+A run has a directory ``/run/resetbed/NAME`` with an owner record in it. A record whose
+processes are gone is a dead run: it means nothing, and the next :func:`sweep` (every
+start does one) removes it. So nothing has to happen at the end of a run for its name
+to be free again, and ``kill -9`` of any process is an ordinary end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from topologies.processes import Process
+
+RUNS = Path("/run/resetbed")
+
+#: In a sandbox this environment variable holds the run's name.
+RUN_VARIABLE = "RESETBED_RUN"
+
+#: The kernel ends a namespace's processes in well under a second; more is a fault.
+KILL_TIMEOUT_S = 10.0
+
+#: No dot: in the name of a tracefs instance it separates the run from the purpose.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+
+#: tracefs instances outlive the processes that made them. The mount is a private one,
+#: because a machine need not have tracefs mounted for itself. $@: the live runs.
+_REMOVE_TRACE_INSTANCES = """
+mount -t tracefs tracefs /sys/kernel/tracing || exit 0
+cd /sys/kernel/tracing/instances || exit 0
+for instance in resetbed-*; do
+    run=${instance#resetbed-}
+    case " $* " in
+        *" ${run%%.*} "*) ;;
+        *) test ! -d "$instance" || rmdir "$instance" ;;
+    esac
+done
+"""
+
+
+class RunError(RuntimeError):
+    """A run cannot be started, found or ended; the message says why."""
+
+
+class AlreadyRunning(RunError):
+    """A run of that name is alive."""
+
+
+class NotRunning(RunError):
+    """No run of that name is alive."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One sandbox: its name and the two processes that it lives and dies with."""
+
+    name: str
+    #: PID 1 of the sandbox, as seen from outside: nsenter(1)'s target.
+    init: Process
+    #: The ``unshare`` that made it; it holds the namespaces until it has ended.
+    outer: Process
+    #: When it was started, seconds of CLOCK_REALTIME.
+    started_s: float
+
+    @property
+    def directory(self) -> Path:
+        """Where its record, log and sockets are, visible inside and outside."""
+        return run_directory(self.name)
+
+    def alive(self) -> bool:
+        """Whether its PID 1 runs, and with it everything inside."""
+        return self.init.alive()
+
+    def register(self) -> None:
+        """Write the owner record; the caller holds the :func:`registry_lock`."""
+        replace_json(self.directory / "owner.json", asdict(self))
+
+    @classmethod
+    def read(cls, name: str) -> Run | None:
+        """The run that the owner record of ``name`` tells of, dead or alive."""
+        try:
+            record = json.loads((run_directory(name) / "owner.json").read_text())
+            return cls(
+                name,
+                Process(**record["init"]),
+                Process(**record["outer"]),
+                record["started_s"],
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    @classmethod
+    def started(cls, name: str, init_pid: int, outer_pid: int) -> Run:
+        """A run that starts now, of these two processes."""
+        return cls(name, Process.of(init_pid), Process.of(outer_pid), time.time())
+
+
+def check_name(name: str) -> str:
+    """``name`` itself, if a run may be called that. Raises :class:`RunError`."""
+    if not _NAME.fullmatch(name):
+        raise RunError(f"{name!r} cannot name a run: 1 to 32 letters, digits, - and _")
+    return name
+
+
+def run_directory(name: str) -> Path:
+    """The directory of the run of that name, whether it exists or not."""
+    return RUNS / check_name(name)
+
+
+def trace_instance(name: str, purpose: str = "") -> str:
+    """The tracefs instance of a run; :func:`sweep` removes it once the run is dead."""
+    return f"resetbed-{check_name(name)}" + (f".{purpose}" if purpose else "")
+
+
+@contextmanager
+def registry_lock() -> Iterator[None]:
+    """Hold the registry: starts, ends and sweeps happen one after the other.
+
+    Raises :class:`RunError` inside a sandbox, where every pid in it would be taken for
+    another process and every other run for a dead one.
+    """
+    if RUN_VARIABLE in os.environ:
+        raise RunError(f"this is inside the sandbox of {os.environ[RUN_VARIABLE]!r}")
+    RUNS.mkdir(mode=0o755, exist_ok=True)
+    with open(RUNS / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def list_runs() -> list[Run]:
+    """Every live run, by name."""
+    runs = (Run.read(name) for name in _registered())
+    return [run for run in runs if run is not None and run.alive()]
+
+
+def find_run(name: str) -> Run:
+    """The live run of that name. Raises :class:`NotRunning`, naming those there are."""
+    run = Run.read(name)
+    if run is None or not run.alive():
+        others = ", ".join(other.name for other in list_runs()) or "none"
+        raise NotRunning(f"{name!r} is not running; running: {others}")
+    return run
+
+
+def is_alive(name: str) -> bool:
+    """Whether a run of that name is alive."""
+    run = Run.read(name)
+    return run is not None and run.alive()
+
+
+def kill(name: str) -> bool:
+    """End a run and everything in it, now; False if it was not running.
+
+    Returns when its processes are gone. Raises :class:`RunError` if they will not go.
+    """
+    with registry_lock():
+        run = Run.read(name)
+        was_alive = run is not None and run.alive()
+        if run is not None:
+            _end(run)
+        sweep_locked()
+    return was_alive
+
+
+def sweep() -> list[str]:
+    """Remove what dead runs left: directories, tracefs instances. Returns their names."""
+    with registry_lock():
+        return sweep_locked()
+
+
+def sweep_locked() -> list[str]:
+    """As :func:`sweep`, for a caller that holds the :func:`registry_lock`."""
+    live = {run.name for run in list_runs()}
+    dead = [name for name in _registered() if name not in live]
+    for name in dead:
+        shutil.rmtree(RUNS / name, ignore_errors=True)
+    subprocess.run(
+        ["unshare", "--mount", "sh", "-c", _REMOVE_TRACE_INSTANCES, "sh", *live],
+        stderr=subprocess.DEVNULL,
+    )
+    return dead
+
+
+def replace_json(path: Path, data: Mapping[str, object]) -> None:
+    """Write ``data`` to ``path`` so that a reader sees the old file or the new one."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(data) + "\n")
+    partial.replace(path)
+
+
+def _registered() -> list[str]:
+    if not RUNS.is_dir():
+        return []
+    return sorted(entry.name for entry in RUNS.iterdir() if _NAME.fullmatch(entry.name))
+
+
+def _end(run: Run) -> None:
+    """Kill PID 1: the kernel kills the rest of a pid namespace with it."""
+    run.init.send(signal.SIGKILL)
+    for process in (run.init, run.outer):
+        if not process.wait(KILL_TIMEOUT_S):
+            raise RunError(f"run {run.name!r}: process {process.pid} does not end")

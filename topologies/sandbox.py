@@ -1,0 +1,237 @@
+"""A private sandbox for one run: its own network, mounts, processes, Open vSwitch.
+
+A sandbox is a set of namespaces (net, mount, pid, ipc, uts) whose PID 1 is
+:mod:`topologies.init`. No packet, interface or mount crosses its border, and everything
+in it dies with its PID 1::
+
+    launcher --(parent-death signal)--> unshare --(parent-death signal)--> PID 1 --> *
+
+so ``kill -9`` of any of them leaves no process, interface, mount or namespace. A
+detached sandbox has no launcher: it lives until its command ends or :func:`kill`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from topologies import init
+from topologies.runs import (
+    RUN_VARIABLE,
+    AlreadyRunning,
+    NotRunning,
+    Run,
+    RunError,
+    find_run,
+    is_alive,
+    kill,
+    list_runs,
+    registry_lock,
+    replace_json,
+    run_directory,
+    sweep,
+    sweep_locked,
+    trace_instance,
+)
+
+__all__ = [
+    "AlreadyRunning",
+    "NotRunning",
+    "Run",
+    "RunError",
+    "enter",
+    "find_run",
+    "host_command",
+    "inside_command",
+    "is_alive",
+    "kill",
+    "list_runs",
+    "publish_hosts",
+    "run_directory",
+    "sweep",
+    "trace_instance",
+]
+
+_UNSHARE = (
+    "unshare --net --mount --pid --ipc --uts --fork --kill-child --mount-proc --"
+).split()
+_DIE_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"]
+
+#: ``struct ucred``: pid, uid, gid (unix(7)).
+_UCRED = struct.Struct("iII")
+
+#: Keeps the caller's directory where the sandbox has it, which is nearly everywhere.
+_IN_DIRECTORY = """
+cd -- "$1" 2>/dev/null
+export RESETBED_RUN="$2"
+shift 2
+exec "$@"
+"""
+
+
+def enter(
+    argv: Sequence[str],
+    name: str,
+    *,
+    detach: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> int:
+    """Run ``argv`` in a new sandbox called ``name``; its exit status, as a shell's.
+
+    Waits for the command and passes signals on; call it from the main thread, because
+    the sandbox dies with the calling thread. With ``detach`` it returns 0 as soon as
+    the command was started; its output goes to ``/run/resetbed/NAME/log``.
+
+    ``env`` is added to the environment, and ``RESETBED_RUN``, the run's name.
+    Raises :class:`AlreadyRunning`, or :class:`RunError` if no sandbox can be made.
+    """
+    environment = {**os.environ, **(env or {}), RUN_VARIABLE: name}
+    with _collecting_signals(not detach):
+        with registry_lock():
+            _claim(name)
+            launcher, run = _launch(list(argv), name, detach, environment)
+        if detach:
+            return 0
+        status = _wait(launcher, run)
+    _forget(run)
+    return status
+
+
+def inside_command(name: str, argv: Sequence[str]) -> list[str]:
+    """The command line that runs ``argv`` inside a running sandbox, from outside.
+
+    Standard streams, exit status and, if it exists inside, the current directory pass
+    through. It dies with the sandbox and with whoever runs it. Raises
+    :class:`NotRunning`.
+    """
+    target = find_run(name).init.pid
+    enter_all = "--net --mount --pid --ipc --uts".split()
+    nsenter = ["nsenter", f"--target={target}", *enter_all, "--", *_DIE_WITH_PARENT]
+    return [*nsenter, "sh", "-c", _IN_DIRECTORY, "sh", os.getcwd(), name, *argv]
+
+
+def host_command(name: str, host: str, argv: Sequence[str]) -> list[str]:
+    """The command line that runs ``argv`` on a host (or switch) of a running sandbox.
+
+    As :func:`inside_command`, in that host's network. Raises :class:`NotRunning`, or
+    :class:`RunError` naming the hosts there are.
+    """
+    find_run(name)
+    hosts = _read_hosts(name)
+    if host not in hosts:
+        raise RunError(f"no host {host!r} in run {name!r}; there are {', '.join(hosts)}")
+    return inside_command(name, ["mnexec", "-a", str(hosts[host]), "env", "--", *argv])
+
+
+def publish_hosts(name: str, pids: Mapping[str, int]) -> None:
+    """Tell :func:`host_command` of the hosts: name -> pid, as seen inside."""
+    replace_json(run_directory(name) / "hosts.json", dict(pids))
+
+
+def _read_hosts(name: str) -> dict[str, int]:
+    try:
+        hosts = json.loads((run_directory(name) / "hosts.json").read_text())
+    except FileNotFoundError:
+        raise NotRunning(f"run {name!r} has no hosts yet") from None
+    return {str(host): int(pid) for host, pid in hosts.items()}
+
+
+def _claim(name: str) -> None:
+    """Make an empty run directory of that name, unless a live run has it."""
+    directory = run_directory(name)
+    if is_alive(name):
+        raise AlreadyRunning(f"{name!r} is already running")
+    sweep_locked()
+    directory.mkdir(mode=0o755)
+
+
+def _launch(
+    argv: list[str], name: str, detach: bool, environment: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], Run]:
+    """Start a sandbox, register it, and only then let it go."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        launcher = _unshare(
+            [init.__file__, str(theirs.fileno()), *argv],
+            theirs.fileno(),
+            run_directory(name) / "log" if detach else None,
+            environment,
+        )
+        theirs.close()
+        run = Run.started(name, _await_init(ours, name, launcher), launcher.pid)
+        run.register()
+        ours.sendall(init.GO)
+    return launcher, run
+
+
+def _unshare(
+    program: list[str], fd: int, log: Path | None, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a Python program as PID 1 of new namespaces; detached if it has a log."""
+    argv = [*_UNSHARE, sys.executable, "-I", "-S", *program]
+    if log is None:
+        argv = [*_DIE_WITH_PARENT, *argv]
+        return subprocess.Popen(argv, pass_fds=[fd], env=environment)
+    with open(log, "wb") as output:
+        return subprocess.Popen(
+            argv,
+            pass_fds=[fd],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _await_init(
+    handshake: socket.socket, name: str, launcher: subprocess.Popen[bytes]
+) -> int:
+    """PID 1's pid in *our* pid namespace, which the kernel attaches to what it sends."""
+    data, ancillary, _, _ = handshake.recvmsg(1, socket.CMSG_SPACE(_UCRED.size))
+    if data != init.READY:
+        launcher.wait()
+        log = run_directory(name) / "log"
+        said = f": {log.read_text().strip()}" if log.exists() else ""
+        raise RunError(f"cannot make a sandbox for {name!r}{said}")
+    pid: int = _UCRED.unpack(ancillary[0][2])[0]
+    return pid
+
+
+@contextmanager
+def _collecting_signals(wanted: bool) -> Iterator[None]:
+    """Keep the signals that :func:`_wait` collects pending for it."""
+    if not wanted:
+        yield
+        return
+    collected = init.PASSED_SIGNALS | {signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, collected)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _wait(launcher: subprocess.Popen[bytes], run: Run) -> int:
+    """Exit status of the sandbox, passing on the signals that processes send us."""
+    while (status := launcher.poll()) is None:
+        received = signal.sigwaitinfo(init.PASSED_SIGNALS | {signal.SIGCHLD})
+        if received.si_signo != signal.SIGCHLD and init.sent_by_process(received):
+            run.init.send(received.si_signo)
+    return status if status >= 0 else 128 - status
+
+
+def _forget(run: Run) -> None:
+    """Remove what the ended run left, unless its name has been taken again."""
+    with registry_lock():
+        if Run.read(run.name) == run:
+            sweep_locked()
