@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from hashlib import blake2b
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 
 class Field(str, Enum):
@@ -53,7 +53,7 @@ class Masked(NamedTuple):
 
 
 #: A number, an address as text, or some of a number's bits.
-Value = Union[int, str, Masked]
+Value = int | str | Masked
 
 #: ``vlan_tci``: no 802.1Q tag.
 UNTAGGED = Masked(0x0000, 0x1FFF)
@@ -132,7 +132,7 @@ class GoTo:
         return f"goto_table:{int(self.table)}"
 
 
-Action = Union[Output, SetField, Move, Multipath, GoTo]
+Action = Output | SetField | Move | Multipath | GoTo
 
 
 class FlowKey(NamedTuple):

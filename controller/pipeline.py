@@ -17,7 +17,7 @@ client's, live node's    ARP requests, neighbour solicitations            ANSWER
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from controller import neighbours
@@ -56,11 +56,16 @@ def pipeline(
     plan: Plan, membership: Membership, policy: ResetPolicy, balancer: Balancer
 ) -> dict[str, tuple[FlowEntry, ...]]:
     """The whole content of the flow tables of every switch, by the switch's name."""
-    tables = {FABRIC: tuple(_fabric(plan, membership, policy, balancer))}
+    tables = {FABRIC: _in_order(_fabric(plan, membership, policy, balancer))}
     for chassis in plan.chassis:
         own = _restricted(membership, chassis)
         tables[chassis.name] = _chassis(chassis, own, policy, balancer)
     return tables
+
+
+def _in_order(entries: Iterable[FlowEntry]) -> tuple[FlowEntry, ...]:
+    """As a reader follows a packet: table by table, what is tried first comes first."""
+    return tuple(sorted(entries, key=lambda entry: (entry.table, -entry.priority)))
 
 
 def _fabric(
@@ -91,14 +96,16 @@ def _chassis(
         for node in own.serving_nodes(chassis)
     }
     nodes = (e for node in own.reachable_nodes(chassis) for e in _node(node))
-    return (
-        *_uplink(),
-        *nodes,
-        _to_fabric(),
-        *_balance(ports, balancer, CHASSIS_BASIS),
-        *neighbours.answers(GATEWAY_MAC, "the gateway's"),
-        *policy.chassis_entries(chassis, own),
-        *_otherwise_dropped(),
+    return _in_order(
+        (
+            *_uplink(),
+            *nodes,
+            _to_fabric(),
+            *_balance(ports, balancer, CHASSIS_BASIS),
+            *neighbours.answers(GATEWAY_MAC, "the gateway's"),
+            *policy.chassis_entries(chassis, own),
+            *_otherwise_dropped(),
+        )
     )
 
 

@@ -90,11 +90,11 @@ class _Block(NamedTuple):
 class Capture:
     """Takes segments from every interface added, until :meth:`write`."""
 
-    def __init__(self, spool_dir: str) -> None:
-        """An empty capture whose blocks wait in an unnamed file in ``spool_dir``."""
+    def __init__(self, spool: IO[bytes]) -> None:
+        """An empty capture; the kernel's blocks wait in the file ``spool``."""
         self._taps: list[_Tap] = []
         self._blocks: list[_Block] = []
-        self._spool = tempfile.TemporaryFile(dir=spool_dir)
+        self._spool = spool
         self._spooled = 0
         self.selector = selectors.DefaultSelector()
 
@@ -173,10 +173,11 @@ class Capture:
 class _Console:
     """Standard input and the ending signals, as things a selector can wait for."""
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, defaults: dict[str, Any]) -> None:
+        """``defaults``: what an interface takes where its own object does not say."""
         self._capture = capture
+        self._defaults = defaults
         self._pending = b""
-        self._defaults: dict[str, Any] = {}
         self.ending = False
         wake, woken = socket.socketpair()
         for end in (wake, woken):
@@ -190,10 +191,6 @@ class _Console:
 
     def _end(self, *_: object) -> None:
         self.ending = True
-
-    def set_defaults(self, defaults: dict[str, Any]) -> None:
-        """What an interface takes where its own object does not say."""
-        self._defaults = defaults
 
     def read_commands(self) -> None:
         """Obeys the lines on standard input; its end is not the end of the capture."""
@@ -220,20 +217,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", required=True, help="the JSON file described above")
     config = _read_config(parser.parse_args(arguments).config)
     interfaces = config.pop("interfaces", [])
-    output = config.pop("output")
-    capture = Capture(os.path.dirname(os.path.abspath(output)))
-    console = _Console(capture)
-    console.set_defaults(config)
-    try:
-        for each in interfaces:
-            capture.add(Interface(**config | each))
-    except (OSError, ValueError, TypeError) as error:
-        print(f"capture: {each}: {error}", file=sys.stderr)
-        return 2
-    _say("ready", interfaces=len(interfaces))
-    _run(capture, console)
-    capture.settle()
-    _say("summary", **capture.write(output))
+    output = os.path.abspath(config.pop("output"))
+    with tempfile.TemporaryFile(dir=os.path.dirname(output)) as spool:
+        capture = Capture(spool)
+        console = _Console(capture, defaults=config)
+        try:
+            for each in interfaces:
+                capture.add(Interface(**config | each))
+        except (OSError, ValueError, TypeError) as error:
+            print(f"capture: {each}: {error}", file=sys.stderr)
+            return 2
+        _say("ready", interfaces=len(interfaces))
+        _run(capture, console)
+        capture.settle()
+        _say("summary", **capture.write(output))
     return 0
 
 

@@ -28,6 +28,7 @@ class Children:
     """The programs of a cluster by name. Not thread-safe: callers hold one lock."""
 
     running: dict[str, Child] = field(default_factory=dict)
+    _abandoned: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, name: str, start: Start) -> Child:
         """Starts a program under a name that is not in use."""
@@ -49,15 +50,14 @@ class Children:
             _send(child, signal.SIGKILL)
             child.process.wait()
 
-    def kill(self, *names: str) -> None:
-        """Ends programs as a power failure does: at once, with no farewell."""
-        for name in names:
-            if child := self.running.pop(name, None):
-                _send(child, signal.SIGKILL)
-                child.process.wait()
+    def abandon(self, name: str) -> None:
+        """Leaves a program to whoever is going to kill it; it is not started again."""
+        child = self.running.pop(name)
+        self._abandoned.append(child.process)
 
     def revive(self) -> Iterator[Child]:
         """Starts again each program that died unasked, and yields it."""
+        self._abandoned = [dead for dead in self._abandoned if dead.poll() is None]
         for child in self.running.values():
             if child.process.poll() is not None:
                 child.process = child.start()

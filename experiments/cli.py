@@ -192,7 +192,9 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
         loaded = load_spec(find_spec(spec), overrides)
     except SpecError as error:
         raise Refused(str(error)) from error
-    click.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False)
+    click.echo(
+        yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False
+    )
 
 
 @main.command()

@@ -14,29 +14,31 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controller.client import ControllerClient
-from topologies.network import ClusterNetwork
-
 from controller.balancers import BALANCERS
+from controller.client import Applied, ControllerClient, ControllerError, SwitchStatus
 from controller.membership import Membership, NodeState
 from controller.policies import POLICIES
 from controller.state import ClusterState
+from experiments.capture_points import CapturePoint, chassis_points, node_point
 from experiments.children import Children
 from experiments.event_log import EventLog
 from experiments.events import EVENTS
 from experiments.events.event import node_state
 from experiments.workloads import WORKLOADS, ClientJob
 from nodes.guards import GuardCounters, GuardSite, open_guard
+from nodes.server_ready import is_listening
+from topologies.network import ClusterNetwork
 from topologies.plan import Chassis, Client, Node, Plan, vip
 
 #: How often the supervisor looks for programs that died unasked, in seconds.
 SUPERVISION_PERIOD_S = 0.2
 READY_DEADLINE_S = 60.0
+APPLY_DEADLINE_S = 20.0
 
 Progress = Callable[[str], None]
 
@@ -102,7 +104,10 @@ class Cluster:
         self.lock = threading.RLock()
         self.log = EventLog(folder / "events.jsonl")
         self.records: list[EventRecord] = []
+        #: Told of each node and chassis that is wired in live, before it serves.
+        self.watchers: list[Callable[[Sequence[CapturePoint]], None]] = []
         self._controller = ControllerClient(runtime / "controller.sock")
+        self._retired: list[GuardCounters] = []
         self._store = folder / "store"
         self._stopping = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
@@ -170,71 +175,81 @@ class Cluster:
             event.before(self, old, new, target)
             self.state = new
             self.state.write(self.runtime / "state.json")
-            reply = self._controller.apply(self.state)
+            done = self._apply()
             record = EventRecord(
-                kind,
-                target,
-                requested,
-                reply["applied_s"],
-                reply["settled_s"],
-                old,
-                new,
+                kind, target, requested, done.applied_s, done.settled_s, old, new
             )
             self.records.append(record)
-            self.log.write("switched", kind=kind, target=target, **reply)
+            self.log.write("switched", **record.to_json())
             return record
+
+    def _apply(self) -> Applied:
+        """Tells the switches of the state, through a controller that may die meanwhile.
+
+        Raises ``ControllerError`` when they do not have it within the deadline.
+        """
+        deadline = time.monotonic() + APPLY_DEADLINE_S
+        while True:
+            try:
+                return self._controller.apply(self.state)
+            except ControllerError as error:
+                if time.monotonic() > deadline:
+                    raise
+                self.log.write("apply failed", error=str(error))
+                self._revive()
+                time.sleep(SUPERVISION_PERIOD_S)
 
     def power_off_node(self, node: Node) -> None:
         """Link down, programs killed, TCP state gone: a power failure."""
-        self.guard.detach(node.name)
-        self.network.link_down(node)
-        self.children.kill(_server(node))
-        self.network.forget_connections(node)
+        self._forget((node,))
+        self.network.power_off(node)
 
     def power_on_node(self, node: Node) -> None:
         """The node comes back empty and serves."""
-        self.network.link_up(node)
+        self.network.power_on(node)
         self._serve((node,))
         self._await_listening((node,))
 
     def power_off_chassis(self, chassis: Chassis) -> None:
-        """The uplink and the switch first, then every node that was still up."""
-        self.network.power_off_switch(chassis)
-        for node in chassis.nodes:
-            if node_state(self.state, node.name) is not NodeState.FAILED:
-                self.power_off_node(node)
+        """The uplink first, then every node that was still up, and the switch."""
+        self._forget(
+            tuple(
+                node
+                for node in chassis.nodes
+                if node_state(self.state, node.name) is not NodeState.FAILED
+            )
+        )
+        self.network.power_off_chassis(chassis)
 
     def power_on_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
         """The switch comes back, then those nodes, empty."""
-        self.network.power_on_switch(chassis)
-        for node in nodes:
-            self.network.link_up(node)
+        self.network.power_on_chassis(chassis)
         self._serve(nodes)
         self._await_listening(nodes)
 
     def build_node(self, plan: Plan, node: Node) -> None:
         """A new node is wired to its chassis and serves."""
         self.network.add_node(node)
+        self._announce((node_point(node),))
         self._serve((node,))
         self._await_listening((node,))
 
     def build_chassis(self, plan: Plan, chassis: Chassis) -> None:
         """A new chassis is wired to the fabric with all its nodes, which serve."""
         self.network.add_chassis(chassis)
+        self._announce(chassis_points(chassis))
         self._serve(chassis.nodes)
         self._await_listening(chassis.nodes)
 
     # -------------------------------------------------------------------- status
 
-    def switch_status(self) -> dict[str, dict[str, Any]]:
-        """Switch name -> connected, in_sync, entries: the controller's own view."""
-        reply = self._controller.status()
-        switches: dict[str, dict[str, Any]] = reply["switches"]
-        return switches
+    def switch_status(self) -> dict[str, SwitchStatus]:
+        """Switch name -> the controller's own view of it."""
+        return self._controller.status()
 
-    def guard_counters(self) -> dict[str, GuardCounters]:
-        """Node name -> counters, of all that were ever attached."""
-        return self.guard.counters()
+    def guard_counters(self) -> list[GuardCounters]:
+        """Counters of every guard, those of nodes that lost power included."""
+        return [*self._retired, *self.guard.counters().values()]
 
     # ------------------------------------------------------------------- clients
 
@@ -265,6 +280,18 @@ class Cluster:
         return self.folder / "hosts" / f"{host}.jsonl"
 
     # ------------------------------------------------------------------- innards
+
+    def _forget(self, nodes: tuple[Node, ...]) -> None:
+        """Nodes about to lose power: nothing of theirs is to be started again."""
+        counters = self.guard.counters()
+        for node in nodes:
+            self.children.abandon(_server(node))
+            self._retired.append(counters[node.name])
+            self.guard.detach(node.name)
+
+    def _announce(self, points: Sequence[CapturePoint]) -> None:
+        for watcher in self.watchers:
+            watcher(points)
 
     def _serve(self, nodes: tuple[Node, ...]) -> None:
         """Guards and storage servers for those nodes."""
@@ -333,23 +360,15 @@ class Cluster:
         """Starts again whatever died unasked: programs, guards, switch daemons."""
         while not self._stopping.wait(SUPERVISION_PERIOD_S):
             with self.lock:
-                for child in self.children.revive():
-                    self.log.write("restarted", program=child.name)
-                for name in self.guard.check():
-                    self.log.write("restarted", program=f"guard of {name}")
-                for name in self.network.revive_switches():
-                    self.log.write("restarted", program=f"switch {name}")
+                self._revive()
 
-
-def is_listening(pid: int, port: int) -> bool:
-    """Whether a socket listens on that TCP port in the process' network namespace."""
-    suffix = f":{port:04X}"
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[1].endswith(suffix):
-                return True
-    return False
+    def _revive(self) -> None:
+        for child in self.children.revive():
+            self.log.write("restarted", program=child.name)
+        for name in self.guard.check():
+            self.log.write("restarted", program=f"guard of {name}")
+        for name in self.network.revive_switches():
+            self.log.write("restarted", program=f"switch {name}")
 
 
 def _server(node: Node) -> str:

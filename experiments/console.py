@@ -9,10 +9,8 @@ from mininet.log import info
 
 from experiments.cluster import Cluster
 from experiments.events import EVENTS, EventError
-from experiments.status import connections, status
+from experiments.status import half_open, status
 from topologies.plan import PlanError
-
-_ESTABLISHED = frozenset({"01"})
 
 
 class Console(CLI):  # type: ignore[misc]
@@ -66,22 +64,3 @@ class Console(CLI):  # type: ignore[misc]
             return
         settled = (record.settled_s or record.applied_s) - record.requested_s
         info(f"{words[0]} {words[1]}: in the switches after {settled * 1e3:.1f} ms\n")
-
-
-def half_open(cluster: Cluster) -> dict[str, int]:
-    """Node name -> connections established there whose client has no such socket."""
-    plan = cluster.state.plan
-    of_clients = {
-        (remote, local)
-        for client in plan.clients
-        for local, remote in connections(
-            cluster.network.pid(client.name), _ESTABLISHED
-        )
-    }
-    return {
-        node.name: sum(
-            pair not in of_clients
-            for pair in connections(cluster.network.pid(node.name), _ESTABLISHED)
-        )
-        for node in plan.nodes
-    }

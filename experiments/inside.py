@@ -71,9 +71,7 @@ def job_console(plan: dict[str, Any], options: dict[str, str]) -> int:
     return 0
 
 
-def operations(
-    cluster: Cluster, over: threading.Event
-) -> dict[str, control.Operation]:
+def operations(cluster: Cluster, over: threading.Event) -> dict[str, control.Operation]:
     """What the control socket of a cluster answers."""
 
     def event(kind: str, target: str) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from experiments.spec import RunSpec
 from topologies import sandbox
 from topologies.plan import Plan
 
-ROOT = Path(__file__).resolve().parents[1]
 READY_DEADLINE_S = 300.0
 DOWN_DEADLINE_S = 30.0
 
@@ -57,7 +56,9 @@ def launch_up(name: str, plan: Plan, options: Mapping[str, str]) -> int:
             return 1
         if _answers(name):
             log.show_new()
-            click.echo(f"{name} serves; take it away with: ./resetbed down --name {name}")
+            click.echo(
+                f"{name} serves; take it away with: ./resetbed down --name {name}"
+            )
             return 0
         time.sleep(0.02)
     sandbox.kill(name)
@@ -104,10 +105,7 @@ def _cluster_job(
 def _enter(name: str, job: Mapping[str, Any], *, detach: bool) -> int:
     """Enters a sandbox with that job; the exit status is the job's."""
     argv = [sys.executable, "-m", "experiments.inside", json.dumps(job)]
-    python_path = os.pathsep.join(
-        filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
-    )
-    return sandbox.enter(argv, name, detach=detach, env={"PYTHONPATH": python_path})
+    return sandbox.enter(argv, name, detach=detach)
 
 
 def _answers(name: str) -> bool:

@@ -88,7 +88,9 @@ class PcapngWriter:
         """An interface's counts from ``start_ns`` to ``end_ns`` (section 4.6)."""
         body = struct.pack("<III", interface, end_ns >> 32, end_ns & 0xFFFFFFFF)
         for code, instant in ((_ISB_START, start_ns), (_ISB_END, end_ns)):
-            body += _option(code, struct.pack("<II", instant >> 32, instant & 2**32 - 1))
+            body += _option(
+                code, struct.pack("<II", instant >> 32, instant & 2**32 - 1)
+            )
         for code, count in ((_ISB_RECEIVED, received), (_ISB_DROPPED, dropped)):
             body += _option(code, struct.pack("<Q", count))
         self._block(_STATISTICS, body + _option(0, b""))

@@ -67,8 +67,7 @@ class PerfRing:
         event = _open(tracepoint, self._cpu, self._size // 4)
         self._events.append(event)
         if expression:
-            text = ctypes.create_string_buffer(expression.encode())
-            fcntl.ioctl(event, _IOC_SET_FILTER, ctypes.addressof(text))
+            fcntl.ioctl(event, _IOC_SET_FILTER, expression.encode() + b"\0")
         if self._map is None:
             self._map = mmap.mmap(event, mmap.PAGESIZE + self._size)
         else:
@@ -139,7 +138,15 @@ def _open(tracepoint: int, cpu: int, wakeup_bytes: int) -> int:
     number = _SYSCALLS.get(platform.machine())
     if number is None:
         raise OSError(f"perf_event_open: unknown machine {platform.machine()}")
-    event = _libc.syscall(number, attr, -1, cpu, -1, _FLAG_FD_CLOEXEC)
+    every_process, no_group = ctypes.c_long(-1), ctypes.c_long(-1)
+    event = _libc.syscall(
+        ctypes.c_long(number),
+        attr,
+        every_process,
+        ctypes.c_long(cpu),
+        no_group,
+        ctypes.c_long(_FLAG_FD_CLOEXEC),
+    )
     if event < 0:
         error = ctypes.get_errno()
         raise OSError(error, f"perf_event_open: {os.strerror(error)}")

@@ -48,17 +48,17 @@ def _known(choices: object) -> BeforeValidator:
 class ClusterSpec(Strict):
     """Size of the cluster before the first event."""
 
-    chassis: int = Field(2, ge=1, le=plan.MAX_CHASSIS)
-    nodes: int = Field(3, ge=1, le=plan.MAX_NODES, description="nodes in each chassis")
-    clients: int = Field(2, ge=1, le=plan.MAX_CLIENTS)
+    chassis: int = Field(default=2, ge=1, le=plan.MAX_CHASSIS)
+    nodes: int = Field(default=3, ge=1, le=plan.MAX_NODES, description="nodes in each chassis")
+    clients: int = Field(default=2, ge=1, le=plan.MAX_CLIENTS)
 
 
 class WorkloadSpec(Strict):
     """What the clients do, all through the run."""
 
     kind: Annotated[str, _known(WORKLOADS)] = "nbd"
-    connections: int = Field(48, ge=1, le=50_000, description="over all clients")
-    interval_ms: float = Field(20.0, gt=0, description="pause between two requests")
+    connections: int = Field(default=48, ge=1, le=50_000, description="over all clients")
+    interval_ms: float = Field(default=20.0, gt=0, description="pause between two requests")
 
     @property
     def interval_s(self) -> float:
@@ -69,7 +69,7 @@ class WorkloadSpec(Strict):
 class EventSpec(Strict):
     """One membership event, ``at`` seconds after the clients are steady."""
 
-    at: float = Field(0.0, ge=0)
+    at: float = Field(default=0.0, ge=0)
     kind: Annotated[str, _known(EVENTS)]
     target: str
 
@@ -80,17 +80,17 @@ class RunSpec(Strict):
     scenario: str = "unnamed"
     description: str = ""
     policy: Annotated[str, _known(POLICIES)] = Field(
-        "flood", validation_alias=AliasChoices("policy", "reset")
+        default="flood", validation_alias=AliasChoices("policy", "reset")
     )
     balancer: Annotated[str, _known(BALANCERS)] = "modulo"
-    seed: int = Field(1, ge=0)
+    seed: int = Field(default=1, ge=0)
     ip: Literal[4, 6] = 4
     guard: Annotated[str, _known((AUTO, *GUARDS))] = AUTO
     cluster: ClusterSpec = ClusterSpec()
     workload: WorkloadSpec = WorkloadSpec()
     events: tuple[EventSpec, ...] = ()
-    steady_s: float = Field(0.5, ge=0, le=600)
-    observe_s: float = Field(2.0, ge=0, le=3600)
+    steady_s: float = Field(default=0.5, ge=0, le=600)
+    observe_s: float = Field(default=2.0, ge=0, le=3600)
     capture: Literal["full", "resets", "off"] = "full"
     expect: dict[str, str | int | float] = Field(default_factory=dict)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from controller.membership import NodeState
+from controller.ovs_hash import FourTuple
 from experiments.cluster import Cluster
+from experiments.socket_table import sockets_of
 from topologies import plan as addresses
 from topologies.plan import Chassis, Node
 
@@ -21,14 +23,17 @@ def status(cluster: Cluster) -> dict[str, Any]:
     """
     with cluster.lock:
         state = cluster.state
-        switches = cluster.switch_status()
+        switches = {
+            name: asdict(switch) for name, switch in cluster.switch_status().items()
+        }
         return {
             **cluster.describe(),
             "vip": {"ipv4": addresses.VIP4, "ipv6": addresses.VIP6},
-            "fabric": switches.get(addresses.FABRIC, {}),
+            "fabric": switches[addresses.FABRIC],
             "chassis": {
                 chassis.name: {
-                    "in_service": chassis in state.membership.serving_chassis(state.plan),
+                    "in_service": chassis
+                    in state.membership.serving_chassis(state.plan),
                     "alive": chassis.name not in state.membership.failed_chassis,
                     "nodes": [node.name for node in chassis.nodes],
                     **switches.get(chassis.name, {}),
@@ -57,33 +62,35 @@ def counters(cluster: Cluster) -> dict[str, int]:
     """
     guards = cluster.guard_counters()
     return {
-        "stray": sum(one.strays for one in guards.values()),
-        "node_resets": sum(one.resets for one in guards.values()),
+        "stray": sum(one.strays for one in guards),
+        "node_resets": sum(one.resets for one in guards),
         "tier1_copies": sum(
             _fan_out_packets(cluster, chassis) for chassis in cluster.state.plan.chassis
         ),
-        "tier2_copies": sum(one.copies_received for one in guards.values()),
-        "copies_accepted": sum(one.copies_accepted for one in guards.values()),
-        "copies_rejected": sum(one.copies_rejected for one in guards.values()),
+        "tier2_copies": sum(one.copies_received for one in guards),
+        "copies_accepted": sum(one.copies_accepted for one in guards),
+        "copies_rejected": sum(one.copies_rejected for one in guards),
     }
 
 
-def established(pid: int) -> int:
-    """Connections in state ESTABLISHED on the VIP in that process' namespace."""
-    return sum(1 for _ in connections(pid, states=frozenset({"01"})))
+def established(cluster: Cluster, host: str) -> set[FourTuple]:
+    """Connections to the VIP that are ESTABLISHED in that host's kernel."""
+    pid = cluster.network.pid(host)
+    return {held.connection for held in sockets_of(pid, ("ESTABLISHED",))}
 
 
-def connections(pid: int, states: frozenset[str]) -> list[tuple[str, str]]:
-    """(local, remote) as the kernel's tables write them, of sockets in those states."""
-    found = []
-    for table in ("tcp", "tcp6"):
-        with open(f"/proc/{pid}/net/{table}") as lines:
-            next(lines)
-            for line in lines:
-                fields = line.split(None, 4)
-                if fields[3] in states:
-                    found.append((fields[1], fields[2]))
-    return found
+def half_open(cluster: Cluster) -> dict[str, int]:
+    """Node name -> connections established there whose client has no such socket."""
+    plan = cluster.state.plan
+    of_clients = {
+        connection
+        for client in plan.clients
+        for connection in established(cluster, client.name)
+    }
+    return {
+        node.name: len(established(cluster, node.name) - of_clients)
+        for node in plan.nodes
+    }
 
 
 def _node_status(cluster: Cluster, chassis: Chassis, node: Node) -> Mapping[str, Any]:
@@ -93,7 +100,7 @@ def _node_status(cluster: Cluster, chassis: Chassis, node: Node) -> Mapping[str,
         "in_service": node in membership.serving_nodes(chassis),
         "alive": node in membership.reachable_nodes(chassis),
         "state": membership.state(node).value,
-        "established": established(cluster.network.pid(node.name)),
+        "established": len(established(cluster, node.name)),
         "ipv4": node.ipv4,
         "ipv6": node.ipv6,
     }

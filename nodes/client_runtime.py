@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import heapq
+import itertools
 import math
 import signal
 import socket
@@ -105,6 +107,39 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
+class Agenda:
+    """Calls many things, each at its time, with one timer of the event loop.
+
+    asyncio compares timers in Python: ten thousand of them cost more than the requests
+    they are for.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._entries: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def call_at(self, when: float, call: Callable[[], None]) -> None:
+        """Call it at that time of the loop's; what is due together, in call order."""
+        heapq.heappush(self._entries, (when, next(self._order), call))
+        if self._timer is None or when < self._timer.when():
+            self._wind()
+
+    def _wind(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if self._entries:
+            self._timer = self._loop.call_at(self._entries[0][0], self._run)
+
+    def _run(self) -> None:
+        now = self._loop.time()
+        while self._entries and self._entries[0][0] <= now:
+            heapq.heappop(self._entries)[2]()
+        self._wind()
 
 
 class Stop:

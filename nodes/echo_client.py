@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 if not __package__:  # run as a script: the packages are one folder up
@@ -14,11 +14,15 @@ if not __package__:  # run as a script: the packages are one folder up
 
 from nodes.client_options import ClientOptions, make_parser, number, shared_options
 from nodes.client_report import Journal, ServerClosed
-from nodes.client_runtime import Dialer, Stop, persist
+from nodes.client_runtime import Agenda, Dialer, Stop, persist
+from nodes.echo_server import ECHO_PORT, EOT
 
-ECHO_PORT = 7777
 #: Every connection keeps a source port to spare out of 40,000.
 MOST_CONNECTIONS = 19_000
+#: How long the server may take to close the connections when asked to.
+DISCONNECT_S = 1.0
+#: Kept back from the deadline to exit.
+SPARE_S = 0.5
 
 TEXT = """\
 N connections to a TCP echo service. Each sends a small numbered request every
@@ -33,7 +37,7 @@ keeps nothing, so nothing is looked at again at the end.
 """
 
 
-class EchoConnection(asyncio.Protocol):
+class EchoConnection(asyncio.BufferedProtocol):
     """One connection of the client, over as many TCP connections as it takes."""
 
     def __init__(self, conn: int, client: EchoClient) -> None:
@@ -44,6 +48,7 @@ class EchoConnection(asyncio.Protocol):
         self._request = b""
         self._answer = b""
         self._due = 0.0
+        self._ended = False
 
     @property
     def is_open(self) -> bool:
@@ -66,7 +71,16 @@ class EchoConnection(asyncio.Protocol):
     def start(self, delay_s: float) -> None:
         """Send requests, the first one in ``delay_s``."""
         self._due = self._client.loop.time() + delay_s
-        self._client.loop.call_at(self._due, self._send_next)
+        self._client.agenda.call_at(self._due, self._send_next)
+
+    def end(self) -> None:
+        """Ask the server to close, so that TIME_WAIT is its, and the port free again.
+
+        The same seed then finds the same source ports in the next run.
+        """
+        self._ended = True
+        if self._transport is not None:
+            self._transport.write(EOT)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio. A request that the last connection took down goes first."""
@@ -78,9 +92,16 @@ class EchoConnection(asyncio.Protocol):
         if self._request:
             transport.write(self._request)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Called by asyncio. One small buffer serves every connection, one at a time.
+
+        Plain ``asyncio.Protocol`` makes a buffer of 256 KiB for each 16-byte answer.
+        """
+        return self._client.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Called by asyncio. Compare an answer once it is as long as the request."""
-        answer = self._answer + data
+        answer = self._answer + self._client.buffer[:nbytes]
         if len(answer) < len(self._request):
             self._answer = answer
             return
@@ -89,12 +110,12 @@ class EchoConnection(asyncio.Protocol):
         self._due = max(
             self._due + self._client.options.interval_s, self._client.loop.time()
         )
-        self._client.loop.call_at(self._due, self._send_next)
+        self._client.agenda.call_at(self._due, self._send_next)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio, ``exc`` None for an orderly end."""
         self._transport = None
-        if self._ending.done():
+        if self._ended:
             return
         error = exc if isinstance(exc, OSError) else ServerClosed("the server closed")
         self._client.connection_broken(self, self._conn, error)
@@ -114,7 +135,9 @@ class EchoClient:
     def __init__(self, options: ClientOptions, idle_fraction: float) -> None:
         self.options = options
         self.loop = asyncio.get_running_loop()
+        self.agenda = Agenda(self.loop)
         self.journal = Journal(sys.stdout, options.connections)
+        self.buffer = bytearray(4096)
         self.dialer = Dialer(options, self.journal)
         self.stop = Stop(options)
         self._connections = [
@@ -127,12 +150,13 @@ class EchoClient:
         """The whole run. The exit status."""
         for connection, delay in zip(self._connections, self._delays, strict=True):
             self._spawn(connection, delay)
-        # What exists now lives to the end: looking through it again and again for
-        # garbage is a third of the time at 10,000 connections.
-        gc.freeze()
         await self.stop.future
-        await self._grace()
-        return self._summarise()
+        await self._until(
+            lambda c: not (c.is_waiting and c.is_open), self.options.grace_s
+        )
+        status = self._summarise()
+        await self._disconnect()
+        return status
 
     def answered(self, conn: int, request: bytes, answer: bytes) -> None:
         """Count an answer, and report one that is not what was sent."""
@@ -165,12 +189,19 @@ class EchoClient:
         self.stop.watch(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _grace(self) -> None:
-        """Wait for the answers that are still to come, and no longer than agreed."""
-        give_up = self.loop.time() + self.options.grace_s
-        while self.loop.time() < give_up:
-            if not any(c.is_waiting and c.is_open for c in self._connections):
-                return
+    async def _disconnect(self) -> None:
+        for connection in self._connections:
+            connection.end()
+        await self._until(
+            lambda c: not c.is_open, min(DISCONNECT_S, self.stop.remaining_s(SPARE_S))
+        )
+
+    async def _until(
+        self, holds: Callable[[EchoConnection], bool], timeout_s: float
+    ) -> None:
+        """Wait until that holds for every connection, or the time is up."""
+        give_up = self.loop.time() + timeout_s
+        while not all(map(holds, self._connections)) and self.loop.time() < give_up:
             await asyncio.sleep(0.02)
 
     def _summarise(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodes import guard_ebpf, guard_scapy
+from nodes import guard_ebpf, guard_scapy_fleet
 from nodes.guard import Guard, GuardCounters, GuardError, GuardSite
 
 __all__ = [
@@ -52,13 +52,13 @@ GUARDS: dict[str, GuardKind] = {
             "ebpf",
             "in the kernel: one eBPF program for all nodes, no process per node",
             guard_ebpf.lacks,
-            guard_ebpf.EbpfGuard,
+            lambda _workdir: guard_ebpf.EbpfGuard(),
         ),
         GuardKind(
             "scapy",
             "the readable reference: one Python process per node",
-            guard_scapy.lacks,
-            guard_scapy.ScapyGuard,
+            guard_scapy_fleet.lacks,
+            guard_scapy_fleet.ScapyGuard,
         ),
     )
 }

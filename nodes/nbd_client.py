@@ -74,6 +74,7 @@ class Worker:
     def __init__(self, conn: int, client: NbdClient) -> None:
         self.conn = conn
         self.session: NbdSession | None = None
+        self.finished = False
         self.ledger = Ledger(
             client.run_id, conn, client.layout.blocks, client.layout.block_size
         )
@@ -107,6 +108,7 @@ class Worker:
             )
             if session.lost.done():
                 raise session.lost.result()
+        self.finished = True
         await session.disconnect(DISCONNECT_S)
 
     async def _step(self, session: NbdSession) -> None:
@@ -194,8 +196,9 @@ class NbdClient:
             task.result()
         summary = self.journal.summary
         for worker in self._workers:
-            summary.hung += worker.session is not None
-        summary.disconnected = len(late) - summary.hung
+            if not worker.finished:
+                summary.hung += worker.session is not None
+                summary.disconnected += worker.session is None
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

@@ -186,6 +186,7 @@ _REJECTED = ("copies_received", "copies_rejected")
 #: kind of reset that is not fanned out. The same goes for what was still in flight
 #: when the application here aborted its connection.
 INGRESS: tuple[Rule, ...] = (
+    # Fan-out copies (E5).
     # marked  segment       the node knows    numbers      mode     verdict     counts
     Rule(_COPY, Kind.RESET, Known.CONNECTION, Fit.FITS, _ANY, _free, _ACCEPTED),
     Rule(_COPY, Kind.RESET, Known.CONNECTION, Fit.MISFITS, _ANY, _drop, _REJECTED),
@@ -193,16 +194,13 @@ INGRESS: tuple[Rule, ...] = (
     Rule(_COPY, Kind.RESET, Known.EMBRYONIC, _ANY, _ANY, _free, _ACCEPTED),
     Rule(_COPY, Kind.RESET, _ANY, _ANY, _ANY, _drop, _IN),
     Rule(_COPY, _ANY, _ANY, _ANY, _ANY, _drop),
-    #
     Rule(_PLAIN, Kind.SYN, _ANY, _ANY, _ANY, _pass),
     Rule(_PLAIN, Kind.RESET, _ANY, _ANY, _ANY, _pass),
     Rule(_PLAIN, Kind.ABORT, _ANY, _ANY, _ANY, _pass),
     Rule(_PLAIN, Kind.OTHER, _ANY, _ANY, _ANY, _pass),
-    #
     Rule(_PLAIN, _ANY, Known.CONNECTION, _ANY, _ANY, _pass),
     Rule(_PLAIN, _ANY, Known.EMBRYONIC, _ANY, _ANY, _pass),
     Rule(_PLAIN, _ANY, Known.TIME_WAIT, _ANY, _ANY, _pass),
-    #
     Rule(_PLAIN, _ANY, Known.ABORTED, _ANY, _LOUD, _refuse),
     Rule(_PLAIN, _ANY, Known.ABORTED, _ANY, _SILENT, _drop),
     Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _LOUD, _refuse),

@@ -34,7 +34,7 @@ ROOT = Path(cast(FrameType, currentframe()).f_code.co_filename).resolve().parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from topologies.plan import (  # noqa: E402
+from topologies.plan import (
     FABRIC,
     PREFIX4,
     UPLINK_PORT,

@@ -6,12 +6,14 @@ again at any time: it is also how a node that lost power comes back.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 from mininet.node import Host
 
 from topologies.plan import PREFIX4, PREFIX6, VIP4, VIP6, Client, Node
+from topologies.processes import Process, processes_in_network
 
 #: Of every host, for all its interfaces. Its TCP stays as Linux has it by default.
 SYSCTLS = {
@@ -30,12 +32,17 @@ SYSCTLS = {
     "net/ipv6/conf/{interface}/router_solicitations": 0,
 }
 
-#: Destroys every TCP socket (SOCK_DESTROY, sock_diag(7)) and fails if one is left.
-FORGET_CONNECTIONS = """
+#: With its link down, a host forgets every TCP connection (SOCK_DESTROY, ss(8)) and,
+#: by its own interface going down, every neighbour and what is queued for one.
+_POWER_OFF = """
 ss --no-header --tcp --all --kill >/dev/null
 left=$(ss --no-header --tcp --all)
-test -z "$left" || { echo "sockets left: $left" >&2; exit 1; }
+test -z "$left" || {{ echo "sockets left: $left" >&2; exit 1; }}
+ip link set dev {interface} down
 """
+
+#: Programs that are killed are gone at once; a longer wait is a fault.
+KILL_TIMEOUT_S = 5.0
 
 
 class StorageHost(Host):
@@ -47,12 +54,33 @@ class StorageHost(Host):
         super().__init__(element.name)
 
     def config(self, **_params: Any) -> dict[str, Any]:
-        """Nothing: Mininet calls this host by host, we run all scripts at once."""
+        """Nothing but Mininet's notes: the script does it, many hosts at once."""
+        interface = self.defaultIntf()
+        interface.ip, interface.prefixLen = self.element.ipv4, str(PREFIX4)
         return {}
 
     def script(self) -> str:
         """The shell script that configures the host; it may be run again."""
         return "\n".join([*self._sysctls(), "ip -batch - <<END", *self._ip(), "END\n"])
+
+    def power_off_script(self) -> str:
+        """The shell script that makes it forget; its link and programs are down."""
+        return _POWER_OFF.format(interface=self.element.interface)
+
+    def programs(self) -> list[Process]:
+        """Every process in its network namespace but the shell, which *is* the host."""
+        return [each for each in processes_in_network(self.pid) if each.pid != self.pid]
+
+    def kill_programs(self) -> None:
+        """Kill every program, and what it may have forked meanwhile.
+
+        Raises :class:`TimeoutError` if one does not end.
+        """
+        while programs := self.programs():
+            for program in programs:
+                program.send(signal.SIGKILL)
+            if not all(each.wait(KILL_TIMEOUT_S) for each in programs):
+                raise TimeoutError(f"{self.name}: a program does not end when killed")
 
     def addresses(self) -> Iterator[tuple[str, str]]:
         """Each address with its prefix length, and the interface that holds it."""

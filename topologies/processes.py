@@ -74,3 +74,19 @@ def _stat(pid: int) -> tuple[str, int] | None:
     # The command's name, in parentheses, may hold spaces and parentheses itself.
     fields = stat.rpartition(")")[2].split()
     return fields[0], int(fields[19])
+
+
+def processes_in_network(pid: int) -> list[Process]:
+    """Every live process in the network namespace of process ``pid``, itself too."""
+    namespace = _network_namespace(pid)
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    found = []
+    for each in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if _network_namespace(each) == namespace:
+                found.append(Process.of(each))
+    return [process for process in found if process.alive()]
+
+
+def _network_namespace(pid: int) -> str:
+    return os.readlink(f"/proc/{pid}/ns/net")

@@ -60,9 +60,18 @@ __all__ = [
     "trace_instance",
 ]
 
-_UNSHARE = (
-    "unshare --net --mount --pid --ipc --uts --fork --kill-child --mount-proc --"
-).split()
+_UNSHARE = [
+    "unshare",
+    "--net",
+    "--mount",
+    "--pid",
+    "--ipc",
+    "--uts",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+    "--",
+]
 _DIE_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"]
 
 #: ``struct ucred``: pid, uid, gid (unix(7)).
@@ -113,7 +122,7 @@ def inside_command(name: str, argv: Sequence[str]) -> list[str]:
     :class:`NotRunning`.
     """
     target = find_run(name).init.pid
-    enter_all = "--net --mount --pid --ipc --uts".split()
+    enter_all = ["--net", "--mount", "--pid", "--ipc", "--uts"]
     nsenter = ["nsenter", f"--target={target}", *enter_all, "--", *_DIE_WITH_PARENT]
     return [*nsenter, "sh", "-c", _IN_DIRECTORY, "sh", os.getcwd(), name, *argv]
 
@@ -127,7 +136,9 @@ def host_command(name: str, host: str, argv: Sequence[str]) -> list[str]:
     find_run(name)
     hosts = _read_hosts(name)
     if host not in hosts:
-        raise RunError(f"no host {host!r} in run {name!r}; there are {', '.join(hosts)}")
+        raise RunError(
+            f"no host {host!r} in run {name!r}; there are {', '.join(hosts)}"
+        )
     return inside_command(name, ["mnexec", "-a", str(hosts[host]), "env", "--", *argv])
 
 

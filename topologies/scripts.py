@@ -27,8 +27,8 @@ def run_script(node: Any, script: str) -> str:
     It ends at its first failing command. Raises :class:`ScriptError`.
     """
     done = subprocess.run(
-        ["mnexec", "-a", str(node.pid), "sh", "-eu"],
-        input=script,
+        ["mnexec", "-a", str(node.pid), "sh", "-euc", script],
+        stdin=subprocess.DEVNULL,
         text=True,
         capture_output=True,
     )

@@ -10,46 +10,211 @@ sandbox the same files are in ``/run/openvswitch/NAME``.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mininet.node import Switch
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.generic import GenericNetlinkSocket
 
 from topologies.processes import Process
-from topologies.scripts import run_script, run_scripts
+from topologies.scripts import ScriptError, run_script, run_scripts
 
 OVS_DIRECTORY = "/run/openvswitch"
-DAEMONS = ("ovsdb-server", "ovs-vswitchd")
+
+OVSDB = "ovsdb-server"
+VSWITCHD = "ovs-vswitchd"
 
 #: A daemon that is asked to end and does not within this time is killed.
 STOP_TIMEOUT_S = 2.0
 
-_OPTIONS = "--detach --no-chdir -vconsole:off -vsyslog:off"
+#: --detach returns when the daemon serves. Fixed names for the control sockets: by
+#: default there is a pid in them.
+_DAEMON = (
+    "{0} {2} --pidfile={1}/{0}.pid --log-file={1}/{0}.log --unixctl={1}/{3}.ctl "
+    "--detach --no-chdir -vconsole:off -vsyslog:off"
+)
+_DATABASE = f"unix:{OVS_DIRECTORY}/db.sock"
 
-#: Starts what is not running. Everything is in the database before ovs-vswitchd first
-#: reads it: it comes up complete, and userspace-tso-enable is only read at that moment
-#: (ovs-vswitchd.conf.db(5)). --detach returns when a daemon serves.
-_START = """
-cd {directory}
+#: The kernel of a switch's namespace must say nothing of its own (IPv6 would).
+_SILENCE = """
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
-test -e conf.db || ovsdb-tool create conf.db
 """
+
+#: A controller that returns is found within a second; one that hangs, within five.
+_CONTROLLER = "max_backoff=1000 inactivity_probe=5000"
+
+
+class SwitchError(RuntimeError):
+    """A switch does not do as it was told; the message names it and says why."""
 
 
 @lru_cache
 def datapath_kind() -> str:
-    """``system`` where the kernel has Open vSwitch's datapath, else ``netdev``.
+    """``system`` where the kernel has Open vSwitch's datapath, ``netdev`` elsewhere.
 
-    Asking for the generic netlink family loads the module where there is one.
+    Asking for its generic netlink family loads the module where there is one.
     """
-    with GenericNetlinkSocket() as netlink:
+    asked = subprocess.run(
+        ["genl", "ctrl", "get", "name", "ovs_datapath"], capture_output=True
+    )
+    return "netdev" if asked.returncode else "system"
+
+
+class IsolatedSwitch(Switch):
+    """An Open vSwitch bridge with its own daemons, OpenFlow 1.4, silent on its own.
+
+    ``fail_mode=secure``: without flow entries it forwards nothing, and what it has it
+    keeps while the controller is away.
+    """
+
+    def __init__(
+        self, name: str, dpid: str, controller: str | None = None, **_params: Any
+    ) -> None:
+        """Start the switch's shell; the daemons wait for :meth:`start`.
+
+        ``controller``: where it is to connect to, e.g. ``unix:/run/.../ofp.sock``; a
+        UNIX socket needs no network. None: to nothing.
+        """
+        super().__init__(
+            name,
+            dpid=dpid,
+            inNamespace=True,
+            privateDirs=[(OVS_DIRECTORY, f"{OVS_DIRECTORY}/%(name)s")],
+        )
+        self.controlIntf = None
+        self.controller = controller
+        #: Its files, as seen from the sandbox.
+        self.directory = Path(OVS_DIRECTORY, name)
+        self._daemons: dict[str, Process] = {}
+
+    @property
+    def unixctl(self) -> Path:
+        """Control socket of its ovs-vswitchd, for ``ovs-appctl -t``."""
+        return self.directory / "vswitchd.ctl"
+
+    def start(self, controllers: Sequence[Any]) -> None:
+        """Nothing yet: Mininet starts all switches at once by :meth:`batchStartup`."""
+
+    @classmethod
+    def batchStartup(
+        cls, switches: Sequence[IsolatedSwitch]
+    ) -> Sequence[IsolatedSwitch]:
+        """Start several switches side by side. Raises :class:`ScriptError`."""
+        run_scripts({switch: switch.start_script() for switch in switches})
+        for switch in switches:
+            switch.remember_daemons()
+        return switches
+
+    def restart(self) -> None:
+        """Start again those of its daemons that have died; ports and controller stay.
+
+        Flow entries of a userspace datapath die with ovs-vswitchd; the controller
+        brings them back. Raises :class:`SwitchError` if it does not come up.
+        """
         try:
-            netlink.bind("ovs_datapath", None)
-        except NetlinkError:
-            return "netdev"
-    return "system"
+            run_script(self, self.start_script())
+        except ScriptError as error:
+            raise SwitchError(str(error)) from error
+        self.remember_daemons()
+
+    def alive(self) -> bool:
+        """Whether both of its daemons run."""
+        return bool(self._daemons) and not self.dead_daemons()
+
+    def dead_daemons(self) -> list[str]:
+        """Names of those of its daemons that have run and died."""
+        return [name for name, each in self._daemons.items() if not each.alive()]
+
+    def daemon(self, name: str) -> Process:
+        """The process of its :data:`OVSDB` or :data:`VSWITCHD`."""
+        return self._daemons[name]
+
+    def kill(self) -> None:
+        """Kill both daemons, as a power failure would."""
+        for daemon in self._daemons.values():
+            daemon.send(signal.SIGKILL)
+            daemon.wait(STOP_TIMEOUT_S)
+
+    def attach(self, intf: Any) -> None:
+        """Make an interface that Mininet has linked to the switch a live port of it."""
+        run_script(self, f"{_up(intf)}\novs-vsctl {self._add_port(intf)}")
+
+    def stop(self, deleteIntfs: bool = True) -> None:
+        """End the daemons; the interfaces go with the namespace."""
+        for daemon in self._daemons.values():
+            daemon.send(signal.SIGTERM)
+        if not all(each.wait(STOP_TIMEOUT_S) for each in self._daemons.values()):
+            self.kill()
+
+    def connected(self) -> bool:
+        """Whether its controller connection is up."""
+        column = "ovs-vsctl --no-headings --columns=is_connected list controller"
+        return run_script(self, column).strip() == "true"
+
+    def remember_daemons(self) -> None:
+        """Take note of who the daemons are, so that a death cannot be overlooked."""
+        for name in (OVSDB, VSWITCHD):
+            pid = int((self.directory / f"{name}.pid").read_text())
+            self._daemons[name] = Process.of(pid)
+
+    def start_script(self) -> str:
+        """The shell script that starts those daemons that do not run.
+
+        The whole switch is in the database before ovs-vswitchd first reads it, so it
+        comes up complete, and with userspace-tso-enable, which is read only then
+        (ovs-vswitchd.conf.db(5)).
+        """
+        steps = []
+        if not self._daemons:  # later, an interface may be down for a reason
+            steps += [_SILENCE, *(_up(intf) for intf in self.intfList())]
+        if not self._runs(OVSDB):
+            steps.append(_START_OVSDB)
+        steps.append(f"ovs-vsctl --no-wait {' -- '.join(self._transaction())}")
+        if not self._runs(VSWITCHD):
+            steps.append(_start_vswitchd())
+        return "\n".join(steps)
+
+    def _runs(self, name: str) -> bool:
+        return name in self._daemons and self._daemons[name].alive()
+
+    def _transaction(self) -> Iterator[str]:
+        """One ovs-vsctl transaction that makes the switch, or finds it made."""
+        kind = datapath_kind()
+        if kind == "netdev":
+            # Hosts' checksum and segmentation offloads may stay on.
+            yield "set Open_vSwitch . other_config:userspace-tso-enable=true"
+        yield f"--may-exist add-br {self.name}"
+        yield (
+            f"set bridge {self.name} datapath_type={kind} fail_mode=secure "
+            f"protocols=OpenFlow14 other_config:datapath-id={self.dpid} "
+            "other_config:disable-in-band=true"
+        )
+        for intf in self.intfList():
+            yield self._add_port(intf)
+        if self.controller:
+            yield f"set-controller {self.name} {self.controller}"
+            yield f"set controller {self.name} {_CONTROLLER}"
+
+    def _add_port(self, intf: Any) -> str:
+        """The ovs-vsctl commands that add a port with the plan's number."""
+        number = f"set interface {intf.name} ofport_request={self.ports[intf]}"
+        return f"--may-exist add-port {self.name} {intf.name} -- {number}"
+
+
+_START_OVSDB = f"""
+test -e {OVS_DIRECTORY}/conf.db || ovsdb-tool create {OVS_DIRECTORY}/conf.db
+{_DAEMON.format(OVSDB, OVS_DIRECTORY, f"{OVS_DIRECTORY}/conf.db", "ovsdb")} \
+    --remote=p{_DATABASE}
+"""
+
+
+def _start_vswitchd() -> str:
+    start = _DAEMON.format(VSWITCHD, OVS_DIRECTORY, _DATABASE, "vswitchd")
+    return start if datapath_kind() == "system" else f"{start} --disable-system"
+
+
+def _up(intf: Any) -> str:
+    return f"ip link set dev {intf.name} up"

@@ -119,10 +119,14 @@ class JsonLines:
         last: dict[str, Any] = json.loads(output.splitlines()[-1])
         return last
 
-    def __enter__(self) -> JsonLines:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
+@contextmanager
+def running(module: str, *arguments: str) -> Iterator[JsonLines]:
+    """The program ``python -m module``, which does not outlive the block."""
+    program = JsonLines(module, *arguments)
+    try:
+        yield program
+    finally:
+        if program.process.poll() is None:
+            program.process.kill()
+            program.process.communicate()

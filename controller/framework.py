@@ -1,0 +1,153 @@
+"""The one file that knows Ryu from os-ken: imports, repairs of both, start-up.
+
+os-ken is Ryu's continuation under another name, with the same interface. Everything
+else imports the framework's parts from here. When Ryu is loaded already (we are under
+``ryu-manager``) it is Ryu; else os-ken where it is installed; else Ryu.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import logging
+import socket as sockets
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_LOG = logging.getLogger("resetbed.controller")
+
+
+def _choose() -> str:
+    """Name of the framework's package."""
+    if "ryu" in sys.modules or importlib.util.find_spec("os_ken") is None:
+        return "ryu"
+    return "os_ken"
+
+
+FRAMEWORK = _choose()
+
+if FRAMEWORK == "ryu":
+    # Ryu 4.34 imports a name that eventlet has renamed since (0.30.3).
+    import eventlet.wsgi
+
+    if not hasattr(eventlet.wsgi, "ALREADY_HANDLED"):
+        eventlet.wsgi.ALREADY_HANDLED = object()
+
+
+def _part(name: str) -> Any:
+    """A module of the framework; untyped, as both frameworks are."""
+    return importlib.import_module(f"{FRAMEWORK}.{name}")
+
+
+app_manager = _part("base.app_manager")
+hub = _part("lib.hub")
+ofp_event = _part("controller.ofp_event")
+ofproto = _part("ofproto.ofproto_v1_4")
+parser = _part("ofproto.ofproto_v1_4_parser")
+nicira_ext = _part("ofproto.nicira_ext")
+MAIN_DISPATCHER = _part("controller.handler").MAIN_DISPATCHER
+DEAD_DISPATCHER = _part("controller.handler").DEAD_DISPATCHER
+set_ev_cls = _part("controller.handler").set_ev_cls
+_controller = _part("controller.controller")
+
+#: Base class of applications; the two frameworks call it by their own names.
+App: Any = getattr(app_manager, "RyuApp" if FRAMEWORK == "ryu" else "OSKenApp")
+
+
+class _UnixStream:
+    """A switch's connection, over a UNIX socket: TCP's own options mean nothing there.
+
+    Both frameworks set TCP_NODELAY on every connection and give it up if they cannot.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def setsockopt(self, level: int, *option: Any) -> None:
+        if level != sockets.IPPROTO_TCP or self._stream.family != sockets.AF_UNIX:
+            self._stream.setsockopt(level, *option)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Datapath(_controller.Datapath):  # type: ignore[misc, name-defined]
+    """A switch whose going is noticed.
+
+    os-ken's native hub cannot end a thread: the one that sends would wait for ever on
+    an empty queue, and the state would never become DEAD.
+    """
+
+    def __init__(self, stream: Any, address: Any) -> None:
+        super().__init__(_UnixStream(stream), address)
+
+    def _recv_loop(self) -> None:
+        try:
+            super()._recv_loop()
+        finally:
+            self.close()
+            self.send(b"", close_socket=True)
+
+
+_controller.Datapath = _Datapath
+
+
+def _register_neighbour_discovery_fields() -> None:
+    """Teach the framework the fields that Open vSwitch writes of an advertisement.
+
+    OVS 2.11 has them as ``ERICOXM_OF_ICMPV6_ND_*`` (``meta-flow.h``), of the OXM class
+    that ``extract_ofp_fields.py`` says: 0x1000.
+    """
+    oxm_fields, types = _part("ofproto.oxm_fields"), _part("lib.type_desc")
+
+    class Ericsson(oxm_fields._OxmClass):  # type: ignore[misc, name-defined]
+        _class = 0x1000
+
+    ofproto.oxm_types += [
+        Ericsson("nd_reserved", 1, types.Int4),
+        Ericsson("nd_options_type", 2, types.Int1),
+    ]
+    oxm_fields.generate(ofproto.__name__)
+
+
+_register_neighbour_discovery_fields()
+
+
+def loud(handler: Callable[..., None]) -> Callable[..., None]:
+    """A handler whose exceptions are seen.
+
+    os-ken's native hub ends an app's event loop at the first exception, without a
+    word. Here it is logged with its traceback, the app is told by ``fault(text)``, so
+    that whoever asks it for something learns of it, and the loop goes on.
+    """
+
+    @functools.wraps(handler)
+    def wrapped(self: Any, *arguments: Any) -> None:
+        try:
+            handler(self, *arguments)
+        except Exception:
+            text = traceback.format_exc()
+            _LOG.error("%s failed:\n%s", handler.__name__, text)
+            self.fault(text)
+
+    return wrapped
+
+
+def run(app: str, listen: Path) -> None:
+    """Run the app of that module name; switches connect to the socket at ``listen``.
+
+    Returns only when the framework ends.
+    """
+    listen.unlink(missing_ok=True)
+    # The port is not used, but without one the framework opens a second listener, for
+    # the old port number, at the same path.
+    arguments = [f"--ofp-listen-host={listen}", "--ofp-tcp-listen-port=6653"]
+    if FRAMEWORK == "ryu":
+        _part("cmd.manager").main([*arguments, app], prog="ryu-manager")
+        return
+    _part("cfg").CONF(arguments, project="resetbed")
+    app_manager.AppManager.run_apps([app])

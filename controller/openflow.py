@@ -1,0 +1,237 @@
+"""Flow entries as OpenFlow 1.4 messages, with Nicira's extensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from controller.flows import (
+    Action,
+    Field,
+    FlowEntry,
+    FlowKey,
+    GoTo,
+    Masked,
+    Move,
+    Multipath,
+    Output,
+    SetField,
+    Value,
+)
+from controller.framework import nicira_ext, ofproto, parser
+from controller.reconcile import Change
+
+#: The framework's name of each field. They are all Nicira's (NXM), never a mix with
+#: OpenFlow's own: it writes a match in the order of the fields' numbers, and only
+#: within one numbering does a field come after those it presupposes.
+_NAMES = {
+    Field.IN_PORT: "in_port_nxm",
+    Field.REG0: "reg0",
+    Field.VLAN_TCI: "vlan_tci",
+    Field.ETH_SRC: "eth_src_nxm",
+    Field.ETH_DST: "eth_dst_nxm",
+    Field.ETH_TYPE: "eth_type_nxm",
+    Field.IP_FRAG: "ip_frag",
+    Field.IP_PROTO: "ip_proto_nxm",
+    Field.IP_SRC: "ipv4_src_nxm",
+    Field.IP_DST: "ipv4_dst_nxm",
+    Field.IPV6_SRC: "ipv6_src_nxm",
+    Field.IPV6_DST: "ipv6_dst_nxm",
+    Field.TCP_SRC: "tcp_src_nxm",
+    Field.TCP_DST: "tcp_dst_nxm",
+    Field.TCP_FLAGS: "tcp_flags_nxm",
+    Field.ARP_OP: "arp_op_nxm",
+    Field.ARP_SPA: "arp_spa_nxm",
+    Field.ARP_TPA: "arp_tpa_nxm",
+    Field.ARP_SHA: "arp_sha_nxm",
+    Field.ARP_THA: "arp_tha_nxm",
+    Field.ICMPV6_TYPE: "icmpv6_type_nxm",
+    Field.ND_TARGET: "nd_target",
+    Field.ND_SLL: "nd_sll",
+    Field.ND_TLL: "nd_tll",
+    Field.ND_RESERVED: "nd_reserved",
+    Field.ND_OPTIONS_TYPE: "nd_options_type",
+}
+
+#: A bundle's changes become visible to packets all at once, and in their order.
+_ATOMIC = ofproto.OFPBF_ATOMIC | ofproto.OFPBF_ORDERED
+
+
+@dataclass(frozen=True)
+class FoundEntry:
+    """A flow entry that a switch was found to have; ``match`` is the framework's."""
+
+    key: FlowKey
+    match: Any
+
+    @classmethod
+    def from_stats(cls, stats: Any) -> FoundEntry:
+        """One element of a flow stats reply."""
+        return cls(FlowKey(stats.table_id, stats.priority, stats.cookie), stats.match)
+
+
+#: A flow entry that a switch has: put there by us, or found there.
+SwitchEntry = FlowEntry | FoundEntry
+
+
+@lru_cache(maxsize=1 << 14)
+def _match(fields: tuple[tuple[Field, Value], ...]) -> Any:
+    """A match as the framework's ``OFPMatch``; many switches share most of them."""
+    return parser.OFPMatch(**{_NAMES[f]: _value(v) for f, v in fields})
+
+
+def _value(value: Value) -> Any:
+    return tuple(value) if isinstance(value, Masked) else value
+
+
+def instructions_of(entry: FlowEntry) -> list[Any]:
+    """The entry's actions, as the framework's instructions; none for a drop."""
+    actions = [_encoded(a) for a in entry.actions if not isinstance(a, GoTo)]
+    instructions = []
+    if actions:
+        apply = ofproto.OFPIT_APPLY_ACTIONS
+        instructions.append(parser.OFPInstructionActions(apply, actions))
+    instructions += [
+        parser.OFPInstructionGotoTable(action.table)
+        for action in entry.actions
+        if isinstance(action, GoTo)
+    ]
+    return instructions
+
+
+def _output(action: Output) -> Any:
+    return parser.OFPActionOutput(action.port)
+
+
+def _set_field(action: SetField) -> Any:
+    return parser.OFPActionSetField(**{_NAMES[action.field]: action.value})
+
+
+def _move(action: Move) -> Any:
+    return parser.NXActionRegMove(
+        src_field=_NAMES[action.source],
+        dst_field=_NAMES[action.destination],
+        n_bits=action.bits,
+    )
+
+
+def _multipath(action: Multipath) -> Any:
+    return parser.NXActionMultipath(
+        fields=nicira_ext.NX_HASH_FIELDS_SYMMETRIC_L4,
+        basis=action.basis,
+        algorithm=nicira_ext.NX_MP_ALG_MODULO_N,
+        max_link=action.buckets - 1,
+        arg=0,
+        ofs_nbits=nicira_ext.ofs_nbits(0, 15),
+        dst=_NAMES[Field.REG0],
+    )
+
+
+_ENCODERS: dict[type[Action], Callable[[Any], Any]] = {
+    Output: _output,
+    SetField: _set_field,
+    Move: _move,
+    Multipath: _multipath,
+}
+
+
+@lru_cache(maxsize=1 << 14)
+def _encoded(action: Action) -> Any:
+    return _ENCODERS[type(action)](action)
+
+
+def bundle(
+    datapath: Any, bundle_id: int, change: Change[SwitchEntry]
+) -> list[Any]:
+    """Messages that make ``change`` as one atomic, ordered bundle, then a barrier."""
+
+    def control(kind: int) -> Any:
+        return parser.OFPBundleCtrlMsg(datapath, bundle_id, kind, _ATOMIC, [])
+
+    return [
+        control(ofproto.OFPBCT_OPEN_REQUEST),
+        *(
+            parser.OFPBundleAddMsg(datapath, bundle_id, _ATOMIC, flow_mod, [])
+            for flow_mod in _flow_mods(datapath, change)
+        ),
+        control(ofproto.OFPBCT_COMMIT_REQUEST),
+        parser.OFPBarrierRequest(datapath),
+    ]
+
+
+def _flow_mods(datapath: Any, change: Change[SwitchEntry]) -> Iterator[Any]:
+    for entry in change.add:
+        # No OFPFF_RESET_COUNTS: an entry put over another keeps its counters.
+        yield parser.OFPFlowMod(
+            datapath,
+            command=ofproto.OFPFC_ADD,
+            table_id=entry.table,
+            priority=entry.priority,
+            cookie=entry.cookie,
+            match=_match(entry.match),
+            instructions=instructions_of(entry),
+        )
+    for gone in change.delete:
+        # The cookie too must fit: if an entry was just added over this one, there is
+        # nothing left to delete.
+        yield parser.OFPFlowMod(
+            datapath,
+            command=ofproto.OFPFC_DELETE_STRICT,
+            table_id=gone.key.table,
+            priority=gone.key.priority,
+            cookie=gone.key.cookie,
+            cookie_mask=0xFFFFFFFFFFFFFFFF,
+            match=_match(gone.match) if isinstance(gone, FlowEntry) else gone.match,
+            out_port=ofproto.OFPP_ANY,
+            out_group=ofproto.OFPG_ANY,
+        )
+
+
+def dump(datapath: Any) -> Any:
+    """Request of every flow entry that the switch has."""
+    return parser.OFPFlowStatsRequest(datapath)
+
+
+def watch(datapath: Any) -> Any:
+    """Request to be told when somebody changes the switch's flow entries.
+
+    Our own changes are told in short (``OFPFME_ABBREV``), others' in full.
+    """
+    flags = ofproto.OFPFMF_ADD | ofproto.OFPFMF_REMOVED | ofproto.OFPFMF_MODIFY
+    return parser.OFPFlowMonitorRequest(
+        datapath,
+        monitor_id=1,
+        out_port=ofproto.OFPP_ANY,
+        out_group=ofproto.OFPG_ANY,
+        monitor_flags=flags,
+        table_id=ofproto.OFPTT_ALL,
+        command=ofproto.OFPFMC_ADD,
+        match=parser.OFPMatch(),
+    )
+
+
+def is_foreign(update: Any) -> bool:
+    """Whether an element of a flow monitor reply is somebody else's change."""
+    return update.event in (
+        ofproto.OFPFME_ADDED,
+        ofproto.OFPFME_REMOVED,
+        ofproto.OFPFME_MODIFIED,
+    )
+
+
+def serialized(messages: Sequence[Any], first_xid: int) -> bytes:
+    """The messages as they go over the wire, numbered from ``first_xid``."""
+    data = bytearray()
+    for xid, message in enumerate(messages, start=first_xid):
+        message.set_xid(xid)
+        message.serialize()
+        data += message.buf
+    return bytes(data)
+
+
+def error_text(message: Any) -> str:
+    """What an error message of a switch says, by OpenFlow's names."""
+    kind = ofproto.ofp_error_type_to_str(message.type)
+    return f"{kind}: {ofproto.ofp_error_code_to_str(message.type, message.code)}"

@@ -1,0 +1,63 @@
+"""The demo: one scale-out under three reset policies, on the same connections."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from experiments.launch import launch_run, make_folder
+from experiments.render import claim_table, comparison, console, read_summary
+from experiments.spec_file import find_spec, load_spec
+
+SCENARIO = "scale-out-node"
+POLICIES = ("drop", "client-only", "flood")
+
+LESSON = """\
+[bold]What it shows[/]: the same {moved} connections moved each time, because the node that \
+joined changed the hash. With [bold]drop[/] their clients hang. With [bold]client-only[/] \
+they are reset and go on elsewhere, but the nodes that owned them keep {left} half-open \
+connections, with their buffers and locks. With [bold]flood[/] the load balancers fan the \
+reset out to every node, and nothing is left."""
+
+
+def run_demo(out: Path | None, seed: int) -> int:
+    """Three runs, one table, the claim chart, the ladder; 0 when all is as expected."""
+    started = time.monotonic()
+    out = out or Path("results") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
+    statuses, folders = [], []
+    for number, policy in enumerate(POLICIES, start=1):
+        console().print(f"[bold]run {number} of {len(POLICIES)}: {policy}[/]")
+        overrides = (f"policy={policy}", f"seed={seed}")
+        spec = load_spec(find_spec(SCENARIO), overrides)
+        status, folder = launch_run(spec, make_folder(spec, out / policy))
+        if not (folder / "summary.json").exists():
+            return status or 1
+        statuses.append(status)
+        folders.append(folder)
+    show(folders)
+    console().print(f"{time.monotonic() - started:.0f} s; results in {out}")
+    return max(statuses)
+
+
+def show(folders: list[Path]) -> None:
+    """The comparison of the three, then claim chart and ladder of the last."""
+    summaries = [read_summary(folder) for folder in folders]
+    out = console()
+    out.print()
+    out.print(comparison(summaries))
+    same = len({tuple(summary["moved_connections"]) for summary in summaries}) == 1
+    if same:
+        out.print(
+            LESSON.format(
+                moved=summaries[-1]["connections"]["moved"],
+                left=summaries[1]["half_open"]["at_end"],
+            )
+        )
+    else:
+        out.print("[red]the three runs did not move the same connections[/]")
+    out.print()
+    out.print(claim_table(summaries[-1]))
+    ladder = folders[-1] / "ladder.txt"
+    if ladder.exists():
+        out.print(ladder.read_text(), markup=False, soft_wrap=True)
+        out.print(f"the same as a drawing: {ladder.with_suffix('.svg')}", markup=False)

@@ -1,0 +1,216 @@
+"""One experiment from beginning to end, inside its sandbox.
+
+cluster up -> instruments -> clients open their connections -> steady -> events at their
+times -> observation -> what is left in every kernel -> clients verify and end ->
+instruments end -> cluster down -> analysis -> ``summary.json``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from controller.ovs_hash import FourTuple
+from experiments.analysis import Evidence, analyse
+from experiments.cluster import Cluster, ClusterOptions, EventRecord, Progress
+from experiments.instruments import Instruments
+from experiments.provenance import provenance
+from experiments.results import write_results
+from experiments.socket_table import sockets_of
+from experiments.spec import RunSpec
+from experiments.status import counters
+from nodes.client_report import ClientReport, parse_report
+from topologies.runs import RUN_VARIABLE
+
+#: Every connection must be open within this time, in seconds, plus 1 s for 200 of them.
+OPEN_DEADLINE_S = 15.0
+#: A client's own deadline from SIGTERM to exit is 5 s; it is not killed before that.
+CLIENT_GRACE_S = 8.0
+REPORT_POLL_S = 0.02
+
+
+class RunError(RuntimeError):
+    """The experiment could not be carried out; the text says at which step and why."""
+
+
+@dataclass
+class Course:
+    """What happened in a run: instants (CLOCK_REALTIME s) and snapshots."""
+
+    steady_s: float = 0.0
+    end_s: float = 0.0
+    #: Connection -> the nodes that held it when all were open and nothing had happened.
+    held_before: dict[FourTuple, str] | None = None
+    #: The same at the end of the observation: what live nodes still hold.
+    held_after: dict[FourTuple, list[str]] | None = None
+    #: The same, of the clients' own kernels: connections that clients still have.
+    clients_after: frozenset[FourTuple] = frozenset()
+
+
+def run_experiment(
+    spec: RunSpec, folder: Path, runtime: Path, progress: Progress
+) -> dict[str, Any]:
+    """Carries out the experiment; returns the summary that it also wrote.
+
+    Raises :class:`RunError` and what a cluster raises; nothing is left running then.
+    """
+    (folder / "spec.yaml").write_text(
+        yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
+    )
+    origin = provenance()
+    options = ClusterOptions(
+        name=runtime.name,
+        policy=spec.policy,
+        balancer=spec.balancer,
+        guard=spec.guard,
+        workload=spec.workload.kind,
+    )
+    cluster = Cluster(spec.plan(), options, folder, runtime)
+    instruments = Instruments(folder, (cluster.workload.port,), spec.capture != "off")
+    try:
+        cluster.start(progress)
+        course = _drive(spec, cluster, instruments, progress)
+        evidence = _collect(spec, cluster, instruments, course)
+    finally:
+        instruments.kill()
+        cluster.stop()
+    progress("analysing")
+    analysis = analyse(evidence)
+    return write_results(folder, spec, evidence, analysis, origin)
+
+
+def _drive(
+    spec: RunSpec, cluster: Cluster, instruments: Instruments, progress: Progress
+) -> Course:
+    """Clients, events and observation."""
+    _start_instruments(cluster, instruments)
+    progress(f"opening {spec.workload.connections} connections")
+    _open_connections(spec, cluster)
+    course = Course(steady_s=time.time())
+    _sleep_until(course.steady_s + spec.steady_s)
+    course.held_before = {
+        connection: nodes[0] for connection, nodes in _held_by_nodes(cluster).items()
+    }
+    start = time.time()
+    for event in spec.events:
+        _sleep_until(start + event.at)
+        progress(f"{event.kind} {event.target}")
+        cluster.event(event.kind, event.target)
+    progress(f"observing for {spec.observe_s:g} s")
+    time.sleep(spec.observe_s)
+    course.held_after = _held_by_nodes(cluster)
+    course.clients_after = _held_by_clients(cluster)
+    course.end_s = time.time()
+    return course
+
+
+def _collect(
+    spec: RunSpec, cluster: Cluster, instruments: Instruments, course: Course
+) -> Evidence:
+    """Ends clients and instruments; everything that the analysis needs."""
+    packets = counters(cluster)
+    cluster.save_flow_tables()
+    with cluster.lock:
+        cluster.clients.stop(*cluster.clients.running, grace_s=CLIENT_GRACE_S)
+    said = instruments.finish()
+    return Evidence(
+        plan=cluster.state.plan,
+        policy=cluster.state.policy.name,
+        events=tuple(cluster.records),
+        course=course,
+        packets=packets,
+        reports=_reports(cluster),
+        instruments=said,
+        capture_file=instruments.capture_file if "capture" in said else None,
+        sockets_file=instruments.sockets_file,
+        cluster=cluster.describe(),
+    )
+
+
+def _start_instruments(cluster: Cluster, instruments: Instruments) -> None:
+    from experiments.capture_points import capture_points
+
+    network = cluster.network
+    instruments.start(
+        [
+            point.to_json(network.pid(point.owner))
+            for point in capture_points(cluster.state.plan)
+        ]
+    )
+    cluster.watchers.append(
+        lambda points: [
+            instruments.watch(point, network.pid(point.owner)) for point in points
+        ]
+    )
+
+
+def _open_connections(spec: RunSpec, cluster: Cluster) -> None:
+    """Starts every client and waits until each has all its connections."""
+    clients = cluster.state.plan.clients
+    shares = _shares(spec.workload.connections, len(clients))
+    waiting = []
+    for client, share in zip(clients, shares, strict=True):
+        if share:
+            cluster.start_client(
+                cluster.client_job(
+                    client, share, spec.seed, spec.ip, spec.workload.interval_ms
+                )
+            )
+            waiting.append(client.name)
+    deadline = time.monotonic() + OPEN_DEADLINE_S + spec.workload.connections / 200
+    while waiting:
+        waiting = [name for name in waiting if not _report(cluster, name).ports]
+        if waiting and time.monotonic() > deadline:
+            raise RunError(
+                f"not every connection of {', '.join(waiting)} opened; "
+                f"see {cluster.folder / 'hosts'}"
+            )
+        if waiting:
+            time.sleep(REPORT_POLL_S)
+
+
+def _shares(total: int, parts: int) -> list[int]:
+    """``total`` split into ``parts`` as evenly as can be, the larger first."""
+    return [total // parts + (i < total % parts) for i in range(parts)]
+
+
+def _report(cluster: Cluster, host: str) -> ClientReport:
+    path = cluster.report_path(host)
+    return parse_report(path) if path.exists() else ClientReport((), None)
+
+
+def _reports(cluster: Cluster) -> dict[str, ClientReport]:
+    """Host -> report of every client that was started."""
+    return {
+        client.name: _report(cluster, client.name)
+        for client in cluster.state.plan.clients
+        if cluster.report_path(client.name).exists()
+    }
+
+
+def _held_by_nodes(cluster: Cluster) -> dict[FourTuple, list[str]]:
+    """Connection -> nodes whose kernel holds a socket of it, live nodes only."""
+    held: dict[FourTuple, list[str]] = {}
+    with cluster.lock:
+        for node in cluster.live_nodes():
+            for one in sockets_of(cluster.network.pid(node.name)):
+                held.setdefault(one.connection, []).append(node.name)
+    return held
+
+
+def _held_by_clients(cluster: Cluster) -> frozenset[FourTuple]:
+    return frozenset(
+        one.connection
+        for client in cluster.state.plan.clients
+        for one in sockets_of(cluster.network.pid(client.name))
+    )
+
+
+def _sleep_until(instant_s: float) -> None:
+    """Sleeps until that CLOCK_REALTIME second; not at all if it is over."""
+    time.sleep(max(0.0, instant_s - time.time()))

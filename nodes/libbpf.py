@@ -1,0 +1,130 @@
+"""The few calls of libbpf that loading a program and reading its maps takes.
+
+``iproute2`` brings the library along, so nothing else needs to be installed. Every
+function raises :class:`~nodes.guard.GuardError` where libbpf reports an error; libbpf
+itself writes the details (the verifier's log) to standard error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+from pathlib import Path
+
+from nodes.guard import GuardError
+
+_MAX_ERRNO = 4095
+#: bpf(2), BPF_ANY: make the element or replace it.
+_BPF_ANY = 0
+
+
+class BpfMap:
+    """A map of a loaded object: bytes to bytes, in the sizes it was declared with."""
+
+    def __init__(self, library: ctypes.CDLL, descriptor: int, value_size: int) -> None:
+        self._library = library
+        self._descriptor = descriptor
+        self._value_size = value_size
+
+    def get(self, key: bytes) -> bytes:
+        """The value under ``key``. Raises :class:`KeyError` if there is none."""
+        value = ctypes.create_string_buffer(self._value_size)
+        if self._library.bpf_map_lookup_elem(self._descriptor, key, value):
+            raise KeyError(key)
+        return value.raw
+
+    def set(self, key: bytes, value: bytes) -> None:
+        """Put ``value`` under ``key``."""
+        if len(value) != self._value_size:
+            raise ValueError(f"a value has {self._value_size} bytes, not {len(value)}")
+        failed = self._library.bpf_map_update_elem(
+            self._descriptor, key, value, ctypes.c_uint64(_BPF_ANY)
+        )
+        if failed:
+            raise GuardError(f"BPF map update: {os.strerror(ctypes.get_errno())}")
+
+    def delete(self, key: bytes) -> None:
+        """Remove ``key``, if it is there."""
+        self._library.bpf_map_delete_elem(self._descriptor, key)
+
+
+class BpfObject:
+    """A compiled object file, loaded: its programs verified, its maps made.
+
+    Programs and maps live as long as this object is open, or longer where they are
+    pinned or attached.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._library = _load_library()
+        self._handle = self._open(path)
+        failed = self._library.bpf_object__load(self._handle)
+        if failed:
+            self.close()
+            raise GuardError(f"{path.name}: not loaded: {os.strerror(-failed)}")
+
+    def map(self, name: str, value_size: int) -> BpfMap:
+        """The map of that name, whose values have ``value_size`` bytes."""
+        descriptor = self._library.bpf_object__find_map_fd_by_name(
+            self._handle, name.encode()
+        )
+        if descriptor < 0:
+            raise GuardError(f"no BPF map {name}: {os.strerror(-descriptor)}")
+        return BpfMap(self._library, descriptor, value_size)
+
+    def program_id(self, name: str) -> int:
+        """The kernel's id of the program of that name, as ``tc`` and bpftool show it."""
+        program = self._library.bpf_object__find_program_by_name(
+            self._handle, name.encode()
+        )
+        if not program:
+            raise GuardError(f"no BPF program {name}")
+        descriptor = self._library.bpf_program__fd(program)
+        for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key == "prog_id":
+                return int(value)
+        raise GuardError(f"the kernel does not tell the id of BPF program {name}")
+
+    def pin(self, directory: Path) -> None:
+        """Pin every map and program as ``directory/NAME``, in a BPF filesystem."""
+        for pin in ("bpf_object__pin_maps", "bpf_object__pin_programs"):
+            failed = getattr(self._library, pin)(self._handle, os.fsencode(directory))
+            if failed:
+                why = os.strerror(-failed)
+                raise GuardError(f"cannot pin BPF objects in {directory}: {why}")
+
+    def close(self) -> None:
+        """Let go of programs and maps. May be called again."""
+        handle, self._handle = self._handle, None
+        if handle:
+            self._library.bpf_object__close(handle)
+
+    def _open(self, path: Path) -> int | None:
+        handle: int | None = self._library.bpf_object__open(os.fsencode(path))
+        # libbpf 1.x returns NULL, 0.x an error number disguised as a pointer.
+        disguised = ctypes.c_long(handle or 0).value
+        if not handle or -_MAX_ERRNO <= disguised < 0:
+            code = -disguised or ctypes.get_errno()
+            raise GuardError(f"{path}: not a BPF object: {os.strerror(code)}")
+        return handle
+
+
+def _load_library() -> ctypes.CDLL:
+    name = ctypes.util.find_library("bpf")
+    if name is None:
+        raise GuardError("libbpf is not installed (it comes with iproute2)")
+    library = ctypes.CDLL(name, use_errno=True)
+    pointer = ctypes.c_void_p
+    library.bpf_object__open.restype = pointer
+    library.bpf_object__load.argtypes = [pointer]
+    library.bpf_object__close.argtypes = [pointer]
+    library.bpf_object__close.restype = None
+    library.bpf_object__pin_maps.argtypes = [pointer, ctypes.c_char_p]
+    library.bpf_object__pin_programs.argtypes = [pointer, ctypes.c_char_p]
+    library.bpf_object__find_program_by_name.argtypes = [pointer, ctypes.c_char_p]
+    library.bpf_object__find_program_by_name.restype = pointer
+    library.bpf_program__fd.argtypes = [pointer]
+    library.bpf_object__find_map_fd_by_name.argtypes = [pointer, ctypes.c_char_p]
+    return library

@@ -1,0 +1,229 @@
+"""A live cluster: a Mininet network made from a plan, that grows, fails and recovers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mininet.net import Mininet
+
+from topologies import cluster
+from topologies.hosts import StorageClient, StorageHost, StorageNode
+from topologies.links import Links
+from topologies.plan import FABRIC, Chassis, Node, Plan, PlanError
+from topologies.runs import RUN_VARIABLE
+from topologies.sandbox import publish_hosts
+from topologies.scripts import WORKERS, run_script, run_scripts
+from topologies.switches import IsolatedSwitch
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a node's guard is to be attached."""
+
+    name: str
+    #: A process in the node's network namespace.
+    pid: int
+    interface: str
+    mac: str
+
+
+class ClusterNetwork:
+    """The network of one cluster, in the sandbox of the calling process.
+
+    ``net`` is an ordinary Mininet network from :meth:`start` on: Mininet's command line
+    and ``net.get("c1n2").cmd(...)`` work on it.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        """A network to be; nothing is made before :meth:`start`."""
+        #: The plan of what there is; it grows with the network.
+        self.plan = plan
+        self.net: Any = None
+        self._controller: str | None = None
+        self._links = Links()
+        self._created: dict[str, Any] = {}
+        self._off: set[str] = set()
+        self._off_with_chassis: dict[str, list[Node]] = {}
+
+    def start(self, controller: str | None = None) -> None:
+        """Make hosts, links and switches, and start them all.
+
+        ``controller``: where every switch is to connect to, e.g.
+        ``unix:/run/resetbed/demo/ofp.sock``; it need not serve yet. None: to nothing.
+        """
+        self._controller = controller
+        # Else Mininet raises limits of the whole machine, and of TCP.
+        Mininet.inited = True
+        self._create_all()
+        self.net = Mininet(
+            topo=cluster.ClusterTopo(plan=self.plan),
+            host=self._take,
+            switch=self._take,
+            link=self._links,
+            controller=None,
+        )
+        self._links.make()
+        run_scripts({host: host.script() for host in self.net.hosts})
+        self.net.start()
+        self._publish()
+
+    def stop(self) -> None:
+        """End switches and hosts; their namespaces and interfaces go with them."""
+        self.net.stop()
+
+    def host(self, name: str) -> StorageHost:
+        """The Mininet host of that node or client. Raises :class:`PlanError`."""
+        if name not in self.net or name in self.plan.switches:
+            raise PlanError(f"no host {name!r}")
+        host: StorageHost = self.net[name]
+        return host
+
+    def switch(self, name: str) -> IsolatedSwitch:
+        """The Mininet switch of that name. Raises :class:`PlanError`."""
+        if name not in self.plan.switches:
+            raise PlanError(f"no switch {name!r}")
+        switch: IsolatedSwitch = self.net[name]
+        return switch
+
+    def site(self, node: Node) -> Site:
+        """Where that node's guard is to be attached."""
+        return Site(node.name, self.host(node.name).pid, node.interface, node.mac)
+
+    def popen(
+        self,
+        host: str,
+        argv: Sequence[str],
+        stdout: Path | None = None,
+        stderr: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start a program on a host, in a session of its own, without standard input.
+
+        Its output is appended to the files, or dropped. ``env`` is added to ours.
+        """
+        command = ["mnexec", "-a", str(self.host(host).pid), *argv]
+        with ExitStack() as files:
+            out, err = (
+                files.enter_context(open(path, "ab")) if path else subprocess.DEVNULL
+                for path in (stdout, stderr)
+            )
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
+
+    def add_node(self, node: Node) -> None:
+        """Put one more node into a running chassis: the plan's next.
+
+        Raises :class:`PlanError` if it is not the next.
+        """
+        self.plan = _grown(self.plan.with_node(f"c{node.chassis}"), node)
+        cluster.add_node(self.net, node)
+        self._links.make()
+        host = self.host(node.name)
+        run_script(host, host.script())
+        self._attach(f"c{node.chassis}", node.switch_interface)
+        self._publish()
+
+    def add_chassis(self, chassis: Chassis) -> None:
+        """Put one more chassis and its nodes under the fabric: the plan's next.
+
+        Raises :class:`PlanError` if it is not the next.
+        """
+        self.plan = _grown(self.plan.with_chassis(len(chassis.nodes)), chassis)
+        cluster.add_chassis(self.net, chassis)
+        self._links.make()
+        hosts = [self.host(node.name) for node in chassis.nodes]
+        run_scripts({host: host.script() for host in hosts})
+        IsolatedSwitch.batchStartup([self.switch(chassis.name)])
+        self._attach(FABRIC, chassis.fabric_interface)
+        self._publish()
+
+    def power_off(self, node: Node) -> None:
+        """Take a node's power away: silence first, then no program, no connection."""
+        self._power_off([node])
+
+    def power_on(self, node: Node) -> None:
+        """Give a node its power back: its addresses are there, its programs are not."""
+        self._power_on([node])
+
+    def power_off_chassis(self, chassis: Chassis) -> None:
+        """Take the power of a chassis away: uplink, nodes and switch."""
+        self._set_link(chassis.name, chassis.uplink_interface, "down")
+        nodes = [node for node in chassis.nodes if node.name not in self._off]
+        self._power_off(nodes)
+        self._off_with_chassis[chassis.name] = nodes
+        self.switch(chassis.name).kill()
+
+    def power_on_chassis(self, chassis: Chassis) -> None:
+        """Give it back to the switch and to the nodes that went down with it."""
+        self.switch(chassis.name).restart()
+        self._power_on(self._off_with_chassis.pop(chassis.name, []))
+        self._set_link(chassis.name, chassis.uplink_interface, "up")
+
+    def _power_off(self, nodes: Iterable[Node]) -> None:
+        """Links down before anything else, so that not one packet tells of the rest."""
+        for node in nodes:
+            self._set_link(f"c{node.chassis}", node.switch_interface, "down")
+            self.host(node.name).kill_programs()
+            self._off.add(node.name)
+        hosts = [self.host(node.name) for node in nodes]
+        run_scripts({host: host.power_off_script() for host in hosts})
+
+    def _power_on(self, nodes: Iterable[Node]) -> None:
+        hosts = [self.host(node.name) for node in nodes]
+        run_scripts({host: host.script() for host in hosts})
+        for node in nodes:
+            self._set_link(f"c{node.chassis}", node.switch_interface, "up")
+            self._off.discard(node.name)
+
+    def _set_link(self, switch: str, interface: str, state: str) -> None:
+        run_script(self.switch(switch), f"ip link set dev {interface} {state}")
+
+    def _attach(self, switch: str, interface: str) -> None:
+        self.switch(switch).attach(self.switch(switch).nameToIntf[interface])
+
+    def _create_all(self) -> None:
+        """Start every shell side by side: Mininet alone waits for one at a time."""
+        elements = [*self.plan.switches, *(each.name for each in self.plan.clients)]
+        names = [*elements, *(node.name for node in self.plan.nodes)]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            self._created = dict(zip(names, pool.map(self._create, names)))
+
+    def _take(self, name: str, **_params: Any) -> Any:
+        """What Mininet calls to have a host or a switch created."""
+        return self._created.pop(name, None) or self._create(name)
+
+    def _create(self, name: str) -> Any:
+        if name in self.plan.switches:
+            dpid = f"{self.plan.switches[name]:x}"
+            return IsolatedSwitch(name, dpid, self._controller)
+        for client in self.plan.clients:
+            if client.name == name:
+                return StorageClient(client)
+        return StorageNode(self.plan.find_node(name))
+
+    def _publish(self) -> None:
+        """Let other processes find the hosts of this sandbox, if it has a name."""
+        if RUN_VARIABLE in os.environ:
+            pids = {name: self.net[name].pid for name in self.net}
+            publish_hosts(os.environ[RUN_VARIABLE], pids)
+
+
+def _grown(growth: tuple[Plan, Node | Chassis], expected: Node | Chassis) -> Plan:
+    """The grown plan, if it grew by what was expected."""
+    plan, new = growth
+    if new != expected:
+        raise PlanError(f"{expected.name} is not the next one; {new.name} is")
+    return plan
