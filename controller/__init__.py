@@ -1,0 +1,1 @@
+"""What the switches do: pure decisions, and the application that carries them out."""

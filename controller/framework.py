@@ -7,18 +7,20 @@ else imports the framework's parts from here. When Ryu is loaded already (we are
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import logging
 import socket as sockets
+import struct
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_LOG = logging.getLogger("resetbed.controller")
+log = logging.getLogger("resetbed.controller")
 
 
 def _choose() -> str:
@@ -32,10 +34,8 @@ FRAMEWORK = _choose()
 
 if FRAMEWORK == "ryu":
     # Ryu 4.34 imports a name that eventlet has renamed since (0.30.3).
-    import eventlet.wsgi
-
-    if not hasattr(eventlet.wsgi, "ALREADY_HANDLED"):
-        eventlet.wsgi.ALREADY_HANDLED = object()
+    _wsgi: Any = importlib.import_module("eventlet.wsgi")
+    _wsgi.ALREADY_HANDLED = getattr(_wsgi, "ALREADY_HANDLED", object())
 
 
 def _part(name: str) -> Any:
@@ -51,7 +51,7 @@ parser = _part("ofproto.ofproto_v1_4_parser")
 nicira_ext = _part("ofproto.nicira_ext")
 MAIN_DISPATCHER = _part("controller.handler").MAIN_DISPATCHER
 DEAD_DISPATCHER = _part("controller.handler").DEAD_DISPATCHER
-set_ev_cls = _part("controller.handler").set_ev_cls
+_set_ev_cls = _part("controller.handler").set_ev_cls
 _controller = _part("controller.controller")
 
 #: Base class of applications; the two frameworks call it by their own names.
@@ -93,7 +93,18 @@ class _Datapath(_controller.Datapath):  # type: ignore[misc, name-defined]
             self.send(b"", close_socket=True)
 
 
-_controller.Datapath = _Datapath
+def _serve_switch(stream: Any, address: Any) -> None:
+    """What the framework does with a switch's connection, with our kind of datapath."""
+    try:
+        with contextlib.closing(_Datapath(stream, address)) as datapath:
+            datapath.serve()
+    except Exception:
+        # The native hub's threads say nothing of an exception that ends them.
+        log.exception("the connection of a switch failed")
+        raise
+
+
+_controller.datapath_connection_factory = _serve_switch
 
 
 def _register_neighbour_discovery_fields() -> None:
@@ -117,24 +128,50 @@ def _register_neighbour_discovery_fields() -> None:
 _register_neighbour_discovery_fields()
 
 
-def loud(handler: Callable[..., None]) -> Callable[..., None]:
-    """A handler whose exceptions are seen.
+class FlowUpdate:
+    """One element of a flow monitor reply: what kind of event it is, and no more.
+
+    The frameworks' own parser fails an assertion on all but one kind
+    (``OFPFlowUpdateFull`` is registered for four, and compares with the last).
+    """
+
+    def __init__(self, length: int, event: int) -> None:
+        """As in ``struct ofp_flow_update_header`` (OpenFlow 1.4, 7.3.5.18)."""
+        self.length = length
+        self.event = event
+
+    @classmethod
+    def parser(cls, buffer: bytes, offset: int) -> FlowUpdate:
+        """The element at ``offset``."""
+        return cls(*struct.unpack_from("!HH", buffer, offset))
+
+
+parser.OFPFlowMonitorReply.cls_stats_body_cls = FlowUpdate
+
+
+def handles(
+    events: Any, dispatcher: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator of a method that handles those events; its exceptions are seen.
 
     os-ken's native hub ends an app's event loop at the first exception, without a
     word. Here it is logged with its traceback, the app is told by ``fault(text)``, so
     that whoever asks it for something learns of it, and the loop goes on.
     """
 
-    @functools.wraps(handler)
-    def wrapped(self: Any, *arguments: Any) -> None:
-        try:
-            handler(self, *arguments)
-        except Exception:
-            text = traceback.format_exc()
-            _LOG.error("%s failed:\n%s", handler.__name__, text)
-            self.fault(text)
+    def decorate(handler: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(handler)
+        def loud(self: Any, *arguments: Any) -> None:
+            try:
+                handler(self, *arguments)
+            except Exception:
+                log.exception("%s failed", handler.__name__)
+                self.fault(traceback.format_exc())
 
-    return wrapped
+        registered: Callable[..., None] = _set_ev_cls(events, dispatcher)(loud)
+        return registered
+
+    return decorate
 
 
 def run(app: str, listen: Path) -> None:
@@ -149,5 +186,8 @@ def run(app: str, listen: Path) -> None:
     if FRAMEWORK == "ryu":
         _part("cmd.manager").main([*arguments, app], prog="ryu-manager")
         return
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     _part("cfg").CONF(arguments, project="resetbed")
     app_manager.AppManager.run_apps([app])

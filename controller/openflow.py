@@ -20,7 +20,7 @@ from controller.flows import (
     SetField,
     Value,
 )
-from controller.framework import nicira_ext, ofproto, parser
+from controller.framework import FlowUpdate, nicira_ext, ofproto, parser
 from controller.reconcile import Change
 
 #: The framework's name of each field. They are all Nicira's (NXM), never a mix with
@@ -142,9 +142,7 @@ def _encoded(action: Action) -> Any:
     return _ENCODERS[type(action)](action)
 
 
-def bundle(
-    datapath: Any, bundle_id: int, change: Change[SwitchEntry]
-) -> list[Any]:
+def bundle(datapath: Any, bundle_id: int, change: Change[SwitchEntry]) -> list[Any]:
     """Messages that make ``change`` as one atomic, ordered bundle, then a barrier."""
 
     def control(kind: int) -> Any:
@@ -189,6 +187,17 @@ def _flow_mods(datapath: Any, change: Change[SwitchEntry]) -> Iterator[Any]:
         )
 
 
+def describe(message: Any) -> str:
+    """What a message of ours was about, to people."""
+    inner = getattr(message, "message", message)
+    if not isinstance(inner, parser.OFPFlowMod):
+        return type(message).__name__
+    return (
+        f"flow entry table={inner.table_id}, priority={inner.priority}, "
+        f"cookie={inner.cookie:#x}, {inner.match}, {inner.instructions}"
+    )
+
+
 def dump(datapath: Any) -> Any:
     """Request of every flow entry that the switch has."""
     return parser.OFPFlowStatsRequest(datapath)
@@ -202,6 +211,7 @@ def watch(datapath: Any) -> Any:
     flags = ofproto.OFPFMF_ADD | ofproto.OFPFMF_REMOVED | ofproto.OFPFMF_MODIFY
     return parser.OFPFlowMonitorRequest(
         datapath,
+        flags=0,
         monitor_id=1,
         out_port=ofproto.OFPP_ANY,
         out_group=ofproto.OFPG_ANY,
@@ -212,13 +222,12 @@ def watch(datapath: Any) -> Any:
     )
 
 
-def is_foreign(update: Any) -> bool:
-    """Whether an element of a flow monitor reply is somebody else's change."""
-    return update.event in (
-        ofproto.OFPFME_ADDED,
-        ofproto.OFPFME_REMOVED,
-        ofproto.OFPFME_MODIFIED,
-    )
+def is_foreign(update: FlowUpdate) -> bool:
+    """Whether an element of a flow monitor reply tells of somebody else's change.
+
+    Or of a pause: then it is not told what changed meanwhile.
+    """
+    return bool(update.event != ofproto.OFPFME_ABBREV)
 
 
 def serialized(messages: Sequence[Any], first_xid: int) -> bytes:

@@ -83,7 +83,8 @@ def _fabric(
     yield from _balance(ports, balancer, FABRIC_BASIS)
     yield from neighbours.answers(VIP_MAC, "the VIP's")
     yield from policy.fabric_entries(plan, membership)
-    yield from _otherwise_dropped()
+    yield _dropped(Table.ADMIT, "not admitted")
+    yield _dropped(Table.RETURN, "for nobody who is a client")
 
 
 @lru_cache(maxsize=1024)
@@ -104,7 +105,7 @@ def _chassis(
             *_balance(ports, balancer, CHASSIS_BASIS),
             *neighbours.answers(GATEWAY_MAC, "the gateway's"),
             *policy.chassis_entries(chassis, own),
-            *_otherwise_dropped(),
+            _dropped(Table.ADMIT, "not admitted"),
         )
     )
 
@@ -239,6 +240,7 @@ def _balance(
     """The bucket table: ``members`` maps each member's name to the way to it."""
     table: Sequence[str] = balancer.table(list(members))
     if not table:
+        yield _dropped(Table.BALANCE, "nobody is in service")
         return
     yield FlowEntry.of(
         Table.BALANCE,
@@ -257,10 +259,7 @@ def _balance(
         )
 
 
-def _otherwise_dropped() -> Iterator[FlowEntry]:
-    """Said aloud in each table, and counted: OVS's own table miss depends on the
-    version of the controllers connected (``connmgr_wants_packet_in_on_miss``)."""
-    for table in Table:
-        yield FlowEntry.of(
-            table, Priority.OTHERWISE, {}, (), f"{table.name}: anything else"
-        )
+def _dropped(table: Table, name: str) -> FlowEntry:
+    """What is not listed is dropped aloud, and counted: what OVS does with a table miss
+    depends on its controllers' versions (``connmgr_wants_packet_in_on_miss``)."""
+    return FlowEntry.of(table, Priority.OTHERWISE, {}, (), name)

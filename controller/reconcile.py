@@ -59,8 +59,9 @@ def tiers(state: ClusterState) -> tuple[tuple[str, ...], ...]:
     Make before break: every chassis that the fabric is about to balance over is ready
     before the fabric is, and a chassis that leaves is emptied only when the fabric
     sends it nothing any more. In between, each switch is right for its own members.
+    Failed chassis are not there: nobody can wait for them.
     """
-    serving = [c.name for c in state.membership.serving_chassis(state.plan)]
-    leaving = [c.name for c in state.plan.chassis if c.name not in serving]
-    groups = (tuple(serving), (FABRIC,), tuple(leaving))
-    return tuple(group for group in groups if group)
+    serving = tuple(c.name for c in state.membership.serving_chassis(state.plan))
+    reachable = (c.name for c in state.membership.reachable_chassis(state.plan))
+    leaving = tuple(name for name in reachable if name not in serving)
+    return tuple(group for group in (serving, (FABRIC,), leaving) if group)

@@ -1,8 +1,8 @@
-"""One connected switch: what it has, and the questions and orders under way to it."""
+"""One connected switch: what it has, and the order that is under way to it."""
 
 from __future__ import annotations
 
-import itertools
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +13,7 @@ from controller.framework import hub, ofproto
 from controller.openflow import FoundEntry, SwitchEntry
 from controller.reconcile import Change, difference
 
-#: Room for the messages of one order in the numbering of messages.
-_XIDS = 1 << 20
+log = logging.getLogger("resetbed.controller")
 
 
 class SwitchError(RuntimeError):
@@ -24,39 +23,161 @@ class SwitchError(RuntimeError):
 class SwitchSession:
     """The connection of one switch.
 
-    One thread gives orders, one at a time (``ask_...`` or ``begin``, then ``finish_...``
-    or ``finish``, so that many switches work at once); :meth:`deliver` may be called
-    from any other and never waits.
+    One thread gives the orders, one at a time (:meth:`ask`, then :meth:`take_in`;
+    :meth:`begin`, then :meth:`finish`), so that many switches can be at work at once.
+    :meth:`deliver` and :meth:`drift` are for other threads, and never wait.
     """
-
-    _numbers = itertools.count(1)
 
     def __init__(self, name: str, datapath: Any) -> None:
         """Nothing is known yet of what the switch has."""
         self.name = name
         self.datapath = datapath
-        self.installed: Sequence[SwitchEntry] = ()
-        self.known = False
+        self._installed: Sequence[SwitchEntry] | None = None
+        self._drifted = False
+        self._watched = False
+        self._gone = False
         self._inbox: Any = hub.Queue()
+        self._order: list[Any] = []
         self._first_xid = 0
-        self._orders: Sequence[Any] = ()
+        self._next_xid = 1
+        self._change: Change[SwitchEntry] = Change((), ())
+        self._wanted: Sequence[FlowEntry] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known what entries the switch has."""
+        return self._installed is not None and not self._drifted
+
+    @property
+    def raw(self) -> bool:
+        """Whether it has only been looked at so far, and never been put right."""
+        return not self._wanted
+
+    @property
+    def gone(self) -> bool:
+        """Whether the connection has ended, or we have ended it."""
+        return self._gone
+
+    @property
+    def entries(self) -> int:
+        """Number of entries that the switch has, as far as is known."""
+        return len(self._installed or ())
+
+    def has(self, wanted: Sequence[FlowEntry]) -> bool:
+        """Whether the switch has exactly the entries ``wanted``."""
+        return self.known and self._installed == wanted
 
     def deliver(self, message: Any) -> None:
-        """A message from the switch, or None: it is gone."""
+        """A message from the switch; None when it is gone."""
+        self._gone = self._gone or message is None
         self._inbox.put((time.time(), message))
 
-    def ask_entries(self) -> None:
-        """Ask for every flow entry that the switch has, and to be told of changes."""
-        self.known = False
-        self._send([openflow.dump(self.datapath)])
+    def drift(self) -> None:
+        """Somebody else has changed the switch's entries."""
+        self._drifted = True
 
-    def finish_entries(self, deadline: float) -> None:
-        """Take in the answer. Raises :class:`SwitchError`."""
+    def ask(self) -> None:
+        """Ask for every entry that the switch has, and to be told of others' changes.
+
+        What somebody changes from here on is told to :meth:`drift`, whether before or
+        after the answer, so that nothing falls in between.
+        """
+        self._drifted = False
+        self._installed = None
+        questions = [openflow.dump(self.datapath)]
+        if not self._watched:
+            self._watched = True
+            questions.insert(0, openflow.watch(self.datapath))
+        self._send(questions)
+
+    def take_in(self, deadline: float) -> None:
+        """Wait for the answer to :meth:`ask`. Raises :class:`SwitchError`."""
         found: list[SwitchEntry] = []
-        while True:
+        more = True
+        while more:
             _, message = self._next(deadline)
-            if message.msg_type == ofproto.OFPT_MULTIPART_REPLY:
-                found += map(FoundEntry.from_stats, message.body)
-                if not message.flags & ofproto.OFPMPF_REPLY_MORE:
-                    break
-        self.installed, self.known = tuple(found), True
+            if message.msg_type == ofproto.OFPT_ERROR:
+                self._take_in_refusal(message)
+                continue
+            found += map(FoundEntry.from_stats, message.body)
+            more = message.flags & ofproto.OFPMPF_REPLY_MORE
+        self._installed = tuple(found)
+
+    def _take_in_refusal(self, message: Any) -> None:
+        """Without the answer we cannot go on; without the watch we can, and say so."""
+        error = self._error(message)
+        if message.xid == self._next_xid - 1:
+            raise error
+        log.warning("changes by others will go unnoticed: %s", error)
+
+    def begin(self, wanted: Sequence[FlowEntry]) -> Change[SwitchEntry]:
+        """Order what makes the switch's entries equal to ``wanted``; returns it.
+
+        What the switch has must be known.
+        """
+        self._change = difference(self._installed or (), wanted)
+        self._wanted = wanted
+        self._order = []
+        if self._change:
+            bundle_id = self._next_xid
+            self._send(openflow.bundle(self.datapath, bundle_id, self._change))
+        return self._change
+
+    def finish(self, deadline: float) -> float:
+        """Wait until the switch has what was ordered; returns the instant.
+
+        ``deadline`` is of the monotonic clock, the result of CLOCK_REALTIME. Raises
+        :class:`SwitchError`; nothing has changed then, for a bundle is atomic.
+        """
+        if not self._order:
+            self._installed = self._wanted
+            return time.time()
+        self._installed = None
+        confirmed_s = self._await_barrier(deadline)
+        self._installed = self._wanted
+        return confirmed_s
+
+    def close(self) -> None:
+        """Hang up; the switch connects again by itself and is looked at anew."""
+        self._gone = True
+        self.datapath.close()
+
+    def _send(self, messages: list[Any]) -> None:
+        """Send an order; forgets what is left of answers to an earlier one."""
+        self._order = messages
+        self._first_xid, self._next_xid = (
+            self._next_xid,
+            self._next_xid + len(messages),
+        )
+        self.datapath.send(openflow.serialized(messages, self._first_xid))
+
+    def _next(self, deadline: float) -> tuple[float, Any]:
+        """The next message that answers the order, and when it came."""
+        while True:
+            try:
+                patience = max(0.001, deadline - time.monotonic())
+                instant, message = self._inbox.get(timeout=patience)
+            except hub.QueueEmpty:
+                raise SwitchError(f"switch {self.name} does not answer") from None
+            if self._gone:
+                raise SwitchError(f"switch {self.name} has gone")
+            if self._first_xid <= message.xid < self._next_xid:
+                return instant, message
+
+    def _await_barrier(self, deadline: float) -> float:
+        """Wait for the order's end; raise what went wrong on the way, if anything."""
+        refused: SwitchError | None = None
+        while True:
+            instant, message = self._next(deadline)
+            if message.msg_type == ofproto.OFPT_ERROR:
+                # The first error is the cause; the bundle's own failure follows it.
+                refused = refused or self._error(message)
+            if message.msg_type == ofproto.OFPT_BARRIER_REPLY:
+                if refused:
+                    raise refused
+                return instant
+
+    def _error(self, message: Any) -> SwitchError:
+        culprit = openflow.describe(self._order[message.xid - self._first_xid])
+        reason = openflow.error_text(message)
+        return SwitchError(f"switch {self.name} refused {culprit}: {reason}")

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from controller.balancers import BALANCERS, Balancer
+from controller.flows import FlowEntry
 from controller.membership import Membership
+from controller.pipeline import pipeline
 from controller.policies import POLICIES, ResetPolicy
 from topologies.plan import Plan
 
@@ -25,6 +27,10 @@ class ClusterState:
     membership: Membership
     policy: ResetPolicy
     balancer: Balancer
+
+    def tables(self) -> dict[str, tuple[FlowEntry, ...]]:
+        """Every flow entry that every switch should have, by the switch's name."""
+        return pipeline(self.plan, self.membership, self.policy, self.balancer)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: ``{"plan", "membership", "policy": name, "balancer": name}``."""

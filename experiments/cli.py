@@ -21,9 +21,11 @@ BAD_INPUT = 2
 
 
 class Refused(click.ClickException):
-    """Input that cannot be used: its text on standard error, exit status 2."""
+    """A request that is refused: its text on standard error, and an exit status."""
 
-    exit_code = BAD_INPUT
+    def __init__(self, text: str, status: int = BAD_INPUT) -> None:
+        super().__init__(text)
+        self.exit_code = status
 
 
 def _refusing(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -305,8 +307,6 @@ def _ask(name: str, op: str, **args: Any) -> Any:
     try:
         return control.request(socket, op, **args)
     except control.ControlError as error:
-        refused = click.ClickException(str(error))
-        refused.exit_code = error.status
-        raise refused from error
+        raise Refused(str(error), error.status) from error
     except OSError as error:
         raise Refused(f"{name} does not answer: {error}") from error

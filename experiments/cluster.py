@@ -34,6 +34,7 @@ from nodes.guards import GuardCounters, GuardSite, open_guard
 from nodes.server_ready import is_listening
 from topologies.network import ClusterNetwork
 from topologies.plan import Chassis, Client, Node, Plan, vip
+from topologies.switches import OVS_DIRECTORY, datapath_kind
 
 #: How often the supervisor looks for programs that died unasked, in seconds.
 SUPERVISION_PERIOD_S = 0.2
@@ -41,6 +42,10 @@ READY_DEADLINE_S = 60.0
 APPLY_DEADLINE_S = 20.0
 
 Progress = Callable[[str], None]
+
+
+class ClusterError(RuntimeError):
+    """A cluster did not come up; the text ends with the log that tells why."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ class Cluster:
         progress(f"starting {self.workload.name} servers and {self.guard.name} guards")
         self._serve(tuple(plan.nodes))
         progress("waiting for the switches' tables")
-        self._controller.wait_in_sync(READY_DEADLINE_S)
+        self._await_in_sync()
         self._await_listening(tuple(plan.nodes))
         self._supervisor.start()
         self.log.write("up", **self.describe())
@@ -154,7 +159,7 @@ class Cluster:
             "policy": self.options.policy,
             "balancer": self.options.balancer,
             "guard": self.guard.name,
-            "datapath": self.network.datapath,
+            "datapath": datapath_kind(),
             "workload": self.workload.name,
             **self.state.plan.to_json(),
         }
@@ -251,6 +256,44 @@ class Cluster:
         """Counters of every guard, those of nodes that lost power included."""
         return [*self._retired, *self.guard.counters().values()]
 
+    def pid(self, name: str) -> int:
+        """A process in the network namespace of that host or switch."""
+        pid: int = self.network.net[name].pid
+        return pid
+
+    def live_nodes(self) -> list[Node]:
+        """Nodes that have power, in service or drained."""
+        state = self.state
+        return [
+            node
+            for chassis in state.plan.chassis
+            for node in state.membership.reachable_nodes(chassis)
+        ]
+
+    def live_switches(self) -> list[str]:
+        """Switches that have power, the fabric first."""
+        failed = self.state.membership.failed_chassis
+        return [name for name in self.state.plan.switches if name not in failed]
+
+    def dump_flows(self, switch: str) -> str:
+        """The flow table of a switch with its counters, as ovs-ofctl(8) prints it."""
+        target = f"unix:{OVS_DIRECTORY}/{switch}/{switch}.mgmt"
+        done = subprocess.run(
+            ["ovs-ofctl", "-OOpenFlow14", "--names", "dump-flows", target],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    def save_flow_tables(self) -> None:
+        """Writes the flow table of every live switch into ``flows/``."""
+        (self.folder / "flows").mkdir(exist_ok=True)
+        for switch in self.live_switches():
+            (self.folder / "flows" / f"{switch}.txt").write_text(
+                self.dump_flows(switch)
+            )
+
     # ------------------------------------------------------------------- clients
 
     def client_job(
@@ -304,7 +347,7 @@ class Cluster:
 
     def site(self, node: Node) -> GuardSite:
         """Where that node's guard works."""
-        pid = self.network.pid(node.name)
+        pid = self.pid(node.name)
         return GuardSite(node.name, pid, node.interface, node.mac)
 
     def _start_server(self, node: Node) -> subprocess.Popen[bytes]:
@@ -329,6 +372,19 @@ class Cluster:
                 stderr=log,
             )
 
+    def _await_in_sync(self) -> None:
+        """Waits for the first tables. Raises :class:`ClusterError` where none come."""
+        deadline = time.monotonic() + READY_DEADLINE_S
+        process = self.children.running["controller"].process
+        while True:
+            try:
+                self._controller.wait_in_sync(timeout_s=1.0)
+                return
+            except ControllerError as error:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log = self.folder / "hosts" / "controller.log"
+                    raise ClusterError(f"{error}\n{_end_of(log)}") from error
+
     def _await_listening(self, nodes: tuple[Node, ...]) -> None:
         deadline = time.monotonic() + READY_DEADLINE_S
         waiting = list(nodes)
@@ -336,13 +392,13 @@ class Cluster:
             waiting = [
                 node
                 for node in waiting
-                if not is_listening(self.network.pid(node.name), self.workload.port)
+                if not is_listening(self.pid(node.name), self.workload.port)
             ]
             if waiting and time.monotonic() > deadline:
                 names = ", ".join(node.name for node in waiting)
-                raise TimeoutError(
-                    f"no {self.workload.name} server listens on {names};"
-                    f" see {self.folder / 'hosts'}"
+                log = self.folder / "hosts" / f"{waiting[0].name}.log"
+                raise ClusterError(
+                    f"no {self.workload.name} server listens on {names}\n{_end_of(log)}"
                 )
             if waiting:
                 time.sleep(0.01)
@@ -352,7 +408,7 @@ class Cluster:
         config = {
             "state": str(self.runtime / "state.json"),
             "socket": str(self.runtime / "controller.sock"),
-            "unixctl": self.network.unixctl_pattern,
+            "unixctl": f"{OVS_DIRECTORY}/{{switch}}/vswitchd.ctl",
         }
         (self.runtime / "controller.json").write_text(json.dumps(config))
 
@@ -367,8 +423,18 @@ class Cluster:
             self.log.write("restarted", program=child.name)
         for name in self.guard.check():
             self.log.write("restarted", program=f"guard of {name}")
-        for name in self.network.revive_switches():
-            self.log.write("restarted", program=f"switch {name}")
+        for name in self.live_switches():
+            switch = self.network.switch(name)
+            for daemon in switch.dead_daemons():
+                self.log.write("restarted", program=f"{daemon} of {name}")
+            if not switch.alive():
+                switch.restart()
+
+
+def _end_of(log: Path, lines: int = 8) -> str:
+    """The last lines of a log, with its path."""
+    text = log.read_text(errors="replace").strip() if log.exists() else ""
+    return "\n".join([f"the end of {log}:", *text.splitlines()[-lines:]])
 
 
 def _server(node: Node) -> str:

@@ -47,7 +47,6 @@ def job_up(plan: dict[str, Any], options: dict[str, str]) -> int:
     cluster = make_cluster(plan, options)
     try:
         cluster.start(say)
-        publish_hosts(cluster)
         control.serve(runtime() / "control.sock", operations(cluster, over))
         over.wait()
     finally:
@@ -63,7 +62,6 @@ def job_console(plan: dict[str, Any], options: dict[str, str]) -> int:
     cluster = make_cluster(plan, options)
     try:
         cluster.start(say)
-        publish_hosts(cluster)
         control.serve(runtime() / "control.sock", operations(cluster, over))
         Console(cluster)
     finally:
@@ -78,7 +76,6 @@ def operations(cluster: Cluster, over: threading.Event) -> dict[str, control.Ope
         if kind not in EVENTS:
             raise ValueError(f"no event {kind!r}; there are: {', '.join(EVENTS)}")
         record = cluster.event(kind, target)
-        publish_hosts(cluster)
         return record.to_json()
 
     def down() -> dict[str, Any]:
@@ -103,11 +100,6 @@ def make_cluster(plan: dict[str, Any], options: dict[str, str]) -> Cluster:
 def runtime() -> Path:
     """The directory of this sandbox's run, for sockets."""
     return sandbox.run_directory(os.environ[RUN_VARIABLE])
-
-
-def publish_hosts(cluster: Cluster) -> None:
-    """Tells ``exec`` of the hosts and switches as they are now."""
-    sandbox.publish_hosts(os.environ[RUN_VARIABLE], cluster.network.pids())
 
 
 def say(text: str) -> None:

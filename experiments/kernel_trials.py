@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from experiments.machine import Finding, missing, present, unknown
+from experiments.machine import CHECKOUT, Finding, State, missing, present, unknown
 
 #: What a cluster's sandbox is made of (unshare(1)); ``--kill-child`` ends it whole.
 SANDBOX = (
@@ -42,16 +42,16 @@ _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
 #: The calls on which the guard stands: bpf_skc_lookup_tcp (99), bpf_sk_release (86).
 _BPF_PROGRAM = """
-static void *(*lookup)(void *, void *, unsigned, unsigned long long,
-                       unsigned long long) = (void *)99;
-static long (*release)(void *) = (void *)86;
+static void *(*const lookup)(void *, void *, unsigned, unsigned long long,
+                             unsigned long long) = (void *)99;
+static long (*const release)(void *) = (void *)86;
 __attribute__((section("tc"), used)) int trial(void *skb) {
     unsigned tuple[3] = {0, 0, 0};
     void *sk = lookup(skb, tuple, sizeof tuple, -1, 0);
     if (sk) release(sk);
     return 0;
 }
-__attribute__((section("license"), used)) char license[] = "GPL";
+__attribute__((section("license"), used)) char _license[] = "GPL";
 """
 
 
@@ -63,20 +63,24 @@ def try_everything() -> dict[str, Finding]:
     """Findings by the names in :data:`TRIALS`; all unknown for who is not root."""
     if os.geteuid() != 0:
         return {name: unknown("unknown without root") for name in TRIALS}
-    command = (*SANDBOX, sys.executable, "-I", "-m", "experiments.kernel_trials")
+    command = (*SANDBOX, sys.executable, "-m", "experiments.kernel_trials")
     try:
-        printed = _output(command)
+        printed = _output(command, folder=CHECKOUT)
     except TrialFailed as error:
-        no_sandbox = missing(f"no sandbox to try it in: {error}")
-        return {name: no_sandbox for name in TRIALS}
-    return {name: Finding(**found) for name, found in json.loads(printed).items()}
+        untried = {name: unknown("no sandbox to try it in") for name in TRIALS}
+        return untried | {"namespaces": missing(str(error))}
+    found: dict[str, dict[str, str]] = json.loads(printed)
+    return {
+        name: Finding(State(each["state"]), each["detail"])
+        for name, each in found.items()
+    }
 
 
 def namespaces() -> Finding:
     """Each kind of namespace that a sandbox is made of, one by one."""
     for kind in NAMESPACES:
         _output(("unshare", f"--{kind}", "true"))
-    return present(", ".join(NAMESPACES))
+    return present(f"all {len(NAMESPACES)} kinds")
 
 
 def virtual_links() -> Finding:
@@ -93,7 +97,7 @@ def tracepoints() -> Finding:
     for name in TRACEPOINTS:
         # Under lockdown(7) the folder is there and reading from it is refused.
         (_TRACING / "events" / name / "id").read_text()
-    return present(", ".join(name.split("/")[1] for name in TRACEPOINTS))
+    return present(f"all {len(TRACEPOINTS)} of them")
 
 
 def guard_program() -> Finding:
@@ -105,7 +109,7 @@ def guard_program() -> Finding:
         _output(("tc", "qdisc", "add", "dev", "lo", "clsact"))
         attach = ("tc", "filter", "add", "dev", "lo", "ingress", "bpf", "da")
         _output((*attach, "obj", str(program), "sec", "tc"))
-    return present("clsact, direct action, bpf_skc_lookup_tcp")
+    return present("built and attached")
 
 
 def nftables() -> Finding:
@@ -138,16 +142,16 @@ def destroy_sockets() -> Finding:
 def queueing(kind: str, *options: str) -> Finding:
     """A queueing discipline: as a module that can be loaded, or tried on ``lo``."""
     if _module_is_there(f"sch_{kind}"):
-        return present(f"module sch_{kind}")
+        return present(f"sch_{kind}")
     _output(("tc", "qdisc", "add", "dev", "lo", "root", "handle", "1:", kind, *options))
     _output(("tc", "qdisc", "del", "dev", "lo", "root"))
-    return present("built in")
+    return present("tried")
 
 
 def kernel_datapath() -> Finding:
     """Open vSwitch's kernel module, loaded or loadable."""
     if _module_is_there("openvswitch"):
-        return present("module openvswitch")
+        return present("openvswitch module")
     return missing("no openvswitch module")
 
 
@@ -238,20 +242,33 @@ def _found(trial: Callable[[], Finding]) -> Finding:
         return missing(str(error))
 
 
-def _output(command: Sequence[str], given: str | None = None) -> str:
+def _output(
+    command: Sequence[str], given: str | None = None, folder: Path | None = None
+) -> str:
     """What a command prints. Raises :class:`TrialFailed` with its last complaint."""
     try:
         done = subprocess.run(
-            command, input=given, capture_output=True, text=True, timeout=_TIMEOUT_S
+            command,
+            check=False,
+            input=given,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
         )
     except FileNotFoundError:
         raise TrialFailed(f"{command[0]} is not installed") from None
     except subprocess.TimeoutExpired:
         raise TrialFailed(f"{command[0]} did not end in {_TIMEOUT_S:.0f} s") from None
     if done.returncode != 0:
-        complaint = (done.stderr or done.stdout).strip().splitlines()
-        raise TrialFailed(f"{command[0]}: {complaint[-1] if complaint else 'failed'}")
+        raise TrialFailed(f"{command[0]}: {_complaint(done.stderr or done.stdout)}")
     return done.stdout
+
+
+def _complaint(text: str) -> str:
+    """The line of a tool's words that says most: the first error, or else the last."""
+    lines = text.strip().splitlines() or ["failed without a word"]
+    return next((line for line in lines if "error:" in line.lower()), lines[-1])
 
 
 def _module_is_there(name: str) -> bool:

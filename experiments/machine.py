@@ -15,7 +15,8 @@ from enum import Enum
 from importlib import metadata
 from pathlib import Path
 
-_CHECKOUT = Path(__file__).resolve().parents[1]
+#: The folder that holds the launcher and ``setup.cfg``.
+CHECKOUT = Path(__file__).resolve().parents[1]
 _TIMEOUT_S = 10.0
 #: 2,000 connections at both ends, with room for captures and control sockets.
 OPEN_FILES_NEEDED = 4096
@@ -80,7 +81,11 @@ def tool(name: str) -> Finding:
         return missing("not installed")
     try:
         done = subprocess.run(
-            (found, *TOOLS[name]), capture_output=True, text=True, timeout=_TIMEOUT_S
+            (found, *TOOLS[name]),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return missing(f"does not run: {error}")
@@ -119,7 +124,7 @@ def libnbd() -> Finding:
 def required_packages() -> tuple[str, ...]:
     """Names of the Python packages that ``setup.cfg`` lists under install_requires."""
     settings = configparser.ConfigParser()
-    settings.read(_CHECKOUT / "setup.cfg", encoding="utf-8")
+    settings.read(CHECKOUT / "setup.cfg", encoding="utf-8")
     lines = settings["options"]["install_requires"].split("\n")
     names = (re.match(r"[\w.-]+", line.strip()) for line in lines)
     return tuple(name.group() for name in names if name)
@@ -135,7 +140,7 @@ def python_package(name: str) -> Finding:
 
 def ryu() -> Finding:
     """The second environment, with the last Ryu, which ``./resetbed test`` makes."""
-    home = Path(os.environ.get("RESETBED_HOME", _CHECKOUT))
+    home = Path(os.environ.get("RESETBED_HOME", CHECKOUT))
     found = sorted(home.glob(".venv-ryu/lib/python3*/site-packages/ryu-*.dist-info"))
     if not found:
         return missing("no .venv-ryu; ./resetbed test makes it (Python 3.10 or 3.11)")
@@ -145,7 +150,7 @@ def ryu() -> Finding:
 def type_information() -> Finding:
     """The kernel's own BTF, which says how its structures are laid out."""
     path = Path("/sys/kernel/btf/vmlinux")
-    return present(str(path)) if os.access(path, os.R_OK) else missing(f"no {path}")
+    return present("readable") if os.access(path, os.R_OK) else missing(f"no {path}")
 
 
 def open_files() -> Finding:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import selectors
 import signal
 import socket
@@ -45,10 +44,11 @@ class Probes:
         tracepoint is missing, or the right to trace is.
         """
         self._spool = spool
+        self._ports = frozenset(ports)
         self.offset_ns = 0
         self._tracepoints = [Tracepoint.load(tracefs, name) for name in TRACEPOINTS]
         self._rings: list[PerfRing] = []
-        for cpu in sorted(os.sched_getaffinity(0) | _online_cpus()):
+        for cpu in sorted(_online_cpus()):
             ring = PerfRing(cpu, RING_BYTES)
             self._rings.append(ring)
             for tracepoint in self._tracepoints:
@@ -78,17 +78,19 @@ class Probes:
             ring.disable()
             self._take(ring)
         step = realtime_offset_ns() - self.offset_ns
-        events = list(self._events())
+        seen = sorted(self._events())
+        events = [event for event in seen if self._ours(event)]
         with open(path, "w", encoding="utf-8") as file:
-            file.writelines(
-                event.to_line() for event in sorted(events) if event.connection
-            )
-        counted = sum(ring.counted() for ring in self._rings)
+            file.writelines(event.to_line() for event in events)
         return {
             "events": len(events),
-            "lost": counted - len(events),
+            "lost": sum(ring.counted() for ring in self._rings) - len(seen),
             "clock_step_ns": step if abs(step) > 1_000_000 else 0,
         }
+
+    def _ours(self, event: SocketEvent) -> bool:
+        """What the kernel could not filter: see :func:`filter_expression`."""
+        return bool(event.connection and event.connection.dport in self._ports)
 
     def _events(self) -> Iterator[SocketEvent]:
         decoders = {t.id: decoder(t) for t in self._tracepoints}

@@ -8,7 +8,7 @@ instruments end -> cluster down -> analysis -> ``summary.json``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import yaml
 
 from controller.ovs_hash import FourTuple
 from experiments.analysis import Evidence, analyse
-from experiments.cluster import Cluster, ClusterOptions, EventRecord, Progress
+from experiments.capture_points import CapturePoint, capture_points
+from experiments.cluster import Cluster, ClusterOptions, Progress
 from experiments.instruments import Instruments
 from experiments.provenance import provenance
 from experiments.results import write_results
@@ -25,7 +26,6 @@ from experiments.socket_table import sockets_of
 from experiments.spec import RunSpec
 from experiments.status import counters
 from nodes.client_report import ClientReport, parse_report
-from topologies.runs import RUN_VARIABLE
 
 #: Every connection must be open within this time, in seconds, plus 1 s for 200 of them.
 OPEN_DEADLINE_S = 15.0
@@ -133,20 +133,18 @@ def _collect(
 
 
 def _start_instruments(cluster: Cluster, instruments: Instruments) -> None:
-    from experiments.capture_points import capture_points
-
-    network = cluster.network
     instruments.start(
         [
-            point.to_json(network.pid(point.owner))
+            point.to_json(cluster.pid(point.owner))
             for point in capture_points(cluster.state.plan)
         ]
     )
-    cluster.watchers.append(
-        lambda points: [
-            instruments.watch(point, network.pid(point.owner)) for point in points
-        ]
-    )
+
+    def watch(points: Sequence[CapturePoint]) -> None:
+        for point in points:
+            instruments.watch(point, cluster.pid(point.owner))
+
+    cluster.watchers.append(watch)
 
 
 def _open_connections(spec: RunSpec, cluster: Cluster) -> None:
@@ -198,7 +196,7 @@ def _held_by_nodes(cluster: Cluster) -> dict[FourTuple, list[str]]:
     held: dict[FourTuple, list[str]] = {}
     with cluster.lock:
         for node in cluster.live_nodes():
-            for one in sockets_of(cluster.network.pid(node.name)):
+            for one in sockets_of(cluster.pid(node.name)):
                 held.setdefault(one.connection, []).append(node.name)
     return held
 
@@ -207,7 +205,7 @@ def _held_by_clients(cluster: Cluster) -> frozenset[FourTuple]:
     return frozenset(
         one.connection
         for client in cluster.state.plan.clients
-        for one in sockets_of(cluster.network.pid(client.name))
+        for one in sockets_of(cluster.pid(client.name))
     )
 
 

@@ -49,7 +49,9 @@ class ClusterSpec(Strict):
     """Size of the cluster before the first event."""
 
     chassis: int = Field(default=2, ge=1, le=plan.MAX_CHASSIS)
-    nodes: int = Field(default=3, ge=1, le=plan.MAX_NODES, description="nodes in each chassis")
+    nodes: int = Field(
+        default=3, ge=1, le=plan.MAX_NODES, description="nodes in each chassis"
+    )
     clients: int = Field(default=2, ge=1, le=plan.MAX_CLIENTS)
 
 
@@ -57,8 +59,12 @@ class WorkloadSpec(Strict):
     """What the clients do, all through the run."""
 
     kind: Annotated[str, _known(WORKLOADS)] = "nbd"
-    connections: int = Field(default=48, ge=1, le=50_000, description="over all clients")
-    interval_ms: float = Field(default=20.0, gt=0, description="pause between two requests")
+    connections: int = Field(
+        default=48, ge=1, le=50_000, description="over all clients"
+    )
+    interval_ms: float = Field(
+        default=20.0, gt=0, description="pause between two requests"
+    )
 
     @property
     def interval_s(self) -> float:

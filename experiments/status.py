@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -75,7 +74,7 @@ def counters(cluster: Cluster) -> dict[str, int]:
 
 def established(cluster: Cluster, host: str) -> set[FourTuple]:
     """Connections to the VIP that are ESTABLISHED in that host's kernel."""
-    pid = cluster.network.pid(host)
+    pid = cluster.pid(host)
     return {held.connection for held in sockets_of(pid, ("ESTABLISHED",))}
 
 
@@ -110,15 +109,9 @@ def _fan_out_packets(cluster: Cluster, chassis: Chassis) -> int:
     """Fan-out copies that this chassis' switch took in, by its own flow counters."""
     if chassis.name in cluster.state.membership.failed_chassis:
         return 0
-    done = subprocess.run(
-        cluster.network.ofctl(chassis.name, "dump-flows"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return sum(
         int(match[1])
-        for line in done.stdout.splitlines()
+        for line in cluster.dump_flows(chassis.name).splitlines()
         if addresses.FANOUT_MAC in line.partition("actions=")[0]
         and (match := re.search(r"n_packets=(\d+)", line))
     )

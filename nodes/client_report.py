@@ -50,7 +50,7 @@ class Summary:
     closed: int = 0
     #: Connections established again after they broke, however they did.
     reconnected: int = 0
-    #: Connections whose request was still unanswered at the end.
+    #: Connections whose last request, or goodbye, got no answer in time at the end.
     hung: int = 0
     #: Connections that were not established at the end.
     disconnected: int = 0

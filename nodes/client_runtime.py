@@ -152,7 +152,7 @@ class Stop:
     def __init__(self, options: ClientOptions) -> None:
         self._loop = asyncio.get_running_loop()
         self._deadline_s = options.deadline_s
-        #: Done when the run ends: something to wait for beside other futures.
+        #: Done when the run ends; raises what a watched task failed with.
         self.future: asyncio.Future[None] = self._loop.create_future()
         #: When the client must have exited, in the loop's time.
         self.deadline = math.inf
@@ -181,8 +181,11 @@ class Stop:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            self.set()
+        if self.is_set or task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self.future.set_exception(error)
 
     def remaining_s(self, spare_s: float = 0.0) -> float:
         """Seconds left until ``spare_s`` before the deadline, never negative."""

@@ -63,7 +63,9 @@ class ScapyGuard:
 
     def check(self) -> list[str]:
         """Start another process wherever one has died. It goes on with its counters."""
-        dead = [post for post in self._posts.values() if post.process.poll() is not None]
+        dead = [
+            post for post in self._posts.values() if post.process.poll() is not None
+        ]
         for post in dead:
             _stop(post.process)
             post.process = self._start(post.site)

@@ -67,9 +67,9 @@ class Ledger:
     ``judge()`` whatever is read. ``block`` counts from 0 in the connection's region.
     """
 
-    def __init__(self, run: int, conn: int, blocks: int, block_size: int) -> None:
+    def __init__(self, run: int, conn: int, blocks: int) -> None:
         self._run, self._conn = run, conn
-        self._blocks, self._block_size = blocks, block_size
+        self._blocks = blocks
         self._last: dict[int, _Entry] = {}
         self._overwritten = dict.fromkeys(Verdict, 0)
         self._generation = 0

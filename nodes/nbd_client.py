@@ -25,8 +25,6 @@ DEFAULT_REGION = 16 * 2**20
 #: Reads in flight at once in the final look, and how long to wait for that many.
 VERIFY_BATCH = 64
 VERIFY_BATCH_S = 1.0
-#: How long the server may take to end a connection when asked to.
-DISCONNECT_S = 0.5
 #: Kept back from the deadline to write the summary and exit.
 SPARE_S = 0.5
 
@@ -75,9 +73,7 @@ class Worker:
         self.conn = conn
         self.session: NbdSession | None = None
         self.finished = False
-        self.ledger = Ledger(
-            client.run_id, conn, client.layout.blocks, client.layout.block_size
-        )
+        self.ledger = Ledger(client.run_id, conn, client.layout.blocks)
         self._client = client
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -108,8 +104,8 @@ class Worker:
             )
             if session.lost.done():
                 raise session.lost.result()
+        await session.disconnect()
         self.finished = True
-        await session.disconnect(DISCONNECT_S)
 
     async def _step(self, session: NbdSession) -> None:
         """One write, acknowledged: the interrupted one, or else the next."""
@@ -224,7 +220,7 @@ class NbdClient:
                     for worker, block in todo[first : first + VERIFY_BATCH]
                 ]
                 await within(VERIFY_BATCH_S, asyncio.gather(*batch))
-            await session.disconnect(DISCONNECT_S)
+            await within(VERIFY_BATCH_S, session.disconnect())
         except OSError as error:
             self.journal.failed(lane, port, error)
             raise

@@ -15,6 +15,8 @@ import nbd
 from nodes.client_report import ServerClosed
 from nodes.client_runtime import first_of
 
+#: tcpi_state of a connection that is no more (include/net/tcp_states.h).
+TCP_CLOSE = 7
 #: NBD_CMD_DISC, as the NBD protocol lays a request out: magic, flags, type, cookie,
 #: offset, length. It has no reply; the server closes.
 DISCONNECT = struct.pack("!IHHQQI", 0x25609513, 0, 2, 0, 0, 0)
@@ -32,12 +34,14 @@ class NbdSession:
         self._nbd = nbd.NBD()
         self._pending: dict[asyncio.Future[None], int | None] = {}
         self._reading = self._writing = False
-        self._fd = sock.fileno()
+        # libnbd closes its socket when the connection dies, and the number is somebody
+        # else's then: what is watched here is ours, and stays until close().
+        self._sock = sock
         #: Done when the connection ended; the result says how. ``ServerClosed`` for an
         #: orderly end, ``ConnectionResetError`` for a reset.
         self.lost: asyncio.Future[OSError] = self._loop.create_future()
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._drive(lambda: self._nbd.aio_connect_socket(sock.detach()))
+        self._drive(lambda: self._nbd.aio_connect_socket(os.dup(sock.fileno())))
 
     async def handshake(self) -> None:
         """Wait until commands can be sent. Raises ``OSError`` if it came to nothing."""
@@ -68,7 +72,7 @@ class NbdSession:
         )
         return bytes(buffer.to_bytearray())
 
-    async def disconnect(self, timeout_s: float) -> None:
+    async def disconnect(self) -> None:
         """Ask the server to end the connection and wait until it did. Nothing raised.
 
         Call it with no command in flight. Whoever closes first keeps the 4-tuple in
@@ -77,13 +81,14 @@ class NbdSession:
         """
         with contextlib.suppress(OSError):
             if not self.lost.done():
-                os.write(self._fd, DISCONNECT)
-                await first_of(self.lost, timeout=timeout_s)
+                self._sock.send(DISCONNECT)
+                await first_of(self.lost)
 
     def close(self) -> None:
         """Let go of the socket, whatever state the connection is in. Call it once."""
         self._forget_socket()
         self.lost.cancel()
+        self._sock.close()
         del self._nbd  # the binding has no close(): the handle goes with its last name
 
     async def _command(self, issue: Callable[[Callable[[nbd.Int], int]], int]) -> None:
@@ -105,18 +110,32 @@ class NbdSession:
 
     def _drive(self, step: Callable[[], object]) -> None:
         """Let libnbd do one step, then act on what came of it."""
+        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            return self._end(OSError(code, os.strerror(code)))
         try:
             step()
         except nbd.Error as error:
-            self._end(OSError(error.errnum or errno.EIO, error.string))
-            return
-        if self._nbd.aio_is_closed() or self._nbd.aio_is_dead():
-            self._end(ServerClosed("the server closed the connection"))
-            return
+            return self._end(OSError(error.errnum or errno.EIO, error.string))
+        if self._nbd.aio_is_closed():
+            return self._end(ServerClosed("the server closed the connection"))
+        if self._nbd.aio_is_dead():
+            return self._end(self._why_dead())
         if not self._ready.done() and self._nbd.aio_is_ready():
             self._ready.set_result(None)
         self._settle()
         self._watch_socket()
+
+    def _why_dead(self) -> OSError:
+        """Why a command could not be sent: libnbd takes that error and drops it.
+
+        It has two pieces to send, so a reset can come in between; the kernel's socket
+        is in TCP_CLOSE after that, and after an orderly end it is not.
+        """
+        state = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        if state == TCP_CLOSE:
+            return ConnectionResetError(errno.ECONNRESET, "reset while sending")
+        return ServerClosed("the server closed the connection")
 
     def _settle(self) -> None:
         """Hand over the answers that have come."""
@@ -147,18 +166,18 @@ class NbdSession:
         reading = bool(wants & nbd.AIO_DIRECTION_READ)
         writing = bool(wants & nbd.AIO_DIRECTION_WRITE)
         if reading and not self._reading:
-            self._loop.add_reader(self._fd, self._readable)
+            self._loop.add_reader(self._sock, self._readable)
         if self._reading and not reading:
-            self._loop.remove_reader(self._fd)
+            self._loop.remove_reader(self._sock)
         if writing and not self._writing:
-            self._loop.add_writer(self._fd, self._writable)
+            self._loop.add_writer(self._sock, self._writable)
         if self._writing and not writing:
-            self._loop.remove_writer(self._fd)
+            self._loop.remove_writer(self._sock)
         self._reading, self._writing = reading, writing
 
     def _forget_socket(self) -> None:
-        self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
         self._reading = self._writing = False
 
     def _readable(self) -> None:

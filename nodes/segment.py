@@ -127,10 +127,11 @@ def probe(copy: Segment) -> Segment:
     """A segment that only makes the connection state its SND.NXT and RCV.NXT.
 
     It lies a quarter of the sequence space outside the window, and RFC 9293, 3.10.7.4
-    answers whatever is outside with ``<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>``.
+    answers whatever is outside with ``<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>``. Its one
+    octet is never read; without it Linux limits the answers (tcp_oow_rate_limited).
     """
     outside = advance(copy.ack, -_HALF // 2)
-    return replace(copy, seq=outside, ack=copy.seq, flags=Flags.ACK, length=0)
+    return replace(copy, seq=outside, ack=copy.seq, flags=Flags.ACK, length=1)
 
 
 def _reply(segment: Segment) -> Segment:

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 r"""The cluster as a Mininet topology.
 
 ::
@@ -62,8 +62,8 @@ class ClusterTopo(Topo):
         """Draw it; Mininet calls this with the arguments of the constructor."""
         self.plan = plan or Plan.build(chassis, nodes, clients)
         self.addSwitch(FABRIC, dpid=f"{self.plan.switches[FABRIC]:x}")
-        for each in self.plan.clients:
-            add_client(self, each)
+        for client in self.plan.clients:
+            add_client(self, client)
         for each in self.plan.chassis:
             add_chassis(self, each)
 

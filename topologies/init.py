@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 #: Signals that a launcher may pass on; the command is to have them, not its PID 1.
 PASSED_SIGNALS = frozenset(
@@ -38,23 +39,32 @@ OPTIONAL_MOUNTS = (
     ("tracefs", "/sys/kernel/tracing"),
 )
 
+STDERR = 2
 READY = b"r"
 GO = b"g"
 
 
-def main(handshake_fd: int, argv: list[str]) -> int:
+def main(launcher_fd: int, stderr_fd: int, argv: list[str]) -> int:
     """Set the sandbox up, run ``argv`` in it, return its exit status.
 
-    The launcher has our outside pid from the credentials of what we send, and lets us
-    go once it has registered us. End of file instead: it died, and so do we.
+    ``launcher_fd`` is a socket. The launcher has our outside pid from the credentials
+    of what we send, lets us go once it has registered us (end of file instead: it died,
+    and so do we), and, if it still is there at the end, is told the exit status.
+    ``stderr_fd`` is the standard error of the command; until now ours was unshare's.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_SIGNALS | {signal.SIGCHLD})
-    with socket.socket(fileno=handshake_fd) as handshake:
+    os.dup2(stderr_fd, STDERR)
+    os.close(stderr_fd)
+    os.set_inheritable(launcher_fd, False)
+    with socket.socket(fileno=launcher_fd) as launcher:
         prepare()
-        handshake.sendall(READY)
-        if handshake.recv(1) != GO:
+        launcher.sendall(READY)
+        if launcher.recv(1) != GO:
             return 1
-    return supervise(spawn(argv))
+        status = supervise(spawn(argv))
+        with suppress(BrokenPipeError):
+            launcher.sendall(bytes([status]))
+    return status
 
 
 def prepare() -> None:
@@ -132,4 +142,4 @@ def reap(child: int) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

@@ -41,7 +41,11 @@ class Links:
         batch = "\n".join(self._pending)
         self._pending.clear()
         done = subprocess.run(
-            ["ip", "-batch", "-"], input=batch, text=True, capture_output=True
+            ["ip", "-batch", "-"],
+            input=batch,
+            text=True,
+            capture_output=True,
+            check=False,
         )
         if done.returncode:
             raise LinkError(done.stderr.strip())

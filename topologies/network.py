@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,11 +41,15 @@ class ClusterNetwork:
     and ``net.get("c1n2").cmd(...)`` work on it.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        """A network to be; nothing is made before :meth:`start`."""
+    def __init__(self, plan: Plan, datapath: str | None = None) -> None:
+        """A network to be; nothing is made before :meth:`start`.
+
+        ``datapath``: ``system`` or ``netdev``; None: the faster one that there is.
+        """
         #: The plan of what there is; it grows with the network.
         self.plan = plan
         self.net: Any = None
+        self._datapath = datapath
         self._controller: str | None = None
         self._links = Links()
         self._created: dict[str, Any] = {}
@@ -172,7 +176,7 @@ class ClusterNetwork:
         self._power_on(self._off_with_chassis.pop(chassis.name, []))
         self._set_link(chassis.name, chassis.uplink_interface, "up")
 
-    def _power_off(self, nodes: Iterable[Node]) -> None:
+    def _power_off(self, nodes: Sequence[Node]) -> None:
         """Links down before anything else, so that not one packet tells of the rest."""
         for node in nodes:
             self._set_link(f"c{node.chassis}", node.switch_interface, "down")
@@ -181,7 +185,7 @@ class ClusterNetwork:
         hosts = [self.host(node.name) for node in nodes]
         run_scripts({host: host.power_off_script() for host in hosts})
 
-    def _power_on(self, nodes: Iterable[Node]) -> None:
+    def _power_on(self, nodes: Sequence[Node]) -> None:
         hosts = [self.host(node.name) for node in nodes]
         run_scripts({host: host.script() for host in hosts})
         for node in nodes:
@@ -208,7 +212,7 @@ class ClusterNetwork:
     def _create(self, name: str) -> Any:
         if name in self.plan.switches:
             dpid = f"{self.plan.switches[name]:x}"
-            return IsolatedSwitch(name, dpid, self._controller)
+            return IsolatedSwitch(name, dpid, self._controller, self._datapath)
         for client in self.plan.clients:
             if client.name == name:
                 return StorageClient(client)

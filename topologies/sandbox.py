@@ -20,7 +20,8 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from topologies import init
@@ -74,6 +75,8 @@ _UNSHARE = [
 ]
 _DIE_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"]
 
+_STDERR = 2
+
 #: ``struct ucred``: pid, uid, gid (unix(7)).
 _UCRED = struct.Struct("iII")
 
@@ -106,11 +109,12 @@ def enter(
     with _collecting_signals(not detach):
         with registry_lock():
             _claim(name)
-            launcher, run = _launch(list(argv), name, detach, environment)
+            sandbox = _launch(list(argv), name, detach, environment)
         if detach:
+            sandbox.close()
             return 0
-        status = _wait(launcher, run)
-    _forget(run)
+        status = _wait(sandbox)
+    _forget(sandbox.run)
     return status
 
 
@@ -164,56 +168,68 @@ def _claim(name: str) -> None:
     directory.mkdir(mode=0o755)
 
 
+@dataclass
+class _Sandbox:
+    """What a launcher holds of the sandbox that it started."""
+
+    run: Run
+    unshare: subprocess.Popen[bytes]
+    #: To PID 1, see :func:`topologies.init.main`.
+    socket: socket.socket
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.socket.close()
+        if self.unshare.stderr:
+            self.unshare.stderr.close()
+
+
 def _launch(
     argv: list[str], name: str, detach: bool, environment: Mapping[str, str]
-) -> tuple[subprocess.Popen[bytes], Run]:
+) -> _Sandbox:
     """Start a sandbox, register it, and only then let it go."""
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        launcher = _unshare(
-            [init.__file__, str(theirs.fileno()), *argv],
-            theirs.fileno(),
-            run_directory(name) / "log" if detach else None,
-            environment,
-        )
-        theirs.close()
-        run = Run.started(name, _await_init(ours, name, launcher), launcher.pid)
-        run.register()
-        ours.sendall(init.GO)
-    return launcher, run
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    with theirs:
+        log = run_directory(name) / "log" if detach else None
+        unshare = _unshare(argv, theirs.fileno(), log, environment)
+    run = Run.started(name, _await_init(ours, unshare), unshare.pid)
+    run.register()
+    ours.sendall(init.GO)
+    return _Sandbox(run, unshare, ours)
 
 
 def _unshare(
-    program: list[str], fd: int, log: Path | None, environment: Mapping[str, str]
+    argv: list[str], fd: int, log: Path | None, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    """Start a Python program as PID 1 of new namespaces; detached if it has a log."""
-    argv = [*_UNSHARE, sys.executable, "-I", "-S", *program]
-    if log is None:
-        argv = [*_DIE_WITH_PARENT, *argv]
-        return subprocess.Popen(argv, pass_fds=[fd], env=environment)
-    with open(log, "wb") as output:
+    """Start PID 1 of new namespaces; detached from us if it has a log.
+
+    What unshare itself says is kept for an error message: it complains when its child
+    is killed, which is how sandboxes end.
+    """
+    with ExitStack() as files:
+        output = files.enter_context(open(log, "wb")) if log else None
+        # A descriptor of its own: the child's standard error is another one.
+        stderr = os.dup(output.fileno() if output else _STDERR)
+        files.callback(os.close, stderr)
+        program = [sys.executable, "-I", "-S", init.__file__, str(fd), str(stderr)]
         return subprocess.Popen(
-            argv,
-            pass_fds=[fd],
+            [*([] if log else _DIE_WITH_PARENT), *_UNSHARE, *program, *argv],
+            pass_fds=[fd, stderr],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if log else None,
             stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            stderr=subprocess.PIPE,
+            start_new_session=log is not None,
         )
 
 
-def _await_init(
-    handshake: socket.socket, name: str, launcher: subprocess.Popen[bytes]
-) -> int:
+def _await_init(handshake: socket.socket, unshare: subprocess.Popen[bytes]) -> int:
     """PID 1's pid in *our* pid namespace, which the kernel attaches to what it sends."""
     data, ancillary, _, _ = handshake.recvmsg(1, socket.CMSG_SPACE(_UCRED.size))
     if data != init.READY:
-        launcher.wait()
-        log = run_directory(name) / "log"
-        said = f": {log.read_text().strip()}" if log.exists() else ""
-        raise RunError(f"cannot make a sandbox for {name!r}{said}")
+        said = unshare.communicate()[1].decode().strip()
+        raise RunError(f"cannot make a sandbox: {said or 'it says why above'}")
     pid: int = _UCRED.unpack(ancillary[0][2])[0]
     return pid
 
@@ -232,13 +248,15 @@ def _collecting_signals(wanted: bool) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _wait(launcher: subprocess.Popen[bytes], run: Run) -> int:
-    """Exit status of the sandbox, passing on the signals that processes send us."""
-    while (status := launcher.poll()) is None:
+def _wait(sandbox: _Sandbox) -> int:
+    """Exit status of the command, passing on the signals that processes send us."""
+    while sandbox.unshare.poll() is None:
         received = signal.sigwaitinfo(init.PASSED_SIGNALS | {signal.SIGCHLD})
         if received.si_signo != signal.SIGCHLD and init.sent_by_process(received):
-            run.init.send(received.si_signo)
-    return status if status >= 0 else 128 - status
+            sandbox.run.init.send(received.si_signo)
+    status = sandbox.socket.recv(1)
+    sandbox.close()
+    return status[0] if status else 128 + signal.SIGKILL
 
 
 def _forget(run: Run) -> None:

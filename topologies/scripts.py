@@ -31,6 +31,7 @@ def run_script(node: Any, script: str) -> str:
         stdin=subprocess.DEVNULL,
         text=True,
         capture_output=True,
+        check=False,
     )
     if done.returncode:
         raise ScriptError(f"{node.name}: {done.stderr.strip() or done.returncode}")

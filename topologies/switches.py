@@ -29,6 +29,9 @@ VSWITCHD = "ovs-vswitchd"
 #: A daemon that is asked to end and does not within this time is killed.
 STOP_TIMEOUT_S = 2.0
 
+#: How long a running switch may take to have a new port.
+ATTACH_TIMEOUT_S = 10
+
 #: --detach returns when the daemon serves. Fixed names for the control sockets: by
 #: default there is a pid in them.
 _DAEMON = (
@@ -58,7 +61,9 @@ def datapath_kind() -> str:
     Asking for its generic netlink family loads the module where there is one.
     """
     asked = subprocess.run(
-        ["genl", "ctrl", "get", "name", "ovs_datapath"], capture_output=True
+        ["genl", "ctrl", "get", "name", "ovs_datapath"],
+        capture_output=True,
+        check=False,
     )
     return "netdev" if asked.returncode else "system"
 
@@ -71,12 +76,17 @@ class IsolatedSwitch(Switch):
     """
 
     def __init__(
-        self, name: str, dpid: str, controller: str | None = None, **_params: Any
+        self,
+        name: str,
+        dpid: str,
+        controller: str | None = None,
+        datapath: str | None = None,
     ) -> None:
         """Start the switch's shell; the daemons wait for :meth:`start`.
 
         ``controller``: where it is to connect to, e.g. ``unix:/run/.../ofp.sock``; a
-        UNIX socket needs no network. None: to nothing.
+        UNIX socket needs no network. None: to nothing. ``datapath``: ``system`` or
+        ``netdev``; None: what :func:`datapath_kind` says.
         """
         super().__init__(
             name,
@@ -86,6 +96,7 @@ class IsolatedSwitch(Switch):
         )
         self.controlIntf = None
         self.controller = controller
+        self.datapath = datapath or datapath_kind()
         #: Its files, as seen from the sandbox.
         self.directory = Path(OVS_DIRECTORY, name)
         self._daemons: dict[str, Process] = {}
@@ -139,15 +150,29 @@ class IsolatedSwitch(Switch):
             daemon.wait(STOP_TIMEOUT_S)
 
     def attach(self, intf: Any) -> None:
-        """Make an interface that Mininet has linked to the switch a live port of it."""
-        run_script(self, f"{_up(intf)}\novs-vsctl {self._add_port(intf)}")
+        """Make an interface that Mininet has linked to the switch a live port of it.
+
+        Raises :class:`ScriptError`, also if its ovs-vswitchd does not take it in time.
+        """
+        add = f"ovs-vsctl --timeout={ATTACH_TIMEOUT_S} {self._add_port(intf)}"
+        run_script(self, f"{_up(intf)}\n{add}")
 
     def stop(self, deleteIntfs: bool = True) -> None:
         """End the daemons; the interfaces go with the namespace."""
-        for daemon in self._daemons.values():
-            daemon.send(signal.SIGTERM)
-        if not all(each.wait(STOP_TIMEOUT_S) for each in self._daemons.values()):
-            self.kill()
+        self.batchShutdown([self])
+
+    @classmethod
+    def batchShutdown(
+        cls, switches: Sequence[IsolatedSwitch]
+    ) -> Sequence[IsolatedSwitch]:
+        """End several switches' daemons side by side; Mininet ends the shells."""
+        for switch in switches:
+            for daemon in switch._daemons.values():
+                daemon.send(signal.SIGTERM)
+        for switch in switches:
+            if not all(each.wait(STOP_TIMEOUT_S) for each in switch._daemons.values()):
+                switch.kill()
+        return switches
 
     def connected(self) -> bool:
         """Whether its controller connection is up."""
@@ -167,41 +192,56 @@ class IsolatedSwitch(Switch):
         comes up complete, and with userspace-tso-enable, which is read only then
         (ovs-vswitchd.conf.db(5)).
         """
+        first = not self._daemons
         steps = []
-        if not self._daemons:  # later, an interface may be down for a reason
+        if first:  # later, an interface may be down for a reason
             steps += [_SILENCE, *(_up(intf) for intf in self.intfList())]
         if not self._runs(OVSDB):
             steps.append(_START_OVSDB)
-        steps.append(f"ovs-vsctl --no-wait {' -- '.join(self._transaction())}")
+        if first:  # later, the database has it
+            steps.append(f"ovs-vsctl --no-wait {' -- '.join(self._transaction())}")
         if not self._runs(VSWITCHD):
-            steps.append(_start_vswitchd())
+            steps.append(_START_VSWITCHD[self.datapath])
         return "\n".join(steps)
 
     def _runs(self, name: str) -> bool:
         return name in self._daemons and self._daemons[name].alive()
 
     def _transaction(self) -> Iterator[str]:
-        """One ovs-vsctl transaction that makes the switch, or finds it made."""
-        kind = datapath_kind()
-        if kind == "netdev":
+        """The commands of the one ovs-vsctl transaction that makes the switch."""
+        if self.datapath == "netdev":
             # Hosts' checksum and segmentation offloads may stay on.
             yield "set Open_vSwitch . other_config:userspace-tso-enable=true"
-        yield f"--may-exist add-br {self.name}"
+        yield f"add-br {self.name}"
         yield (
-            f"set bridge {self.name} datapath_type={kind} fail_mode=secure "
+            f"set bridge {self.name} datapath_type={self.datapath} fail_mode=secure "
             f"protocols=OpenFlow14 other_config:datapath-id={self.dpid} "
             "other_config:disable-in-band=true"
         )
         for intf in self.intfList():
             yield self._add_port(intf)
         if self.controller:
-            yield f"set-controller {self.name} {self.controller}"
+            yield f"set-controller {self.name} {self._controller_target()}"
             yield f"set controller {self.name} {_CONTROLLER}"
+
+    def _controller_target(self) -> str | None:
+        """The controller as ovs-vswitchd may call it.
+
+        It refuses UNIX sockets outside its own directory (``ofproto-controllers`` in
+        ovs-vswitchd(8)), so a link there leads to the real one.
+        """
+        path = (self.controller or "").removeprefix("unix:")
+        if path == self.controller:
+            return self.controller
+        link = self.directory / "controller.sock"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        return f"unix:/var/run/openvswitch/{link.name}"
 
     def _add_port(self, intf: Any) -> str:
         """The ovs-vsctl commands that add a port with the plan's number."""
         number = f"set interface {intf.name} ofport_request={self.ports[intf]}"
-        return f"--may-exist add-port {self.name} {intf.name} -- {number}"
+        return f"add-port {self.name} {intf.name} -- {number}"
 
 
 _START_OVSDB = f"""
@@ -211,9 +251,10 @@ test -e {OVS_DIRECTORY}/conf.db || ovsdb-tool create {OVS_DIRECTORY}/conf.db
 """
 
 
-def _start_vswitchd() -> str:
-    start = _DAEMON.format(VSWITCHD, OVS_DIRECTORY, _DATABASE, "vswitchd")
-    return start if datapath_kind() == "system" else f"{start} --disable-system"
+_VSWITCHD = _DAEMON.format(VSWITCHD, OVS_DIRECTORY, _DATABASE, "vswitchd")
+
+#: By datapath; where the kernel has none, looking for it would fill the log.
+_START_VSWITCHD = {"system": _VSWITCHD, "netdev": f"{_VSWITCHD} --disable-system"}
 
 
 def _up(intf: Any) -> str:

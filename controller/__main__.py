@@ -1,0 +1,34 @@
+"""``python -m controller --listen SOCKET``: runs the controller, for ever."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+
+from controller.config import VARIABLE
+from controller.framework import run
+
+
+def main() -> None:
+    """Parse the command line, then hand over to the framework."""
+    parser = argparse.ArgumentParser(
+        prog="python -m controller",
+        description="Keeps the load balancers' flow tables as the cluster's state "
+        f"says. Its configuration is the JSON file that {VARIABLE} names.",
+    )
+    parser.add_argument(
+        "--listen",
+        type=Path,
+        required=True,
+        metavar="SOCKET",
+        help="UNIX socket on which the switches connect",
+    )
+    arguments = parser.parse_args()
+    # The frameworks' threads would keep the process alive after a KeyboardInterrupt.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    run("controller.app", arguments.listen)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The application that Ryu and os-ken run: hands the switches' messages to the keeper.
+
+The same file serves both: ``python -m controller --listen SOCKET`` starts it under
+whichever is installed, ``ryu-manager --ofp-listen-host SOCKET controller/app.py`` under
+Ryu. Configuration: see :mod:`controller.config`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+from controller import control
+from controller.config import Config
+from controller.framework import (
+    DEAD_DISPATCHER,
+    MAIN_DISPATCHER,
+    App,
+    handles,
+    hub,
+    ofp_event,
+    ofproto,
+)
+from controller.keeper import Keeper
+from controller.openflow import is_foreign
+from controller.state import ClusterState
+
+log = logging.getLogger("resetbed.controller")
+
+
+class LoadBalancerController(App):  # type: ignore[misc]
+    """Starts the keeper; its handlers only pass on what comes, and never wait."""
+
+    OFP_VERSIONS: ClassVar[list[int]] = [ofproto.OFP_VERSION]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Read the configuration, and the state if there is one yet."""
+        super().__init__(*args, **kwargs)
+        self._config = Config.from_environment()
+        path = self._config.state
+        state = ClusterState.read(path) if path.exists() else None
+        self._keeper = Keeper(state, self._config.control_socket)
+
+    def start(self) -> None:
+        """Called by the framework once every application is there."""
+        super().start()
+        hub.spawn(self._keeper.run)
+        hub.spawn(control.serve, self._config.socket, self._keeper)
+
+    def fault(self, text: str) -> None:
+        """A handler has failed; see :func:`controller.framework.handles`."""
+        self._keeper.fault(text)
+
+    @handles(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])
+    def on_state_change(self, event: Any) -> None:
+        """A switch has said who it is, or its connection has ended."""
+        if event.state == MAIN_DISPATCHER:
+            self._keeper.connected(event.datapath)
+        else:
+            self._keeper.gone(event.datapath)
+
+    @handles(
+        [
+            ofp_event.EventOFPFlowStatsReply,
+            ofp_event.EventOFPBarrierReply,
+            ofp_event.EventOFPErrorMsg,
+        ],
+        MAIN_DISPATCHER,
+    )
+    def on_answer(self, event: Any) -> None:
+        """An answer to one of the keeper's orders."""
+        session = self._keeper.session(event.msg.datapath)
+        if session:
+            session.deliver(event.msg)
+        else:
+            log.warning("nobody asked for %s", event.msg)
+
+    @handles(ofp_event.EventOFPFlowMonitorReply, MAIN_DISPATCHER)
+    def on_flow_update(self, event: Any) -> None:
+        """Flow entries have changed: by our own orders, or by somebody else's."""
+        if any(map(is_foreign, event.msg.body)):
+            self._keeper.drifted(event.msg.datapath)

@@ -1,0 +1,47 @@
+"""Where the controller finds its state and its sockets: a JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Environment variable that holds the file's path: ryu-manager passes no arguments on.
+VARIABLE = "RESETBED_CONTROLLER"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Paths of the state file, of the control socket to open, of switches' sockets.
+
+    ``unixctl``: path of each ovs-vswitchd's control socket by the switch's name, or
+    one pattern for all with ``{switch}`` in it; None where they cannot be reached.
+    """
+
+    state: Path
+    socket: Path
+    unixctl: Mapping[str, str] | str | None = None
+
+    @property
+    def control_socket(self) -> Callable[[str], str] | None:
+        """A switch's name -> path of its ovs-vswitchd's control socket."""
+        unixctl = self.unixctl
+        if unixctl is None:
+            return None
+        if isinstance(unixctl, str):
+            return lambda switch: unixctl.format(switch=switch)
+        return unixctl.__getitem__
+
+    @classmethod
+    def from_environment(cls) -> Config:
+        """Read the file that :data:`VARIABLE` names.
+
+        Raises :class:`LookupError` when it names none, :class:`TypeError` for a key
+        that is not known.
+        """
+        if VARIABLE not in os.environ:
+            raise LookupError(f"{VARIABLE} must name the controller's configuration")
+        data = json.loads(Path(os.environ[VARIABLE]).read_text())
+        return cls(Path(data.pop("state")), Path(data.pop("socket")), **data)

@@ -1,0 +1,67 @@
+"""The controller's socket: lines of JSON, one request and one reply each.
+
+========================================================= ==========================
+request                                                   reply
+========================================================= ==========================
+``{"op": "apply", "state": {...}, "timeout_s": seconds}`` ``requested_s, applied_s,
+                                                          settled_s, switches``
+``{"op": "status"}``                                      ``switches``
+anything that fails                                       ``{"ok": false, "error"}``
+========================================================= ==========================
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from controller.framework import hub
+from controller.keeper import Keeper
+from controller.state import ClusterState
+
+log = logging.getLogger("resetbed.controller")
+
+_TIMEOUT_S = 10.0
+
+
+def serve(path: Path, keeper: Keeper) -> None:
+    """Answer requests on a UNIX socket at ``path``, for ever."""
+    path.unlink(missing_ok=True)
+
+    def talk(stream: Any, address: object) -> None:
+        with suppress(ConnectionError), stream, stream.makefile("rwb") as lines:
+            for line in lines:
+                lines.write(json.dumps(_answer(keeper, line)).encode() + b"\n")
+                lines.flush()
+
+    hub.StreamServer((str(path), None), talk).serve_forever()
+
+
+def _answer(keeper: Keeper, line: bytes) -> dict[str, Any]:
+    """The reply to one request; a failure of any kind is a reply too."""
+    try:
+        request = json.loads(line)
+        operation = _OPERATIONS[request["op"]]
+        return {"ok": True, **operation(keeper, request)}
+    except Exception as error:
+        log.exception("%r failed", line[:80])
+        return {"ok": False, "error": str(error) or repr(error)}
+
+
+def _apply(keeper: Keeper, request: Mapping[str, Any]) -> dict[str, Any]:
+    state = ClusterState.from_json(request["state"])
+    return keeper.apply(state, float(request.get("timeout_s", _TIMEOUT_S)))
+
+
+def _status(keeper: Keeper, request: Mapping[str, Any]) -> dict[str, Any]:
+    return {"switches": keeper.status()}
+
+
+_OPERATIONS: dict[str, Callable[[Keeper, Mapping[str, Any]], dict[str, Any]]] = {
+    "apply": _apply,
+    "status": _status,
+}

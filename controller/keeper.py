@@ -1,0 +1,279 @@
+"""Keeps every connected switch equal to the pipeline's answer; makes all decisions.
+
+One thread runs :meth:`Keeper.run`. Everything else only hands it something to do, and
+delivers the switches' answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+from controller.flows import FlowEntry
+from controller.framework import hub
+from controller.reconcile import tiers
+from controller.rollout import SwitchChanged, bring, look_at
+from controller.session import SwitchError, SwitchSession
+from controller.settle import SettleError, settle
+from controller.state import ClusterState
+from topologies.plan import FABRIC
+
+log = logging.getLogger("resetbed.controller")
+
+#: How long a switch may take to answer when nobody has said otherwise.
+_PATIENCE_S = 5.0
+
+
+@dataclass
+class _Request:
+    """Somebody waits for every switch to be equal to ``state``."""
+
+    state: ClusterState
+    requested_s: float
+    deadline: float
+    reply: Any = field(default_factory=hub.Queue)
+
+
+class Keeper:
+    """The switches that are connected, and what they are to be equal to."""
+
+    def __init__(
+        self, state: ClusterState | None, control_socket: Callable[[str], str] | None
+    ) -> None:
+        """``control_socket``: a switch's name -> path of its ovs-vswitchd's socket."""
+        self._control_socket = control_socket
+        self._jobs: Any = hub.Queue()
+        self._requests: deque[_Request] = deque()
+        self._sessions: dict[str, SwitchSession] = {}
+        self._strangers: list[Any] = []
+        self._faults: list[str] = []
+        self._wanted: dict[str, tuple[FlowEntry, ...]] = {}
+        self._state: ClusterState | None = None
+        if state is not None:
+            self._adopt(state)
+
+    # From other threads.
+
+    def fault(self, text: str) -> None:
+        """Something went wrong that nobody foresaw: whoever asks next learns of it."""
+        self._faults.append(text)
+
+    def connected(self, datapath: Any) -> None:
+        """A switch has connected and said who it is."""
+        self._jobs.put(partial(self._welcome, datapath))
+
+    def gone(self, datapath: Any) -> None:
+        """A switch's connection has ended."""
+        session = self.session(datapath)
+        if session:
+            session.deliver(None)
+        self._jobs.put(partial(self._forget, datapath))
+
+    def drifted(self, datapath: Any) -> None:
+        """Somebody else has changed a switch's entries."""
+        session = self.session(datapath)
+        if session:
+            log.warning("somebody changed the entries of %s", session.name)
+            session.drift()
+            self._jobs.put(lambda: None)
+
+    def session(self, datapath: Any) -> SwitchSession | None:
+        """The session of that connection; None for a stranger's."""
+        sessions = list(self._sessions.values())
+        return next((s for s in sessions if s.datapath is datapath), None)
+
+    def apply(self, state: ClusterState, timeout_s: float) -> dict[str, Any]:
+        """Make every switch equal to ``state``; returns the reply to whoever asked.
+
+        Raises :class:`SwitchError`, :class:`~controller.settle.SettleError`, or
+        :class:`RuntimeError` for a fault of the controller's own.
+        """
+        self._raise_faults()
+        request = _Request(state, time.time(), time.monotonic() + timeout_s)
+        self._jobs.put(partial(self._requests.append, request))
+        result = request.reply.get()
+        if isinstance(result, Exception):
+            raise result
+        self._raise_faults()
+        reply: dict[str, Any] = result
+        return reply
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Every switch there should be: connected, in sync, number of entries."""
+        self._raise_faults()
+        wanted, sessions = dict(self._wanted), dict(self._sessions)
+        return {
+            name: {
+                "connected": name in sessions,
+                "in_sync": name in sessions and sessions[name].has(entries),
+                "entries": sessions[name].entries if name in sessions else 0,
+            }
+            for name, entries in wanted.items()
+        }
+
+    def _raise_faults(self) -> None:
+        if self._faults:
+            raise RuntimeError(f"the controller is broken: {self._faults[0]}")
+
+    # From here on, in the keeper's own thread.
+
+    def run(self) -> None:
+        """Do what there is to do, for ever."""
+        while True:
+            try:
+                self._step()
+            except Exception:
+                log.exception("keeper failed")
+                self.fault(traceback.format_exc())
+                self._answer_all(RuntimeError(self._faults[0]))
+
+    def _step(self) -> None:
+        """One job, then whatever has become possible by it."""
+        self._next_job()()
+        if self._jobs.empty():
+            self._look_at_newcomers()
+            self._serve_requests()
+        if self._jobs.empty() and not self._requests:
+            self._repair()
+
+    def _next_job(self) -> Callable[[], object]:
+        """The next job; nothing, when the first request's time is up."""
+        timeout = None
+        if self._requests:
+            timeout = max(0.001, self._requests[0].deadline - time.monotonic())
+        try:
+            job: Callable[[], object] = self._jobs.get(timeout=timeout)
+        except hub.QueueEmpty:
+            return lambda: None
+        return job
+
+    def _adopt(self, state: ClusterState) -> None:
+        """From now on every switch is to be equal to ``state``."""
+        self._state = state
+        self._wanted = state.tables()
+        for name in self._sessions.keys() - self._wanted.keys():
+            self._strangers.append(self._sessions.pop(name).datapath)
+        strangers, self._strangers = self._strangers, []
+        for datapath in strangers:
+            self._welcome(datapath)
+
+    def _welcome(self, datapath: Any) -> None:
+        """Take on a switch of the plan; any other is refused: it is told nothing."""
+        dpids = self._state.plan.switches if self._state else {}
+        name = next((n for n, dpid in dpids.items() if dpid == datapath.id), None)
+        if name is None:
+            log.warning("refused: no plan has a switch %#x", datapath.id)
+            self._strangers.append(datapath)
+            return
+        log.info("%s is connected", name)
+        self._sessions[name] = SwitchSession(name, datapath)
+
+    def _forget(self, datapath: Any) -> None:
+        """The connection has ended; a newer one of the same switch stays."""
+        session = self.session(datapath)
+        if session:
+            log.warning("%s has gone", session.name)
+            del self._sessions[session.name]
+        if datapath in self._strangers:
+            self._strangers.remove(datapath)
+
+    def _look_at_newcomers(self) -> None:
+        """Learn what those switches have of which it is not known, and put it right.
+
+        This waits for no other tier: nobody knows what such a switch is doing now.
+        """
+        with suppress(SwitchError):
+            look_at(self._alive(lambda s: not s.known), _soon())
+        with suppress(SwitchError):
+            bring(self._alive(lambda s: s.known and s.raw), self._wanted, _soon())
+
+    def _repair(self) -> None:
+        """Finish what a failed order has left undone, and look after failed chassis."""
+        groups = tiers(self._state) if self._state else ()
+        for group in (*groups, tuple(self._sessions)):
+            with suppress(SwitchError):
+                bring(self._unequal(group), self._wanted, _soon())
+
+    def _alive(self, chosen: Callable[[SwitchSession], bool]) -> list[SwitchSession]:
+        return [s for s in self._sessions.values() if not s.gone and chosen(s)]
+
+    def _unequal(self, group: Sequence[str]) -> list[SwitchSession]:
+        """Those of the group whose entries are known, and not what they should be."""
+        return [
+            s for s in self._of(group) if s.known and not s.has(self._wanted[s.name])
+        ]
+
+    def _of(self, group: Sequence[str]) -> list[SwitchSession]:
+        return self._alive(lambda s: s.name in group)
+
+    def _serve_requests(self) -> None:
+        """Fulfil the requests in their order, as far as the switches are there."""
+        while self._requests:
+            request = self._requests[0]
+            if self._state is not request.state:
+                self._adopt(request.state)
+                self._look_at_newcomers()
+            missing = self._missing(request.state)
+            if missing and time.monotonic() < request.deadline:
+                return
+            self._requests.popleft()
+            request.reply.put(self._fulfil(request, missing))
+
+    def _missing(self, state: ClusterState) -> list[str]:
+        """The switches that are not here, though their chassis have not failed."""
+        chassis = state.membership.reachable_chassis(state.plan)
+        here = {session.name for session in self._alive(lambda s: True)}
+        return [n for n in (FABRIC, *(c.name for c in chassis)) if n not in here]
+
+    def _fulfil(self, request: _Request, missing: list[str]) -> object:
+        """The reply to a request, or the exception that is one."""
+        if missing:
+            return SwitchError(f"not connected: switch {', '.join(missing)}")
+        try:
+            return self._roll_out(request)
+        except (SwitchError, SettleError) as error:
+            return error
+
+    def _roll_out(self, request: _Request) -> dict[str, Any]:
+        """Tier by tier; one has settled before the next is touched."""
+        told: dict[str, SwitchChanged] = {}
+        applied_s = settled_s = time.time()
+        for group in tiers(request.state):
+            sessions = self._of(group)
+            look_at([s for s in sessions if not s.known], request.deadline)
+            done = bring(sessions, self._wanted, request.deadline)
+            told |= done
+            changed = {name: c for name, c in done.items() if c.added or c.deleted}
+            if changed:
+                applied_s = max(change.applied_s for change in changed.values())
+                settled_s = self._settle(changed, request.deadline)
+        return {
+            "requested_s": request.requested_s,
+            "applied_s": applied_s,
+            "settled_s": settled_s if self._control_socket else None,
+            "switches": {name: asdict(change) for name, change in told.items()},
+        }
+
+    def _settle(self, changed: Iterable[str], deadline: float) -> float:
+        """Wait for the caches of the switches that were changed; returns the instant."""
+        if self._control_socket:
+            sockets = {name: self._control_socket(name) for name in changed}
+            settle(sockets, deadline - time.monotonic())
+        return time.time()
+
+    def _answer_all(self, error: Exception) -> None:
+        """Nobody is to wait for what will not come."""
+        while self._requests:
+            self._requests.popleft().reply.put(error)
+
+
+def _soon() -> float:
+    """By when a switch must have answered if nobody said otherwise."""
+    return time.monotonic() + _PATIENCE_S

@@ -1,0 +1,70 @@
+"""Brings many switches at once to the entries they are to have."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.flows import FlowEntry
+from controller.session import SwitchError, SwitchSession
+
+log = logging.getLogger("resetbed.controller")
+
+Tables = Mapping[str, Sequence[FlowEntry]]
+
+
+@dataclass(frozen=True)
+class SwitchChanged:
+    """What one switch was told, and when (CLOCK_REALTIME) it confirmed it."""
+
+    added: int
+    deleted: int
+    applied_s: float
+
+
+def look_at(sessions: Sequence[SwitchSession], deadline: float) -> None:
+    """Learn what entries the switches have; see :func:`_each` for what can go wrong."""
+    for session in sessions:
+        session.ask()
+    _each(sessions, lambda session: session.take_in(deadline))
+
+
+def bring(
+    sessions: Sequence[SwitchSession], wanted: Tables, deadline: float
+) -> dict[str, SwitchChanged]:
+    """Make each switch's entries equal to ``wanted``, one atomic bundle each.
+
+    What they have must be known; see :func:`_each` for what can go wrong.
+    """
+    changes = {s.name: s.begin(wanted[s.name]) for s in sessions}
+    done: dict[str, SwitchChanged] = {}
+
+    def finish(session: SwitchSession) -> None:
+        change, applied_s = changes[session.name], session.finish(deadline)
+        done[session.name] = SwitchChanged(
+            len(change.add), len(change.delete), applied_s
+        )
+
+    _each(sessions, finish)
+    return done
+
+
+def _each(
+    sessions: Sequence[SwitchSession], action: Callable[[SwitchSession], None]
+) -> None:
+    """Do it for each, and let one that fails not keep the others from finishing.
+
+    We hang up on a switch that fails: it connects again by itself and is looked at
+    anew. Raises the first failure when all have been tried.
+    """
+    failures = []
+    for session in sessions:
+        try:
+            action(session)
+        except SwitchError as error:
+            log.error("%s", error)
+            session.close()
+            failures.append(error)
+    if failures:
+        raise failures[0]

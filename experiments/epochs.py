@@ -1,0 +1,97 @@
+"""How a cluster was arranged, and when: its states between membership events, pure."""
+
+from __future__ import annotations
+
+import functools
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.ovs_hash import FourTuple
+from controller.predict import owner
+from controller.state import ClusterState
+
+#: Chassis name -> names of its nodes.
+Members = Mapping[str, frozenset[str]]
+END_OF_TIME = 1 << 63
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The cluster from one membership event on, until the next.
+
+    From ``start_ns`` (the event was asked for) to ``settled_ns`` (no switch forwards by
+    the old state any more) either state may be met. ``owner_of`` says which node a
+    connection's segments reach; ``reachable`` which nodes take a fan-out copy.
+    """
+
+    start_ns: int
+    settled_ns: int
+    owner_of: Callable[[FourTuple], str | None]
+    reachable: Members
+
+    @classmethod
+    def of(
+        cls, state: ClusterState, start_s: float = 0.0, settled_s: float = 0.0
+    ) -> Epoch:
+        """The epoch in which the switches are equal to ``state``."""
+        plan, membership = state.plan, state.membership
+
+        @functools.lru_cache(None)
+        def owner_of(connection: FourTuple) -> str | None:
+            return owner(plan, membership, state.balancer, connection)
+
+        return cls(
+            round(start_s * 1e9),
+            round(settled_s * 1e9),
+            owner_of,
+            {
+                chassis.name: frozenset(
+                    node.name for node in membership.reachable_nodes(chassis)
+                )
+                for chassis in membership.reachable_chassis(plan)
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Who must, and who may, get a copy of a reset: they differ during an event."""
+
+    must: Members
+    may: Members
+
+
+class History:
+    """The epochs of one run, the first from before everything."""
+
+    def __init__(self, epochs: Sequence[Epoch]) -> None:
+        """``epochs`` in the order of their times, at least one."""
+        self.epochs = tuple(epochs)
+        self._starts = [epoch.start_ns for epoch in self.epochs[1:]]
+
+    def at(self, time_ns: int) -> Epoch:
+        """The epoch of that instant: the latest that has begun."""
+        return self.epochs[bisect_right(self._starts, time_ns)]
+
+    def after(self, time_ns: int) -> Iterator[Epoch]:
+        """The epochs that begin later than that instant, in order."""
+        yield from self.epochs[bisect_right(self._starts, time_ns) + 1 :]
+
+    def before(self, epoch: Epoch) -> Epoch:
+        """The epoch that ``epoch`` replaced; the first replaced none but itself."""
+        return self.epochs[max(0, self.epochs.index(epoch) - 1)]
+
+    def expected(self, time_ns: int) -> Expected:
+        """Who gets a copy of a reset that the fabric receives at that instant."""
+        now = self.at(time_ns)
+        if time_ns > now.settled_ns:
+            return Expected(now.reachable, now.reachable)
+        old = self.before(now).reachable
+        return Expected(
+            {c: old[c] & now.reachable[c] for c in old.keys() & now.reachable.keys()},
+            {
+                c: old.get(c, frozenset()) | now.reachable.get(c, frozenset())
+                for c in old.keys() | now.reachable.keys()
+            },
+        )

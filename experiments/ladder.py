@@ -1,0 +1,236 @@
+"""The ladder diagram of one connection's reset, as data: who, what, and when: pure.
+
+:mod:`experiments.ladder_svg` and :mod:`experiments.ladder_text` draw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from controller.ovs_hash import FourTuple
+from experiments.claim import Case
+from experiments.connection import written
+from experiments.fates import Fate
+from experiments.observations import Observation
+from experiments.trails import Seen, Trail
+from topologies.plan import FABRIC, Plan
+
+#: Kinds of columns.
+CLIENT, SWITCH, NODE, REST = "client", "switch", "node", "rest"
+#: Kinds of arrows, in the order of the claim, and of marks on a lifeline.
+STRAY, RESET, CLIENT_COPY = "stray", "reset", "client-copy"
+TIER1, TIER2 = "tier-1", "tier-2"
+CLIENT_RESET, FREED, HELD = "client-reset", "freed", "held"
+
+
+class LadderError(LookupError):
+    """There is no reset to draw."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One lifeline; ``chassis`` is the group it stands in, ``stands_for`` the names
+    that a column of kind ``rest`` replaces."""
+
+    name: str
+    kind: str
+    chassis: str = ""
+    note: str = ""
+    stands_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class End:
+    """Where an arrow begins or ends; ``time_ns`` is None where nobody looked."""
+
+    column: str
+    time_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """One segment on its way. ``element`` is the one of the claim that it shows."""
+
+    kind: str
+    start: End
+    end: End
+    text: str
+    element: str
+
+    @property
+    def time_ns(self) -> int:
+        """When it was seen for the first time."""
+        times = [e.time_ns for e in (self.start, self.end) if e.time_ns is not None]
+        return min(times)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What the kernel did to a socket; ``time_ns`` None: nothing, up to the end."""
+
+    kind: str
+    column: str
+    time_ns: int | None
+    text: str
+    element: str
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """A whole diagram; ``start_ns`` is the instant that its times count from."""
+
+    title: str
+    columns: tuple[Column, ...]
+    arrows: tuple[Arrow, ...]
+    marks: tuple[Mark, ...]
+    start_ns: int
+
+    def index(self, name: str) -> int:
+        """The place of the column that shows ``name``."""
+        for place, column in enumerate(self.columns):
+            if name == column.name or name in column.stands_for:
+                return place
+        raise LadderError(f"no column shows {name}")
+
+    def at_most(self, columns: int) -> Ladder:
+        """This ladder, narrowed: bystanders stand together in columns of kind ``rest``.
+
+        First the bystanders of each chassis, then whole chassis without owner and
+        second node. The involved ones always keep their own.
+        """
+        if len(self.columns) <= columns:
+            return self
+        narrow = replace(self, columns=tuple(_bystanders_together(self.columns)))
+        if len(narrow.columns) <= columns:
+            return narrow
+        return replace(self, columns=tuple(_chassis_together(narrow.columns)))
+
+
+def choose(cases: Iterable[Case], connection: FourTuple | None = None) -> Case:
+    """The case to draw: of ``connection``, or the one that shows most.
+
+    Best is a complete one whose owner and second node are in different chassis. Raises
+    :class:`LadderError` where there is none.
+    """
+    candidates = [
+        case
+        for case in cases
+        if connection is None or case.fate.connection == connection
+    ]
+    if not candidates:
+        raise LadderError("no moved connection sent a segment to a second node")
+    return max(candidates, key=_worth)
+
+
+def ladder(case: Case, plan: Plan, client_name: str = "client") -> Ladder:
+    """The diagram of one case: everything that its first reset set off."""
+    fate, stray = case.fate, case.fate.first_stray
+    if stray is None:
+        raise LadderError(f"{written(fate.connection)} sent no segment astray")
+    trail = case.trail
+    arrows = [_stray_arrow(stray)]
+    if trail is not None:
+        arrows += [*_reset_arrows(trail), *_copy_arrows(trail)]
+    notes = {stray.label: "second node"}
+    if fate.home:
+        notes[fate.home] = "owner"
+    return Ladder(
+        f"Reset of {written(fate.connection)}",
+        tuple(_columns(plan, notes, client_name)),
+        tuple(sorted(arrows, key=lambda arrow: arrow.time_ns)),
+        tuple(_marks(fate)),
+        stray.time_ns,
+    )
+
+
+def _worth(case: Case) -> tuple[bool, bool, bool, int]:
+    trail, fate = case.trail, case.fate
+    copies = len(trail.tier2) if trail else 0
+    home, away = (fate.home or "").split("n")[0], (fate.moved_to or "").split("n")[0]
+    return fate.reset, fate.freed_ns is not None, home != away, copies
+
+
+def _columns(
+    plan: Plan, notes: Mapping[str, str], client_name: str
+) -> Iterator[Column]:
+    yield Column(CLIENT, CLIENT, note=client_name)
+    yield Column(FABRIC, SWITCH)
+    for chassis in plan.chassis:
+        yield Column(chassis.name, SWITCH, chassis.name)
+        for node in chassis.nodes:
+            yield Column(node.name, NODE, chassis.name, notes.get(node.name, ""))
+
+
+def _stray_arrow(stray: Observation) -> Arrow:
+    text = f"stray {stray.flag_names}, {stray.payload} B, comes to {stray.label}"
+    return Arrow(STRAY, End(CLIENT), End(stray.label, stray.time_ns), text, "E1")
+
+
+def _reset_arrows(trail: Trail) -> Iterator[Arrow]:
+    if trail.resets:
+        arrived = trail.arrivals[0].time_ns if trail.arrivals else None
+        start = End(trail.node, trail.resets[0].time_ns)
+        text = f"{trail.node} does not know it: RST"
+        yield Arrow(RESET, start, End(FABRIC, arrived), text, "E2")
+    if trail.client_copies:
+        start = End(FABRIC, trail.client_copies[0].time_ns)
+        yield Arrow(CLIENT_COPY, start, End(CLIENT), "the client's RST", "E2")
+
+
+def _copy_arrows(trail: Trail) -> Iterator[Arrow]:
+    for name, copies in sorted(trail.tier1.items()):
+        start = End(FABRIC, copies[0].time_ns)
+        end = End(name, _first(trail.uplinks.get(name)))
+        yield Arrow(TIER1, start, end, f"tier-1 copy to {name}", "E4")
+    for name, copies in sorted(trail.tier2.items()):
+        chassis = name.split("n")[0]
+        start = End(chassis, _first(trail.uplinks.get(chassis)))
+        end = End(name, copies[0].time_ns)
+        yield Arrow(TIER2, start, end, f"tier-2 copy to {name}", "E5")
+
+
+def _first(seen: Seen | None) -> int | None:
+    return seen[0].time_ns if seen else None
+
+
+def _marks(fate: Fate) -> Iterator[Mark]:
+    if fate.reset_ns is not None:
+        text = "the client's socket is reset"
+        yield Mark(CLIENT_RESET, CLIENT, fate.reset_ns, text, "E2")
+    elif fate.hung:
+        yield Mark(HELD, CLIENT, None, "the client still waits", "")
+    if fate.home and fate.freed_ns is not None:
+        text = f"{fate.home} frees the connection"
+        yield Mark(FREED, fate.home, fate.freed_ns, text, "E3")
+    elif fate.home and fate.half_open_at_end:
+        yield Mark(HELD, fate.home, None, f"{fate.home} still holds it", "")
+
+
+def _bystanders_together(columns: Sequence[Column]) -> Iterator[Column]:
+    """Nodes with no part in it, of each chassis, as one column after the others."""
+    rest: list[Column] = []
+    for column, following in zip(columns, [*columns[1:], None], strict=True):
+        if column.kind == NODE and not column.note:
+            rest.append(column)
+        else:
+            yield column
+        if rest and (following is None or following.chassis != column.chassis):
+            yield _rest(rest, column.chassis)
+            rest = []
+
+
+def _chassis_together(columns: Sequence[Column]) -> Iterator[Column]:
+    """Chassis with no owner and no second node, with all theirs, as the last column."""
+    involved = {column.chassis for column in columns if column.note} | {""}
+    yield from (column for column in columns if column.chassis in involved)
+    rest = [column for column in columns if column.chassis not in involved]
+    if rest:
+        yield _rest(rest, "")
+
+
+def _rest(columns: Sequence[Column], chassis: str) -> Column:
+    names = tuple(
+        name for column in columns for name in (column.stands_for or (column.name,))
+    )
+    return Column(f"… {len(names)} more", REST, chassis, stands_for=names)

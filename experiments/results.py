@@ -1,0 +1,112 @@
+"""``summary.json`` of a run: the contract's figures, expectations, provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from experiments.analysis import Analysis, Evidence
+from experiments.expectations import check, expected
+from experiments.spec import RunSpec
+
+SCHEMA = 1
+
+
+def write_results(
+    folder: Path,
+    spec: RunSpec,
+    evidence: Evidence,
+    analysis: Analysis,
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Writes the summary and the ladder into ``folder``; returns the summary."""
+    summary = summarise(spec, evidence, analysis, provenance)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    if analysis.ladder is not None:
+        (folder / "ladder.svg").write_text(analysis.ladder.svg)
+        (folder / "ladder.txt").write_text(analysis.ladder.text)
+    with (folder / "connections.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in analysis.connections)
+    return summary
+
+
+def summarise(
+    spec: RunSpec,
+    evidence: Evidence,
+    analysis: Analysis,
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The whole summary; see ``README.md`` for what each key means."""
+    totals = analysis.totals
+    summary: dict[str, Any] = {
+        "schema": SCHEMA,
+        "scenario": spec.scenario,
+        "policy": spec.policy,
+        "balancer": spec.balancer,
+        "seed": spec.seed,
+        "ip": spec.ip,
+        "cluster": spec.cluster.model_dump(),
+        "workload": spec.workload.model_dump(),
+        "events": [event.to_json() for event in evidence.events],
+        "connections": {
+            "opened": totals.opened,
+            "moved": totals.moved,
+            "reset": totals.reset,
+            "hung": totals.hung,
+            "broken_unmoved": totals.broken_unmoved,
+            "reconnected": sum(one.reconnected for one in evidence.client_summaries),
+        },
+        "half_open": {
+            "peak": totals.half_open_peak,
+            "at_end": totals.half_open_at_end,
+            "ended": analysis.half_open_ended,
+            "lifetime_ms": _rounded(totals.half_open_lifetime_ms._asdict()),
+        },
+        "reset_latency_ms": _rounded(totals.reset_latency_ms._asdict()),
+        "packets": dict(evidence.packets),
+        "data": _data(evidence),
+        "claim": [asdict(row) for row in analysis.claim],
+        "measurement": _measurement(evidence, analysis),
+        "moved_connections": analysis.moved_connections,
+        "provenance": {**provenance, **evidence.cluster},
+    }
+    outcomes = check(summary, expected(spec.policy, spec.expect))
+    summary["expectations"] = [asdict(outcome) for outcome in outcomes]
+    summary["as_expected"] = all(outcome.met for outcome in outcomes)
+    return summary
+
+
+def _data(evidence: Evidence) -> dict[str, int]:
+    """Acknowledged writes over all clients, and what a last look found of them."""
+    clients = evidence.client_summaries
+    return {
+        "acknowledged_writes": sum(one.acknowledged_writes for one in clients),
+        "verified_writes": sum(one.verified_writes for one in clients),
+        "lost_writes": sum(one.lost_writes for one in clients),
+        "unverified_writes": sum(one.unverified_writes for one in clients),
+    }
+
+
+def _measurement(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
+    """How far the instruments can be trusted: what they lost, what they disagree on."""
+    capture = evidence.instruments.get("capture", {})
+    probes = evidence.instruments["probes"]
+    return {
+        "events_lost": probes["lost"],
+        "clock_step_ns": probes["clock_step_ns"],
+        "captured": capture.get("packets"),
+        "dropped": capture.get("dropped"),
+        "owners_not_as_predicted": analysis.mispredicted,
+        "half_open_by_socket_tables": analysis.half_open_by_tables,
+    }
+
+
+def _rounded(figures: Mapping[str, float | None]) -> dict[str, float | None]:
+    """To the microsecond: more digits would only pretend."""
+    return {
+        key: None if value is None else round(value, 3)
+        for key, value in figures.items()
+    }

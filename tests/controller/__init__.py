@@ -1,0 +1,1 @@
+"""Tests of the controller: its decisions without root, then under a real switch."""

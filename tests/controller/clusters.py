@@ -1,0 +1,29 @@
+"""Small clusters, in the states that the tests need."""
+
+from __future__ import annotations
+
+from controller.balancers import BALANCERS
+from controller.membership import Membership
+from controller.policies import POLICIES
+from controller.state import ClusterState
+from tests.controller.flow_table import Network
+from topologies.plan import Plan
+
+PLAN = Plan.build(chassis=2, nodes=3, clients=2)
+ALL_IN_SERVICE = Membership.all_in_service(PLAN)
+H1, H2 = PLAN.clients
+
+
+def state(
+    membership: Membership = ALL_IN_SERVICE,
+    policy: str = "flood",
+    balancer: str = "modulo",
+    plan: Plan = PLAN,
+) -> ClusterState:
+    """A cluster's state by the names of its policy and balancer."""
+    return ClusterState(plan, membership, POLICIES[policy], BALANCERS[balancer])
+
+
+def network(of: ClusterState) -> Network:
+    """The switches of that state, in memory."""
+    return Network(of.plan, of.tables())

@@ -1,0 +1,70 @@
+"""The controller as a process, under os-ken or under Ryu 4.34."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from controller.client import ControllerClient
+from controller.config import VARIABLE
+from controller.state import ClusterState
+from tests.controller.switches import wait_until
+
+_ROOT = Path(__file__).resolve().parents[2]
+_BOUND = ("setpriv", "--pdeathsig", "KILL")
+
+
+class ControllerProcess:
+    """``python -m controller`` with its files in a directory of the test's."""
+
+    def __init__(
+        self, directory: Path, unixctl: str | None, python: str = sys.executable
+    ) -> None:
+        """``python``: the interpreter, and with it the framework, to run under."""
+        self._directory = directory
+        self._python = python
+        self.listen = directory / "ofp.sock"
+        self.state = directory / "state.json"
+        self.log = directory / "controller.log"
+        config = directory / "controller.json"
+        socket = directory / "controller.sock"
+        config.write_text(
+            json.dumps(
+                {"state": str(self.state), "socket": str(socket), "unixctl": unixctl}
+            )
+        )
+        self._environment = {**os.environ, VARIABLE: str(config)}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = ControllerClient(socket)
+
+    def start(self, state: ClusterState | None = None) -> None:
+        """Start it, with that state in its file; returns when it answers."""
+        if state is not None:
+            state.write(self.state)
+        command = [self._python, "-m", "controller", "--listen", str(self.listen)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_BOUND, *command],
+                cwd=_ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(self._answers, f"controller: {self.log.read_text()}")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text()
+        return (
+            f"{self._directory}/controller.sock" in Path("/proc/net/unix").read_text()
+        )
+
+    def kill(self) -> None:
+        """SIGKILL: it has no chance to say good-bye. Nothing, if it does not run."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()

@@ -1,0 +1,195 @@
+"""The switches' flow tables in memory: where does this frame go, and what becomes of it?
+
+Only what the pipeline emits is understood; anything else is refused, so that a walk
+cannot pass by ignoring something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from controller.flows import (
+    IN_PORT,
+    Action,
+    Field,
+    FlowEntry,
+    GoTo,
+    Masked,
+    Move,
+    Multipath,
+    Output,
+    SetField,
+    Value,
+)
+from controller.ovs_hash import FourTuple, symmetric_l4
+from tests.controller.frames import Frame, number
+from topologies.plan import FABRIC, UPLINK_PORT, Plan
+
+
+class Sent(NamedTuple):
+    """A frame on its way out of a port."""
+
+    port: int
+    frame: Frame
+
+
+class Arrival(NamedTuple):
+    """A frame that has reached a host, or a switch on its way."""
+
+    place: str
+    frame: Frame
+
+
+class FlowTable:
+    """One switch's tables. ``hit`` has every entry that a frame has taken."""
+
+    def __init__(self, entries: Sequence[FlowEntry]) -> None:
+        """Tables that hold ``entries``."""
+        self._entries = entries
+        self.hit: set[FlowEntry] = set()
+
+    def process(self, frame: Frame, port: int) -> list[Sent]:
+        """What is sent when ``frame`` comes in by ``port``, in order."""
+        packet = {**frame, Field.IN_PORT: port, Field.REG0: 0}
+        sent: list[Sent] = []
+        table: int | None = 0
+        while table is not None:
+            entry = self._matching(packet, table)
+            if entry is None:
+                break
+            self.hit.add(entry)
+            table = self._act(entry, packet, port, sent)
+        return sent
+
+    def _matching(self, packet: Frame, table: int) -> FlowEntry | None:
+        """The entry of the highest priority; two of one priority are a mistake."""
+        found = [e for e in self._entries if e.table == table and _fits(e, packet)]
+        if not found:
+            return None
+        best = max(entry.priority for entry in found)
+        first, *others = [entry for entry in found if entry.priority == best]
+        assert not others, f"ambiguous: {first} and {others[0]}"
+        return first
+
+    def _act(
+        self, entry: FlowEntry, packet: dict[Field, int], port: int, sent: list[Sent]
+    ) -> int | None:
+        """Carry out the entry's actions; returns the table to go on in."""
+        for position, action in enumerate(entry.actions):
+            if isinstance(action, GoTo):
+                assert action.table > entry.table, f"{entry}: goes back"
+                assert position == len(entry.actions) - 1, f"{entry}: goes on too early"
+                return action.table
+            if isinstance(action, Output):
+                sent.extend(_output(action, packet, port))
+            else:
+                _write(action, packet)
+        return None
+
+
+def _fits(entry: FlowEntry, packet: Frame) -> bool:
+    return all(
+        field in packet and _equal(packet[field], wanted)
+        for field, wanted in entry.match
+    )
+
+
+def _equal(actual: int, wanted: Value) -> bool:
+    if isinstance(wanted, Masked):
+        return actual & wanted.mask == wanted.value
+    return actual == (number(wanted) if isinstance(wanted, str) else wanted)
+
+
+def _output(action: Output, packet: Frame, port: int) -> Iterator[Sent]:
+    """OVS never sends a frame back by "output" while it knows where it came from."""
+    if action.port == IN_PORT:
+        yield Sent(port, _outside(packet))
+    elif action.port != packet[Field.IN_PORT]:
+        yield Sent(action.port, _outside(packet))
+
+
+def _outside(packet: Frame) -> Frame:
+    """The frame without what only the switch knows of it."""
+    return {f: v for f, v in packet.items() if f not in (Field.IN_PORT, Field.REG0)}
+
+
+def _write(action: Action, packet: dict[Field, int]) -> None:
+    if isinstance(action, SetField):
+        value = action.value
+        packet[action.field] = number(value) if isinstance(value, str) else value
+    elif isinstance(action, Move):
+        mask = (1 << action.bits) - 1
+        kept = packet.get(action.destination, 0) & ~mask
+        packet[action.destination] = kept | packet[action.source] & mask
+    elif isinstance(action, Multipath):
+        packet[Field.REG0] = _hash(packet, action.basis) % action.buckets
+    else:
+        raise TypeError(f"not an action of the pipeline: {action!r}")
+
+
+def _hash(packet: Frame, basis: int) -> int:
+    addresses = _addresses(packet)
+    connection = FourTuple(
+        addresses[0], packet[Field.TCP_SRC], addresses[1], packet[Field.TCP_DST]
+    )
+    macs = (f"{packet[field]:012x}" for field in (Field.ETH_SRC, Field.ETH_DST))
+    return symmetric_l4(connection, *macs, basis)
+
+
+def _addresses(packet: Frame) -> tuple[str, str]:
+    if packet[Field.ETH_TYPE] == 0x0800:
+        source, destination = packet[Field.IP_SRC], packet[Field.IP_DST]
+        return str(IPv4Address(source)), str(IPv4Address(destination))
+    source, destination = packet[Field.IPV6_SRC], packet[Field.IPV6_DST]
+    return str(IPv6Address(source)), str(IPv6Address(destination))
+
+
+class Network:
+    """Every switch of a plan, wired as the plan says."""
+
+    def __init__(self, plan: Plan, tables: Mapping[str, Sequence[FlowEntry]]) -> None:
+        """``tables``: what :func:`controller.pipeline.pipeline` returns."""
+        self.switches = {name: FlowTable(entries) for name, entries in tables.items()}
+        self._links = _links(plan)
+        self._ports = {
+            host: port for port, host in self._links.items() if isinstance(host, str)
+        }
+
+    def send(self, host: str, frame: Frame) -> list[Arrival]:
+        """Everything that arrives anywhere when a host sends ``frame``, in order.
+
+        A frame that crosses to another switch arrives there first (its place is the
+        switch's name), then what that switch sends.
+        """
+        arrivals: list[Arrival] = []
+        ways = [(self._ports[host], frame)]
+        while ways:
+            (switch, port), arrived = ways.pop(0)
+            for sent in self.switches[switch].process(arrived, port):
+                place = self._links[switch, sent.port]
+                if isinstance(place, str):
+                    arrivals.append(Arrival(place, sent.frame))
+                else:
+                    arrivals.append(Arrival(place[0], sent.frame))
+                    ways.append((place, sent.frame))
+            assert len(arrivals) < 1000, "the frame goes round and round"
+        return arrivals
+
+    def delivered(self, host: str, frame: Frame) -> list[Arrival]:
+        """What of it reaches hosts."""
+        arrivals = self.send(host, frame)
+        return [a for a in arrivals if a.place not in self.switches]
+
+
+def _links(plan: Plan) -> dict[tuple[str, int], str | tuple[str, int]]:
+    """What is at the other end of each port: a host, or another switch's port."""
+    links: dict[tuple[str, int], str | tuple[str, int]] = {
+        (FABRIC, client.fabric_port): client.name for client in plan.clients
+    }
+    for chassis in plan.chassis:
+        links[FABRIC, chassis.fabric_port] = (chassis.name, UPLINK_PORT)
+        links[chassis.name, UPLINK_PORT] = (FABRIC, chassis.fabric_port)
+        links |= {(chassis.name, node.port): node.name for node in chassis.nodes}
+    return links

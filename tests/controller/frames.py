@@ -1,0 +1,110 @@
+"""Frames as the switches see them: the fields of a header, numbers all.
+
+A frame is a mapping from :class:`~controller.flows.Field` to the field's value; a field
+that the frame has not (a TCP port in an ARP request) is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from controller.flows import Field
+from controller.ovs_hash import FourTuple
+from controller.tables import IPV4, IPV6
+from topologies.plan import GATEWAY_MAC, VIP_MAC, Client, Node, client_address, vip
+
+Frame = Mapping[Field, int]
+
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+PORT = 10809
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+
+
+def number(text: str) -> int:
+    """The value of a MAC address or an IP address."""
+    if len(text) == 17 and text.count(":") == 5:
+        return int(text.replace(":", ""), 16)
+    return int(ip_address(text))
+
+
+def tcp(connection: FourTuple, eth_src: str, eth_dst: str, flags: int = ACK) -> Frame:
+    """A TCP segment from ``src`` to ``dst``, of either IP version."""
+    version = ip_address(connection.src).version
+    family = {4: IPV4, 6: IPV6}[version]
+    return {
+        Field.VLAN_TCI: 0,
+        Field.ETH_SRC: number(eth_src),
+        Field.ETH_DST: number(eth_dst),
+        Field.ETH_TYPE: {4: 0x0800, 6: 0x86DD}[version],
+        Field.IP_FRAG: 0,
+        Field.IP_PROTO: 6,
+        family.source: number(connection.src),
+        family.destination: number(connection.dst),
+        Field.TCP_SRC: connection.sport,
+        Field.TCP_DST: connection.dport,
+        Field.TCP_FLAGS: flags,
+    }
+
+
+def connection(client: Client, sport: int, version: int = 4) -> FourTuple:
+    """A connection of that client's to the VIP."""
+    return FourTuple(client_address(client, version), sport, vip(version), PORT)
+
+
+def from_client(
+    client: Client, sport: int, version: int = 4, flags: int = ACK
+) -> Frame:
+    """A segment as the client's own kernel sends it."""
+    return tcp(connection(client, sport, version), client.mac, VIP_MAC, flags)
+
+
+def from_node(
+    node: Node, client: Client, sport: int, version: int = 4, flags: int = ACK
+) -> Frame:
+    """A segment of the same connection in the other direction, from that node."""
+    src, source_port, dst, port = connection(client, sport, version)
+    back = FourTuple(dst, port, src, source_port)
+    return tcp(back, node.mac, GATEWAY_MAC, flags)
+
+
+def arp_request(mac: str, sender: str, target: str) -> Frame:
+    """Who has ``target``?"""
+    return {
+        Field.VLAN_TCI: 0,
+        Field.ETH_SRC: number(mac),
+        Field.ETH_DST: number(BROADCAST),
+        Field.ETH_TYPE: 0x0806,
+        Field.ARP_OP: 1,
+        Field.ARP_SPA: number(sender),
+        Field.ARP_TPA: number(target),
+        Field.ARP_SHA: number(mac),
+        Field.ARP_THA: 0,
+    }
+
+
+def solicitation(mac: str, sender: str, target: str) -> Frame:
+    """The same question in IPv6; from ``::``, it is duplicate address detection."""
+    last_bytes = number(target) & 0xFFFFFF
+    multicast = number("ff02::1:ff00:0") | last_bytes
+    option = {} if sender == "::" else {Field.ND_SLL: number(mac)}
+    return option | {
+        Field.VLAN_TCI: 0,
+        Field.ETH_SRC: number(mac),
+        Field.ETH_DST: 0x3333FF000000 | last_bytes,
+        Field.ETH_TYPE: 0x86DD,
+        Field.IP_FRAG: 0,
+        Field.IP_PROTO: 58,
+        Field.IPV6_SRC: number(sender),
+        Field.IPV6_DST: multicast,
+        Field.ICMPV6_TYPE: 135,
+        Field.ND_TARGET: number(target),
+        Field.ND_RESERVED: 0,
+        Field.ND_OPTIONS_TYPE: 1,
+        Field.ND_TLL: 0,
+    }
+
+
+def udp(client: Client) -> Frame:
+    """A datagram to the VIP."""
+    return {**from_client(client, 5353), Field.IP_PROTO: 17}

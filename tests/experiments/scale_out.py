@@ -1,0 +1,114 @@
+"""A run in the model: connections open, a node is added, the moved ones stray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controller.balancers import BALANCERS
+from controller.membership import Membership, NodeState
+from controller.ovs_hash import FourTuple
+from controller.policies import POLICIES
+from controller.state import ClusterState
+from experiments.claim import Case, ClaimChart, ClaimRow, cases_of
+from experiments.epochs import Epoch, History
+from experiments.fates import Fate, connection_fates, is_stray_candidate
+from experiments.observations import Observation
+from experiments.socket_states import SocketLife, socket_lives
+from experiments.trails import Places, Trail, reset_trails
+from experiments.whereabouts import attributed
+from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
+from topologies.plan import VIP4, Plan
+
+EVENT = 500 * MS
+SETTLED = 510 * MS
+END = 3000 * MS
+PORT = 10809
+
+
+@dataclass
+class ScaleOut:
+    """The model of one run, before and after ``c1nX`` came into service."""
+
+    path: PacketPath
+    history: History
+    moved: list[FourTuple]
+    stayed: list[FourTuple]
+
+    @classmethod
+    def build(
+        cls, chassis: int = 2, nodes: int = 3, connections: int = 12, policy: str = "flood"
+    ) -> ScaleOut:
+        """Every connection opened at its owner, and the moved ones reset by the claim.
+
+        ``policy`` ``drop``: strays get no answer; ``client-only``: no copies.
+        """
+        plan = Plan.build(chassis, nodes, 1)
+        new = plan.chassis[0].nodes[-1].name
+        full = Membership.all_in_service(plan)
+        without = full.with_node(new, NodeState.FAILED)
+        before, after = (
+            ClusterState(plan, members, POLICIES[policy], BALANCERS["modulo"])
+            for members in (without, full)
+        )
+        history = History(
+            [
+                Epoch.of(before),
+                Epoch.of(after, (START + EVENT) / 1e9, (START + SETTLED) / 1e9),
+            ]
+        )
+        run = cls(PacketPath(plan), history, [], [])
+        for port in range(20001, 20001 + connections):
+            run._live(FourTuple(CLIENT.ipv4, port, VIP4, PORT), policy)
+        return run
+
+    def _live(self, connection: FourTuple, policy: str) -> None:
+        old, new = (epoch.owner_of(connection) for epoch in self.history.epochs)
+        assert old is not None
+        assert new is not None
+        number = connection.sport - 20000
+        self.path.open(connection, old, number * MS)
+        self.path.data(connection, old, 200 * MS + number * MS)
+        (self.stayed if new == old else self.moved).append(connection)
+        at = 600 * MS + number * MS
+        if new == old or policy == "drop":
+            self.path.data(connection, new, at)
+            return
+        copies = dict(self.reachable) if policy == "flood" else {}
+        self.path.reset(connection, new, at, copies)
+        if policy == "flood":
+            self.path.freed(connection, old, at + MS)
+
+    @property
+    def reachable(self) -> dict[str, frozenset[str]]:
+        """Chassis -> nodes that take copies after the event."""
+        return dict(self.history.epochs[-1].reachable)
+
+    @property
+    def lives(self) -> list[SocketLife]:
+        """Every socket, attributed."""
+        nodes = {node.name for node in self.path.plan.nodes}
+        lives = socket_lives(self.path.socket_events())
+        return attributed(lives, self.path.observations(), nodes)
+
+    def fates(self) -> list[Fate]:
+        """What became of each connection."""
+        return connection_fates(self.lives, self.history, self.strays(), START + END)
+
+    def strays(self) -> list[Observation]:
+        """The strays, with the frame numbers of the whole capture."""
+        nodes = frozenset(node.name for node in self.path.plan.nodes)
+        return [o for o in self.path.observations() if is_stray_candidate(o, nodes)]
+
+    def trails(self) -> list[Trail]:
+        """The trail of each reset."""
+        return reset_trails(self.path.observations(), Places.of(self.path.plan))
+
+    def cases(self) -> list[Case]:
+        """What the claim chart looks at."""
+        return cases_of(self.fates(), self.trails())
+
+    def chart(self) -> dict[str, ClaimRow]:
+        """Its rows by element."""
+        chart = ClaimChart(self.history, Places.of(self.path.plan))
+        rows = chart.rows(self.fates(), self.trails(), START + END)
+        return {row.element: row for row in rows}

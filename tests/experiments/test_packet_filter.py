@@ -1,0 +1,79 @@
+"""The kernel itself runs each filter on each kind of segment."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import ARP, Ether
+
+from experiments.packet_filter import (
+    FULL,
+    RESETS,
+    STRAYS,
+    FilterError,
+    attach,
+    program,
+)
+
+SNAPLEN = 60
+V4 = Ether() / IP(src="10.0.0.1", dst="10.1.0.1")
+V4_OPTIONS = Ether() / IP(src="10.0.0.1", dst="10.1.0.1", options=b"\x01" * 8)
+V4_FRAGMENT = Ether() / IP(src="10.0.0.1", dst="10.1.0.1", frag=5)
+V6 = Ether() / IPv6(src="fd00:10::1", dst="fd00:10:1::1")
+
+#: segment, kept by ``resets``.  ``full`` and, inwards, ``strays`` keep every TCP one.
+SEGMENTS = {
+    "reset": (V4 / TCP(flags="R"), True),
+    "abort": (V4 / TCP(flags="RA"), True),
+    "syn": (V4 / TCP(flags="S"), True),
+    "fin-with-data": (V4 / TCP(flags="FPA") / b"bye", True),
+    "ack": (V4 / TCP(flags="A"), False),
+    "data": (V4 / TCP(flags="PA") / (b"x" * 1000), False),
+    "reset-behind-ip-options": (V4_OPTIONS / TCP(flags="R"), True),
+    "data-behind-ip-options": (V4_OPTIONS / TCP(flags="PA") / b"x", False),
+    "ipv6-reset": (V6 / TCP(flags="R"), True),
+    "ipv6-data": (V6 / TCP(flags="PA") / b"x", False),
+}
+NOT_TCP = {
+    "udp": V4 / UDP() / bytes(40),
+    "icmp": V4 / ICMP() / bytes(40),
+    "ipv6-udp": V6 / UDP() / bytes(40),
+    "arp": Ether() / ARP() / bytes(40),
+    "later-fragment": V4_FRAGMENT / TCP(flags="R") / bytes(40),
+}
+
+
+def kept(name: str, frame: bytes) -> bytes:
+    """What a socket with that filter receives of ``frame``; empty where refused."""
+    left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with left, right:
+        attach(right, program(name, SNAPLEN))
+        right.setblocking(False)
+        left.send(frame)
+        try:
+            return right.recv(65536)
+        except BlockingIOError:
+            return b""
+
+
+def rows() -> Iterator[object]:
+    for label, (segment, in_resets) in SEGMENTS.items():
+        for name, expected in ((FULL, True), (STRAYS, True), (RESETS, in_resets)):
+            yield pytest.param(name, bytes(segment), expected, id=f"{name}-{label}")
+    for label, packet in NOT_TCP.items():
+        for name in (FULL, STRAYS, RESETS):
+            yield pytest.param(name, bytes(packet), False, id=f"{name}-{label}")
+
+
+@pytest.mark.parametrize(("name", "frame", "expected"), list(rows()))
+def test_kernel_keeps(name: str, frame: bytes, expected: bool) -> None:
+    assert kept(name, frame) == (frame[:SNAPLEN] if expected else b"")
+
+
+def test_unknown_filter_names_those_there_are() -> None:
+    with pytest.raises(FilterError, match="full, resets, strays"):
+        program("everything", SNAPLEN)

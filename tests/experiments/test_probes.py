@@ -1,0 +1,166 @@
+"""The probes, on real sockets in two network namespaces."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from experiments.perf_ring import PerfRing, samples_of
+from experiments.socket_events import (
+    RESET_RECEIVED,
+    RESET_SENT,
+    STATE,
+    SocketEvent,
+    read_socket_events,
+)
+from experiments.socket_table import HeldSocket, sockets_of
+from experiments.tracepoint import Tracepoint
+from tests.experiments.two_hosts import DEADLINE_S, TwoHosts, running, two_hosts
+from topologies.plan import VIP4, VIP6
+
+pytestmark = pytest.mark.live
+PORT = 10809
+ABORT_ON_CLOSE = b"\1" + bytes(7)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[TwoHosts]:
+    with two_hosts() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def tracefs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("tracefs")
+    subprocess.run(["mount", "-t", "tracefs", "tracefs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def lives(events: list[SocketEvent], at_client: bool) -> list[str]:
+    """What happened to the one socket at that end, in order."""
+    return [
+        f"{e.old}>{e.new}" if e.kind == STATE else e.kind
+        for e in events
+        if e.at_client == at_client and "LISTEN" not in (e.new, e.old)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("family", "vip"), [(socket.AF_INET, VIP4), (socket.AF_INET6, VIP6)]
+)
+def test_a_reset_is_seen_at_both_ends(
+    hosts: TwoHosts, tracefs: Path, tmp_path: Path, family: int, vip: str
+) -> None:
+    output = str(tmp_path / "sockets.jsonl")
+    arguments = ("--output", output, "--port", str(PORT), "--tracefs", str(tracefs))
+    with running("experiments.probes", *arguments) as probes:
+        assert probes.read()["event"] == "ready"
+        before = time.time_ns()
+        with hosts.listen(family, PORT) as server, hosts.connect(server, family) as c:
+            served, _ = server.accept()
+            ports = c.getsockname()[1], PORT
+            served.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT_ON_CLOSE)
+            served.close()
+            with pytest.raises(ConnectionResetError):
+                c.recv(1)
+        after = time.time_ns()
+        summary = probes.end()
+
+    events = list(read_socket_events(output))
+    assert summary["lost"] == 0
+    assert summary["events"] == len(events)
+    assert all(before < event.time_ns < after for event in events)
+    assert lives(events, at_client=True) == [
+        "CLOSE>SYN_SENT",
+        "SYN_SENT>ESTABLISHED",
+        RESET_RECEIVED,
+        "ESTABLISHED>CLOSE",
+    ]
+    assert lives(events, at_client=False)[-2:] == ["ESTABLISHED>CLOSE", RESET_SENT]
+    received = next(event for event in events if event.kind == RESET_RECEIVED)
+    assert received.connection is not None
+    assert (received.connection.sport, received.connection.dport) == ports
+    assert received.connection.dst == vip
+
+
+def test_a_reset_without_a_socket_names_its_sender(
+    hosts: TwoHosts, tracefs: Path, tmp_path: Path
+) -> None:
+    output = str(tmp_path / "sockets.jsonl")
+    arguments = ("--output", output, "--port", str(PORT), "--tracefs", str(tracefs))
+    with running("experiments.probes", *arguments) as probes:
+        probes.read()
+        client = hosts.at(hosts.client, socket.socket)
+        with client, pytest.raises(ConnectionRefusedError):
+            client.connect((VIP4, PORT))
+        probes.end()
+    sent = [e for e in read_socket_events(output) if e.kind == RESET_SENT]
+    assert [(event.socket, event.local) for event in sent] == [(0, (VIP4, PORT))]
+
+
+def test_other_ports_cost_nothing(
+    hosts: TwoHosts, tracefs: Path, tmp_path: Path
+) -> None:
+    output = str(tmp_path / "sockets.jsonl")
+    arguments = ("--output", output, "--port", "9", "--tracefs", str(tracefs))
+    with running("experiments.probes", *arguments) as probes:
+        probes.read()
+        with (
+            hosts.listen(socket.AF_INET, PORT) as server,
+            hosts.connect(server, socket.AF_INET),
+        ):
+            pass
+        assert probes.end()["events"] == 0
+
+
+def test_without_tracefs_it_says_so(tmp_path: Path) -> None:
+    arguments = ("--output", str(tmp_path / "o"), "--port", "9")
+    with running(
+        "experiments.probes", *arguments, "--tracefs", str(tmp_path)
+    ) as probes:
+        assert probes.process.wait(DEADLINE_S) == 3
+
+
+def test_lost_events_are_counted(hosts: TwoHosts, tracefs: Path) -> None:
+    tracepoint = Tracepoint.load(tracefs, "sock:inet_sock_set_state")
+    os.sched_setaffinity(0, {cpu := min(home := os.sched_getaffinity(0))})
+    ring = PerfRing(cpu, ring_bytes=4096)
+    try:
+        ring.add(tracepoint.id, f"sport == {PORT} || dport == {PORT}")
+        ring.enable()
+        with hosts.listen(socket.AF_INET, PORT) as server:
+            for _ in range(30):
+                hosts.connect(server, socket.AF_INET).close()
+        ring.disable()
+        kept = list(samples_of(ring.take()))
+        assert 0 < len(kept) < ring.counted()
+    finally:
+        ring.close()
+        os.sched_setaffinity(0, home)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_socket_table_shows_what_a_namespace_holds(
+    hosts: TwoHosts, family: int
+) -> None:
+    with (
+        hosts.listen(family, PORT) as server,
+        hosts.connect(server, family) as client,
+        server.accept()[0] as served,
+    ):
+        name = (*client.getsockname()[:2], *server.getsockname()[:2])
+        held = HeldSocket(name, "ESTABLISHED")  # type: ignore[arg-type]
+        assert list(sockets_of(hosts.node)) == [held]
+        assert list(sockets_of(hosts.client)) == [held]
+        assert list(sockets_of(hosts.node, {"CLOSE_WAIT"})) == []
+        client.shutdown(socket.SHUT_WR)
+        assert served.recv(1) == b""
+        assert list(sockets_of(hosts.node)) == [HeldSocket(held[0], "CLOSE_WAIT")]
+        assert list(sockets_of(os.getpid())) == []

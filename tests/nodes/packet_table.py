@@ -1,0 +1,338 @@
+"""The packet tests of the guard: what the node holds, a packet, what must follow.
+
+The same rows run against the pure table (``test_verdict.py``) and, with a real listening
+server and real connections in a real kernel, against every guard (``test_guards.py``).
+A row's packet and answer are written from the connection's own sequence variables, so
+that they mean the same whatever initial sequence numbers the kernel chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from nodes.segment import Flags, FourTuple, Segment
+from nodes.verdict import Action, Known, Mode
+
+ACK, PSH, RST, SYN, FIN = Flags.ACK, Flags.PSH, Flags.RST, Flags.SYN, Flags.FIN
+_MIB = 1 << 20
+
+
+class State(Enum):
+    """What the node holds when the row's packet arrives."""
+
+    NOTHING = "nothing, and the port is closed"
+    LISTENING = "nothing but a listening socket"
+    SYN_RECEIVED = "SYN-RECEIVED"
+    ESTABLISHED = "ESTABLISHED"
+    UNACKNOWLEDGED = "ESTABLISHED with 1000 octets unacknowledged"
+    HOLE = "ESTABLISHED with a segment missing before what was received"
+    FIN_WAIT = "FIN-WAIT-2"
+    CLOSE_WAIT = "CLOSE-WAIT"
+    TIME_WAIT = "TIME-WAIT"
+    ABORTED = "nothing: the application has just aborted the connection"
+
+
+#: State -> what a guard knows in it.
+KNOWN = {
+    State.NOTHING: Known.NOTHING,
+    State.LISTENING: Known.NOTHING,
+    State.SYN_RECEIVED: Known.EMBRYONIC,
+    State.ESTABLISHED: Known.CONNECTION,
+    State.UNACKNOWLEDGED: Known.CONNECTION,
+    State.HOLE: Known.CONNECTION,
+    State.FIN_WAIT: Known.CONNECTION,
+    State.CLOSE_WAIT: Known.CONNECTION,
+    State.TIME_WAIT: Known.TIME_WAIT,
+    State.ABORTED: Known.ABORTED,
+}
+
+
+class Effect(Enum):
+    """What becomes of the node's end."""
+
+    NONE = "the kernel's table is as before"
+    FREED = "the connection is gone, the server sees that it was reset"
+    DELIVERED = "the server reads the payload"
+    REFUSED = "the kernel answers RST|ACK"
+    GONE = "the kernel closes it, as its peer wishes"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A connection with the node's variables (RFC 9293, 3.3.1).
+
+    Where the node holds nothing, the numbers are those it would expect.
+    """
+
+    tuple: FourTuple
+    snd_una: int
+    snd_nxt: int
+    rcv_nxt: int
+
+    def segment(
+        self, flags: Flags, seq: int = 0, ack: int = 0, length: int = 0
+    ) -> Segment:
+        """From the client: ``seq`` counts from RCV.NXT, ``ack`` from SND.NXT."""
+        return Segment(
+            src=self.tuple.client,
+            dst=self.tuple.vip,
+            sport=self.tuple.client_port,
+            dport=self.tuple.vip_port,
+            seq=(self.rcv_nxt + seq) % 2**32,
+            ack=(self.snd_nxt + ack) % 2**32 if flags & ACK else 0,
+            flags=flags,
+            length=length,
+        )
+
+    def copy(self, seq: int = 0, ack: int = 0, flags: Flags = RST) -> Segment:
+        """A fan-out copy; ``seq`` counts from SND.NXT, ``ack`` from RCV.NXT."""
+        return replace(
+            self.segment(flags),
+            seq=(self.snd_nxt + seq) % 2**32,
+            ack=(self.rcv_nxt + ack) % 2**32,
+            marked=True,
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """One test: in ``state``, ``packet`` arrives; verdict, packet out, effect."""
+
+    name: str
+    state: State
+    packet: Callable[[Connection], Segment]
+    action: Action
+    out: Callable[[Segment], Segment] | None = None
+    effect: Effect = Effect.NONE
+    counts: tuple[str, ...] = ()
+    mode: Mode = Mode.ANSWER
+
+
+def bare_reset(stray: Segment) -> Segment:
+    """<SEQ=SEG.ACK><CTL=RST>, and SEG.SEQ where the acknowledgment would be."""
+    return Segment(
+        stray.dst, stray.src, stray.dport, stray.sport, stray.ack, stray.seq, RST
+    )
+
+
+def refusal(segment: Segment) -> Segment:
+    """<SEQ=SEG.ACK><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>."""
+    length = (
+        segment.length + bool(segment.flags & FIN) + bool(segment.flags & SYN)
+    ) + segment.seq
+    return replace(bare_reset(segment), flags=RST | ACK, ack=length % 2**32)
+
+
+STRAY = ("strays", "resets")
+ACCEPTED = ("copies_received", "copies_accepted")
+REJECTED = ("copies_received", "copies_rejected")
+RECEIVED = ("copies_received",)
+
+
+def _stray(name: str, packet: Callable[[Connection], Segment], state: State) -> Row:
+    return Row(name, state, packet, Action.ANSWER, bare_reset, counts=STRAY)
+
+
+def _silent(name: str, packet: Callable[[Connection], Segment], state: State) -> Row:
+    return Row(name, state, packet, Action.DROP, counts=("strays",), mode=Mode.SILENT)
+
+
+def _freed(name: str, packet: Callable[[Connection], Segment], state: State) -> Row:
+    return Row(name, state, packet, Action.FREE, effect=Effect.FREED, counts=ACCEPTED)
+
+
+def _rejected(name: str, packet: Callable[[Connection], Segment], state: State) -> Row:
+    return Row(name, state, packet, Action.DROP, counts=REJECTED)
+
+
+def _ignored(name: str, packet: Callable[[Connection], Segment], state: State) -> Row:
+    return Row(name, state, packet, Action.DROP, counts=RECEIVED)
+
+
+STRAYS = (
+    _stray("stray ACK", lambda c: c.segment(ACK), State.LISTENING),
+    _stray("stray data", lambda c: c.segment(ACK | PSH, length=700), State.LISTENING),
+    _stray("stray keepalive", lambda c: c.segment(ACK, seq=-1), State.LISTENING),
+    _stray("stray FIN", lambda c: c.segment(ACK | FIN), State.LISTENING),
+    _stray(
+        "stray FIN with data",
+        lambda c: c.segment(ACK | FIN | PSH, length=9),
+        State.LISTENING,
+    ),
+    _stray("stray to a closed port", lambda c: c.segment(ACK), State.NOTHING),
+    _silent("silent: stray ACK", lambda c: c.segment(ACK), State.LISTENING),
+    _silent(
+        "silent: stray data", lambda c: c.segment(ACK | PSH, length=9), State.NOTHING
+    ),
+    Row(
+        "SYN|ACK is answered, never fanned out",
+        State.LISTENING,
+        lambda c: c.segment(SYN | ACK),
+        Action.ANSWER,
+        refusal,
+    ),
+    Row(
+        "silent: SYN|ACK",
+        State.LISTENING,
+        lambda c: c.segment(SYN | ACK),
+        Action.DROP,
+        mode=Mode.SILENT,
+    ),
+    Row(
+        "in flight while the application aborted: answered, never fanned out",
+        State.ABORTED,
+        lambda c: c.segment(ACK | PSH, length=700),
+        Action.ANSWER,
+        refusal,
+    ),
+    Row(
+        "silent: in flight while the application aborted",
+        State.ABORTED,
+        lambda c: c.segment(ACK | PSH, length=700),
+        Action.DROP,
+        mode=Mode.SILENT,
+    ),
+)
+
+KERNELS = (
+    Row(
+        "SYN to a closed port",
+        State.NOTHING,
+        lambda c: c.segment(SYN),
+        Action.PASS,
+        effect=Effect.REFUSED,
+    ),
+    Row(
+        "data without ACK, unknown",
+        State.NOTHING,
+        lambda c: c.segment(PSH, length=9),
+        Action.PASS,
+        effect=Effect.REFUSED,
+    ),
+    Row(
+        "RST without ACK, unknown",
+        State.LISTENING,
+        lambda c: c.segment(RST),
+        Action.PASS,
+    ),
+    Row("RST|ACK, unknown", State.NOTHING, lambda c: c.segment(RST | ACK), Action.PASS),
+    Row(
+        "client's exact RST",
+        State.ESTABLISHED,
+        lambda c: c.segment(RST),
+        Action.PASS,
+        effect=Effect.FREED,
+    ),
+    Row(
+        "client's RST out of window",
+        State.ESTABLISHED,
+        lambda c: c.segment(RST, seq=1 << 30),
+        Action.PASS,
+    ),
+    Row(
+        "data of a connection held here",
+        State.ESTABLISHED,
+        lambda c: c.segment(ACK | PSH, length=700),
+        Action.PASS,
+        effect=Effect.DELIVERED,
+    ),
+    Row(
+        "handshake's last ACK",
+        State.SYN_RECEIVED,
+        lambda c: c.segment(ACK | PSH, length=8),
+        Action.PASS,
+        effect=Effect.DELIVERED,
+    ),
+    Row(
+        "retransmission in TIME-WAIT",
+        State.TIME_WAIT,
+        lambda c: c.segment(ACK | FIN, seq=-1),
+        Action.PASS,
+    ),
+)
+
+COPIES = (
+    _freed("copy, all acknowledged", lambda c: c.copy(), State.ESTABLISHED),
+    _freed("copy of a keepalive", lambda c: c.copy(ack=-1), State.ESTABLISHED),
+    _freed(
+        "copy, nothing in flight acknowledged",
+        lambda c: c.copy(seq=-1000),
+        State.UNACKNOWLEDGED,
+    ),
+    _freed(
+        "copy, half in flight acknowledged",
+        lambda c: c.copy(seq=-500),
+        State.UNACKNOWLEDGED,
+    ),
+    _freed(
+        "copy, all in flight acknowledged", lambda c: c.copy(), State.UNACKNOWLEDGED
+    ),
+    _freed(
+        "copy, client's pipelined data lost",
+        lambda c: c.copy(ack=5 * _MIB),
+        State.ESTABLISHED,
+    ),
+    _freed("copy, client's retransmission", lambda c: c.copy(ack=-700), State.HOLE),
+    _freed("copy, a segment missing here", lambda c: c.copy(ack=1400), State.HOLE),
+    _freed("copy in SYN-RECEIVED", lambda c: c.copy(), State.SYN_RECEIVED),
+    _freed("copy in FIN-WAIT-2", lambda c: c.copy(), State.FIN_WAIT),
+    _freed("copy in CLOSE-WAIT", lambda c: c.copy(), State.CLOSE_WAIT),
+    _rejected("copy, seq before SND.UNA", lambda c: c.copy(seq=-1), State.ESTABLISHED),
+    _rejected("copy, seq after SND.NXT", lambda c: c.copy(seq=1), State.ESTABLISHED),
+    _rejected(
+        "copy, seq before what is in flight",
+        lambda c: c.copy(seq=-1001),
+        State.UNACKNOWLEDGED,
+    ),
+    _rejected(
+        "copy, seq of the other half of the circle",
+        lambda c: c.copy(seq=1 << 31),
+        State.ESTABLISHED,
+    ),
+    _rejected(
+        "copy, ack far after RCV.NXT",
+        lambda c: c.copy(ack=16 * _MIB + 1),
+        State.ESTABLISHED,
+    ),
+    _rejected(
+        "copy, ack far before RCV.NXT",
+        lambda c: c.copy(ack=-16 * _MIB - 1),
+        State.ESTABLISHED,
+    ),
+    _rejected(
+        "late copy of an earlier connection with the same ends",
+        lambda c: c.copy(seq=-(1 << 29), ack=-(1 << 28)),
+        State.ESTABLISHED,
+    ),
+    _rejected(
+        "forged copy: the client's own exact RST, marked",
+        lambda c: replace(c.segment(RST), marked=True),
+        State.ESTABLISHED,
+    ),
+    _ignored("copy in TIME-WAIT", lambda c: c.copy(), State.TIME_WAIT),
+    _ignored("copy, only a listener", lambda c: c.copy(), State.LISTENING),
+    _ignored("copy, nothing here", lambda c: c.copy(), State.NOTHING),
+    _ignored("copy, aborted here", lambda c: c.copy(), State.ABORTED),
+    Row(
+        "marked RST|ACK is no copy",
+        State.ESTABLISHED,
+        lambda c: c.copy(flags=RST | ACK),
+        Action.DROP,
+    ),
+    Row(
+        "marked data is no copy",
+        State.ESTABLISHED,
+        lambda c: replace(c.segment(ACK | PSH, length=9), marked=True),
+        Action.DROP,
+    ),
+    Row(
+        "marked SYN is no copy",
+        State.LISTENING,
+        lambda c: replace(c.segment(SYN), marked=True),
+        Action.DROP,
+    ),
+)
+
+ROWS: tuple[Row, ...] = (*STRAYS, *KERNELS, *COPIES)

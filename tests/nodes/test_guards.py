@@ -1,0 +1,76 @@
+"""Every guard against the packet table, on a real kernel's connections."""
+
+from __future__ import annotations
+
+import pytest
+
+from nodes.guards import GUARDS
+from nodes.verdict import Action
+from tests.nodes.lab import Observation
+from tests.nodes.lab_process import LabProcess
+from tests.nodes.packet_table import (
+    ACK,
+    COPIES,
+    ROWS,
+    RST,
+    STRAYS,
+    Effect,
+    Row,
+    State,
+)
+from tests.nodes.wire import CLIENT_MAC, NODE_MAC, Caught, Offload
+
+pytestmark = pytest.mark.live
+
+guards = pytest.mark.parametrize("guard", GUARDS)
+versions = pytest.mark.parametrize("ip", [4, 6], ids=["ipv4", "ipv6"])
+
+#: What the server's socket reports of a reset (tcp_reset): in CLOSE-WAIT it is EPIPE.
+_ERRORS = {State.CLOSE_WAIT: "EPIPE", State.SYN_RECEIVED: None}
+
+
+@guards
+@versions
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_row(lab: LabProcess, guard: str, ip: int, row: Row) -> None:
+    _check(row, lab.call("play", guard, ip, row.name))
+
+
+@guards
+@versions
+@pytest.mark.parametrize("offload", list(Offload)[1:], ids=lambda o: o.name.lower())
+@pytest.mark.parametrize("row", [STRAYS[0], STRAYS[1], COPIES[0]], ids=lambda r: r.name)
+def test_row_with_checksum_owed(
+    lab: LabProcess, guard: str, ip: int, row: Row, offload: Offload
+) -> None:
+    _check(row, lab.call("play", guard, ip, row.name, offload))
+
+
+def _check(row: Row, seen: Observation) -> None:
+    assert seen.counts == dict.fromkeys(row.counts, 1)
+    if row.action is Action.ANSWER:
+        assert row.out
+        assert [one.segment for one in seen.resets] == [row.out(seen.packet)]
+        _check_frame(seen.resets[0])
+    elif row.effect is Effect.REFUSED:
+        assert [one.segment.flags for one in seen.resets] == [RST | ACK]
+    else:
+        assert seen.resets == []
+    _check_effect(row, seen)
+
+
+def _check_frame(reset: Caught) -> None:
+    assert reset.checksums_right
+    assert (reset.eth_src, reset.eth_dst) == (NODE_MAC, CLIENT_MAC)
+    assert (reset.ttl, reset.header, reset.segment.length) == (64, 20, 0)
+
+
+def _check_effect(row: Row, seen: Observation) -> None:
+    if row.effect is Effect.FREED:
+        assert seen.state_after is None
+        assert seen.error == _ERRORS.get(row.state, "ECONNRESET")
+    elif row.effect is Effect.DELIVERED:
+        assert seen.received == seen.packet.length
+    else:
+        assert seen.state_after == seen.state_before
+        assert seen.error is None

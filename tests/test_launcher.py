@@ -1,0 +1,247 @@
+"""The launcher, from the first use of a checkout to the call handed over."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.launcher_bench import (
+    CHECKOUT,
+    LAUNCHER,
+    NOBODY,
+    TOOLS,
+    Bench,
+    make_bench,
+    path_of,
+)
+
+_DEADLINE_S = 60.0
+#: Who has no rights here: nobody, or the caller where we cannot become anyone else.
+_POWERLESS = NOBODY if os.geteuid() == 0 else None
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that everyone can enter, unlike pytest's own, with a space in its name."""
+    with tempfile.TemporaryDirectory(prefix="reset bed ") as path:
+        Path(path).chmod(0o755)
+        yield Path(path)
+
+
+@pytest.fixture
+def bench(folder: Path) -> Bench:
+    """A checkout that was never used."""
+    return make_bench(folder / "checkout")
+
+
+@pytest.fixture(scope="module")
+def used() -> Iterator[Bench]:
+    """A checkout that was used once."""
+    with tempfile.TemporaryDirectory(prefix="reset bed ") as path:
+        Path(path).chmod(0o755)
+        bench = make_bench(Path(path, "checkout"))
+        first = bench.call("validate")
+        assert first.status == 1, first.messages
+        assert "making the Python environment" in first.messages
+        yield bench
+
+
+def _sourced(*command: str) -> list[str]:
+    """The lines that one of the launcher's functions prints."""
+    script = 'source "$1" && "${@:2}"'
+    done = subprocess.run(
+        ("bash", "-c", script, "bash", str(LAUNCHER), *command),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("options", "install_requires"),
+        ("options.extras_require", "test"),
+        ("options.extras_require", "ryu"),
+        ("resetbed", "packages"),
+        ("resetbed", "ryu_build"),
+    ],
+)
+def test_lists_are_read_as_python_reads_them(section: str, key: str) -> None:
+    settings = configparser.ConfigParser()
+    settings.read(CHECKOUT / "setup.cfg")
+    assert _sourced("listed", section, key) == settings[section][key].split("\n")[1:]
+
+
+def test_a_package_is_missing_if_no_alternative_is_installed() -> None:
+    lines = ("bash", "no-such-a | bash", "no-such-a | no-such-b", "no-such-c")
+    assert _sourced("missing_packages", *lines) == list(lines[2:])
+
+
+def test_a_used_checkout_says_nothing_and_passes_everything_on(used: Bench) -> None:
+    answer = used.call("validate", "a  b", "--", "$x", given="input\n")
+    assert answer.messages == ""
+    assert answer.status == 4
+    assert answer.said["arguments"] == ["validate", "a  b", "--", "$x"]
+    assert answer.said["input"] == "input\n"
+    assert answer.said["environment"] == str(used.folder / ".venv")
+
+
+def test_it_can_be_called_through_a_link_from_anywhere(
+    used: Bench, folder: Path
+) -> None:
+    link = folder / "link to it"
+    link.symlink_to(used.folder / "resetbed")
+    answer = used.call("validate", launcher=link, folder=folder)
+    assert answer.said["file"] == str(used.folder / "experiments" / "__main__.py")
+    assert answer.said["folder"] == str(folder)
+
+
+def test_other_modules_of_that_name_do_not_come_first(
+    used: Bench, folder: Path
+) -> None:
+    decoy = make_bench(folder / "decoy").folder
+    variables = {"PYTHONPATH": str(decoy)}
+    answer = used.call("validate", folder=decoy, variables=variables)
+    assert answer.said["file"] == str(used.folder / "experiments" / "__main__.py")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("run", "--help")], ids=str)
+def test_what_only_reads_needs_no_root(
+    used: Bench, folder: Path, arguments: tuple[str, ...]
+) -> None:
+    path = {"PATH": path_of(folder / "bin")}
+    answer = used.call(*arguments, user=_POWERLESS, variables=path)
+    assert answer.said["arguments"] == list(arguments)
+
+
+@pytest.mark.parametrize("arguments", [("demo",), ("exec", "h1", "--", "ls", "--help")])
+def test_without_root_and_sudo_it_says_so(
+    used: Bench, folder: Path, arguments: tuple[str, ...]
+) -> None:
+    path = {"PATH": path_of(folder / "bin")}
+    answer = used.call(*arguments, user=_POWERLESS, variables=path)
+    assert answer.status == 3
+    assert "needs root" in answer.messages
+
+
+def test_without_apt_it_names_the_packages(folder: Path, bench: Bench) -> None:
+    tools = [name for name in TOOLS if name != "apt-get"]
+    path = {"PATH": path_of(folder / "bin", tools)}
+    answer = bench.call("demo", variables=path)
+    assert answer.status == 3
+    assert "python3; bash;" in answer.messages
+    assert not (bench.folder / ".venv").exists()
+
+
+@pytest.mark.live
+def test_a_checkout_of_someone_else_is_said_to_be_so(
+    folder: Path, bench: Bench
+) -> None:
+    path = {"PATH": path_of(folder / "bin")}
+    answer = bench.call("validate", user=NOBODY, variables=path)
+    assert answer.status == 3
+    assert f"{bench.folder} is not ours to write" in answer.messages
+
+
+def test_a_failure_shows_the_log_and_the_next_use_starts_anew(bench: Bench) -> None:
+    settings = bench.folder / "setup.cfg"
+    good = settings.read_text()
+    bench.require("no-such-package-of-ours")
+    answer = bench.call("validate")
+    assert answer.status == 3
+    assert "no-such-package-of-ours" in answer.messages
+    assert str(bench.folder / ".build" / "setup.log") in answer.messages
+    settings.write_text(good)
+    assert bench.call("validate").said["arguments"] == ["validate"]
+
+
+@pytest.mark.parametrize(
+    ("change", "ready"),
+    [("s/^$//", True), ("s/miniature/another/", False), ("s/^test =/&\\n  x/", False)],
+    ids=["nothing changed", "a package changed", "a package more"],
+)
+def test_a_changed_list_is_noticed(used: Bench, change: str, ready: bool) -> None:
+    script = (
+        'source "$1"; settings=$(mktemp); sed "$2" "$checkout/setup.cfg" >"$settings"; '
+        'status=0; environment_is_ready .venv || status=$?; rm "$settings"; exit $status'
+    )
+    launcher = str(used.folder / "resetbed")
+    done = subprocess.run(("bash", "-c", script, "bash", launcher, change), check=False)
+    assert (done.returncode == 0) is ready
+
+
+def test_two_first_uses_at_once_make_one_environment(
+    folder: Path, bench: Bench
+) -> None:
+    home = folder / "kept elsewhere"
+    both = [_start(bench, RESETBED_HOME=str(home)) for _ in range(2)]
+    messages = [process.communicate(timeout=_DEADLINE_S)[1] for process in both]
+    assert [process.returncode for process in both] == [1, 1]
+    assert "".join(messages).count("making the Python environment") == 1
+    assert (home / ".venv").is_dir()
+    assert not (bench.folder / ".venv").exists()
+
+
+def test_a_first_use_killed_in_the_middle_is_made_good(bench: Bench) -> None:
+    first = _start(bench)
+    environment = bench.folder / ".venv" / "bin"
+    deadline = time.monotonic() + _DEADLINE_S
+    while not environment.exists():
+        assert time.monotonic() < deadline, "no environment was begun"
+        time.sleep(0.01)
+    # Alone, as the kernel's out-of-memory killer would: its child lives on.
+    first.send_signal(signal.SIGKILL)
+    answer = bench.call("validate")
+    first.communicate(timeout=_DEADLINE_S)
+    assert answer.said["arguments"] == ["validate"]
+
+
+def _start(bench: Bench, **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        bench.command("validate"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=bench.environment(**variables),
+        text=True,
+    )
+
+
+_POLICY_SCRIPT = """
+mount -t tmpfs trial /usr/sbin
+bash -c 'source "$1"; hold_switch_services
+    for unit in openvswitch-switch.service ovsdb-server.service cron.service; do
+        status=0; /usr/sbin/policy-rc.d "$unit" start || status=$?
+        echo "$unit $status"
+    done
+    cp /usr/sbin/policy-rc.d /usr/sbin/left-behind' bash "$0"
+ls /usr/sbin
+/usr/sbin/left-behind openvswitch-switch.service start; echo "left behind: $?"
+"""
+
+
+@pytest.mark.live
+def test_packages_start_no_switch_on_the_host() -> None:
+    done = subprocess.run(
+        ("unshare", "--mount", "bash", "-c", _POLICY_SCRIPT, str(LAUNCHER)),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == [
+        "openvswitch-switch.service 101",
+        "ovsdb-server.service 101",
+        "cron.service 0",
+        "left-behind",
+        "left behind: 0",
+    ]

@@ -1,0 +1,145 @@
+"""The house rules that a machine can check: style, types, documents, portability."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PACKAGES = ("topologies", "controller", "nodes", "experiments")
+FOLDERS = (*PACKAGES, "tests")
+#: A function fits a screen.
+LONGEST_FUNCTION = 50
+_OTHER_FOLDERS = (".ci", ".github", "docs")
+_TEXT = {".py", ".c", ".h", ".cfg", ".md", ".yaml", ".yml", ".svg", ""}
+#: Where some machine keeps its things, and no other.
+_MACHINES_OWN = re.compile(r"(?<![\w.~*])/(?:home|root|work|Users)/|/tmp/v\d")
+
+
+def test_ruff_finds_nothing() -> None:
+    settings = _settings("resetbed:ruff")
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    _nothing_wrong(
+        _of_module(
+            "ruff", "check", "--isolated", "--output-format=concise", *options, *FOLDERS
+        )
+    )
+
+
+def test_ruff_would_format_nothing_otherwise() -> None:
+    _nothing_wrong(
+        _of_module("ruff", "format", "--isolated", "--diff", "--quiet", *FOLDERS)
+    )
+
+
+def test_mypy_finds_nothing() -> None:
+    _nothing_wrong(_of_module("mypy", "--no-error-summary", *FOLDERS))
+
+
+def test_shellcheck_finds_nothing() -> None:
+    program = Path(sys.executable).with_name("shellcheck")
+    scripts = ("resetbed", ".ci/run")
+    _nothing_wrong(_complaints(str(program), *scripts))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_functions_fit_a_screen(package: str) -> None:
+    long = [
+        f"{path.relative_to(CHECKOUT)}:{each.lineno} {each.name}: {_lines(each)} lines"
+        for path in sorted(CHECKOUT.glob(f"{package}/**/*.py"))
+        for each in _functions(path)
+        if _lines(each) > LONGEST_FUNCTION
+    ]
+    _nothing_wrong(long)
+
+
+def test_imports_run_one_way() -> None:
+    wrong = [
+        f"{path.relative_to(CHECKOUT)} imports {name}"
+        for package in PACKAGES
+        for path in sorted(CHECKOUT.glob(f"{package}/**/*.py"))
+        for name in _imports(path)
+        if _is_backwards(package, name)
+    ]
+    _nothing_wrong(wrong)
+
+
+def test_no_file_knows_a_machines_own_paths() -> None:
+    found = [
+        f"{path.relative_to(CHECKOUT)}:{number}: {line.strip()}"
+        for path in _files()
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if _MACHINES_OWN.search(line)
+    ]
+    _nothing_wrong(found)
+
+
+def _settings(section: str) -> dict[str, str]:
+    settings = configparser.ConfigParser()
+    settings.read(CHECKOUT / "setup.cfg", encoding="utf-8")
+    return dict(settings[section])
+
+
+def _nothing_wrong(complaints: Sequence[str]) -> None:
+    """Fails with the complaints alone: where in this file says nothing."""
+    if complaints:
+        pytest.fail("\n".join(complaints), pytrace=False)
+
+
+def _of_module(tool: str, *arguments: str) -> list[str]:
+    """What a tool of this interpreter's environment complains about."""
+    return _complaints(sys.executable, "-m", tool, *arguments)
+
+
+def _complaints(*command: str) -> list[str]:
+    done = subprocess.run(
+        command, check=False, cwd=CHECKOUT, capture_output=True, text=True
+    )
+    lines = (done.stdout + done.stderr).splitlines()
+    return lines or ["failed without a word"] if done.returncode else []
+
+
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for each in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield each
+
+
+def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    return (function.end_lineno or function.lineno) - function.lineno + 1
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Full names of the modules that a file imports, wherever in it."""
+    for each in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(each, ast.Import):
+            yield from (alias.name for alias in each.names)
+        elif isinstance(each, ast.ImportFrom) and each.module:
+            yield each.module
+
+
+def _is_backwards(package: str, imported: str) -> bool:
+    """Against experiments -> topologies, controller, nodes -> topologies.plan."""
+    owner = imported.split(".")[0]
+    if owner == "mininet":
+        return package in ("controller", "nodes")
+    if package == "experiments" or owner not in PACKAGES or owner == package:
+        return False
+    return imported != "topologies.plan"
+
+
+def _files() -> Iterator[Path]:
+    """Every text file of the project (the checkout may hold others, and no git)."""
+    folders = (CHECKOUT / name for name in (*FOLDERS, *_OTHER_FOLDERS))
+    inside = (path for folder in folders for path in folder.rglob("*"))
+    for path in sorted((*inside, *CHECKOUT.glob("*"))):
+        # A hidden file is some tool's own.
+        if path.suffix in _TEXT and path.is_file() and path.name[0] != ".":
+            yield path

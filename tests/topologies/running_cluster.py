@@ -1,0 +1,70 @@
+"""A live cluster for a test inside a sandbox, whose switches learn as bridges do.
+
+What the switches of a storage cluster really do is the controller's matter; here the
+ground under it is tested: hosts, links, ports, daemons.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from tests.topologies.waiting import eventually
+from topologies.network import ClusterNetwork
+from topologies.plan import Plan
+
+
+@contextmanager
+def running(plan: Plan, controller: str | None = None) -> Iterator[ClusterNetwork]:
+    """A started network of that plan, ended afterwards."""
+    network = ClusterNetwork(plan)
+    network.start(controller)
+    try:
+        for switch in plan.switches:
+            learn(network, switch)
+        yield network
+    finally:
+        network.stop()
+
+
+def learn(network: ClusterNetwork, switch: str) -> None:
+    """Make a switch a learning bridge."""
+    openflow(network, switch, "add-flow", "priority=1,actions=NORMAL")
+
+
+def openflow(network: ClusterNetwork, switch: str, command: str, *more: str) -> str:
+    """What ovs-ofctl(8) says, run in the switch's own namespaces."""
+    return on(network, switch, "ovs-ofctl", "-O", "OpenFlow14", command, switch, *more)
+
+
+def ports(network: ClusterNetwork, switch: str) -> dict[str, int]:
+    """The OpenFlow port number of each interface of a switch."""
+    lines = openflow(network, switch, "dump-ports-desc").splitlines()
+    described = [line.split("(") for line in lines if "): addr:" in line]
+    numbers = {rest.split(")")[0]: number.strip() for number, rest in described}
+    return {name: int(each) for name, each in numbers.items() if each.isdigit()}
+
+
+def on(network: ClusterNetwork, element: str, *argv: str) -> str:
+    """Output of a command on a host or a switch; it has to succeed."""
+    command = ["mnexec", "-a", str(network.net[element].pid), *argv]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{element}: {argv}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def reaches(network: ClusterNetwork, host: str, address: str) -> bool:
+    """Whether a ping of the host is answered."""
+    ping = ["ping", "-n", "-c", "1", "-W", "1", address]
+    pid = network.net[host].pid
+    command = ["mnexec", "-a", str(pid), *ping]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def assert_reaches(network: ClusterNetwork, host: str, *addresses: str) -> None:
+    """Every address answers the host, soon."""
+    for address in addresses:
+        reached = partial(reaches, network, host, address)
+        eventually(f"{host} reaches {address}", reached)

@@ -1,0 +1,165 @@
+"""Every switch has its own Open vSwitch, which can die alone and come back the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.topologies.running_cluster import (
+    assert_reaches,
+    learn,
+    on,
+    openflow,
+    ports,
+    running,
+)
+from tests.topologies.waiting import eventually
+from topologies.network import ClusterNetwork
+from topologies.plan import Plan
+from topologies.runs import RUN_VARIABLE, run_directory
+from topologies.switches import OVSDB, VSWITCHD, IsolatedSwitch, datapath_kind
+
+pytestmark = [pytest.mark.live, pytest.mark.sandboxed]
+
+PLAN = Plan.build(chassis=2, nodes=2, clients=1)
+
+
+def expected_ports(plan: Plan, switch: str) -> dict[str, int]:
+    if switch == "fabric":
+        below = {each.fabric_interface: each.fabric_port for each in plan.chassis}
+        return below | {
+            each.fabric_interface: each.fabric_port for each in plan.clients
+        }
+    chassis = plan.find_chassis(switch)
+    nodes = {node.switch_interface: node.port for node in chassis.nodes}
+    return nodes | {chassis.uplink_interface: 1000}
+
+
+def test_every_switch_has_the_plans_ports_and_id() -> None:
+    with running(PLAN) as network:
+        for switch, dpid in PLAN.switches.items():
+            assert ports(network, switch) == expected_ports(PLAN, switch)
+            assert f"dpid:{dpid:016x}" in openflow(network, switch, "show")
+
+
+def test_without_flow_entries_nothing_is_forwarded_nor_said() -> None:
+    """fail_mode=secure, and not one packet of a switch's own kernel."""
+    with running(PLAN) as network:
+        for switch in PLAN.switches:
+            openflow(network, switch, "del-flows")
+        assert openflow(network, "c1", "dump-flows").count("priority") == 0
+        heard = "/sys/class/net/c1n1-eth0/statistics/rx_packets"
+        before = on(network, "c1n1", "cat", heard)
+        network.host("c1n2").cmd("ping -c 3 -i 0.2 -W 1 10.2.1.1")
+        assert on(network, "c1n1", "cat", heard) == before
+
+
+@pytest.mark.parametrize("daemon", [VSWITCHD, OVSDB])
+def test_a_restart_brings_ports_and_controller_back(daemon: str) -> None:
+    with running(PLAN, "unix:/run/nowhere.sock") as network:
+        switch = network.switch("c1")
+        survivor = switch.daemon(OVSDB if daemon == VSWITCHD else VSWITCHD)
+        switch.daemon(daemon).send(signal.SIGKILL)
+        eventually("its death is seen", lambda: switch.dead_daemons() == [daemon])
+        assert not switch.alive()
+        switch.restart()
+        assert switch.alive()
+        assert survivor.alive()
+        assert ports(network, "c1") == expected_ports(PLAN, "c1")
+        assert "unix:/run/nowhere.sock" in on(
+            network, "c1", "ovs-vsctl", "get-controller", "c1"
+        )
+        learn(network, "c1")
+        assert_reaches(network, "h1", "10.2.1.1", "fd00:10:2:1::2")
+
+
+def test_one_switch_dies_alone() -> None:
+    with running(PLAN) as network:
+        network.switch("c1").kill()
+        assert not network.switch("c1").alive()
+        assert network.switch("fabric").alive()
+        assert_reaches(network, "h1", "10.2.2.1")
+
+
+def test_a_restart_leaves_a_link_down_that_is_down() -> None:
+    with running(PLAN) as network:
+        network.power_off(PLAN.find_node("c1n1"))
+        network.switch("c1").kill()
+        network.switch("c1").restart()
+        assert "state DOWN" in on(network, "c1", "ip", "link", "show", "c1-n1")
+
+
+def test_it_finds_its_controller_and_finds_it_again() -> None:
+    """Over a UNIX socket, across network namespaces."""
+    path = run_directory(os.environ[RUN_VARIABLE]) / "ofp.sock"
+    serve = [sys.executable, "-m", "tests.topologies.openflow_listener", str(path)]
+    with running(PLAN, f"unix:{path}") as network:
+        for _ in range(2):
+            controller = subprocess.Popen(serve)
+            for switch in network.net.switches:
+                eventually(f"{switch} is connected", switch.connected)
+            controller.kill()
+            controller.wait()
+            fabric = network.switch("fabric")
+            eventually("it has gone", partial(_disconnected, fabric))
+
+
+def _disconnected(switch: IsolatedSwitch) -> bool:
+    return not switch.connected()
+
+
+def test_its_control_socket_is_where_it_is_said_to_be() -> None:
+    with running(PLAN) as network:
+        control = network.switch("c2").unixctl
+        assert control == Path("/run/openvswitch/c2/vswitchd.ctl")
+        kind = ["ovs-appctl", "-t", str(control), "dpif/show"]
+        shown = subprocess.run(kind, capture_output=True, text=True, check=True)
+        assert re.match(rf"{datapath_kind()}@", shown.stdout)
+
+
+def test_offloads_stay_on_and_checksums_right() -> None:
+    """10 MB through two switches: whole, and no segment refused by the receiver."""
+    with running(PLAN) as network:
+        for address in ("10.2.1.1", "fd00:10:2:1::1"):
+            assert _transfer(network, address) == 10_000_000
+        assert "tcp-segmentation-offload: on" in on(
+            network, "h1", "ethtool", "-k", "h1-eth0"
+        )
+        counted = on(network, "c1n1", "nstat", "-asz", "TcpInCsumErrors", "TcpInErrs")
+        assert re.findall(r"^Tcp\w+ +(\d+)", counted, re.MULTILINE) == ["0", "0"]
+
+
+def _transfer(network: ClusterNetwork, address: str) -> int:
+    """Bytes that arrive at c1n1 of 10 MB sent by h1."""
+    server = Path("/run/openvswitch/server.out")
+    server.unlink(missing_ok=True)
+    receiver = network.popen("c1n1", [sys.executable, "-c", _RECEIVE, address], server)
+    eventually("it listens", lambda: server.exists() and server.read_text() == "up\n")
+    network.popen("h1", [sys.executable, "-c", _SEND, address]).wait()
+    receiver.wait()
+    return int(server.read_text().split()[1])
+
+
+_RECEIVE = """
+import socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+with socket.create_server((sys.argv[1], 7000), family=family) as server:
+    print("up", flush=True)
+    connection, _ = server.accept()
+    received = 0
+    while data := connection.recv(1 << 20):
+        received += len(data)
+print(received)
+"""
+_SEND = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 7000)) as connection:
+    connection.sendall(bytes(10_000_000))
+"""
