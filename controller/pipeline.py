@@ -93,7 +93,13 @@ def _chassis(
 ) -> tuple[FlowEntry, ...]:
     """Tier 2: balances over the nodes of one chassis; made anew when they change."""
     ports: dict[str, tuple[Action, ...]] = {
-        node.name: (SetField(Field.ETH_DST, node.mac), Output(node.port))
+        # The chassis is the nodes' gateway in both directions: whoever answers a frame
+        # by swapping its addresses, as a guard does, answers by way of it.
+        node.name: (
+            SetField(Field.ETH_SRC, GATEWAY_MAC),
+            SetField(Field.ETH_DST, node.mac),
+            Output(node.port),
+        )
         for node in own.serving_nodes(chassis)
     }
     nodes = (e for node in own.reachable_nodes(chassis) for e in _node(node))

@@ -62,6 +62,7 @@ class ClaimChart:
     """Holds what the checks need to know of the cluster."""
 
     def __init__(self, history: History, places: Places) -> None:
+        """``history`` says who had to get copies, ``places`` what each label is."""
         self._history = history
         self._places = places
 
@@ -152,7 +153,8 @@ class ClaimChart:
             self._steps_follow(trail)
             if trail.misdirected:
                 raise Broken(f"{_at(trail.misdirected[0], case.fate)} a copy went back")
-        _needed(case)
+        if not _needed(case).tier2:
+            raise Broken("no copies followed the reset")
         return "stray, reset, fabric, client's copy, tier-1 and tier-2 copies in order"
 
     def _tier1_complete(self, trail: Trail) -> None:

@@ -21,11 +21,9 @@ BAD_INPUT = 2
 
 
 class Refused(click.ClickException):
-    """A request that is refused: its text on standard error, and an exit status."""
+    """Input that cannot be used: its text on standard error, exit status 2."""
 
-    def __init__(self, text: str, status: int = BAD_INPUT) -> None:
-        super().__init__(text)
-        self.exit_code = status
+    exit_code = BAD_INPUT
 
 
 def _refusing(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -307,6 +305,7 @@ def _ask(name: str, op: str, **args: Any) -> Any:
     try:
         return control.request(socket, op, **args)
     except control.ControlError as error:
-        raise Refused(str(error), error.status) from error
+        kind = Refused if error.status == BAD_INPUT else click.ClickException
+        raise kind(str(error)) from error
     except OSError as error:
         raise Refused(f"{name} does not answer: {error}") from error

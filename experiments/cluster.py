@@ -101,6 +101,7 @@ class Cluster:
             POLICIES[options.policy],
             BALANCERS[options.balancer],
         )
+        self.initial = self.state
         self.workload = WORKLOADS[options.workload]
         self.network = ClusterNetwork(plan)
         self.children = Children()

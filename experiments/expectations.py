@@ -29,6 +29,8 @@ ALWAYS: Mapping[str, Condition] = {
     "connections.broken_unmoved": 0,
     "data.lost_writes": 0,
     "measurement.events_lost": 0,
+    "measurement.owners_not_as_predicted": 0,
+    "measurement.clients_without_summary": 0,
 }
 
 #: What each reset policy promises.

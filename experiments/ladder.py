@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controller.ovs_hash import FourTuple
+from controller.predict import client_of
 from experiments.claim import Case
 from experiments.connection import written
 from experiments.fates import Fate
@@ -50,13 +51,17 @@ class End:
 
 @dataclass(frozen=True)
 class Arrow:
-    """One segment on its way. ``element`` is the one of the claim that it shows."""
+    """One segment on its way. ``element`` is the one of the claim that it shows.
+
+    ``detail`` are its flags, numbers and frames in the capture.
+    """
 
     kind: str
     start: End
     end: End
     text: str
     element: str
+    detail: str = ""
 
     @property
     def time_ns(self) -> int:
@@ -93,6 +98,22 @@ class Ladder:
                 return place
         raise LadderError(f"no column shows {name}")
 
+    def shown(self) -> list[Arrow]:
+        """The arrows to draw, in the order of time.
+
+        Those of one kind from one column to bystanders that stand together are one.
+        """
+        groups: dict[tuple[str, int, int], list[Arrow]] = {}
+        for arrow in self.arrows:
+            ends = self.index(arrow.start.column), self.index(arrow.end.column)
+            groups.setdefault((arrow.kind, *ends), []).append(arrow)
+        return [
+            arrows[0]
+            if len(arrows) == 1
+            else replace(arrows[0], text=f"{len(arrows)} {kind} copies")
+            for (kind, _, _), arrows in groups.items()
+        ]
+
     def at_most(self, columns: int) -> Ladder:
         """This ladder, narrowed: bystanders stand together in columns of kind ``rest``.
 
@@ -123,23 +144,23 @@ def choose(cases: Iterable[Case], connection: FourTuple | None = None) -> Case:
     return max(candidates, key=_worth)
 
 
-def ladder(case: Case, plan: Plan, client_name: str = "client") -> Ladder:
+def ladder(case: Case, plan: Plan) -> Ladder:
     """The diagram of one case: everything that its first reset set off."""
     fate, stray = case.fate, case.fate.first_stray
     if stray is None:
         raise LadderError(f"{written(fate.connection)} sent no segment astray")
-    trail = case.trail
-    arrows = [_stray_arrow(stray)]
-    if trail is not None:
-        arrows += [*_reset_arrows(trail), *_copy_arrows(trail)]
-    notes = {stray.label: "second node"}
+    client = client_of(plan, fate.connection.src).name
+    arrows = [_stray_arrow(stray, client)]
+    if case.trail is not None:
+        arrows += [*_reset_arrows(case.trail, client), *_copy_arrows(case.trail)]
+    notes = {client: "client", stray.label: "second node"}
     if fate.home:
         notes[fate.home] = "owner"
     return Ladder(
         f"Reset of {written(fate.connection)}",
-        tuple(_columns(plan, notes, client_name)),
+        tuple(_columns(plan, client, notes)),
         tuple(sorted(arrows, key=lambda arrow: arrow.time_ns)),
-        tuple(_marks(fate)),
+        tuple(_marks(fate, client)),
         stray.time_ns,
     )
 
@@ -151,10 +172,8 @@ def _worth(case: Case) -> tuple[bool, bool, bool, int]:
     return fate.reset, fate.freed_ns is not None, home != away, copies
 
 
-def _columns(
-    plan: Plan, notes: Mapping[str, str], client_name: str
-) -> Iterator[Column]:
-    yield Column(CLIENT, CLIENT, note=client_name)
+def _columns(plan: Plan, client: str, notes: Mapping[str, str]) -> Iterator[Column]:
+    yield Column(client, CLIENT, note=notes[client])
     yield Column(FABRIC, SWITCH)
     for chassis in plan.chassis:
         yield Column(chassis.name, SWITCH, chassis.name)
@@ -162,44 +181,55 @@ def _columns(
             yield Column(node.name, NODE, chassis.name, notes.get(node.name, ""))
 
 
-def _stray_arrow(stray: Observation) -> Arrow:
-    text = f"stray {stray.flag_names}, {stray.payload} B, comes to {stray.label}"
-    return Arrow(STRAY, End(CLIENT), End(stray.label, stray.time_ns), text, "E1")
+def _stray_arrow(stray: Observation, client: str) -> Arrow:
+    what = f"{stray.payload} B" if stray.payload else stray.flag_names
+    text = f"stray: {what} for {stray.label}"
+    end = End(stray.label, stray.time_ns)
+    return Arrow(STRAY, End(client), end, text, "E1", _detail(stray))
 
 
-def _reset_arrows(trail: Trail) -> Iterator[Arrow]:
+def _reset_arrows(trail: Trail, client: str) -> Iterator[Arrow]:
     if trail.resets:
         arrived = trail.arrivals[0].time_ns if trail.arrivals else None
         start = End(trail.node, trail.resets[0].time_ns)
-        text = f"{trail.node} does not know it: RST"
-        yield Arrow(RESET, start, End(FABRIC, arrived), text, "E2")
+        text = f"RST: {trail.node} has no socket"
+        if arrived is None:
+            text = "RST, lost on its way"
+        detail = _detail(trail.resets[0])
+        yield Arrow(RESET, start, End(FABRIC, arrived), text, "E2", detail)
     if trail.client_copies:
-        start = End(FABRIC, trail.client_copies[0].time_ns)
-        yield Arrow(CLIENT_COPY, start, End(CLIENT), "the client's RST", "E2")
+        copy = trail.client_copies[0]
+        start, end = End(FABRIC, copy.time_ns), End(client)
+        yield Arrow(CLIENT_COPY, start, end, "RST to the client", "E2", _detail(copy))
 
 
 def _copy_arrows(trail: Trail) -> Iterator[Arrow]:
+    """A tier-2 copy is seen where it arrives, not where it leaves."""
     for name, copies in sorted(trail.tier1.items()):
         start = End(FABRIC, copies[0].time_ns)
         end = End(name, _first(trail.uplinks.get(name)))
-        yield Arrow(TIER1, start, end, f"tier-1 copy to {name}", "E4")
+        text = f"tier-1 copy to {name}"
+        yield Arrow(TIER1, start, end, text, "E4", f"frame {copies[0].frame}")
     for name, copies in sorted(trail.tier2.items()):
-        chassis = name.split("n")[0]
-        start = End(chassis, _first(trail.uplinks.get(chassis)))
-        end = End(name, copies[0].time_ns)
-        yield Arrow(TIER2, start, end, f"tier-2 copy to {name}", "E5")
+        start, end = End(name.split("n")[0]), End(name, copies[0].time_ns)
+        text = f"tier-2 copy to {name}"
+        yield Arrow(TIER2, start, end, text, "E5", f"frame {copies[0].frame}")
+
+
+def _detail(one: Observation) -> str:
+    return f"{one.flag_names} seq {one.seq} ack {one.ack}, frame {one.frame}"
 
 
 def _first(seen: Seen | None) -> int | None:
     return seen[0].time_ns if seen else None
 
 
-def _marks(fate: Fate) -> Iterator[Mark]:
+def _marks(fate: Fate, client: str) -> Iterator[Mark]:
     if fate.reset_ns is not None:
-        text = "the client's socket is reset"
-        yield Mark(CLIENT_RESET, CLIENT, fate.reset_ns, text, "E2")
+        text = "client's socket is reset"
+        yield Mark(CLIENT_RESET, client, fate.reset_ns, text, "E2")
     elif fate.hung:
-        yield Mark(HELD, CLIENT, None, "the client still waits", "")
+        yield Mark(HELD, client, None, f"{client} still waits", "")
     if fate.home and fate.freed_ns is not None:
         text = f"{fate.home} frees the connection"
         yield Mark(FREED, fate.home, fate.freed_ns, text, "E3")
@@ -233,4 +263,4 @@ def _rest(columns: Sequence[Column], chassis: str) -> Column:
     names = tuple(
         name for column in columns for name in (column.stands_for or (column.name,))
     )
-    return Column(f"… {len(names)} more", REST, chassis, stands_for=names)
+    return Column(f"others of {chassis or FABRIC}", REST, chassis, stands_for=names)

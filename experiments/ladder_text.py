@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 from experiments.ladder import (
+    CLIENT_COPY,
     CLIENT_RESET,
     FREED,
     HELD,
+    RESET,
     STRAY,
     TIER1,
     TIER2,
@@ -19,8 +20,9 @@ from experiments.ladder import (
 )
 
 WIDTH = 100
-_TIME_WIDTH = 11
-_TEXT_WIDTH = 34
+_TIME_WIDTH = 10
+_DRAWING_WIDTH = 60
+_MOST_COLUMNS = 12
 _SIGNS = {CLIENT_RESET: "✕", FREED: "✓", HELD: "○"}
 _BODIES = {TIER1: "╌", TIER2: "╌"}
 
@@ -39,25 +41,35 @@ class _Row:
 
 def ladder_text(ladder: Ladder) -> str:
     """The diagram, at most :data:`WIDTH` columns wide, as plain text."""
-    room = WIDTH - _TIME_WIDTH - _TEXT_WIDTH
-    narrow = ladder.at_most(room // 5)
-    pitch = min(8, room // len(narrow.columns))
+    narrow = ladder.at_most(_MOST_COLUMNS)
+    pitch = min(8, _DRAWING_WIDTH // len(narrow.columns))
     lines = [ladder.title, "", *_heads(narrow, pitch)]
     for row in _rows(narrow):
-        time = "" if row.time_ns is None else since(row.time_ns - narrow.start_ns)
-        if row.time_ns is None:
-            time = "at the end"
+        time = "at the end"
+        if row.time_ns is not None:
+            time = since(row.time_ns - narrow.start_ns)
         drawing = _drawn(row, len(narrow.columns), pitch)
-        lines.append(f"{time:>{_TIME_WIDTH - 1}} {drawing}{row.element:<3}{row.text}")
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+        lines.append(f"{time:>{_TIME_WIDTH}}{drawing}{row.element:<3}{row.text}")
+    lines += ["", *_details(ladder)]
+    return "\n".join(line.rstrip()[:WIDTH] for line in lines) + "\n"
+
+
+def _details(ladder: Ladder) -> Iterator[str]:
+    """The numbers that tie the reset to its stray, as a capture shows them."""
+    for arrow in ladder.arrows:
+        if arrow.kind in (STRAY, RESET, CLIENT_COPY):
+            yield f"{arrow.kind:>11}: {arrow.detail}"
+    if any(arrow.kind == TIER2 for arrow in ladder.arrows):
+        yield "     copies: the same numbers, addresses and ports swapped"
 
 
 def since(distance_ns: int) -> str:
     """A time after the first stray, e.g. ``+312.4 µs`` or ``+1.234 ms``."""
-    if abs(distance_ns) < 1_000_000:
+    distance = abs(distance_ns)
+    if distance < 1_000_000:
         return f"{distance_ns / 1e3:+.1f} µs"
-    if abs(distance_ns) < 1_000_000_000:
-        return f"{distance_ns / 1e6:+.3f} ms"
+    if distance < 1_000_000_000:
+        return f"{distance_ns / 1e6:+.{3 if distance < 10**8 else 1}f} ms"
     return f"{distance_ns / 1e9:+.3f} s"
 
 
@@ -67,8 +79,16 @@ def _heads(ladder: Ladder, pitch: int) -> Iterator[str]:
         [f"…{len(c.stands_for)}" if c.stands_for else c.name for c in ladder.columns],
         [{"second node": "2nd"}.get(c.note, c.note) for c in ladder.columns],
     ):
-        cells = "".join(title[: pitch - 1].center(pitch) for title in titles)
-        yield " " * _TIME_WIDTH + cells
+        line = " " * _TIME_WIDTH
+        for number, title in enumerate(titles):
+            middle = _TIME_WIDTH + number * pitch + _centre(pitch)
+            line = line.ljust(middle - len(title) // 2) + title
+        yield line
+
+
+def _centre(pitch: int) -> int:
+    """Where the lifeline stands in a column."""
+    return "│".center(pitch).index("│")
 
 
 def _rows(ladder: Ladder) -> list[_Row]:
@@ -79,28 +99,11 @@ def _rows(ladder: Ladder) -> list[_Row]:
 
 
 def _arrow_rows(ladder: Ladder) -> Iterator[_Row]:
-    def place(arrow: Arrow) -> tuple[str, int, int]:
-        ends = ladder.index(arrow.start.column), ladder.index(arrow.end.column)
-        return arrow.kind, *ends
-
-    for (kind, start, end), group in groupby(sorted(ladder.arrows, key=place), place):
-        arrows = list(group)
-        if start == end:  # inside the column that stands for whole chassis
-            continue
-        for several in _shared(arrows, bool(ladder.columns[end].stands_for)):
-            text = several[0].text if len(several) == 1 else f"{len(several)} {kind} copies"
-            yield _Row(
-                _shown_time(several[0]),
-                start,
-                end,
-                _BODIES.get(kind, "─"),
-                text,
-                several[0].element,
-            )
-
-
-def _shared(arrows: list[Arrow], together: bool) -> list[list[Arrow]]:
-    return [arrows] if together else [[arrow] for arrow in arrows]
+    for arrow in ladder.shown():
+        start, end = ladder.index(arrow.start.column), ladder.index(arrow.end.column)
+        # Inside the column that stands for whole chassis there is no way to draw.
+        sign = "┊" if start == end else _BODIES.get(arrow.kind, "─")
+        yield _Row(_shown_time(arrow), start, end, sign, arrow.text, arrow.element)
 
 
 def _shown_time(arrow: Arrow) -> int:
@@ -113,16 +116,13 @@ def _shown_time(arrow: Arrow) -> int:
 
 def _mark_row(mark: Mark, ladder: Ladder) -> _Row:
     place = ladder.index(mark.column)
-    return _Row(
-        mark.time_ns, place, place, _SIGNS[mark.kind], mark.text, mark.element
-    )
+    return _Row(mark.time_ns, place, place, _SIGNS[mark.kind], mark.text, mark.element)
 
 
 def _drawn(row: _Row, columns: int, pitch: int) -> str:
     """The lifelines, with the row's arrow or mark across them."""
     cells = list("".join("│".center(pitch) for _ in range(columns)))
-    centre = "│".center(pitch).index("│")
-    start, end = row.start * pitch + centre, row.end * pitch + centre
+    start, end = (place * pitch + _centre(pitch) for place in (row.start, row.end))
     if start == end:
         cells[start] = row.sign
         return "".join(cells)

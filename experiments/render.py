@@ -91,9 +91,9 @@ def _censored(summary: Mapping[str, Any], key: str) -> bool:
     """Whether the lifetime at ``key`` is only known to be at least that long."""
     if not key.startswith("half_open.lifetime_ms."):
         return False
-    left, ended = summary["half_open"]["at_end"], summary["half_open"]["ended"]
+    left, count = summary["half_open"]["at_end"], summary["half_open"]["count"]
     share = {"p50": 0.5, "p99": 0.99, "max": 1.0}[key.rpartition(".")[2]]
-    return bool(left and ended < share * (left + ended))
+    return bool(left and count - left < share * count)
 
 
 def milliseconds(value: float) -> str:

@@ -25,9 +25,9 @@ def write_results(
     """Writes the summary and the ladder into ``folder``; returns the summary."""
     summary = summarise(spec, evidence, analysis, provenance)
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    if analysis.ladder is not None:
-        (folder / "ladder.svg").write_text(analysis.ladder.svg)
-        (folder / "ladder.txt").write_text(analysis.ladder.text)
+    if analysis.drawing is not None:
+        (folder / "ladder.svg").write_text(analysis.drawing.svg)
+        (folder / "ladder.txt").write_text(analysis.drawing.text)
     with (folder / "connections.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in analysis.connections)
     return summary
@@ -52,7 +52,7 @@ def summarise(
         "workload": spec.workload.model_dump(),
         "events": [event.to_json() for event in evidence.events],
         "connections": {
-            "opened": totals.opened,
+            "opened": sum(one.opened for one in evidence.client_summaries),
             "moved": totals.moved,
             "reset": totals.reset,
             "hung": totals.hung,
@@ -62,13 +62,14 @@ def summarise(
         "half_open": {
             "peak": totals.half_open_peak,
             "at_end": totals.half_open_at_end,
-            "ended": analysis.half_open_ended,
+            "count": analysis.half_open_count,
             "lifetime_ms": _rounded(totals.half_open_lifetime_ms._asdict()),
         },
         "reset_latency_ms": _rounded(totals.reset_latency_ms._asdict()),
         "packets": dict(evidence.packets),
         "data": _data(evidence),
-        "claim": [asdict(row) for row in analysis.claim],
+        "claim": [row.to_json() for row in analysis.claim],
+        "wire_order": analysis.order.to_json() if analysis.order else None,
         "measurement": _measurement(evidence, analysis),
         "moved_connections": analysis.moved_connections,
         "provenance": {**provenance, **evidence.cluster},
@@ -101,6 +102,8 @@ def _measurement(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
         "dropped": capture.get("dropped"),
         "owners_not_as_predicted": analysis.mispredicted,
         "half_open_by_socket_tables": analysis.half_open_by_tables,
+        "clients_without_summary": len(evidence.reports)
+        - len(evidence.client_summaries),
     }
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from controller.ovs_hash import FourTuple
-from experiments.analysis import Evidence, analyse
+from experiments.analysis import Course, Evidence, analyse
 from experiments.capture_points import CapturePoint, capture_points
 from experiments.cluster import Cluster, ClusterOptions, Progress
 from experiments.instruments import Instruments
@@ -36,20 +35,6 @@ REPORT_POLL_S = 0.02
 
 class RunError(RuntimeError):
     """The experiment could not be carried out; the text says at which step and why."""
-
-
-@dataclass
-class Course:
-    """What happened in a run: instants (CLOCK_REALTIME s) and snapshots."""
-
-    steady_s: float = 0.0
-    end_s: float = 0.0
-    #: Connection -> the nodes that held it when all were open and nothing had happened.
-    held_before: dict[FourTuple, str] | None = None
-    #: The same at the end of the observation: what live nodes still hold.
-    held_after: dict[FourTuple, list[str]] | None = None
-    #: The same, of the clients' own kernels: connections that clients still have.
-    clients_after: frozenset[FourTuple] = frozenset()
 
 
 def run_experiment(
@@ -93,9 +78,7 @@ def _drive(
     _open_connections(spec, cluster)
     course = Course(steady_s=time.time())
     _sleep_until(course.steady_s + spec.steady_s)
-    course.held_before = {
-        connection: nodes[0] for connection, nodes in _held_by_nodes(cluster).items()
-    }
+    course.held_before = _held_by_nodes(cluster)
     start = time.time()
     for event in spec.events:
         _sleep_until(start + event.at)
@@ -119,8 +102,8 @@ def _collect(
         cluster.clients.stop(*cluster.clients.running, grace_s=CLIENT_GRACE_S)
     said = instruments.finish()
     return Evidence(
-        plan=cluster.state.plan,
-        policy=cluster.state.policy.name,
+        initial=cluster.initial,
+        final=cluster.state,
         events=tuple(cluster.records),
         course=course,
         packets=packets,

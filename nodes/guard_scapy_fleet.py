@@ -78,6 +78,10 @@ class ScapyGuard:
         for name in list(self._posts):
             self.detach(name)
 
+    def process_of(self, name: str) -> int:
+        """The id of the process that guards the node of that name."""
+        return self._posts[name].process.pid
+
     def _post(self, site: GuardSite, answer: bool) -> _Post:
         if site.name in self._posts:
             self.detach(site.name)

@@ -110,9 +110,6 @@ class NbdSession:
 
     def _drive(self, step: Callable[[], object]) -> None:
         """Let libnbd do one step, then act on what came of it."""
-        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            return self._end(OSError(code, os.strerror(code)))
         try:
             step()
         except nbd.Error as error:
@@ -129,8 +126,8 @@ class NbdSession:
     def _why_dead(self) -> OSError:
         """Why a command could not be sent: libnbd takes that error and drops it.
 
-        It has two pieces to send, so a reset can come in between; the kernel's socket
-        is in TCP_CLOSE after that, and after an orderly end it is not.
+        The reset came while the client was busy, or between the two pieces of a command.
+        The kernel's socket is in TCP_CLOSE after it, and after an orderly end it is not.
         """
         state = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
         if state == TCP_CLOSE:

@@ -140,6 +140,12 @@ def _files() -> Iterator[Path]:
     folders = (CHECKOUT / name for name in (*FOLDERS, *_OTHER_FOLDERS))
     inside = (path for folder in folders for path in folder.rglob("*"))
     for path in sorted((*inside, *CHECKOUT.glob("*"))):
-        # A hidden file is some tool's own.
-        if path.suffix in _TEXT and path.is_file() and path.name[0] != ".":
+        if path.suffix in _TEXT and path.is_file() and not _is_a_tools_own(path):
             yield path
+
+
+def _is_a_tools_own(path: Path) -> bool:
+    """Caches and the like: hidden, wherever tools were started."""
+    first, *rest = path.relative_to(CHECKOUT).parts
+    hidden = [name for name in rest if name.startswith(".")]
+    return bool(hidden) or (first.startswith(".") and first not in _OTHER_FOLDERS)

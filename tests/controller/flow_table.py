@@ -134,8 +134,8 @@ def _hash(packet: Frame, basis: int) -> int:
     connection = FourTuple(
         addresses[0], packet[Field.TCP_SRC], addresses[1], packet[Field.TCP_DST]
     )
-    macs = (f"{packet[field]:012x}" for field in (Field.ETH_SRC, Field.ETH_DST))
-    return symmetric_l4(connection, *macs, basis)
+    eth_src, eth_dst = f"{packet[Field.ETH_SRC]:012x}", f"{packet[Field.ETH_DST]:012x}"
+    return symmetric_l4(connection, eth_src, eth_dst, basis)
 
 
 def _addresses(packet: Frame) -> tuple[str, str]:

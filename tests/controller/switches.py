@@ -87,6 +87,21 @@ class VSwitch:
         address = f"unix:{self.directory}/{bridge}.mgmt"
         return self._run("ovs-ofctl", "-O", "OpenFlow14", command, address, *arguments)
 
+    def differences(self, bridge: str, flows: Path) -> str:
+        """Where a bridge's entries, cookies too, differ from a file of ovs-ofctl's."""
+        address = f"unix:{self.directory}/{bridge}.mgmt"
+        done = subprocess.run(
+            ["ovs-ofctl", "-O", "OpenFlow14", "diff-flows", address, flows],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        # 0: none; 2: some (ovs-ofctl(8)).
+        assert done.returncode in (0, 2), done.stderr
+        return done.stdout
+
     def inside(self, *command: str) -> str:
         """Output of a command in the switch's network namespace."""
         return self._run("nsenter", f"--net={self.namespace}", *command)

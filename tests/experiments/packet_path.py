@@ -133,7 +133,9 @@ class PacketPath:
         macs = (self.plan.chassis[0].nodes[0].mac, GATEWAY_MAC)
         ends = (of.dst, of.dport, of.src, of.sport)
         self.segments.append(
-            Observation(0, START + at, label, outgoing, *macs, *ends, seq, ack, flags, 0)
+            Observation(
+                0, START + at, label, outgoing, *macs, *ends, seq, ack, flags, 0
+            )
         )
 
     def copy(

@@ -36,7 +36,11 @@ class ScaleOut:
 
     @classmethod
     def build(
-        cls, chassis: int = 2, nodes: int = 3, connections: int = 12, policy: str = "flood"
+        cls,
+        chassis: int = 2,
+        nodes: int = 3,
+        connections: int = 12,
+        policy: str = "flood",
     ) -> ScaleOut:
         """Every connection opened at its owner, and the moved ones reset by the claim.
 

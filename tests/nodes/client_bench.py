@@ -126,15 +126,36 @@ class Bench:
         """
         client.process.send_signal(signal.SIGSTOP)
         try:
-            self.run("ss", "-Ktn", "state", "established", f"sport = :{server_port}")
+            self.destroy(server_port)
         finally:
             client.process.send_signal(signal.SIGCONT)
+
+    def destroy(self, server_port: int) -> None:
+        """Destroy the server's connections, and whatever it accepts meanwhile."""
+        self.run("ss", "-Ktn", "state", "established", f"sport = :{server_port}")
+
+    def wait_for_unacknowledged(self, server_port: int, connections: int) -> None:
+        """Until so many clients have sent what the server did not acknowledge."""
+        which = ("state", "established", f"dport = :{server_port}")
+        eventually(
+            lambda: (
+                sum(int(line.split()[1]) > 0 for line in self._ss(*which))
+                == connections
+            )
+        )
+
+    def _ss(self, *which: str) -> list[str]:
+        return self.run("ss", "-tnH", *which).splitlines()
 
     def drop(self, match: str) -> None:
         """Drop in silence what comes in and matches, e.g. ``tcp dport 7777``."""
         self.run("nft", "add table inet t")
         self.run("nft", "add chain inet t in { type filter hook input priority 0; }")
         self.run("nft", f"add rule inet t in {match} drop")
+
+    def pass_all(self) -> None:
+        """Take back :meth:`drop`."""
+        self.run("nft", "delete table inet t")
 
     def close(self) -> None:
         """End everything that was started here."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from nodes.guards import GUARDS
 from tests.nodes.lab_process import LabProcess
 
 
@@ -15,3 +16,9 @@ def lab() -> Iterator[LabProcess]:
     process = LabProcess()
     yield process
     process.close()
+
+
+@pytest.fixture(scope="module", params=list(GUARDS))
+def guard(request: pytest.FixtureRequest) -> str:
+    """The name of each guard in turn; tests are grouped by it."""
+    return str(request.param)

@@ -18,12 +18,12 @@ from nodes.guard import Guard, GuardCounters
 from nodes.guards import open_guard
 from nodes.segment import Segment
 from nodes.verdict import Mode
-from tests.nodes.namespace import CLIENT_END, MARKERS, VIPS, Node, wait_for
-from tests.nodes.packet_table import ACK, ROWS, RST, Effect, Row
+from tests.nodes.namespace import MARKERS, VIPS, Node, wait_for
+from tests.nodes.packet_table import ACK, ROWS, RST, SUPERPACKETS, Effect, Row
 from tests.nodes.peer import Peer
 from tests.nodes.wire import Caught, Deadline, Offload, Wire
 
-_ROWS = {row.name: row for row in ROWS}
+_ROWS = {row.name: row for row in (*ROWS, *SUPERPACKETS)}
 _MARKER_PORT = 9
 
 
@@ -50,8 +50,9 @@ class Lab:
 
     def __init__(self) -> None:
         subprocess.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"], check=True)
-        self.node = Node()
-        self.wire = Wire(CLIENT_END)
+        self.node = Node(3)
+        self.node.open_to_real_clients()
+        self.wire = Wire(self.node.client_end, self.node.mac)
         self.guard: Guard | None = None
         self._mode: Mode | None = None
         self._ports = itertools.count(20000)
@@ -62,17 +63,26 @@ class Lab:
         """Bring a new connection to the row's state, send its packet, and look."""
         row = _ROWS[row_name]
         self.use(guard, row.mode)
-        peer = Peer(self.node, self.wire, ip, next(self._ports))
+        peer = self.peer(ip)
         try:
             return self._play(peer, row, ip, offload)
         finally:
             peer.close()
 
+    def peer(self, ip: int) -> Peer:
+        """A client that has not connected yet, and a server for it."""
+        return Peer(self.node, self.wire, ip, next(self._ports))
+
+    def close_guard(self) -> None:
+        """Close the guard, as after a run."""
+        if self.guard:
+            self.guard.close()
+        self.guard = None
+
     def use(self, name: str, mode: Mode) -> Guard:
         """The guard of that name, attached to the node in that mode."""
         if self.guard is None or self.guard.name != name:
-            if self.guard:
-                self.guard.close()
+            self.close_guard()
             self.guard = open_guard(name, Path(tempfile.mkdtemp()))
             self.guard.attach([self.node.site], mode is Mode.ANSWER)
         elif mode is not self._mode:

@@ -12,19 +12,22 @@ import select
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 _DEADLINE_S = 90.0
 _UNSHARE = ["unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child"]
 
 
 class LabFailed(AssertionError):
-    """A method of the lab raised; the text is its traceback."""
+    """What ran in the lab raised; the text is its traceback."""
 
 
 class LabProcess:
-    """Calls methods of a lab in another process."""
+    """Runs functions on a lab in another process; both must be importable there."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -34,18 +37,18 @@ class LabProcess:
             stdout=subprocess.PIPE,
         )
 
-    def call(self, method: str, *arguments: Any) -> Any:
-        """What ``Lab.method(*arguments)`` returns. Raises :class:`LabFailed`."""
+    def run(self, act: Callable[..., T], *arguments: Any) -> T:
+        """What ``act(lab, *arguments)`` returns there. Raises :class:`LabFailed`."""
         assert self._process.stdin
         assert self._process.stdout
-        pickle.dump((method, arguments), self._process.stdin)
+        pickle.dump((act, arguments), self._process.stdin)
         self._process.stdin.flush()
         if not select.select([self._process.stdout], [], [], _DEADLINE_S)[0]:
-            raise LabFailed(f"{method} has not returned")
+            raise LabFailed(f"{act.__name__} has not returned")
         succeeded, result = pickle.load(self._process.stdout)
         if not succeeded:
             raise LabFailed(result)
-        return result
+        return cast(T, result)
 
     def close(self) -> None:
         """End the lab and all in it."""
@@ -63,11 +66,11 @@ def _serve() -> None:
     lab = Lab()
     while True:
         try:
-            method, arguments = pickle.load(requests)
+            act, arguments = pickle.load(requests)
         except EOFError:
             return
         try:
-            answer: tuple[bool, Any] = True, getattr(lab, method)(*arguments)
+            answer: tuple[bool, Any] = True, act(lab, *arguments)
         except Exception:  # noqa: BLE001 - whatever it is, the test is to see it
             answer = False, traceback.format_exc()
         pickle.dump(answer, replies)

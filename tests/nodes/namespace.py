@@ -16,18 +16,20 @@ from typing import TypeVar
 
 from nodes.guard import GuardSite
 from nodes.segment import FourTuple
-from tests.nodes.wire import CLIENT_MAC, DEADLINE_S, NODE_MAC, Deadline
+from tests.nodes.wire import CLIENT_MAC, DEADLINE_S, Deadline
 from topologies.plan import VIP4, VIP6
 
 T = TypeVar("T")
 
-CLIENT_END = "client"
-NODE_END = "node-eth0"
+#: The address of this namespace's own TCP, a real client.
+REAL_CLIENT = {4: "10.1.0.1", 6: "fd00:10:1::1"}
 #: The addresses of crafted clients: on-link, resolved by hand.
 CLIENTS = {4: "10.1.0.7", 6: "fd00:10:1::7"}
 #: One more of each, whose segments only mark an instant.
 MARKERS = {4: "10.1.0.9", 6: "fd00:10:1::9"}
 VIPS = {4: VIP4, 6: VIP6}
+#: The node's own addresses, which no guard minds.
+OWN = {4: "10.2.1.3", 6: "fd00:10:2:1::3"}
 
 _CLONE_NEWNET = 0x40000000
 _STATES = ["", "ESTABLISHED", "SYN-SENT", "SYN-RECEIVED", "FIN-WAIT-1", "FIN-WAIT-2"]
@@ -37,15 +39,29 @@ _STATES += ["TIME-WAIT", "CLOSED", "CLOSE-WAIT", "LAST-ACK", "LISTEN", "CLOSING"
 class Node:
     """A namespace that holds the virtual addresses, on a wire to this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.name = f"c1n{number}"
+        self.client_end = f"client{number}"
+        self.node_end = f"{self.name}-eth0"
+        self.mac = f"02:02:00:00:01:{number:02x}"
         self._holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
         wait_for(self._has_own_namespace, "the node's namespace")
-        _run(f"ip link add {CLIENT_END} type veth peer name {NODE_END}")
-        _run(f"ip link set {NODE_END} netns {self.pid} address {NODE_MAC}")
-        _run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
-        _run(f"ip link set {CLIENT_END} address {CLIENT_MAC} up")
-        for command in _NODE_SETUP:
-            _run(f"nsenter --net=/proc/{self.pid}/ns/net {command}")
+        ends = f"{self.client_end} address {CLIENT_MAC} type veth peer {self.node_end}"
+        run(f"ip link add {ends} address {self.mac} netns {self.pid}")
+        run(f"ip link set {self.client_end} up")
+        for command in _node_setup(self.node_end):
+            self.run(command)
+
+    def run(self, command: str) -> str:
+        """What a command prints that runs in the namespace."""
+        return run(f"nsenter --net=/proc/{self.pid}/ns/net {command}")
+
+    def open_to_real_clients(self) -> None:
+        """Let this namespace's own TCP reach the virtual addresses on this node."""
+        for ip, length in ((4, 8), (6, 32)):
+            address, nodad = REAL_CLIENT[ip], " nodad" if ip == 6 else ""
+            run(f"ip address add {address}/{length} dev {self.client_end}{nodad}")
+            run(_neighbour(VIPS[ip], self.mac, self.client_end))
 
     @property
     def pid(self) -> int:
@@ -55,7 +71,7 @@ class Node:
     @property
     def site(self) -> GuardSite:
         """Where a guard is to stand."""
-        return GuardSite("c1n3", self.pid, NODE_END, NODE_MAC)
+        return GuardSite(self.name, self.pid, self.node_end, self.mac)
 
     def inside(self, act: Callable[[], T]) -> T:
         """What ``act`` returns in the namespace: sockets made there stay there."""
@@ -112,25 +128,32 @@ def wait_for(predicate: Callable[[], bool], what: str) -> None:
         time.sleep(0.002)
 
 
-_NODE_SETUP = [
-    "ip link set lo up",
-    f"ip link set {NODE_END} up",
-    f"ip addr add {VIP4}/32 dev lo",
-    f"ip addr add {VIP6}/128 dev lo nodad",
-    f"ip addr add 10.2.1.3/8 dev {NODE_END}",
-    f"ip addr add fd00:10:2:1::3/32 dev {NODE_END} nodad",
-    *[
-        f"ip neigh add {address} lladdr {CLIENT_MAC} dev {NODE_END} nud permanent"
-        for address in (*CLIENTS.values(), *MARKERS.values())
-    ],
-]
+def run(command: str) -> str:
+    """What a command prints. Raises :class:`subprocess.CalledProcessError`."""
+    done = subprocess.run(
+        command.split(), check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
+
+
+def _neighbour(address: str, mac: str, interface: str) -> str:
+    return f"ip neigh add {address} lladdr {mac} dev {interface} nud permanent"
+
+
+def _node_setup(interface: str) -> list[str]:
+    clients = [*REAL_CLIENT.values(), *CLIENTS.values(), *MARKERS.values()]
+    return [
+        "ip link set lo up",
+        f"ip link set {interface} up",
+        f"ip address add {VIP4}/32 dev lo",
+        f"ip address add {VIP6}/128 dev lo nodad",
+        f"ip address add {OWN[4]}/8 dev {interface}",
+        f"ip address add {OWN[6]}/32 dev {interface} nodad",
+        *[_neighbour(client, CLIENT_MAC, interface) for client in clients],
+    ]
 
 
 def _as_in_proc(address: str, port: int) -> str:
     packed = ipaddress.ip_address(address).packed
     words = struct.unpack(f"={len(packed) // 4}I", packed)
     return "".join(f"{word:08X}" for word in words) + f":{port:04X}"
-
-
-def _run(command: str) -> None:
-    subprocess.run(command.split(), check=True)

@@ -336,3 +336,31 @@ COPIES = (
 )
 
 ROWS: tuple[Row, ...] = (*STRAYS, *KERNELS, *COPIES)
+
+#: Too large for any wire: such rows arrive with their segmentation owed.
+SUPERPACKETS: tuple[Row, ...] = (
+    _stray(
+        "stray superpacket",
+        lambda c: c.segment(ACK | PSH, length=60000),
+        State.LISTENING,
+    ),
+    _silent(
+        "silent: stray superpacket",
+        lambda c: c.segment(ACK | PSH, length=60000),
+        State.LISTENING,
+    ),
+    Row(
+        "superpacket in flight while the application aborted",
+        State.ABORTED,
+        lambda c: c.segment(ACK | PSH, length=60000),
+        Action.ANSWER,
+        refusal,
+    ),
+    Row(
+        "superpacket of a connection held here",
+        State.ESTABLISHED,
+        lambda c: c.segment(ACK | PSH, length=60000),
+        Action.PASS,
+        effect=Effect.DELIVERED,
+    ),
+)

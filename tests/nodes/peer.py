@@ -33,6 +33,10 @@ class Peer:
         getattr(self, f"_to_{state.name.lower()}")()
         return self.connection
 
+    def reconnect(self) -> Connection:
+        """Connect from the same port again, after this connection has gone."""
+        return self.bring_to(State.ESTABLISHED)
+
     def send(self, segment: Segment) -> None:
         """Put a segment of the client on the wire."""
         self.wire.send(segment)
@@ -62,9 +66,7 @@ class Peer:
         pass
 
     def _to_syn_received(self) -> None:
-        self.send(
-            replace(self.connection.segment(SYN), seq=CLIENT_ISN),
-        )
+        self.send(replace(self.connection.segment(SYN), seq=CLIENT_ISN))
         isn = self.expect(SYN | ACK).segment.seq
         sent = (isn + 1) % 2**32
         self.connection = Connection(self.tuple, sent, sent, (CLIENT_ISN + 1) % 2**32)

@@ -88,6 +88,22 @@ def test_reset_connections_reconnect_and_go_on(bench: EchoBench, interval: str) 
     assert (summary.resets, summary.hung) == (CONNECTIONS, 0)
 
 
+def test_a_request_in_flight_when_the_reset_comes_is_sent_again(
+    bench: EchoBench,
+) -> None:
+    client = bench.echo_client(CONNECTIONS, BUSY)
+    bench.drop(f"tcp dport {bench.PORT}")
+    bench.wait_for_unacknowledged(bench.PORT, CONNECTIONS)
+    bench.reset(client, bench.PORT)
+    client.wait_for("reset", CONNECTIONS)
+    bench.pass_all()
+    client.wait_for("reconnected", CONNECTIONS)
+    wait_for_traffic(bench)
+    status, report = client.terminate()
+    assert status == 0 and report.summary is not None
+    assert report.summary.hung == 0
+
+
 def test_a_broken_connection_may_be_left_alone(bench: EchoBench) -> None:
     client = bench.echo_client(CONNECTIONS, BUSY, "--no-reconnect")
     bench.reset(client, bench.PORT)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nodes.nbd_blocks import Write
+from nodes.nbd_session import NbdSession
+from nodes.server_ready import wait_listening
 from tests.nodes.client_bench import (
     BLOCK_SIZE,
     BLOCKS,
@@ -21,6 +24,8 @@ pytestmark = pytest.mark.live
 #: Connections of these tests' clients, and the lanes they deal source ports to.
 CONNECTIONS = 3
 LANES = CONNECTIONS + 1
+#: As many as the backing file has room for.
+MANY = 2**20 // (BLOCKS * BLOCK_SIZE)
 #: Longer than a test: after its first write a connection is idle.
 IDLE = "--interval-ms=60000"
 
@@ -56,8 +61,8 @@ def test_an_undisturbed_run_verifies_everything(bench: NbdBench, ip: int) -> Non
 
 def test_the_same_seed_finds_its_ports_free_in_the_next_run(bench: NbdBench) -> None:
     for _ in range(2):
-        status, report = bench.nbd_client(CONNECTIONS, IDLE).terminate()
-        assert (status, report.ports) == (0, tuple(PORTS[:CONNECTIONS]))
+        status, report = bench.nbd_client(MANY, IDLE).terminate()
+        assert (status, report.ports) == (0, tuple(PORTS[:MANY]))
 
 
 def test_reset_connections_reconnect_and_lose_nothing(bench: NbdBench) -> None:
@@ -78,6 +83,33 @@ def test_reset_connections_reconnect_and_lose_nothing(bench: NbdBench) -> None:
     assert summary is not None
     assert (summary.opened, summary.resets, summary.reconnected) == (3, 3, 3)
     assert summary.acknowledged_writes == summary.verified_writes
+
+
+def test_a_write_in_flight_when_the_reset_comes_is_done_again(
+    bench: NbdBench,
+) -> None:
+    client = bench.nbd_client(CONNECTIONS, "--interval-ms=5")
+    bench.drop(f"tcp dport {bench.PORT} meta length >= {BLOCK_SIZE}")  # writes only
+    bench.wait_for_unacknowledged(bench.PORT, CONNECTIONS)
+    bench.reset(client, bench.PORT)
+    client.wait_for("reset", CONNECTIONS)
+    bench.pass_all()
+    wait_for_writes(bench, range(CONNECTIONS))
+    status, report = client.terminate()
+    assert status == 0 and report.summary is not None
+    written = sum(bench.generation(conn) + 1 for conn in range(CONNECTIONS))
+    assert report.summary.acknowledged_writes == written, "none was passed over"
+
+
+def test_a_reset_found_while_sending_is_a_reset(bench: NbdBench) -> None:
+    async def write_after_reset() -> None:
+        session = NbdSession(bench.connect(bench.PORT))
+        await session.handshake()
+        bench.destroy(bench.PORT)
+        await session.write(0, bytes(BLOCK_SIZE))
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(write_after_reset())
 
 
 def test_an_idle_connection_notices_its_reset_at_once(bench: NbdBench) -> None:
@@ -123,6 +155,18 @@ def test_a_lost_write_is_detected(bench: NbdBench, interval: str) -> None:
     assert report.summary is not None
     assert report.summary.lost_writes >= 1
     assert {e.conn for e in report.of_kind("lost")} == {1}
+
+
+def test_a_server_that_forgets_is_caught_by_reading_back(bench: NbdBench) -> None:
+    """nbdkit's null plugin acknowledges every write and keeps none."""
+    bench.stop(bench.server)
+    pid = bench.start(["nbdkit", "-f", f"--port={bench.PORT}", "null", "size=1M"])
+    wait_listening(pid, bench.PORT)
+    client = bench.nbd_client(CONNECTIONS, IDLE)
+    client.wait_for("lost", CONNECTIONS)
+    status, report = client.terminate()
+    assert status == 1 and report.summary is not None
+    assert report.summary.lost_writes == report.summary.acknowledged_writes == 3
 
 
 def test_a_write_that_an_older_one_overwrites_is_detected(bench: NbdBench) -> None:
@@ -181,13 +225,12 @@ def test_an_export_that_is_too_small_is_bad_input(bench: NbdBench) -> None:
 
 
 def test_many_connections(bench: NbdBench) -> None:
-    many = 2**20 // (BLOCKS * BLOCK_SIZE)
-    client = bench.nbd_client(many, "--interval-ms=100")
-    wait_for_writes(bench, range(many), more=BLOCKS)
+    client = bench.nbd_client(MANY, "--interval-ms=100")
+    wait_for_writes(bench, range(MANY), more=BLOCKS)
     status, report = client.terminate()
     summary = report.summary
     assert status == 0 and summary is not None
-    assert (summary.opened, summary.hung) == (many, 0)
+    assert (summary.opened, summary.hung) == (MANY, 0)
     assert summary.acknowledged_writes == summary.verified_writes
 
 

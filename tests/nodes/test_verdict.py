@@ -22,7 +22,7 @@ from nodes.verdict import (
     judge_leaving,
     kind_of,
 )
-from tests.nodes.packet_table import KNOWN, ROWS, Connection, Row, State
+from tests.nodes.packet_table import KNOWN, ROWS, SUPERPACKETS, Connection, Row, State
 
 _TUPLE = FourTuple("10.1.0.7", 40000, "10.0.0.1", 10809)
 #: Both directions wrap around zero within a few octets.
@@ -43,7 +43,7 @@ def _knowledge(row: Row, connection: Connection) -> Knowledge:
     return Knowledge(known, numbers)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*ROWS, *SUPERPACKETS], ids=lambda row: row.name)
 def test_row(row: Row) -> None:
     connection = _connection(row.state)
     packet = row.packet(connection)

@@ -20,7 +20,6 @@ from nodes.segment import Segment
 from topologies.plan import FANOUT_MAC
 
 CLIENT_MAC = "02:01:00:00:00:07"
-NODE_MAC = "02:02:00:00:01:03"
 DEADLINE_S = 10.0
 
 #: linux/if_packet.h; each frame has a struct virtio_net_hdr before it.
@@ -62,7 +61,8 @@ class Deadline(AssertionError):
 class Wire:
     """A raw socket on the client's end, the interface of that name."""
 
-    def __init__(self, interface: str) -> None:
+    def __init__(self, interface: str, node_mac: str) -> None:
+        self._node_mac = node_mac
         self._socket = socket.socket(
             socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003)
         )
@@ -71,12 +71,22 @@ class Wire:
 
     def send(self, segment: Segment, offload: Offload = Offload.NONE) -> None:
         """Put the segment on the wire, with as much payload as it says."""
-        source = FANOUT_MAC if segment.marked else CLIENT_MAC
-        payload = bytes(i & 0xFF for i in range(segment.length))
-        frame = build_frame(segment, source, NODE_MAC, payload)
+        frame = self.frame_of(segment)
         if offload is not Offload.NONE:
             frame = _owe_checksum(frame)
         self._socket.send(_vnet_header(frame, offload) + frame)
+
+    def frame_of(self, segment: Segment) -> bytes:
+        """The frame that carries the segment from the client to the node."""
+        source = FANOUT_MAC if segment.marked else CLIENT_MAC
+        payload = bytes(i & 0xFF for i in range(segment.length))
+        return build_frame(segment, source, self._node_mac, payload)
+
+    def send_damaged(self, segment: Segment) -> None:
+        """Send the segment with a wrong checksum: no TCP will take it."""
+        frame = bytearray(self.frame_of(segment))
+        frame[_tcp_start(frame) + _CHECKSUM_OFFSET] ^= 0xFF
+        self.send_raw(bytes(frame))
 
     def send_raw(self, frame: bytes) -> None:
         """Put any frame on the wire."""
@@ -108,7 +118,7 @@ class Wire:
         return [] if address[2] == _OUTGOING else _catch(data)
 
 
-def _tcp_start(frame: bytes) -> int:
+def _tcp_start(frame: bytes | bytearray) -> int:
     return 34 if frame[12:14] == b"\x08\x00" else 54
 
 

@@ -1,0 +1,250 @@
+"""The controller against a real Open vSwitch, under os-ken and under Ryu."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from controller.client import Applied, ControllerError
+from controller.membership import NodeState
+from controller.state import ClusterState
+from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state
+from tests.controller.controllers import ControllerProcess
+from tests.controller.switches import VSwitch, wait_until
+from topologies.plan import Plan
+
+pytestmark = pytest.mark.live
+
+FLOOD = state()
+DRAINED = state(ALL_IN_SERVICE.with_node("c1n2", NodeState.DRAINED))
+BRIDGES = list(PLAN.switches)
+
+
+def differences(switch: VSwitch, wanted: ClusterState) -> str:
+    """What ovs-ofctl finds between the switches' entries and the pipeline's."""
+    found = ""
+    for bridge, entries in wanted.tables().items():
+        file = switch.directory / f"{bridge}.flows"
+        file.write_text("".join(f"{entry}\n" for entry in entries))
+        found += switch.differences(bridge, file)
+    return found
+
+
+def changes(applied: Applied) -> dict[str, tuple[int, int]]:
+    """Entries added and deleted, by the switch, where there were any."""
+    return {
+        name: (change.added, change.deleted)
+        for name, change in applied.switches.items()
+        if change.added or change.deleted
+    }
+
+
+@pytest.mark.parametrize("balancer", ["modulo", "rendezvous"])
+@pytest.mark.parametrize("policy", ["drop", "client-only", "flood"])
+def test_the_switches_get_exactly_what_the_pipeline_says(
+    os_ken: ControllerProcess, cluster: VSwitch, policy: str, balancer: str
+) -> None:
+    wanted = state(policy=policy, balancer=balancer)
+    os_ken.start(wanted)
+    os_ken.client.wait_in_sync()
+    assert differences(cluster, wanted) == ""
+
+
+def test_under_either_framework_the_switches_follow_the_state(
+    controller: ControllerProcess, cluster: VSwitch
+) -> None:
+    controller.start(FLOOD)
+    assert set(controller.client.wait_in_sync()) == set(BRIDGES)
+    assert differences(cluster, FLOOD) == ""
+    for wanted in (
+        DRAINED,
+        state(ALL_IN_SERVICE.with_chassis_failed("c2"), "client-only"),
+        state(balancer="rendezvous"),
+        FLOOD,
+    ):
+        applied = controller.client.apply(wanted)
+        assert applied.requested_s <= applied.applied_s
+        assert applied.settled_s is not None
+        assert applied.applied_s <= applied.settled_s
+        controller.client.wait_in_sync()
+        assert differences(cluster, wanted) == ""
+
+
+def test_an_event_touches_only_the_switches_whose_members_change(
+    controller: ControllerProcess,
+) -> None:
+    controller.start(FLOOD)
+    controller.client.wait_in_sync()
+    assert list(changes(controller.client.apply(DRAINED))) == ["c1"]
+    assert changes(controller.client.apply(DRAINED)) == {}
+
+
+def test_a_controller_that_is_killed_and_returns_changes_nothing(
+    controller: ControllerProcess, cluster: VSwitch
+) -> None:
+    controller.start(FLOOD)
+    controller.client.wait_in_sync()
+    before = {bridge: entries_added(cluster, bridge) for bridge in BRIDGES}
+    controller.kill()
+    controller.start()
+    controller.client.wait_in_sync()
+    assert changes(controller.client.apply(FLOOD)) == {}
+    assert {bridge: entries_added(cluster, bridge) for bridge in BRIDGES} == before
+
+
+def entries_added(switch: VSwitch, bridge: str) -> str:
+    """What OVS has counted of flow-mods that added or deleted entries of a bridge.
+
+    ``coverage/show`` counts over the daemon's life; the bridge's dump has what is.
+    """
+    dump = switch.ofctl("dump-flows", bridge)
+    return re.sub(r"duration=[\d.]+s", "", dump)
+
+
+def test_what_changed_while_the_controller_was_dead_is_made_good(
+    controller: ControllerProcess, cluster: VSwitch
+) -> None:
+    controller.start(FLOOD)
+    controller.client.wait_in_sync()
+    controller.kill()
+    cluster.ofctl("add-flow", "c1", "table=0,priority=500,actions=output:1")
+    cluster.ofctl("del-flows", "c2", "table=2")
+    cluster.ofctl("add-flow", "fabric", "table=1,priority=100,actions=drop")
+    controller.start(DRAINED)
+    controller.client.wait_in_sync()
+    assert differences(cluster, DRAINED) == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "flow"),
+    [
+        ("add-flow", "table=0,priority=7,tcp,nw_frag=no,tcp_flags=+syn,actions=drop"),
+        ("add-flow", "table=9,ipv6,ipv6_src=fd00::/16,ct_state=+trk,actions=normal"),
+        ("add-flow", "table=1,priority=100,actions=drop"),
+        ("del-flows", "table=2"),
+        ("mod-flows", "table=2,cookie=0x1,actions=drop"),
+    ],
+    ids=["foreign", "foreign, odd fields", "over one of ours", "deleted", "modified"],
+)
+def test_somebody_elses_change_is_undone_at_once(
+    controller: ControllerProcess, cluster: VSwitch, command: str, flow: str
+) -> None:
+    controller.start(FLOOD)
+    controller.client.wait_in_sync()
+    cluster.ofctl(command, "c1", flow)
+    wait_until(lambda: differences(cluster, FLOOD) == "", f"{command} {flow}")
+
+
+def test_a_switch_that_reconnects_is_reconciled_by_itself(
+    controller: ControllerProcess, cluster: VSwitch
+) -> None:
+    controller.start(FLOOD)
+    controller.client.wait_in_sync()
+    cluster.vsctl("del-controller", "c1")
+    wait_until(lambda: not controller.client.status()["c1"].connected, "c1 has gone")
+    cluster.ofctl("del-flows", "c1")
+    cluster.connect(["c1"], controller.listen)
+    controller.client.wait_in_sync()
+    assert differences(cluster, FLOOD) == ""
+
+
+def test_an_entry_that_a_switch_refuses_fails_the_order_by_the_switchs_name(
+    controller: ControllerProcess, cluster: VSwitch
+) -> None:
+    """A switch with no room for more buckets; then the room is there."""
+    controller.start(FLOOD)
+    controller.client.wait_in_sync()
+    cluster.vsctl(
+        *("--", "--id=@t", "create", "Flow_Table"),
+        *("flow_limit=3", "overflow_policy=refuse"),
+        *("--", "set", "Bridge", "c2", "flow_tables:2=@t"),
+    )
+    rendezvous = state(balancer="rendezvous")
+    with pytest.raises(ControllerError, match="switch c2 refused .*TABLE_FULL"):
+        controller.client.apply(rendezvous)
+    # All or nothing: c2 is as it was, and the fabric was not reached.
+    untouched = FLOOD.tables()
+    for bridge in ("c2", "fabric"):
+        file = cluster.directory / "before.flows"
+        file.write_text("".join(f"{entry}\n" for entry in untouched[bridge]))
+        assert cluster.differences(bridge, file) == ""
+    cluster.vsctl("clear", "Bridge", "c2", "flow_tables")
+    controller.client.wait_in_sync()
+    assert differences(cluster, rendezvous) == ""
+
+
+def test_a_missing_switch_is_named_and_later_gets_the_state(
+    os_ken: ControllerProcess, cluster: VSwitch
+) -> None:
+    cluster.vsctl("del-controller", "c2")
+    os_ken.start(FLOOD)
+    with pytest.raises(ControllerError, match="not connected: switch c2"):
+        os_ken.client.apply(DRAINED, timeout_s=0.3)
+    cluster.connect(["c2"], os_ken.listen)
+    os_ken.client.wait_in_sync()
+    assert differences(cluster, DRAINED) == ""
+
+
+def test_an_order_waits_for_a_switch_that_is_on_its_way(
+    os_ken: ControllerProcess, cluster: VSwitch
+) -> None:
+    os_ken.start()
+    assert os_ken.client.status() == {}
+    os_ken.client.apply(FLOOD)
+    assert differences(cluster, FLOOD) == ""
+
+
+def test_a_failed_chassis_is_not_waited_for(
+    os_ken: ControllerProcess, cluster: VSwitch
+) -> None:
+    cluster.vsctl("del-controller", "c2")
+    os_ken.start(FLOOD)
+    failed = state(ALL_IN_SERVICE.with_chassis_failed("c2"))
+    assert "c2" not in os_ken.client.apply(failed).switches
+
+
+def test_a_switch_of_no_plan_is_told_nothing_until_a_plan_has_it(
+    os_ken: ControllerProcess, cluster: VSwitch
+) -> None:
+    grown, chassis = PLAN.with_chassis(2)
+    cluster.add_bridge(chassis.name, chassis.dpid, [], "dummy")
+    cluster.ofctl("add-flow", chassis.name, "table=0,priority=1,actions=drop")
+    cluster.connect([chassis.name], os_ken.listen)
+    os_ken.start(FLOOD)
+    os_ken.client.wait_in_sync()
+    wait_until(lambda: "refused" in os_ken.log.read_text(), "the stranger is refused")
+    assert cluster.ofctl("dump-flows", chassis.name).count("cookie") == 1
+    wanted = state(plan=grown)
+    applied = os_ken.client.apply(wanted)
+    # The new chassis is ready before the fabric sends it anything.
+    assert applied.switches["c3"].applied_s <= applied.switches["fabric"].applied_s
+    assert differences(cluster, wanted) == ""
+
+
+def test_a_chassis_that_leaves_is_emptied_after_the_fabric(
+    os_ken: ControllerProcess,
+) -> None:
+    os_ken.start(FLOOD)
+    os_ken.client.wait_in_sync()
+    leaving = ALL_IN_SERVICE
+    for number in (1, 2, 3):
+        leaving = leaving.with_node(f"c2n{number}", NodeState.DRAINED)
+    applied = os_ken.client.apply(state(leaving))
+    assert set(changes(applied)) == {"fabric", "c2"}
+    assert applied.switches["fabric"].applied_s <= applied.switches["c2"].applied_s
+
+
+def test_an_entry_put_over_another_keeps_its_counters(
+    os_ken: ControllerProcess, cluster: VSwitch
+) -> None:
+    os_ken.start(FLOOD)
+    os_ken.client.wait_in_sync()
+    cluster.appctl("netdev-dummy/receive", "c1-n1", "ff" * 60)
+    fanout = "table=4"
+    before = cluster.ofctl("dump-flows", "c1", fanout)
+    os_ken.client.apply(state(ALL_IN_SERVICE.with_node("c1n3", NodeState.FAILED)))
+    after = cluster.ofctl("dump-flows", "c1", fanout)
+    [old], [new] = (re.findall(r"duration=([\d.]+)s", dump) for dump in (before, after))
+    assert before != after
+    assert float(new) <= float(old) + 60

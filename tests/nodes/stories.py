@@ -1,0 +1,341 @@
+"""What happens around a guard in more than one step: each runs in the lab.
+
+A story only acts and returns what it saw; the tests say what it had to be.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from scapy.layers.inet import ICMP, IP, TCP, IPOption_NOP
+from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
+from scapy.layers.l2 import Dot1Q, Ether
+from scapy.packet import Packet
+
+from nodes.guard import GuardCounters
+from nodes.guard_ebpf import PINS
+from nodes.guard_scapy_fleet import ScapyGuard
+from nodes.segment import Flags, Segment
+from nodes.verdict import Mode
+from tests.nodes.lab import Lab
+from tests.nodes.namespace import (
+    CLIENTS,
+    MARKERS,
+    OWN,
+    REAL_CLIENT,
+    VIPS,
+    Node,
+    wait_for,
+)
+from tests.nodes.packet_table import ACK, PSH, RST, SYN, State
+from tests.nodes.peer import Peer
+from tests.nodes.wire import CLIENT_MAC, DEADLINE_S, Caught, Wire
+from topologies.plan import FANOUT_MAC
+
+_TCP_REPAIR = 19  # linux/tcp.h: a socket in repair mode closes without a segment
+_CLOSED_PORT = 7
+
+
+def resets_of(peer: Peer, caught: list[Caught]) -> list[Segment]:
+    """The node's resets of that connection among what was caught."""
+    mine = [one.segment for one in caught if one.segment.leaving == peer.tuple]
+    return [segment for segment in mine if segment.flags & RST]
+
+
+def reset_that_tcp_did_not_take(lab: Lab, guard: str, ip: int) -> list[Segment]:
+    """A copy is accepted, its reset is lost in the node; then the connection sends.
+
+    Returns once the connection is gone: what left the node meanwhile.
+    """
+    lab.use(guard, Mode.ANSWER)
+    peer = lab.peer(ip)
+    connection = peer.bring_to(State.ESTABLISHED)
+    lab.mark(ip)
+    lab.wire.send_damaged(connection.copy())
+    assert peer.server
+    peer.server.send(b"anyone there?")
+    wait_for(lambda: lab.node.state_of(peer.tuple) is None, "the end of it")
+    left = [one.segment for one in lab.mark(ip) if one.segment.leaving == peer.tuple]
+    peer.close()
+    return left
+
+
+def copy_after_data_that_tcp_discarded(lab: Lab, guard: str, ip: int) -> GuardCounters:
+    """The guard saw data arrive that TCP did not accept; then a copy arrives.
+
+    Returns once the connection is gone: what was counted.
+    """
+    lab.use(guard, Mode.ANSWER)
+    peer = lab.peer(ip)
+    connection = peer.bring_to(State.ESTABLISHED)
+    lab.wire.send_damaged(connection.segment(ACK | PSH, length=700))
+    lab.mark(ip)
+    before = lab.counters()
+    lab.wire.send(connection.copy(ack=700))
+    wait_for(lambda: lab.node.state_of(peer.tuple) is None, "the end of it")
+    peer.close()
+    return _since(before, lab.counters())
+
+
+def late_copy(lab: Lab, guard: str, ip: int) -> tuple[str | None, GuardCounters]:
+    """The copy of a first connection arrives when a second has taken its port."""
+    lab.use(guard, Mode.ANSWER)
+    peer = lab.peer(ip)
+    first = peer.bring_to(State.ESTABLISHED)
+    peer.send(first.segment(RST))
+    wait_for(lambda: lab.node.state_of(peer.tuple) is None, "the first one's end")
+    peer.bring_to(State.ESTABLISHED)
+    before = lab.counters()
+    peer.send(first.copy())
+    lab.mark(ip)
+    seen = lab.node.state_of(peer.tuple), _since(before, lab.counters(), markers=1)
+    peer.close()
+    return seen
+
+
+def data_after_close(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], GuardCounters]:
+    """Data goes on arriving after the server has closed its end for good."""
+    lab.use(guard, Mode.ANSWER)
+    peer = lab.peer(ip)
+    connection = peer.bring_to(State.ESTABLISHED)
+    assert peer.server
+    peer.server.close()
+    peer.expect(Flags.FIN)
+    lab.mark(ip)
+    before = lab.counters()
+    resets: list[Segment] = []
+
+    def refused_twice() -> bool:
+        peer.send(connection.segment(ACK | PSH, seq=7 * len(resets), length=7))
+        resets.extend(resets_of(peer, lab.wire.catch_at_once()))
+        return len(resets) >= 2
+
+    wait_for(refused_twice, "two resets")
+    peer.close()
+    return {reset.flags for reset in resets}, _since(before, lab.counters())
+
+
+def connect_after_abort(lab: Lab, guard: str, ip: int) -> list[Segment]:
+    """The ends of an aborted connection connect anew, and go; then comes a stray."""
+    lab.use(guard, Mode.ANSWER)
+    peer = lab.peer(ip)
+    peer.bring_to(State.ABORTED)
+    connection = peer.bring_to(State.ESTABLISHED)
+    peer.send(connection.segment(RST))
+    wait_for(lambda: lab.node.state_of(peer.tuple) is None, "its end")
+    lab.mark(ip)
+    peer.send(connection.segment(ACK))
+    resets = resets_of(peer, lab.mark(ip))
+    peer.close()
+    return resets
+
+
+def real_client(lab: Lab, guard: str, ip: int) -> str:
+    """A real TCP client writes to a node that has lost the connection.
+
+    The name of the error that the client gets.
+    """
+    lab.use(guard, Mode.ANSWER)
+    listener = lab.node.listen(ip)
+    family = socket.AF_INET if ip == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        client.settimeout(DEADLINE_S)
+        client.bind((REAL_CLIENT[ip], 0))
+        client.connect((VIPS[ip], listener.getsockname()[1]))
+        server, _ = listener.accept()
+        server.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+        server.close()
+        client.send(b"write")
+        try:
+            client.recv(1)
+        except OSError as error:
+            return type(error).__name__
+        finally:
+            listener.close()
+    return "nothing"
+
+
+def syn_cookies(lab: Lab, guard: str, ip: int) -> tuple[str | None, int, list[Segment]]:
+    """A connection is opened through a SYN cookie, another with a forged one.
+
+    The first one's state after its SYN and what its server could read; resets for the
+    second.
+    """
+    lab.use(guard, Mode.ANSWER)
+    lab.node.run("sysctl -qw net.ipv4.tcp_syncookies=2")
+    peer, forger = lab.peer(ip), lab.peer(ip)
+    connection = peer.bring_to(State.SYN_RECEIVED)
+    state = lab.node.state_of(peer.tuple)
+    peer.send(connection.segment(ACK | PSH, length=5))
+    peer.server, _ = peer.listener.accept()
+    read = len(peer.server.recv(100))
+    lab.mark(ip)
+    forger.send(forger.connection.segment(ACK))
+    resets = resets_of(forger, lab.mark(ip))
+    lab.node.run("sysctl -qw net.ipv4.tcp_syncookies=1")
+    peer.close()
+    forger.close()
+    return state, read, resets
+
+
+def not_judged(lab: Lab, guard: str, what: str) -> tuple[list[Segment], GuardCounters]:
+    """Strays of a form that is the kernel's; the node's resets and what was counted."""
+    lab.use(guard, Mode.ANSWER)
+    lab.mark(4)
+    before = lab.counters()
+    tcp = TCP(sport=5, dport=_CLOSED_PORT, seq=1, ack=2, flags="A")
+    forms: dict[str, Packet] = {
+        "ip options": IP(src=CLIENTS[4], dst=VIPS[4], options=[IPOption_NOP()] * 4)
+        / tcp,
+        "own ipv4 address": IP(src=CLIENTS[4], dst=OWN[4]) / tcp,
+        "own ipv6 address": IPv6(src=CLIENTS[6], dst=OWN[6]) / tcp,
+        "fragment": IP(src=CLIENTS[4], dst=VIPS[4], flags="MF") / tcp,
+        "vlan": Dot1Q(vlan=5) / IP(src=CLIENTS[4], dst=VIPS[4]) / tcp,
+    }
+    lab.wire.send_raw(bytes(Ether(src=CLIENT_MAC, dst=lab.node.mac) / forms[what]))
+    caught = [one.segment for one in lab.mark(4)]
+    resets = [one for one in caught if one.sport == _CLOSED_PORT]
+    return resets, _since(before, lab.counters(), markers=1)
+
+
+def marked_ping(lab: Lab, guard: str, ip: int) -> int:
+    """A marked echo request, then an unmarked one; how many the node took in."""
+    lab.use(guard, Mode.ANSWER)
+    name = {4: "InEchos", 6: "Icmp6InEchos"}[ip]
+    before = _kernel_count(lab.node, name)
+    ping = (
+        IP(src=CLIENTS[4], dst=VIPS[4]) / ICMP()
+        if ip == 4
+        else IPv6(src=CLIENTS[6], dst=VIPS[6]) / ICMPv6EchoRequest()
+    )
+    for source in (FANOUT_MAC, CLIENT_MAC):
+        lab.wire.send_raw(bytes(Ether(src=source, dst=lab.node.mac) / ping))
+    wait_for(lambda: _kernel_count(lab.node, name) > before, "the unmarked one")
+    lab.mark(ip)
+    return _kernel_count(lab.node, name) - before
+
+
+def restart(lab: Lab, guard: str, ip: int, state: State) -> dict[str, object]:
+    """The guard is struck down while connections exist, and ``check()`` is called."""
+    used = lab.use(guard, Mode.ANSWER)
+    peer = lab.peer(ip)
+    connection = peer.bring_to(state)
+    lab.mark(ip)
+    before = lab.counters()
+    seen: dict[str, object] = {"undisturbed": used.check()}
+    _strike_down(lab, ip)
+    seen["restored"] = used.check()
+    seen["again"] = used.check()
+    peer.send(connection.segment(ACK | PSH, length=5))
+    lab.mark(ip)
+    seen["kept"] = lab.node.state_of(peer.tuple)
+    for wrong in (connection.copy(seq=1), connection.copy(ack=1 << 30)):
+        peer.send(wrong)
+        rejected = lab.counters().copies_rejected
+        wait_for(lambda: lab.counters().copies_rejected > rejected - 1, "rejection")
+    lab.mark(ip)
+    seen["kept still"] = lab.node.state_of(peer.tuple)
+    acknowledged = (connection.snd_una - connection.snd_nxt) % 2**32
+    peer.send(connection.copy(seq=acknowledged, ack=5))
+    wait_for(lambda: lab.node.state_of(peer.tuple) is None, "its end")
+    wait_for(lambda: lab.counters().copies_accepted > before.copies_accepted, "count")
+    seen["counted"] = _since(before, lab.counters(), markers=2)
+    peer.close()
+    return seen
+
+
+def _strike_down(lab: Lab, ip: int) -> None:
+    """``kill -9`` of the guard's process, or, if it is none, removal of its hook."""
+    if not isinstance(lab.guard, ScapyGuard):
+        lab.node.run(f"tc qdisc del dev {lab.node.node_end} clsact")
+        return
+    pid = lab.guard.process_of(lab.node.name)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z", "its end")
+
+
+def strays_while_struck_down(lab: Lab, ip: int) -> list[Segment]:
+    """What the node of a dead guard process says to a stray and to a copy."""
+    guard = lab.use("scapy", Mode.ANSWER)
+    peer = lab.peer(ip)
+    connection = peer.bring_to(State.ESTABLISHED)
+    stranger = lab.peer(ip)
+    lab.mark(ip)
+    _strike_down(lab, ip)
+    stranger.send(stranger.connection.segment(ACK))
+    peer.send(connection.copy())
+    # The kernel answers this one: all before it has been dealt with.
+    port = _CLOSED_PORT
+    probe = Segment(MARKERS[ip], VIPS[ip], 99, port, 1, 0, SYN)
+    peer.send(probe)
+    caught = lab.wire.catch_until(
+        lambda seen: any(one.segment.leaving == probe.arriving for one in seen)
+    )
+    guard.check()
+    kept = lab.node.state_of(peer.tuple)
+    peer.close()
+    stranger.close()
+    assert kept == "ESTABLISHED", kept
+    return [one.segment for one in caught if one.segment.sport != port]
+
+
+def close(lab: Lab, guard: str) -> dict[str, str]:
+    """What a closed guard leaves on the node; and closing is done twice."""
+    used = lab.use(guard, Mode.ANSWER)
+    lab.close_guard()
+    used.close()
+    return {
+        "rules": lab.node.run("nft list ruleset"),
+        "clsact": "clsact" * ("clsact" in lab.node.run("tc qdisc show")),
+        "pins": " ".join(path.name for path in PINS.parent.iterdir()),
+    }
+
+
+def two_nodes(lab: Lab, guard: str, ip: int) -> dict[str, object]:
+    """A second node joins, gets a stray, and leaves."""
+    used = lab.use(guard, Mode.ANSWER)
+    node = Node(4)
+    wire = Wire(node.client_end, node.mac)
+    before = lab.counters()
+    used.attach([node.site], True)
+    stray = Segment(CLIENTS[ip], VIPS[ip], 4, _CLOSED_PORT, 1, 2, ACK)
+    wire.send(stray)
+    answers = wire.catch_until(bool)
+    seen: dict[str, object] = {
+        "answers": [one.segment for one in answers],
+        "counted": used.counters()[node.name],
+        "elsewhere": _since(before, lab.counters()),
+    }
+    used.detach(node.name)
+    wire.send(stray)
+    seen["kernel's own"] = [one.segment for one in wire.catch_until(bool)]
+    seen["attached"] = list(used.counters())
+    return seen
+
+
+def _kernel_count(node: Node, name: str) -> int:
+    table = Path(f"/proc/{node.pid}/net/snmp6").read_text().splitlines()
+    for line in table:
+        if line.split()[0] == name:
+            return int(line.split()[1])
+    names, values = [
+        line.split()
+        for line in Path(f"/proc/{node.pid}/net/snmp").read_text().splitlines()
+        if line.startswith("Icmp:")
+    ]
+    return int(values[names.index(name)])
+
+
+def _since(
+    before: GuardCounters, after: GuardCounters, markers: int = 0
+) -> GuardCounters:
+    old = asdict(before)
+    grown = {name: value - old[name] for name, value in asdict(after).items()}
+    counted = GuardCounters(**grown)
+    return replace(
+        counted, strays=counted.strays - markers, resets=counted.resets - markers
+    )
