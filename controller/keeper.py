@@ -195,11 +195,20 @@ class Keeper:
             bring(self._alive(lambda s: s.known and s.raw), self._wanted, _soon())
 
     def _repair(self) -> None:
-        """Finish what a failed order has left undone, and look after failed chassis."""
-        groups = tiers(self._state) if self._state else ()
-        for group in (*groups, tuple(self._sessions)):
+        """Finish what a failed order has left undone, and look after failed chassis.
+
+        Still tier by tier: none is touched before all of the one before it is right.
+        """
+        if self._state is None:
+            return
+        for group in tiers(self._state):
             with suppress(SwitchError):
                 bring(self._unequal(group), self._wanted, _soon())
+            if len(self._of(group)) < len(group) or self._unequal(group):
+                break
+        with suppress(SwitchError):
+            failed = tuple(self._state.membership.failed_chassis)
+            bring(self._unequal(failed), self._wanted, _soon())
 
     def _alive(self, chosen: Callable[[SwitchSession], bool]) -> list[SwitchSession]:
         return [s for s in self._sessions.values() if not s.gone and chosen(s)]

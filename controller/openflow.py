@@ -187,17 +187,6 @@ def _flow_mods(datapath: Any, change: Change[SwitchEntry]) -> Iterator[Any]:
         )
 
 
-def describe(message: Any) -> str:
-    """What a message of ours was about, to people."""
-    inner = getattr(message, "message", message)
-    if not isinstance(inner, parser.OFPFlowMod):
-        return type(message).__name__
-    return (
-        f"flow entry table={inner.table_id}, priority={inner.priority}, "
-        f"cookie={inner.cookie:#x}, {inner.match}, {inner.instructions}"
-    )
-
-
 def dump(datapath: Any) -> Any:
     """Request of every flow entry that the switch has."""
     return parser.OFPFlowStatsRequest(datapath)

@@ -42,9 +42,9 @@ def bring(
 
     def finish(session: SwitchSession) -> None:
         change, applied_s = changes[session.name], session.finish(deadline)
-        done[session.name] = SwitchChanged(
-            len(change.add), len(change.delete), applied_s
-        )
+        added, deleted = len(change.add), len(change.delete)
+        log.info("%s: %d entries added, %d deleted", session.name, added, deleted)
+        done[session.name] = SwitchChanged(added, deleted, applied_s)
 
     _each(sessions, finish)
     return done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from controller import openflow
@@ -34,6 +35,7 @@ class SwitchSession:
         self.datapath = datapath
         self._installed: Sequence[SwitchEntry] | None = None
         self._drifted = False
+        self._tampered = False
         self._watched = False
         self._gone = False
         self._inbox: Any = hub.Queue()
@@ -82,6 +84,8 @@ class SwitchSession:
         What somebody changes from here on is told to :meth:`drift`, whether before or
         after the answer, so that nothing falls in between.
         """
+        self._change = Change((), ())
+        self._tampered = self._tampered or self._drifted
         self._drifted = False
         self._installed = None
         questions = [openflow.dump(self.datapath)]
@@ -113,9 +117,12 @@ class SwitchSession:
     def begin(self, wanted: Sequence[FlowEntry]) -> Change[SwitchEntry]:
         """Order what makes the switch's entries equal to ``wanted``; returns it.
 
-        What the switch has must be known.
+        What the switch has must be known. Where somebody has meddled, every entry is
+        put there anew, over what is there: a modified one still has our cookie.
         """
         self._change = difference(self._installed or (), wanted)
+        if self._tampered:
+            self._change = replace(self._change, add=tuple(wanted))
         self._wanted = wanted
         self._order = []
         if self._change:
@@ -135,6 +142,7 @@ class SwitchSession:
         self._installed = None
         confirmed_s = self._await_barrier(deadline)
         self._installed = self._wanted
+        self._tampered = False
         return confirmed_s
 
     def close(self) -> None:
@@ -178,6 +186,10 @@ class SwitchSession:
                 return instant
 
     def _error(self, message: Any) -> SwitchError:
-        culprit = openflow.describe(self._order[message.xid - self._first_xid])
+        position = message.xid - self._first_xid
+        culprit = type(self._order[position]).__name__
+        # A bundle's first message opens it; its additions come next.
+        if 1 <= position <= len(self._change.add):
+            culprit = f"flow entry {self._change.add[position - 1]}"
         reason = openflow.error_text(message)
         return SwitchError(f"switch {self.name} refused {culprit}: {reason}")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from controller.ovs_hash import FourTuple
 from experiments.connection import written
 from experiments.epochs import END_OF_TIME, History
 from experiments.fates import Fate
@@ -42,7 +43,11 @@ class Case:
     """One moved connection that sent a stray, and the trails of its resets."""
 
     fate: Fate
-    trails: Sequence[Trail]
+    trails: list[Trail]
+
+    def opened_before(self, trail: Trail) -> bool:
+        """Whether the connection was open when the trail began."""
+        return self.fate.opened_ns <= trail.first_ns
 
     @property
     def trail(self) -> Trail | None:
@@ -191,21 +196,22 @@ class ClaimChart:
 
 
 def cases_of(fates: Iterable[Fate], trails: Iterable[Trail]) -> list[Case]:
-    """Each moved connection with a stray, and the trails of its resets."""
-    by_connection: dict[object, list[Trail]] = defaultdict(list)
+    """Each moved connection with a stray, and the trails of its resets.
+
+    A trail belongs to the latest connection on its 4-tuple that was open before it.
+    """
+    by_tuple: dict[FourTuple, list[Case]] = defaultdict(list)
+    for fate in sorted(fates, key=lambda fate: fate.opened_ns):
+        by_tuple[fate.connection].append(Case(fate, []))
     for trail in trails:
-        by_connection[trail.connection].append(trail)
+        opened = [c for c in by_tuple[trail.connection] if c.opened_before(trail)]
+        if opened:
+            opened[-1].trails.append(trail)
     return [
-        Case(
-            fate,
-            [
-                trail
-                for trail in by_connection[fate.connection]
-                if trail.first_ns >= fate.first_stray.time_ns
-            ],
-        )
-        for fate in fates
-        if fate.moved and fate.first_stray is not None
+        case
+        for cases in by_tuple.values()
+        for case in cases
+        if case.fate.moved and case.fate.first_stray is not None
     ]
 
 

@@ -83,7 +83,7 @@ CHECKS: tuple[Check, ...] = (
     Check("guard program", _KERNEL, _SUITE, "only the slow scapy guard"),
     Check("socket destroy", _KERNEL, _SUITE, "a failed node cannot lose its state"),
     Check("BTF", _KERNEL, _CHOICE, "eBPF programs cannot be inspected with types"),
-    Check("nftables", _KERNEL, _CHOICE, "no packet filters of your own on hosts"),
+    Check("nftables", _KERNEL, _SUITE, "no scapy guard"),
     Check("sch_netem", _KERNEL, _CHOICE, "links without delay and loss"),
     Check("sch_htb", _KERNEL, _CHOICE, "links without a bandwidth (htb)"),
     Check("sch_tbf", _KERNEL, _CHOICE, "links without a bandwidth (tbf)"),
@@ -102,11 +102,12 @@ CHECKS: tuple[Check, ...] = (
     Check("tc", _TOOLS, _SUITE, "no eBPF guard, no shaped links"),
     Check("ss", _TOOLS, _SUITE, "a failed node cannot lose its state"),
     Check("clang", _TOOLS, _SUITE, "only the slow scapy guard"),
+    Check("libbpf", _TOOLS, _SUITE, "only the slow scapy guard"),
     Check("nbdkit", _TOOLS, _SUITE, "no nbd workload, which is the default"),
     Check("libnbd", _TOOLS, _SUITE, "no nbd workload, which is the default"),
-    Check("ethtool", _TOOLS, _CHOICE, "offloads of links cannot be seen"),
-    Check("tcpdump", _TOOLS, _CHOICE, "no captures of your own on hosts"),
-    Check("nft", _TOOLS, _CHOICE, "no packet filters of your own on hosts"),
+    Check("ethtool", _TOOLS, _SUITE, "links' offloads cannot be seen"),
+    Check("tcpdump", _TOOLS, _SUITE, "no captures of your own on hosts"),
+    Check("nft", _TOOLS, _SUITE, "no scapy guard"),
     Check("bpftool", _TOOLS, _CHOICE, "eBPF programs cannot be inspected"),
     *(
         Check(name, _PYTHON, _ALL, "the command does not start")
@@ -122,6 +123,7 @@ CHECKS: tuple[Check, ...] = (
 _LOOKS: dict[str, Callable[[], Finding]] = {
     "mininet": machine.mininet,
     "libnbd": machine.libnbd,
+    "libbpf": machine.libbpf,
     "BTF": machine.type_information,
     "Ryu": machine.ryu,
     "open files": machine.open_files,

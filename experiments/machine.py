@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
+import ctypes
 import importlib
 import os
 import re
@@ -119,6 +121,15 @@ def libnbd() -> Finding:
         return present(str(importlib.import_module("nbd").NBD().get_version()))
     except ImportError as error:
         return missing(str(error))
+
+
+def libbpf() -> Finding:
+    """The library that loads eBPF programs, of either of its interfaces."""
+    for name in ("libbpf.so.1", "libbpf.so.0"):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            return present(name)
+    return missing("not installed")
 
 
 def required_packages() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from experiments.expectations import look_up
@@ -111,7 +112,7 @@ def claim_table(summary: Mapping[str, Any]) -> Table:
     table.add_column("evidence", overflow="fold")
     for row in summary["claim"]:
         verdict = "[green]yes[/]" if row["passed"] else "[red]no[/]"
-        table.add_row(row["element"], verdict, str(row["evidence"]))
+        table.add_row(row["element"], verdict, escape(str(row["evidence"])))
     return table
 
 

@@ -107,13 +107,15 @@ def _add_timing(parser: argparse.ArgumentParser) -> None:
 
 
 def shared_options(
-    parser: argparse.ArgumentParser, args: argparse.Namespace
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    files_per_connection: int = 1,
 ) -> ClientOptions:
     """The shared options out of parsed ``args``; the limit of open files raised to fit.
 
     Exits with status 2, through the parser, if the limit cannot be raised that far.
     """
-    need = args.connections + SPARE_FILES
+    need = args.connections * files_per_connection + SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and need > hard:
         parser.error(f"{need} open files needed, the limit is {hard} (ulimit -Hn)")

@@ -14,6 +14,9 @@ port-skipped conn, port                   something else holds that source port
 lost         conn, ...                    an answer is not what was acknowledged
 summary      the fields of Summary        the last line
 ============ ============================ ===========================================
+
+``conn`` counts from 0; N, one past the last, is the connection an NBD client verifies
+with in the end.
 """
 
 from __future__ import annotations

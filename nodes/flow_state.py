@@ -113,7 +113,7 @@ class FlowState:
             self.did(connection, Known.ABORTED)
             return
         if kind is Kind.SYN_ACK:
-            self._adopt(connection, KernelView(Known.EMBRYONIC))
+            self._adopt(connection, KernelView(Known.EMBRYONIC, unacknowledged=1))
         elif connection not in self._flows:
             self._adopt(connection, self._ask(connection))
         if connection in self._flows:

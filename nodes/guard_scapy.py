@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import signal
 import socket
+import struct
 import sys
 import time
 from pathlib import Path
@@ -38,6 +39,8 @@ _BACKLOG_OCTETS = 64 << 20
 #: Headers are enough, and the longest: Ethernet, IPv6, TCP with options.
 _SNAP_OCTETS = 14 + 40 + 60
 _PACKET_HOST, _PACKET_OUTGOING = 0, 4  # linux/if_packet.h
+_SOL_PACKET, _PACKET_AUXDATA, _TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
+_EXTRAS_OCTETS = socket.CMSG_SPACE(20)  # struct tpacket_auxdata
 _MAC_OCTETS = 6
 
 
@@ -49,15 +52,22 @@ class NodePorts:
             socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL)
         )
         self._tap.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BACKLOG_OCTETS)
+        self._tap.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
         self._tap.bind((interface, _ETH_P_ALL))
         raw = socket.SOCK_RAW
         self._local4 = socket.socket(socket.AF_INET, raw, socket.IPPROTO_RAW)
         self._local6 = socket.socket(socket.AF_INET6, raw, socket.IPPROTO_RAW)
 
     def next_frame(self) -> tuple[bytes, int]:
-        """The next frame's first octets, and whether it came or left (PACKET_*)."""
-        frame, (_, _, direction, *_) = self._tap.recvfrom(_SNAP_OCTETS)
-        return frame, direction
+        """The next frame's first octets, and whether it came or left (PACKET_*).
+
+        Frames with a VLAN tag are passed over. The tap shows them without the tag,
+        but the node's TCP has no interface that takes them.
+        """
+        while True:
+            frame, extras, _, address = self._tap.recvmsg(_SNAP_OCTETS, _EXTRAS_OCTETS)
+            if not any(_tells_of_vlan(data) for _, _, data in extras):
+                return frame, address[2]
 
     def send(self, segment: Segment, eth_src: str, eth_dst: str) -> None:
         """Send a segment out of the interface. This guard does not see it again."""
@@ -85,7 +95,7 @@ class ReferenceGuard:
         self._kernel = KernelTable()
         self._flows = FlowState(self._kernel.find, time.monotonic)
         #: Copies that wait until their connection has told its numbers.
-        self._waiting: dict[FourTuple, Segment] = {}
+        self._waiting: dict[FourTuple, list[Segment]] = {}
 
     def handle(self, frame: bytes, direction: int) -> None:
         """Judge one frame and act on the verdict."""
@@ -118,8 +128,7 @@ class ReferenceGuard:
             self._ports.inject(verdict.segment)
             return
         self._flows.left(segment)
-        copy = self._waiting.pop(connection, None)
-        if copy:
+        for copy in self._waiting.pop(connection, []):
             self._judge_again(copy)
 
     def _judge_again(self, copy: Segment) -> None:
@@ -131,7 +140,7 @@ class ReferenceGuard:
     def _give_to_tcp(self, copy: Segment, verdict: Verdict) -> None:
         assert verdict.segment
         if verdict.action is Action.PROBE:
-            self._waiting[copy.arriving] = copy
+            self._waiting.setdefault(copy.arriving, []).append(copy)
         else:
             self._flows.did(copy.arriving, Known.FREED)
         self._ports.inject(verdict.segment)
@@ -181,6 +190,11 @@ def _options() -> argparse.Namespace:
         "--board", required=True, type=Path, help="file for mode and counters"
     )
     return parser.parse_args()
+
+
+def _tells_of_vlan(auxdata: bytes) -> bool:
+    (status,) = struct.unpack_from("=I", auxdata)
+    return bool(status & _TP_STATUS_VLAN_VALID)
 
 
 def _readable_mac(octets: bytes) -> str:

@@ -17,7 +17,7 @@ from nodes.client_options import ClientOptions, make_parser, number, shared_opti
 from nodes.client_report import Journal
 from nodes.client_runtime import Dialer, Stop, first_of, persist, within
 from nodes.nbd_blocks import SMALLEST_BLOCK, Ledger, Verdict, Write
-from nodes.nbd_session import NbdSession
+from nodes.nbd_session import FILES_PER_SESSION, NbdSession
 
 NBD_PORT = 10809
 MOST_CONNECTIONS = 1000
@@ -244,9 +244,24 @@ def parse_arguments(argv: list[str]) -> tuple[ClientOptions, Layout]:
     parser = make_parser("nbd_client.py", TEXT, NBD_PORT, MOST_CONNECTIONS)
     add = parser.add_argument
     size = number(int, SMALLEST_BLOCK, 2**40)
-    add("--block-size", type=size, default=4096, help="bytes in one write")
-    add("--blocks", type=number(int, 1, 2**20), default=16, help="of each connection")
-    add("--region-size", type=size, default=DEFAULT_REGION, help="bytes of a client")
+    add(
+        "--block-size",
+        type=size,
+        default=4096,
+        help="bytes in one write (default: %(default)s)",
+    )
+    add(
+        "--blocks",
+        type=number(int, 1, 2**20),
+        default=16,
+        help="each connection has (default: %(default)s)",
+    )
+    add(
+        "--region-size",
+        type=size,
+        default=DEFAULT_REGION,
+        help="bytes that one client may use (default: %(default)s)",
+    )
     add(
         "--client-index",
         type=number(int, 0, 2**20),
@@ -254,7 +269,7 @@ def parse_arguments(argv: list[str]) -> tuple[ClientOptions, Layout]:
         help="which region of the export is this client's, from 0",
     )
     args = parser.parse_args(argv)
-    options = shared_options(parser, args)
+    options = shared_options(parser, args, FILES_PER_SESSION)
     layout = _layout(parser, args)
     return options, layout
 

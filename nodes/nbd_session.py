@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import struct
+from collections import defaultdict
 from collections.abc import Callable
 
 import nbd
@@ -15,6 +16,8 @@ import nbd
 from nodes.client_report import ServerClosed
 from nodes.client_runtime import first_of
 
+#: A session's sockets: libnbd's, and one that is watched.
+FILES_PER_SESSION = 2
 #: tcpi_state of a connection that is no more (include/net/tcp_states.h).
 TCP_CLOSE = 7
 #: NBD_CMD_DISC, as the NBD protocol lays a request out: magic, flags, type, cookie,
@@ -33,6 +36,7 @@ class NbdSession:
         self._loop = asyncio.get_running_loop()
         self._nbd = nbd.NBD()
         self._pending: dict[asyncio.Future[None], int | None] = {}
+        self._spare_buffers: defaultdict[int, list[nbd.Buffer]] = defaultdict(list)
         self._reading = self._writing = False
         # libnbd closes its socket when the connection dies, and the number is somebody
         # else's then: what is watched here is ours, and stays until close().
@@ -66,11 +70,15 @@ class NbdSession:
 
     async def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``. Raises ``OSError`` as :meth:`write` does."""
-        buffer = nbd.Buffer(length)
+        # libnbd 1.14 never frees a buffer that was read into: use it for the next read.
+        spare = self._spare_buffers[length]
+        buffer = spare.pop() if spare else nbd.Buffer(length)
         await self._command(
             lambda done: self._nbd.aio_pread(buffer, offset, completion=done)
         )
-        return bytes(buffer.to_bytearray())
+        data = bytes(buffer.to_bytearray())
+        spare.append(buffer)
+        return data
 
     async def disconnect(self) -> None:
         """Ask the server to end the connection and wait until it did. Nothing raised.

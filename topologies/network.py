@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -21,6 +22,11 @@ from topologies.runs import RUN_VARIABLE
 from topologies.sandbox import publish_hosts
 from topologies.scripts import WORKERS, run_script, run_scripts
 from topologies.switches import IsolatedSwitch
+
+#: How long switches wait to be started until there is a controller. Until one has been
+#: connected once, ovs-vswitchd retries after 1, 2, 4, 8 s whatever max_backoff says: it
+#: is applied to established connections (ofconn_reconfigure in OVS's connmgr.c).
+CONTROLLER_GRACE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ class ClusterNetwork:
         """Make hosts, links and switches, and start them all.
 
         ``controller``: where every switch is to connect to, e.g.
-        ``unix:/run/resetbed/demo/ofp.sock``; it need not serve yet. None: to nothing.
+        ``unix:/run/resetbed/demo/ofp.sock``. None: to nothing. It may be on its way:
+        for a UNIX socket the switches wait a while, :data:`CONTROLLER_GRACE_S`.
         """
         self._controller = controller
         # Else Mininet raises limits of the whole machine, and of TCP.
@@ -75,6 +82,7 @@ class ClusterNetwork:
         )
         self._links.make()
         run_scripts({host: host.script() for host in self.net.hosts})
+        _await_socket(controller)
         self.net.start()
         self._publish()
 
@@ -203,7 +211,8 @@ class ClusterNetwork:
         elements = [*self.plan.switches, *(each.name for each in self.plan.clients)]
         names = [*elements, *(node.name for node in self.plan.nodes)]
         with ThreadPoolExecutor(WORKERS) as pool:
-            self._created = dict(zip(names, pool.map(self._create, names)))
+            created = pool.map(self._create, names)
+            self._created = dict(zip(names, created, strict=True))
 
     def _take(self, name: str, **_params: Any) -> Any:
         """What Mininet calls to have a host or a switch created."""
@@ -223,6 +232,17 @@ class ClusterNetwork:
         if RUN_VARIABLE in os.environ:
             pids = {name: self.net[name].pid for name in self.net}
             publish_hosts(os.environ[RUN_VARIABLE], pids)
+
+
+def _await_socket(controller: str | None) -> None:
+    """Wait until the controller's UNIX socket is there, but not for ever."""
+    if controller is None or not controller.startswith("unix:"):
+        return
+    deadline = time.monotonic() + CONTROLLER_GRACE_S
+    while not Path(controller.removeprefix("unix:")).is_socket():
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01)
 
 
 def _grown(growth: tuple[Plan, Node | Chassis], expected: Node | Chassis) -> Plan:

@@ -46,7 +46,8 @@ echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 """
 
-#: A controller that returns is found within a second; one that hangs, within five.
+#: A controller that returns is found within about a second (see
+#: ``network.CONTROLLER_GRACE_S`` for the first time); one that hangs, within five.
 _CONTROLLER = "max_backoff=1000 inactivity_probe=5000"
 
 
@@ -175,7 +176,10 @@ class IsolatedSwitch(Switch):
         return switches
 
     def connected(self) -> bool:
-        """Whether its controller connection is up."""
+        """Whether its controller connection is up; known some seconds late.
+
+        (ovs-vswitchd writes it to the database every ``stats-update-interval``.)
+        """
         column = "ovs-vsctl --no-headings --columns=is_connected list controller"
         return run_script(self, column).strip() == "true"
 
@@ -227,8 +231,8 @@ class IsolatedSwitch(Switch):
     def _controller_target(self) -> str | None:
         """The controller as ovs-vswitchd may call it.
 
-        It refuses UNIX sockets outside its own directory (``ofproto-controllers`` in
-        ovs-vswitchd(8)), so a link there leads to the real one.
+        It refuses UNIX sockets outside its own directory (bridge_configure_remotes in
+        OVS's bridge.c), so a link there leads to the real one.
         """
         path = (self.controller or "").removeprefix("unix:")
         if path == self.controller:

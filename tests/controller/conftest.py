@@ -57,10 +57,9 @@ def cluster(switch: VSwitch) -> VSwitch:
 def controller(
     request: pytest.FixtureRequest, cluster: VSwitch
 ) -> Iterator[ControllerProcess]:
-    """The controller, not yet started, and the switches set to connect to it."""
+    """The controller, not yet started."""
     python = ryu_python() if request.param == "ryu" else sys.executable
-    process = ControllerProcess(cluster.directory, cluster.control_socket, python)
-    cluster.connect(list(PLAN.switches), process.listen)
+    process = ControllerProcess(cluster, python)
     try:
         yield process
     finally:
@@ -71,8 +70,7 @@ def controller(
 @pytest.fixture
 def os_ken(cluster: VSwitch) -> Iterator[ControllerProcess]:
     """The same, under os-ken only: for what does not depend on the framework."""
-    process = ControllerProcess(cluster.directory, cluster.control_socket)
-    cluster.connect(list(PLAN.switches), process.listen)
+    process = ControllerProcess(cluster)
     try:
         yield process
     finally:

@@ -7,24 +7,25 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from controller.client import ControllerClient
 from controller.config import VARIABLE
 from controller.state import ClusterState
-from tests.controller.switches import wait_until
+from tests.controller.switches import VSwitch, wait_until
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BOUND = ("setpriv", "--pdeathsig", "KILL")
 
 
 class ControllerProcess:
-    """``python -m controller`` with its files in a directory of the test's."""
+    """``python -m controller``, and the switch whose bridges it controls."""
 
-    def __init__(
-        self, directory: Path, unixctl: str | None, python: str = sys.executable
-    ) -> None:
+    def __init__(self, switch: VSwitch, python: str = sys.executable) -> None:
         """``python``: the interpreter, and with it the framework, to run under."""
+        directory = switch.directory
+        self._switch = switch
         self._directory = directory
         self._python = python
         self.listen = directory / "ofp.sock"
@@ -34,12 +35,32 @@ class ControllerProcess:
         socket = directory / "controller.sock"
         config.write_text(
             json.dumps(
-                {"state": str(self.state), "socket": str(socket), "unixctl": unixctl}
+                {
+                    "state": str(self.state),
+                    "socket": str(socket),
+                    "unixctl": switch.control_socket,
+                }
             )
         )
         self._environment = {**os.environ, VARIABLE: str(config)}
         self._process: subprocess.Popen[bytes] | None = None
         self.client = ControllerClient(socket)
+
+    def serve(self, state: ClusterState) -> None:
+        """Start it and connect the plan's bridges; returns when they are in sync."""
+        self.start(state)
+        self.connect(list(state.plan.switches))
+        self.client.wait_in_sync()
+
+    def connect(self, bridges: Sequence[str]) -> None:
+        """Connect bridges that its state has; returns when they are."""
+        self._switch.connect(bridges, self.listen)
+        wait_until(lambda: self._has(bridges), f"{bridges} are connected")
+        self._switch.retry_quickly(bridges)
+
+    def _has(self, bridges: Sequence[str]) -> bool:
+        status = self.client.status()
+        return all(status[bridge].connected for bridge in bridges)
 
     def start(self, state: ClusterState | None = None) -> None:
         """Start it, with that state in its file; returns when it answers."""

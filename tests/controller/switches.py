@@ -121,9 +121,17 @@ class VSwitch:
         self.vsctl(*words)
 
     def connect(self, bridges: Sequence[str], controller: Path) -> None:
-        """Have the bridges connect to a controller's socket, and come back quickly."""
+        """Have the bridges connect to a controller's socket."""
         for bridge in bridges:
             self.vsctl("set-controller", bridge, f"unix:{controller}")
+
+    def retry_quickly(self, bridges: Sequence[str]) -> None:
+        """Have connected bridges find a controller that returns within a second.
+
+        OVS applies max_backoff to established connections only, and only when it is
+        set then (``ofconn_reconfigure``); else it is 8 s.
+        """
+        for bridge in bridges:
             self.vsctl("set", "controller", bridge, "max_backoff=1000")
 
     def _daemon(self, program: str, *arguments: str) -> None:

@@ -56,6 +56,12 @@ class Node:
         """What a command prints that runs in the namespace."""
         return run(f"nsenter --net=/proc/{self.pid}/ns/net {command}")
 
+    def close(self) -> None:
+        """Remove the namespace and the wire to it."""
+        run(f"ip link del {self.client_end}")
+        self._holder.kill()
+        self._holder.wait()
+
     def open_to_real_clients(self) -> None:
         """Let this namespace's own TCP reach the virtual addresses on this node."""
         for ip, length in ((4, 8), (6, 32)):

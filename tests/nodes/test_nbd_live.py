@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +111,23 @@ def test_a_reset_found_while_sending_is_a_reset(bench: NbdBench) -> None:
 
     with pytest.raises(ConnectionResetError):
         asyncio.run(write_after_reset())
+
+
+def test_reading_on_and_on_takes_no_more_memory(bench: NbdBench) -> None:
+    async def read_on() -> int:
+        session = NbdSession(bench.connect(bench.PORT))
+        await session.handshake()
+        await session.read(0, BLOCK_SIZE)
+        tracemalloc.start()
+        for _ in range(100):
+            await session.read(0, BLOCK_SIZE)
+        session.close()
+        return tracemalloc.get_traced_memory()[0]
+
+    try:
+        assert asyncio.run(read_on()) < 20 * BLOCK_SIZE
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_idle_connection_notices_its_reset_at_once(bench: NbdBench) -> None:

@@ -32,8 +32,8 @@ def test_sizes_and_plan_draw_the_same() -> None:
 
 
 def test_hosts_and_switches_are_the_plans(topo: ClusterTopo, plan: Plan) -> None:
-    elements = [*plan.clients, *plan.nodes]
-    assert sorted(topo.hosts()) == sorted(each.name for each in elements)
+    clients = [client.name for client in plan.clients]
+    assert sorted(topo.hosts()) == sorted(clients + [node.name for node in plan.nodes])
     assert {s: int(topo.nodeInfo(s)["dpid"], 16) for s in topo.switches()} == dict(
         plan.switches
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given
@@ -23,6 +23,8 @@ from topologies.plan import (
     VIP6,
     VIP_MAC,
     Chassis,
+    Client,
+    Node,
     Plan,
     PlanError,
     client_address,
@@ -50,11 +52,11 @@ def interfaces(plan: Plan) -> Iterator[str]:
         yield from (node.interface, node.switch_interface)
 
 
-def hosts(plan: Plan) -> list:
+def hosts(plan: Plan) -> list[Client | Node]:
     return [*plan.clients, *plan.nodes]
 
 
-def unique(items: Iterator | list) -> bool:
+def unique(items: Iterable[object]) -> bool:
     items = list(items)
     return len(set(items)) == len(items)
 
@@ -96,7 +98,8 @@ def test_datapath_ids_are_unique(plan: Plan) -> None:
 
 @given(all_plans)
 def test_ports_of_each_switch_are_unique(plan: Plan) -> None:
-    assert unique([each.fabric_port for each in (*plan.chassis, *plan.clients)])
+    below = [each.fabric_port for each in plan.chassis]
+    assert unique(below + [each.fabric_port for each in plan.clients])
     for chassis in plan.chassis:
         assert unique([UPLINK_PORT, *(node.port for node in chassis.nodes)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import signal
@@ -40,6 +41,9 @@ while True:
     signal.pause()
 """
 
+COUNT = [sys.executable, "-c", COUNTER]
+TAKE_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+
 Launch = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -48,10 +52,16 @@ def launch() -> Iterator[Launch]:
     """Starts launchers that wait for their sandbox, and ends them."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(name: str, argv: list[str], **options: object) -> subprocess.Popen[str]:
-        options = {"stdout": subprocess.PIPE, **options}
-        command = [sys.executable, "-c", LAUNCH, name, *argv]
-        process = subprocess.Popen(command, cwd=ROOT, text=True, **options)  # type: ignore[call-overload]
+    def start(
+        name: str, argv: list[str], stderr: int | None = None
+    ) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, name, *argv],
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        )
         started.append(process)
         return process
 
@@ -79,14 +89,14 @@ def test_exit_status_is_the_commands(run_name: str, script: str, status: int) ->
 
 
 def test_a_command_that_is_not_there(
-    run_name: str, capfd: pytest.CaptureFixture
+    run_name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert sandbox.enter(["no-such-command"], run_name) == 127
     assert "no-such-command: No such file or directory" in capfd.readouterr().err
 
 
 def test_a_sandbox_sees_only_itself(
-    run_name: str, capfd: pytest.CaptureFixture
+    run_name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     look = (
         "ls -A /sys/class/net /run/openvswitch /etc/openvswitch /run/netns;"
@@ -106,7 +116,7 @@ def test_orphans_are_reaped(run_name: str) -> None:
 
 
 def test_signals_pass_through(run_name: str, launch: Launch) -> None:
-    process = launch(run_name, [sys.executable, "-c", COUNTER])
+    process = launch(run_name, COUNT)
     assert line(process) == "ready"
     process.send_signal(signal.SIGINT)
     assert line(process) == "interrupts 1"
@@ -114,29 +124,29 @@ def test_signals_pass_through(run_name: str, launch: Launch) -> None:
     assert process.wait() == 11
 
 
-def test_a_terminals_interrupt_arrives_once(run_name: str, launch: Launch) -> None:
+def test_a_terminals_interrupt_arrives_once(run_name: str) -> None:
     """The terminal signals launcher and command alike: passing it on would be twice."""
-    main, terminal = pty.openpty()
-    own = {"stdin": terminal, "stdout": terminal, "start_new_session": True}
-    take = [sys.executable, "-c", _TAKE_TERMINAL + LAUNCH, run_name]
-    process = subprocess.Popen(
-        [*take, sys.executable, "-c", COUNTER],
-        cwd=ROOT,
-        **own,  # type: ignore[call-overload]
-    )
-    os.close(terminal)
-    with open(main, "rb", buffering=0) as screen:
-        said = b""
-        while b"ready" not in said:
-            said += screen.read(100)
-        os.write(main, b"\x03")
-        while b"interrupts 1" not in said:
-            said += screen.read(100)
+    ours, terminal = pty.openpty()
+    with open(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", TAKE_TERMINAL + LAUNCH, run_name, *COUNT],
+            cwd=ROOT,
+            stdin=terminal,
+            stdout=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        _read_until(screen, b"ready")
+        os.write(ours, b"\x03")
+        _read_until(screen, b"interrupts 1")
         process.send_signal(signal.SIGUSR1)
         assert process.wait() == 11
 
 
-_TAKE_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+def _read_until(screen: io.FileIO, word: bytes) -> None:
+    said = b""
+    while word not in said:
+        said += screen.read(100)
 
 
 def test_two_side_by_side_do_not_see_each_other(run_name: str, launch: Launch) -> None:
@@ -272,7 +282,7 @@ def test_a_reused_pid_is_not_taken_for_life(run_name: str) -> None:
 
 
 def test_trace_instances_of_dead_runs_are_swept(
-    run_name: str, capfd: pytest.CaptureFixture
+    run_name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Made inside, they outlive the sandbox; the sweep at its end removes them."""
     instances = "/sys/kernel/tracing/instances"
@@ -285,7 +295,7 @@ def test_trace_instances_of_dead_runs_are_swept(
 
 
 def test_trace_instances_of_live_runs_are_kept(
-    run_name: str, launch: Launch, capfd: pytest.CaptureFixture
+    run_name: str, launch: Launch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     instances = "/sys/kernel/tracing/instances"
     own = sandbox.trace_instance(run_name)

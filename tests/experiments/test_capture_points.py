@@ -1,0 +1,39 @@
+"""What is captured of a cluster is what the proof of the claim reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.capture_points import capture_points, chassis_points, node_point
+from experiments.trails import Places
+from topologies.plan import Plan
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 2), (10, 15, 4)])
+def test_every_place_of_a_trail_is_captured_once(size: tuple[int, int, int]) -> None:
+    plan = Plan.build(*size)
+    places = Places.of(plan)
+    labels = [point.label for point in capture_points(plan)]
+    assert sorted(labels) == sorted(
+        [
+            *places.nodes,
+            *places.uplinks,
+            *places.chassis_ports,
+            *places.client_ports,
+        ]
+    )
+
+
+def test_what_comes_later_adds_what_it_would_have_had() -> None:
+    plan = Plan.build(2, 3, 2)
+    more, node = plan.with_node("c1")
+    larger, chassis = more.with_chassis(3)
+    assert {*capture_points(plan), node_point(node), *chassis_points(chassis)} == set(
+        capture_points(larger)
+    )
+
+
+def test_only_nodes_need_more_than_resets() -> None:
+    points = capture_points(Plan.build(2, 3, 2))
+    assert {p.filter for p in points if p.kind == "node"} == {"strays"}
+    assert {p.filter for p in points if p.kind != "node"} == {"resets"}

@@ -1,0 +1,50 @@
+"""Who owns what, and who gets copies, as membership events go by."""
+
+from __future__ import annotations
+
+import pytest
+
+from experiments.epochs import Epoch, History
+
+
+def epoch(start: int, settled: int, **chassis: str) -> Epoch:
+    reachable = {name: frozenset(nodes.split()) for name, nodes in chassis.items()}
+    return Epoch(start, settled, lambda connection: None, reachable)
+
+
+FIRST = epoch(0, 0, c1="c1n1 c1n2", c2="c2n1")
+WITHOUT_N2 = epoch(100, 110, c1="c1n1", c2="c2n1")
+WITHOUT_C2 = epoch(200, 210, c1="c1n1")
+HISTORY = History([FIRST, WITHOUT_N2, WITHOUT_C2])
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "expected"),
+    [(0, FIRST), (99, FIRST), (100, WITHOUT_N2), (199, WITHOUT_N2), (999, WITHOUT_C2)],
+)
+def test_epoch_at_an_instant(time_ns: int, expected: Epoch) -> None:
+    assert HISTORY.at(time_ns) is expected
+
+
+def test_later_epochs() -> None:
+    assert list(HISTORY.after(100)) == [WITHOUT_C2]
+    assert list(HISTORY.after(5)) == [WITHOUT_N2, WITHOUT_C2]
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "must", "may"),
+    [
+        (50, {"c1": "c1n1 c1n2", "c2": "c2n1"}, {"c1": "c1n1 c1n2", "c2": "c2n1"}),
+        (105, {"c1": "c1n1", "c2": "c2n1"}, {"c1": "c1n1 c1n2", "c2": "c2n1"}),
+        (111, {"c1": "c1n1", "c2": "c2n1"}, {"c1": "c1n1", "c2": "c2n1"}),
+        (205, {"c1": "c1n1"}, {"c1": "c1n1", "c2": "c2n1"}),
+        (211, {"c1": "c1n1"}, {"c1": "c1n1"}),
+    ],
+    ids=["before", "during-node", "between", "during-chassis", "after"],
+)
+def test_expected_copies(
+    time_ns: int, must: dict[str, str], may: dict[str, str]
+) -> None:
+    expected = HISTORY.expected(time_ns)
+    assert expected.must == {c: frozenset(n.split()) for c, n in must.items()}
+    assert expected.may == {c: frozenset(n.split()) for c, n in may.items()}

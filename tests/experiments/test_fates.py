@@ -1,0 +1,167 @@
+"""What became of connections, in a modelled scale-out under each policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from controller.ovs_hash import FourTuple
+from experiments.fates import Fate, connection_fates, totals
+from experiments.statistics import Percentiles
+from tests.experiments.packet_path import CLIENT, MS, START, US
+from tests.experiments.scale_out import END, EVENT, PORT, ScaleOut
+from topologies.plan import VIP4
+
+
+@pytest.fixture
+def flood() -> ScaleOut:
+    return ScaleOut.build(connections=40)
+
+
+def fate_of(run: ScaleOut, connection: FourTuple) -> Fate:
+    (fate,) = [fate for fate in run.fates() if fate.connection == connection]
+    return fate
+
+
+def test_the_model_moves_some_and_not_all(flood: ScaleOut) -> None:
+    assert len(flood.moved) >= 3
+    assert len(flood.stayed) >= 3
+
+
+def test_flood_resets_and_frees_every_moved_connection(flood: ScaleOut) -> None:
+    found = totals(flood.fates())
+    assert found.opened == 40
+    assert found.moved == found.reset == len(flood.moved)
+    assert (found.hung, found.broken_unmoved, found.half_open_at_end) == (0, 0, 0)
+    assert found.reset_latency_ms == Percentiles(0.11, 0.11, 0.11)
+    assert found.half_open_lifetime_ms == Percentiles(1.001, 1.001, 1.001)
+    assert 1 <= found.half_open_peak <= 2  # moved ones stray at least 1 ms apart
+
+
+def test_client_only_leaves_every_owner_with_its_socket() -> None:
+    run = ScaleOut.build(connections=40, policy="client-only")
+    found = totals(run.fates())
+    count = len(run.moved)
+    assert (found.reset, found.hung) == (count, 0)
+    assert found.half_open_at_end == found.half_open_peak == found.censored == count
+    strays = [START + 600 * MS + (c.sport - 20000) * MS for c in run.moved]
+    assert found.half_open_lifetime_ms.max == (START + END - min(strays)) / 1e6
+
+
+def test_drop_hangs_every_moved_client() -> None:
+    run = ScaleOut.build(connections=40, policy="drop")
+    found = totals(run.fates())
+    assert (found.reset, found.hung) == (0, len(run.moved))
+    assert found.reset_latency_ms == Percentiles(None, None, None)
+
+
+def test_where_a_moved_connection_went(flood: ScaleOut) -> None:
+    fate = fate_of(flood, flood.moved[0])
+    old, new = (epoch.owner_of(fate.connection) for epoch in flood.history.epochs)
+    assert (fate.home, fate.moved_to) == (old, new)
+    assert fate.moved_ns == flood.history.epochs[1].start_ns
+    assert fate.first_stray is not None
+    assert fate.first_stray.label == new
+
+
+def test_a_moved_connection_that_stays_silent_does_not_hang() -> None:
+    run = ScaleOut.build(connections=40, policy="drop")
+    silent = run.moved[0]
+    run.path.segments = [
+        one
+        for one in run.path.segments
+        if one.connection != silent or one.time_ns < START + EVENT
+    ]
+    fate = fate_of(run, silent)
+    assert fate.moved
+    assert not fate.hung
+    assert fate.half_open is None
+
+
+def test_without_a_capture_what_waits_has_hung() -> None:
+    run = ScaleOut.build(connections=40, policy="drop")
+    fates = connection_fates(run.lives, run.history, None, START + END)
+    assert sum(fate.hung for fate in fates) == len(run.moved)
+    assert totals(fates).half_open_at_end == 0  # nothing is claimed that was not seen
+
+
+def test_an_unmoved_connection_that_is_reset_was_broken(flood: ScaleOut) -> None:
+    flood.path.freed(flood.stayed[0], "client", 700 * MS)
+    found = totals(flood.fates())
+    assert found.broken_unmoved == 1
+    assert found.reset == len(flood.moved) + 1
+    assert found.hung == 0
+
+
+def test_an_unmoved_connection_that_times_out_was_broken(flood: ScaleOut) -> None:
+    flood.path.state(flood.stayed[0], "client", "ESTABLISHED", "CLOSE", 700 * MS)
+    assert totals(flood.fates()).broken_unmoved == 1
+
+
+def test_closing_in_good_order_breaks_nothing(flood: ScaleOut) -> None:
+    closer = flood.stayed[0]
+    flood.path.state(closer, "client", "ESTABLISHED", "FIN_WAIT1", 700 * MS)
+    flood.path.state(closer, "client", "FIN_WAIT1", "CLOSE", 701 * MS)
+    assert totals(flood.fates()).broken_unmoved == 0
+
+
+def test_what_happens_after_the_observation_does_not_count(flood: ScaleOut) -> None:
+    for connection in flood.stayed:
+        flood.path.freed(connection, "client", END + 10 * MS)
+    assert totals(flood.fates()).broken_unmoved == 0
+
+
+def test_a_connection_closed_before_the_event_did_not_move(flood: ScaleOut) -> None:
+    gone = flood.moved[0]
+    flood.path.events = [
+        one for one in flood.path.events if one.time_ns < START + EVENT
+    ]
+    flood.path.state(gone, "client", "ESTABLISHED", "FIN_WAIT1", EVENT - 2 * MS)
+    flood.path.state(gone, "client", "FIN_WAIT1", "CLOSE", EVENT - MS)
+    assert not fate_of(flood, gone).moved
+
+
+def test_a_reconnection_on_the_same_four_tuple_is_another_one(flood: ScaleOut) -> None:
+    again = flood.moved[0]
+    new = flood.history.epochs[1].owner_of(again)
+    assert new is not None
+    flood.path.open(again, new, 900 * MS)
+    flood.path.data(again, new, 950 * MS)
+    first, second = [fate for fate in flood.fates() if fate.connection == again]
+    assert (first.moved, first.reset) == (True, True)
+    assert (second.moved, second.reset, second.home) == (False, False, new)
+    assert second.first_stray is None
+
+
+def test_a_connection_opened_by_the_old_tables_during_the_event() -> None:
+    run = ScaleOut.build(connections=1)
+    old_epoch, new_epoch = run.history.epochs
+    late = next(
+        connection
+        for port in range(30000, 31000)
+        if old_epoch.owner_of(connection := FourTuple(CLIENT.ipv4, port, VIP4, PORT))
+        != new_epoch.owner_of(connection)
+    )
+    home = old_epoch.owner_of(late)
+    assert home is not None
+    run.path.open(late, home, EVENT + 2 * MS)
+    fate = fate_of(run, late)
+    assert fate.moved
+    assert fate.moved_ns == fate.opened_ns
+
+
+def test_a_connection_that_was_never_answered_was_not_opened(flood: ScaleOut) -> None:
+    never = FourTuple(CLIENT.ipv4, 29999, VIP4, PORT)
+    flood.path.state(never, "client", "CLOSE", "SYN_SENT", 300 * MS)
+    flood.path.see("fabric-h1", False, never, 2, 1, 0, 300 * MS + US)
+    assert totals(flood.fates()).opened == 40
+
+
+def test_a_failed_owner_holds_nothing() -> None:
+    run = ScaleOut.build(connections=40, policy="client-only")
+    last = run.history.epochs[1]
+    fates = [replace(fate, home_failed=fate.home == "c1n1") for fate in run.fates()]
+    held = [f for f in run.fates() if f.half_open_at_end and f.home != "c1n1"]
+    assert last.reachable
+    assert totals(fates).half_open_at_end == len(held) < len(run.moved)
