@@ -114,7 +114,8 @@ class Cluster:
         self.watchers: list[Callable[[Sequence[CapturePoint]], None]] = []
         self._controller = ControllerClient(runtime / "controller.sock")
         self._retired: list[GuardCounters] = []
-        self._store = folder / "store"
+        #: On tmpfs, where a write that is acknowledged costs no disk a flush.
+        self._store = runtime / "store"
         self._stopping = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -250,8 +251,12 @@ class Cluster:
     # -------------------------------------------------------------------- status
 
     def switch_status(self) -> dict[str, SwitchStatus]:
-        """Switch name -> the controller's own view of it."""
-        return self._controller.status()
+        """Switch name -> the controller's view of it; while it is away, it has none."""
+        try:
+            return self._controller.status()
+        except ControllerError:
+            unknown = SwitchStatus(connected=False, in_sync=False, entries=0)
+            return dict.fromkeys(self.state.plan.switches, unknown)
 
     def guard_counters(self) -> list[GuardCounters]:
         """Counters of every guard, those of nodes that lost power included."""
@@ -277,7 +282,10 @@ class Cluster:
         return [name for name in self.state.plan.switches if name not in failed]
 
     def dump_flows(self, switch: str) -> str:
-        """The flow table of a switch with its counters, as ovs-ofctl(8) prints it."""
+        """The flow table of a switch with its counters, as ovs-ofctl(8) prints it.
+
+        Raises ``CalledProcessError`` where the switch does not answer.
+        """
         target = f"unix:{OVS_DIRECTORY}/{switch}/{switch}.mgmt"
         done = subprocess.run(
             ["ovs-ofctl", "-OOpenFlow14", "--names", "dump-flows", target],

@@ -6,7 +6,13 @@ import time
 from pathlib import Path
 
 from experiments.launch import launch_run, make_folder
-from experiments.render import claim_table, comparison, console, read_summary
+from experiments.render import (
+    claim_table,
+    comparison,
+    console,
+    print_unmet,
+    read_summary,
+)
 from experiments.spec_file import find_spec, load_spec
 
 SCENARIO = "scale-out-node"
@@ -46,15 +52,17 @@ def show(folders: list[Path]) -> None:
     out.print()
     out.print(comparison(summaries))
     same = len({tuple(summary["moved_connections"]) for summary in summaries}) == 1
-    if same:
+    if same and all(summary["as_expected"] for summary in summaries):
         out.print(
             LESSON.format(
                 moved=summaries[-1]["connections"]["moved"],
                 left=summaries[1]["half_open"]["at_end"],
             )
         )
-    else:
+    elif not same:
         out.print("[red]the three runs did not move the same connections[/]")
+    for summary in summaries:
+        print_unmet(summary)
     out.print()
     out.print(claim_table(summaries[-1]))
     ladder = folders[-1] / "ladder.txt"

@@ -165,11 +165,18 @@ def ladder(case: Case, plan: Plan) -> Ladder:
     )
 
 
-def _worth(case: Case) -> tuple[bool, bool, bool, int]:
+def _worth(case: Case) -> tuple[bool, bool, bool, bool, int]:
+    """The greater, the more there is to see; all else equal, the first one wins."""
     trail, fate = case.trail, case.fate
-    copies = len(trail.tier2) if trail else 0
+    stray = fate.first_stray
     home, away = (fate.home or "").split("n")[0], (fate.moved_to or "").split("n")[0]
-    return fate.reset, fate.freed_ns is not None, home != away, copies
+    return (
+        fate.reset,
+        fate.freed_ns is not None,
+        home != away,
+        stray is not None and stray.payload > 0,
+        len(trail.tier2) if trail else 0,
+    )
 
 
 def _columns(plan: Plan, client: str, notes: Mapping[str, str]) -> Iterator[Column]:

@@ -31,7 +31,7 @@ from experiments.ladder_text import since
 #: Beyond this many lifelines, bystanders are drawn together.
 MOST_COLUMNS = 30
 
-_LEFT, _RIGHT = 96, 470
+_LEFT, _RIGHT = 96, 550
 _TOP, _LINE, _BOTTOM = 118, 24, 74
 _HEAD_HEIGHT = 40
 _TIP = 7

@@ -52,13 +52,18 @@ def print_run(folder: Path) -> None:
     out = console()
     out.print(comparison([summary]))
     out.print(claim_table(summary))
+    print_unmet(summary)
+    out.print(f"results: {folder}", soft_wrap=True)
+
+
+def print_unmet(summary: Mapping[str, Any]) -> None:
+    """Each expectation that a run did not meet."""
     for outcome in summary["expectations"]:
         if not outcome["met"]:
-            out.print(
-                f"[red]NOT as expected:[/] {outcome['key']} is {outcome['found']}, "
-                f"expected {outcome['condition']}"
+            console().print(
+                f"[red]NOT as expected[/] with {summary['policy']}: {outcome['key']} "
+                f"is {outcome['found']}, expected {outcome['condition']}"
             )
-    out.print(f"results: {folder}", soft_wrap=True)
 
 
 def comparison(summaries: Sequence[Mapping[str, Any]]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -106,12 +107,19 @@ def _node_status(cluster: Cluster, chassis: Chassis, node: Node) -> Mapping[str,
 
 
 def _fan_out_packets(cluster: Cluster, chassis: Chassis) -> int:
-    """Fan-out copies that this chassis' switch took in, by its own flow counters."""
+    """Fan-out copies that this chassis' switch took in, by its own flow counters.
+
+    They die with the switch: one that has failed, or is being restarted, has none.
+    """
     if chassis.name in cluster.state.membership.failed_chassis:
+        return 0
+    try:
+        table = cluster.dump_flows(chassis.name)
+    except subprocess.CalledProcessError:
         return 0
     return sum(
         int(match[1])
-        for line in cluster.dump_flows(chassis.name).splitlines()
+        for line in table.splitlines()
         if addresses.FANOUT_MAC in line.partition("actions=")[0]
         and (match := re.search(r"n_packets=(\d+)", line))
     )

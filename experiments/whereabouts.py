@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from controller.ovs_hash import FourTuple
+from experiments.epochs import END_OF_TIME
 from experiments.observations import ACK, RST, SYN, Observation
 from experiments.socket_states import SocketLife
 
@@ -48,10 +49,10 @@ def _clients_of_ours(
 ) -> list[SocketLife]:
     """Those that a SYN of the wire follows before the next one begins."""
     times = sorted(syn.time_ns for syn in syns.values())
-    bounds = [life.first_ns for life in lives[1:]] + [1 << 63]
+    ends = [*(life.first_ns for life in lives), END_OF_TIME][1:]
     return [
         life
-        for life, next_ns in zip(lives, bounds, strict=True)
+        for life, next_ns in zip(lives, ends, strict=True)
         if life.opened_ns is None
         or bisect_left(times, life.opened_ns) < bisect_left(times, next_ns)
     ]

@@ -35,6 +35,7 @@ class ClientOptions:
     duration_s: float | None
     open_rate: float
     connect_timeout_s: float
+    keepalive_s: int
     grace_s: float
     deadline_s: float
     reconnect: bool
@@ -102,6 +103,12 @@ def _add_timing(parser: argparse.ArgumentParser) -> None:
         shown = text if value is None else _default(text)
         parser.add_argument(name, type=kind, default=value, help=shown)
     parser.add_argument(
+        "--keepalive-s",
+        type=number(int, 0, 32767),
+        default=1,
+        help=_default("TCP keepalive after so much silence, 0: none"),
+    )
+    parser.add_argument(
         "--no-reconnect", action="store_true", help="leave a broken connection alone"
     )
 
@@ -131,6 +138,7 @@ def shared_options(
         duration_s=args.duration_s,
         open_rate=args.open_rate,
         connect_timeout_s=args.connect_timeout_ms / 1000,
+        keepalive_s=args.keepalive_s,
         grace_s=min(args.grace_ms / 1000, args.deadline_s / 2),
         deadline_s=args.deadline_s,
         reconnect=not args.no_reconnect,

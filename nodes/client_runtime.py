@@ -60,6 +60,7 @@ class Dialer:
                 self._journal.failed(lane, port, error)
             raise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _keep_alive(sock, options.keepalive_s)
         return sock, port
 
     async def _slot(self) -> None:
@@ -71,6 +72,18 @@ class Dialer:
             await asyncio.sleep(slot - now)
 
 
+def _keep_alive(sock: socket.socket, idle_s: int) -> None:
+    """Probe the peer after ``idle_s`` seconds of silence (tcp(7)); 0: never.
+
+    A client whose request was acknowledged, and whose answer never comes because its
+    node has gone, has nothing to send: without a probe it would wait for ever.
+    """
+    if idle_s:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, idle_s)
+
+
 async def within(seconds: float, what: Awaitable[T]) -> T:
     """The result of ``what``. Raises ``TimeoutError`` (an ``OSError``) if it is late.
 
@@ -78,7 +91,7 @@ async def within(seconds: float, what: Awaitable[T]) -> T:
     """
     try:
         return await asyncio.wait_for(what, seconds)
-    except TimeoutError:
+    except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041
         late = f"nothing for {seconds:g} s"
         raise TimeoutError(errno.ETIMEDOUT, late) from None
 

@@ -27,9 +27,8 @@ SYSCTLS = {
     # Addresses are of use at once: nobody else has them (RFC 4862, 5.4).
     "net/ipv6/conf/{interface}/disable_ipv6": 0,
     "net/ipv6/conf/{interface}/accept_dad": 0,
-    # No router is here; asking for one would only be noise in captures.
+    # No router is here. Who accepts none asks for none (addrconf_dad_completed).
     "net/ipv6/conf/{interface}/accept_ra": 0,
-    "net/ipv6/conf/{interface}/router_solicitations": 0,
 }
 
 #: With its link down, a host forgets every TCP connection (SOCK_DESTROY, ss(8)) and,

@@ -7,11 +7,11 @@ from experiments.events.event import Event, EventError, Hands, node_state, with_
 
 def change(state: ClusterState, target: str) -> ClusterState:
     """The node is balanced over again."""
-    if node_state(state, target) is NodeState.IN_SERVICE:
-        raise EventError(f"{target} is in service already")
     chassis = f"c{state.plan.find_node(target).chassis}"
     if chassis in state.membership.failed_chassis:
-        raise EventError(f"{target}: restore its chassis first (restore-chassis)")
+        raise EventError(f"{target}: restore-chassis {chassis} first, it has failed")
+    if node_state(state, target) is NodeState.IN_SERVICE:
+        raise EventError(f"{target} is in service already")
     return with_node(state, target, NodeState.IN_SERVICE)
 
 

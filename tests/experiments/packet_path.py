@@ -18,6 +18,8 @@ US = 1_000
 MS = 1_000_000
 START = 1_795_378_416 * 10**9
 CLIENT = Client(1)
+#: Sequence number of a stray: near the top, so that diagrams must fit ten digits.
+SEQ = 4_000_000_000
 
 
 @dataclass
@@ -43,7 +45,7 @@ class PacketPath:
         self.state(connection, node, "LISTEN", "SYN_RECV", at + 200 * US)
         self.state(connection, node, "SYN_RECV", "ESTABLISHED", at + 201 * US)
 
-    def data(self, connection: FourTuple, node: str, at: int, seq: int = 500) -> None:
+    def data(self, connection: FourTuple, node: str, at: int, seq: int = SEQ) -> None:
         """A request of 64 bytes that comes to ``node``."""
         self.see(node, False, connection, PSH | ACK, seq, seq + 900, at, payload=64)
 
@@ -53,7 +55,7 @@ class PacketPath:
         node: str,
         at: int,
         reachable: dict[str, frozenset[str]],
-        seq: int = 500,
+        seq: int = SEQ,
     ) -> None:
         """A stray segment at ``node`` and all that the claim makes of it.
 

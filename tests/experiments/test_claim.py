@@ -9,7 +9,7 @@ import pytest
 
 from experiments.fates import totals
 from experiments.observations import RST, Observation
-from tests.experiments.packet_path import MS, START, US
+from tests.experiments.packet_path import MS, SEQ, START, US
 from tests.experiments.scale_out import END, ScaleOut
 from topologies.plan import FANOUT_MAC
 
@@ -50,12 +50,14 @@ class Change:
             for one in path.segments
         ]
 
-    def twice(self, label: str, **changed: object) -> None:
-        """Adds a copy of the last copy at ``label``."""
+    def twice(self, label: str, outgoing: bool | None = None) -> None:
+        """Adds a copy of the last copy at ``label``, perhaps the other way."""
         path = self.run.path
         one = [o for o in path.segments if self.of_first(o) and is_copy(o)]
         last = [o for o in one if o.label == label][-1]
-        path.segments.append(last._replace(time_ns=last.time_ns + US, **changed))
+        way = last.outgoing if outgoing is None else outgoing
+        again = last._replace(time_ns=last.time_ns + US, outgoing=way)
+        path.segments.append(again)
 
 
 def no_tier1_copy(change: Change) -> None:
@@ -202,13 +204,13 @@ def test_several_segments_in_flight_each_draw_their_own(run: ScaleOut) -> None:
     assert new is not None
     events = list(run.path.events)
     at = 600 * MS + (again.sport - 20000) * MS + 30 * US
-    run.path.reset(again, new, at, run.reachable, seq=564)
+    run.path.reset(again, new, at, run.reachable, seq=SEQ + 64)
     run.path.events = events
     assert failed(run) == []
     run.path.segments = [
         one
         for one in run.path.segments
-        if not (one.label == "c2n2" and is_copy(one) and one.ack == 564)
+        if not (one.label == "c2n2" and is_copy(one) and one.ack == SEQ + 64)
     ]
     assert failed(run) == ["E5"]
 

@@ -23,7 +23,7 @@ from experiments.ladder_svg import ladder_svg
 from experiments.ladder_text import WIDTH, ladder_text, since
 from tests.experiments.scale_out import ScaleOut
 
-SIZES = [(2, 3, 40), (4, 6, 80), (10, 15, 600)]
+SIZES = [(2, 3, 40), (4, 6, 80), (10, 15, 80)]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -35,8 +35,8 @@ def diagram(
 
 
 def test_one_column_for_each_host_and_switch() -> None:
-    names = [column.name for column in diagram().columns]
-    assert names == (["h1", "fabric", "c1", "c1n1", "c1n2", "c1n3", "c2", "c2n1", "c2n2", "c2n3"])
+    names = " ".join(column.name for column in diagram().columns)
+    assert names == "h1 fabric c1 c1n1 c1n2 c1n3 c2 c2n1 c2n2 c2n3"
 
 
 def test_owner_and_second_node_are_told_apart() -> None:
@@ -62,7 +62,7 @@ def test_an_owner_that_is_not_freed_is_marked() -> None:
 
 @pytest.mark.parametrize("most", [8, 12, 24, 30])
 def test_narrowing_keeps_who_is_involved_and_forgets_nobody(most: int) -> None:
-    whole = diagram(10, 15, 600)
+    whole = diagram(10, 15, 80)
     narrow = whole.at_most(most)
     assert len(narrow.columns) <= most
     assert {c.name for c in whole.columns if c.note} <= {c.name for c in narrow.columns}
@@ -126,7 +126,7 @@ def test_svg_tells_each_instant_on_a_line_of_its_own() -> None:
 
 
 def test_bystanders_of_a_large_cluster_stand_together() -> None:
-    narrow = diagram(10, 15, 600).at_most(30)
+    narrow = diagram(10, 15, 80).at_most(30)
     rest = [column for column in narrow.columns if column.kind == REST]
     assert len(rest) == 10
     kept = [column for column in narrow.columns if column.kind == NODE]

@@ -5,13 +5,14 @@ A story only acts and returns what it saw; the tests say what it had to be.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from scapy.layers.inet import ICMP, IP, TCP, IPOption_NOP
+from scapy.layers.inet import ICMP, IP, TCP, IPOption, IPOption_NOP
 from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
@@ -38,6 +39,8 @@ from topologies.plan import FANOUT_MAC
 
 _TCP_REPAIR = 19  # linux/tcp.h: a socket in repair mode closes without a segment
 _CLOSED_PORT = 7
+#: Options that, taken for a TCP header, have its data offset and ACK flag in place.
+_LIKE_TCP = [IPOption_NOP()] * 12 + [IPOption(b"\x50\x10" + bytes(14))]
 
 
 def resets_of(peer: Peer, caught: list[Caught]) -> list[Segment]:
@@ -57,7 +60,8 @@ def reset_that_tcp_did_not_take(lab: Lab, guard: str, ip: int) -> list[Segment]:
     lab.mark(ip)
     lab.wire.send_damaged(connection.copy())
     assert peer.server
-    peer.server.send(b"anyone there?")
+    with contextlib.suppress(ConnectionResetError):
+        peer.server.send(b"anyone there?")
     wait_for(lambda: lab.node.state_of(peer.tuple) is None, "the end of it")
     left = [one.segment for one in lab.mark(ip) if one.segment.leaving == peer.tuple]
     peer.close()
@@ -189,8 +193,7 @@ def not_judged(lab: Lab, guard: str, what: str) -> tuple[list[Segment], GuardCou
     before = lab.counters()
     tcp = TCP(sport=5, dport=_CLOSED_PORT, seq=1, ack=2, flags="A")
     forms: dict[str, Packet] = {
-        "ip options": IP(src=CLIENTS[4], dst=VIPS[4], options=[IPOption_NOP()] * 4)
-        / tcp,
+        "ip options": IP(src=CLIENTS[4], dst=VIPS[4], options=_LIKE_TCP) / tcp,
         "own ipv4 address": IP(src=CLIENTS[4], dst=OWN[4]) / tcp,
         "own ipv6 address": IPv6(src=CLIENTS[6], dst=OWN[6]) / tcp,
         "fragment": IP(src=CLIENTS[4], dst=VIPS[4], flags="MF") / tcp,

@@ -19,7 +19,7 @@ from tests.topologies.running_cluster import (
     ports,
     running,
 )
-from tests.topologies.waiting import eventually
+from tests.topologies.waiting import DEADLINE_S, eventually
 from topologies.network import ClusterNetwork
 from topologies.plan import Plan
 from topologies.runs import RUN_VARIABLE, run_directory
@@ -138,8 +138,8 @@ def _transfer(network: ClusterNetwork, address: str) -> int:
     server.unlink(missing_ok=True)
     receiver = network.popen("c1n1", [sys.executable, "-c", _RECEIVE, address], server)
     eventually("it listens", lambda: server.exists() and server.read_text() == "up\n")
-    network.popen("h1", [sys.executable, "-c", _SEND, address]).wait()
-    receiver.wait()
+    network.popen("h1", [sys.executable, "-c", _SEND, address])
+    receiver.wait(DEADLINE_S)
     return int(server.read_text().split()[1])
 
 

@@ -1,0 +1,88 @@
+"""Real Linux hosts, a namespace each, on the ports of a userspace bridge."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+from tests.controller.switches import VSwitch, wait_until
+from topologies.plan import (
+    FABRIC,
+    PREFIX4,
+    PREFIX6,
+    UPLINK_PORT,
+    VIP4,
+    VIP6,
+    Client,
+    Node,
+    Plan,
+)
+
+
+class LinuxHost:
+    """A network namespace with one interface, the other end of which a bridge has."""
+
+    def __init__(self, switch: VSwitch, host: Client | Node, port: str) -> None:
+        """``port``: name of the bridge's end, in the switch's namespace."""
+        self._holder = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sleep", "infinity"]
+        )
+        wait_until(self._is_apart, f"a namespace for {host.name}")
+        pair = f"link add {port} type veth peer name {host.interface}"
+        switch.inside("ip", *pair.split(), "netns", str(self._holder.pid))
+        switch.inside("ip", "link", "set", port, "up")
+        self.run(f"ip link set {host.interface} address {host.mac}")
+        # OVS's userspace ports see what the kernel left for the card to compute.
+        self.run(f"ethtool -K {host.interface} tx off")
+        self.run("ip link set lo up")
+        self.run(f"ip link set {host.interface} up")
+        self._address(f"{host.ipv4}/{PREFIX4}", host.interface)
+        self._address(f"{host.ipv6}/{PREFIX6} nodad", host.interface)
+        if isinstance(host, Node):
+            self._address(f"{VIP4}/32", "lo")
+            self._address(f"{VIP6}/128 nodad", "lo")
+
+    def run(self, command: str) -> str:
+        """Output of a command in the host."""
+        return self.start(*command.split()).communicate(timeout=20)[0]
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """A command in the host, under way."""
+        namespace = f"--net=/proc/{self._holder.pid}/ns/net"
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "nsenter", namespace, *command],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def stop(self) -> None:
+        """Take the host away."""
+        self._holder.send_signal(signal.SIGKILL)
+        self._holder.wait()
+
+    def _address(self, address: str, interface: str) -> None:
+        self.run(f"ip address add {address} dev {interface}")
+
+    def _is_apart(self) -> bool:
+        theirs = os.readlink(f"/proc/{self._holder.pid}/ns/net")
+        return theirs != os.readlink("/proc/self/ns/net")
+
+
+def build_hosts(switch: VSwitch, plan: Plan) -> dict[str, LinuxHost]:
+    """Every host of ``plan`` on userspace bridges; the bridges joined as planned."""
+    hosts: dict[str, LinuxHost] = {}
+    fabric = []
+    for client in plan.clients:
+        hosts[client.name] = LinuxHost(switch, client, client.fabric_interface)
+        fabric.append((client.fabric_interface, client.fabric_port, ""))
+    for chassis in plan.chassis:
+        down, up = chassis.fabric_interface, chassis.uplink_interface
+        fabric.append((down, chassis.fabric_port, f"type=patch options:peer={up}"))
+        ports = [(up, UPLINK_PORT, f"type=patch options:peer={down}")]
+        for node in chassis.nodes:
+            hosts[node.name] = LinuxHost(switch, node, node.switch_interface)
+            ports.append((node.switch_interface, node.port, ""))
+        switch.add_bridge(chassis.name, chassis.dpid, ports, "netdev")
+    switch.add_bridge(FABRIC, plan.switches[FABRIC], fabric, "netdev")
+    return hosts

@@ -1,0 +1,128 @@
+"""No exception is hidden: it is logged, the work goes on, and who asks learns of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.client import ControllerClient, ControllerError
+from controller.control import serve
+from controller.framework import MAIN_DISPATCHER, handles, ofp_event
+from controller.keeper import Keeper
+from tests.controller.clusters import state
+from tests.controller.switches import wait_until
+
+
+class BrokenApp:
+    """An application one of whose handlers fails."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def fault(self, text: str) -> None:
+        """As :meth:`controller.app.LoadBalancerController.fault`."""
+        self.faults.append(text)
+
+    @handles(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
+    def on_answer(self, event: object) -> None:
+        """Fail."""
+        raise ZeroDivisionError(f"on {event}")
+
+
+def test_a_handlers_exception_is_logged_and_told_and_does_not_get_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = BrokenApp()
+    app.on_answer("a barrier reply")
+    assert "on_answer failed" in caplog.text
+    assert "ZeroDivisionError: on a barrier reply" in caplog.text
+    assert "ZeroDivisionError" in app.faults[0]
+
+
+@pytest.fixture
+def keeper() -> Keeper:
+    """A keeper with no switches, at work."""
+    keeper = Keeper(state(), None)
+    threading.Thread(target=keeper.run, daemon=True).start()
+    return keeper
+
+
+@pytest.fixture
+def client(keeper: Keeper, tmp_path: Path) -> Iterator[ControllerClient]:
+    """A client of that keeper's."""
+    path = tmp_path / "controller.sock"
+    threading.Thread(target=serve, args=(path, keeper), daemon=True).start()
+    wait_until(path.exists, "the control socket")
+    yield ControllerClient(path)
+
+
+def test_the_keepers_own_failure_is_loud(
+    keeper: Keeper, client: ControllerClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not client.status()["fabric"].connected
+    # Not a datapath: the keeper's thread fails on it.
+    keeper.connected(object())
+    wait_until(lambda: "keeper failed" in caplog.text, "the failure is logged")
+    with pytest.raises(ControllerError, match="the controller is broken"):
+        client.status()
+    with pytest.raises(ControllerError, match="the controller is broken"):
+        client.apply(state())
+
+
+def test_an_order_under_way_when_the_keeper_fails_is_answered(
+    keeper: Keeper, client: ControllerClient
+) -> None:
+    failures: list[ControllerError] = []
+
+    def order() -> None:
+        with pytest.raises(ControllerError) as caught:
+            client.apply(state(), timeout_s=60)
+        failures.append(caught.value)
+
+    waiting = threading.Thread(target=order)
+    waiting.start()
+    wait_until(lambda: keeper._requests, "the order is under way")
+    keeper.connected(object())
+    waiting.join(10)
+    assert "AttributeError" in str(failures[0])
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (b"hello", "Expecting value"),
+        (b"[]", "list indices"),
+        (b'{"op": "destroy"}', "destroy"),
+        (b'{"op": "apply"}', "state"),
+        (b'{"op": "apply", "state": {"plan": {}}}', "nodes_per_chassis"),
+    ],
+    ids=["not JSON", "not an object", "unknown", "no state", "half a state"],
+)
+def test_a_bad_request_is_answered_with_what_is_wrong(
+    client: ControllerClient, request_: bytes, error: str, tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(tmp_path / "controller.sock"))
+        for _ in range(2):  # and the connection is still good
+            stream.sendall(request_ + b"\n")
+            reply = json.loads(stream.makefile().readline())
+            assert not reply["ok"]
+            assert error in reply["error"]
+    assert client.status()
+
+
+def test_nobody_at_the_socket_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ControllerError, match=r"none\.sock"):
+        ControllerClient(tmp_path / "none.sock").status()
+
+
+def test_what_did_not_become_in_sync_is_said(client: ControllerClient) -> None:
+    logging.getLogger("resetbed.controller").info("nothing will connect")
+    with pytest.raises(ControllerError, match="'fabric': SwitchStatus"):
+        client.wait_in_sync(timeout_s=0.05)

@@ -1,0 +1,131 @@
+"""Membership events as pure changes: what follows, and what is refused and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.balancers import BALANCERS
+from controller.membership import Membership, NodeState
+from controller.policies import POLICIES
+from controller.state import ClusterState
+from experiments.events import EVENTS, EventError
+from topologies.plan import Plan, PlanError
+
+
+def fresh(chassis: int = 2, nodes: int = 3) -> ClusterState:
+    plan = Plan.build(chassis, nodes, 1)
+    return ClusterState(
+        plan,
+        Membership.all_in_service(plan),
+        POLICIES["flood"],
+        BALANCERS["modulo"],
+    )
+
+
+def after(state: ClusterState, *events: str) -> ClusterState:
+    for event in events:
+        kind, target = event.split()
+        state = EVENTS[kind].change(state, target)
+    return state
+
+
+def serving(state: ClusterState) -> set[str]:
+    return {
+        node.name
+        for chassis in state.plan.chassis
+        for node in state.membership.serving_nodes(chassis)
+    }
+
+
+def reachable(state: ClusterState) -> set[str]:
+    return {
+        node.name
+        for chassis in state.plan.chassis
+        for node in state.membership.reachable_nodes(chassis)
+    }
+
+
+ALL = {"c1n1", "c1n2", "c1n3", "c2n1", "c2n2", "c2n3"}
+
+
+@pytest.mark.parametrize(
+    ("events", "serve", "reach"),
+    [
+        (["drain-node c1n2"], ALL - {"c1n2"}, ALL),
+        (["fail-node c1n2"], ALL - {"c1n2"}, ALL - {"c1n2"}),
+        (["drain-node c1n2", "fail-node c1n2"], ALL - {"c1n2"}, ALL - {"c1n2"}),
+        (["fail-node c1n2", "restore-node c1n2"], ALL, ALL),
+        (["drain-node c1n2", "restore-node c1n2"], ALL, ALL),
+        (["add-node c2"], ALL | {"c2n4"}, ALL | {"c2n4"}),
+        (["add-node c2n4"], ALL | {"c2n4"}, ALL | {"c2n4"}),
+        (["fail-chassis c2"], {"c1n1", "c1n2", "c1n3"}, {"c1n1", "c1n2", "c1n3"}),
+        (["fail-chassis c2", "restore-chassis c2"], ALL, ALL),
+        (
+            ["fail-node c2n1", "fail-chassis c2", "restore-chassis c2"],
+            ALL - {"c2n1"},
+            ALL - {"c2n1"},
+        ),
+        (["add-chassis c3"], ALL | {"c3n1", "c3n2", "c3n3"}, None),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, list) else "",
+)
+def test_what_follows(
+    events: list[str], serve: set[str], reach: set[str] | None
+) -> None:
+    state = after(fresh(), *events)
+    assert serving(state) == serve
+    assert reachable(state) == (serve if reach is None else reach)
+
+
+@pytest.mark.parametrize(
+    ("before", "refused", "said"),
+    [
+        ([], "drain-node c9n1", "no node 'c9n1'"),
+        ([], "drain-node c1n9", "c1 has n1 to n3"),
+        ([], "fail-chassis c3", "there are c1 to c2"),
+        ([], "add-node c1n6", "the next node of c1 is c1n4"),
+        ([], "add-chassis c4", "the next chassis is c3"),
+        ([], "restore-node c1n1", "in service already"),
+        ([], "restore-chassis c1", "has not failed"),
+        (["drain-node c1n1"], "drain-node c1n1", "drained, not in service"),
+        (["fail-node c1n1"], "fail-node c1n1", "failed already"),
+        (["fail-chassis c1"], "fail-chassis c1", "failed already"),
+        (["fail-chassis c1"], "fail-chassis c2", "no node would be left"),
+        (["fail-chassis c1"], "restore-node c1n1", "restore"),
+        (["fail-chassis c1"], "drain-node c1n1", "its chassis c1 has failed"),
+        (["fail-chassis c1"], "add-node c1", "c1 has failed"),
+    ],
+)
+def test_what_is_refused(before: list[str], refused: str, said: str) -> None:
+    state = after(fresh(), *before)
+    with pytest.raises((EventError, PlanError)) as error:
+        after(state, refused)
+    assert said in str(error.value)
+
+
+@given(st.data())
+def test_any_course_of_events_keeps_somebody_in_service(data: st.DataObject) -> None:
+    state = fresh(2, 2)
+    targets = ["c1", "c2", "c3", "c1n1", "c1n2", "c2n1", "c2n2", "c1n3", "c2n3"]
+    for _ in range(data.draw(st.integers(1, 8))):
+        kind = data.draw(st.sampled_from(sorted(EVENTS)))
+        target = data.draw(st.sampled_from(targets))
+        try:
+            new = EVENTS[kind].change(state, target)
+        except (EventError, PlanError):
+            continue
+        assert serving(new)
+        assert serving(new) <= reachable(new)
+        assert set(new.membership.nodes) == {n.name for n in new.plan.nodes}
+        state = new
+
+
+def test_a_change_leaves_the_old_state_alone() -> None:
+    state = fresh()
+    after(state, "drain-node c1n1", "add-chassis c3")
+    assert state == replace(fresh())
+    assert state.membership.state(state.plan.find_node("c1n1")) is NodeState.IN_SERVICE

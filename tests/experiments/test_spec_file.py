@@ -1,0 +1,110 @@
+"""Specs: defaults that run, and refusals that name the key, its line and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.spec import RunSpec
+from experiments.spec_file import SpecError, find_spec, load_spec, scenario_names
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> object:
+    def _write(text: str) -> Path:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return path
+
+    return _write
+
+
+def test_an_empty_spec_is_a_whole_experiment(write) -> None:
+    spec = load_spec(write(""))
+    assert spec == RunSpec(scenario="mine")
+
+
+@pytest.mark.parametrize("name", scenario_names())
+def test_every_scenario_that_ships_is_valid(name: str) -> None:
+    spec = load_spec(find_spec(name))
+    assert spec.scenario == name
+    assert spec.description
+    assert spec.events
+
+
+REFUSED = [
+    pytest.param(
+        "policy: flood\nclutser:\n  chassis: 2\n",
+        ["mine.yaml:2", "'clutser'", "did you mean 'cluster'?"],
+        id="unknown key at the top",
+    ),
+    pytest.param(
+        "policy: flood\ncluster:\n  chassis: 2\n  node: 3\n",
+        ["mine.yaml:4", "'cluster.node'", "did you mean 'nodes'?"],
+        id="unknown key inside",
+    ),
+    pytest.param(
+        "events:\n- {at: 0, kind: drain-node, target: c1n1}\n- kind: add-node\n  targt: c1\n",
+        ["mine.yaml:4", "'events.1.targt'", "did you mean 'target'?"],
+        id="unknown key in the second event",
+    ),
+    pytest.param(
+        "policy: flod\n",
+        ["mine.yaml:1", "policy", "'flod' is not one of", "flood"],
+        id="unknown policy",
+    ),
+    pytest.param(
+        "cluster: {chassis: 0}\n",
+        ["mine.yaml:1", "cluster.chassis", "greater than or equal to 1"],
+        id="no chassis",
+    ),
+    pytest.param(
+        "\n\nseed: twelve\n", ["mine.yaml:3", "seed"], id="a seed that is no number"
+    ),
+    pytest.param("- 1\n", ["mine.yaml:1", "mapping"], id="a list"),
+    pytest.param("a: [\n", ["mine.yaml"], id="no YAML"),
+    pytest.param(
+        "events:\n"
+        "- {at: 2, kind: add-node, target: c1}\n"
+        "- {at: 1, kind: add-node, target: c1}\n",
+        ["order"],
+        id="events out of order",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), REFUSED)
+def test_refusal_names_line_key_and_remedy(write, text: str, said: list[str]) -> None:
+    with pytest.raises(SpecError) as refused:
+        load_spec(write(text))
+    for part in said:
+        assert part in str(refused.value)
+
+
+def test_overrides_are_laid_over_the_file(write) -> None:
+    path = write("policy: drop\ncluster: {chassis: 4}\n")
+    overrides = ("cluster.nodes=5", "reset=client-only", "seed=7", "ip=ipv6")
+    spec = load_spec(path, overrides)
+    assert (spec.policy, spec.seed, spec.ip) == ("client-only", 7, 6)
+    assert (spec.cluster.chassis, spec.cluster.nodes) == (4, 5)
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("clusterchassis", "expected key=value"),
+        ("cluster.chasis=3", "did you mean 'chassis'?"),
+        ("seed.more=3", "no place in a spec"),
+        ("policy=none", "is not one of"),
+    ],
+)
+def test_a_wrong_override_is_refused(write, item: str, said: str) -> None:
+    with pytest.raises(SpecError, match="--set") as refused:
+        load_spec(write("seed: 1\n"), (item,))
+    assert said in str(refused.value)
+
+
+def test_an_unknown_scenario_names_the_nearest() -> None:
+    with pytest.raises(SpecError, match="did you mean 'drain-node'"):
+        find_spec("drain-nod")

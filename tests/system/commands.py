@@ -1,0 +1,109 @@
+"""The commands of the testbed, called as a user's script calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 120.0
+
+
+def resetbed(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """One command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "experiments", *arguments],
+        cwd=ROOT,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def must(done: subprocess.CompletedProcess[str]) -> str:
+    """The output of a command that had to succeed."""
+    assert done.returncode == 0, f"{done.args}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def eventually(what: str, look: Callable[[], Any], deadline_s: float = 20.0) -> Any:
+    """The first true value of ``look``; fails with what it saw last."""
+    deadline = time.monotonic() + deadline_s
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        assert time.monotonic() < deadline, f"not {what} in {deadline_s} s: {seen!r}"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Background:
+    """A cluster that ``up`` keeps running under ``name``."""
+
+    name: str
+
+    @classmethod
+    def up(cls, name: str, *options: str) -> Background:
+        """Brings one up."""
+        must(resetbed("up", "--name", name, *options))
+        return cls(name)
+
+    def down(self) -> None:
+        """Takes it away; it may be gone already."""
+        resetbed("down", "--name", self.name)
+
+    def execute(
+        self, host: str, *command: str, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """A command on one of its hosts."""
+        return resetbed("exec", "--name", self.name, host, "--", *command, stdin=stdin)
+
+    def python(self, host: str, code: str) -> str:
+        """What a Python program prints on one of its hosts."""
+        return must(self.execute(host, sys.executable, "-", stdin=code))
+
+    def event(self, kind: str, target: str) -> str:
+        """A membership event."""
+        return must(resetbed("event", "--name", self.name, kind, target))
+
+    def status(self) -> dict[str, Any]:
+        """The object of ``status --json``."""
+        text = must(resetbed("status", "--name", self.name, "--json"))
+        status: dict[str, Any] = json.loads(text)
+        return status
+
+    def established(self) -> dict[str, int]:
+        """Node -> established connections, nodes with none left out."""
+        return {
+            name: node["established"]
+            for name, node in self.status()["nodes"].items()
+            if node["established"]
+        }
+
+    def copies(self) -> tuple[int, int]:
+        """Fan-out copies since it came up, of tier 1 and tier 2."""
+        counters = self.status()["counters"]
+        return counters["tier1_copies"], counters["tier2_copies"]
+
+
+def processes_with(text: str) -> Sequence[int]:
+    """Processes whose command line holds ``text``."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if text in line:
+                found.append(int(entry.name))
+    return found

@@ -1,0 +1,108 @@
+"""Every scenario that ships, live: what the policy promises, proven by the instruments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.spec_file import scenario_names
+from tests.system.commands import must, resetbed
+
+pytestmark = pytest.mark.live
+
+
+def run(folder: Path, scenario: str, *overrides: str) -> dict[str, Any]:
+    """The summary of one run that had to be as expected."""
+    sets = [word for item in overrides for word in ("--set", item)]
+    must(resetbed("run", scenario, "--out", str(folder), *sets))
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
+
+
+@pytest.mark.parametrize("ip", [4, 6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("scenario", scenario_names())
+def test_flood_frees_both_ends(scenario: str, ip: int, tmp_path: Path) -> None:
+    summary = run(tmp_path / "run", scenario, f"ip={ip}", "observe_s=1.5")
+    connections, packets = summary["connections"], summary["packets"]
+    assert connections["moved"] > 0
+    assert connections["reset"] == connections["moved"]
+    assert connections["reconnected"] >= connections["moved"]
+    assert summary["half_open"]["at_end"] == 0
+    assert summary["measurement"]["half_open_by_socket_tables"] == 0
+    assert summary["data"]["lost_writes"] == 0
+    assert summary["data"]["unverified_writes"] == 0
+    assert packets["node_resets"] == packets["stray"]
+    assert {row["element"]: row["passed"] for row in summary["claim"]} == {
+        f"E{n}": True for n in range(1, 6)
+    }, summary["claim"]
+    assert summary["wire_order"]["passed"], summary["wire_order"]
+
+
+def test_without_fan_out_every_moved_connection_stays_half_open(
+    tmp_path: Path,
+) -> None:
+    summaries = {
+        policy: run(tmp_path / policy, "drain-node", f"policy={policy}", "observe_s=1")
+        for policy in ("drop", "client-only")
+    }
+    for policy, summary in summaries.items():
+        moved = summary["connections"]["moved"]
+        assert moved > 0
+        assert summary["half_open"]["at_end"] == moved
+        assert summary["measurement"]["half_open_by_socket_tables"] == moved
+        assert summary["packets"]["tier1_copies"] == 0
+        reset = moved if policy == "client-only" else 0
+        assert summary["connections"]["reset"] == reset
+        assert summary["connections"]["hung"] == moved - reset
+    assert (
+        summaries["drop"]["moved_connections"]
+        == summaries["client-only"]["moved_connections"]
+    )
+
+
+def test_the_reference_guard_proves_the_same(tmp_path: Path) -> None:
+    summary = run(
+        tmp_path / "run", "drain-node", "guard=scapy", "workload.connections=12"
+    )
+    assert summary["provenance"]["guard"] == "scapy"
+    assert summary["connections"]["reset"] == summary["connections"]["moved"] > 0
+    assert summary["half_open"]["at_end"] == 0
+
+
+def test_minimal_change_moves_less(tmp_path: Path) -> None:
+    moved = {
+        balancer: run(
+            tmp_path / balancer,
+            "scale-out-chassis",
+            f"balancer={balancer}",
+            "workload.kind=echo",
+            "workload.connections=300",
+            "workload.interval_ms=200",
+            "observe_s=1.5",
+        )["connections"]["moved"]
+        for balancer in ("modulo", "rendezvous")
+    }
+    assert 0 < moved["rendezvous"] < moved["modulo"]
+
+
+def test_every_file_of_a_run_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(folder, "drain-node", "observe_s=1")
+    for name in (
+        "spec.yaml",
+        "summary.json",
+        "events.jsonl",
+        "capture.pcapng",
+        "sockets.jsonl",
+        "connections.jsonl",
+        "ladder.svg",
+        "ladder.txt",
+        "flows/fabric.txt",
+        "flows/c1.txt",
+        "hosts/h1.jsonl",
+    ):
+        assert (folder / name).stat().st_size > 0, name
+    assert not (folder / "store").exists()
