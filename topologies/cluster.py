@@ -36,6 +36,10 @@ if str(ROOT) not in sys.path:
 
 from topologies.plan import (
     FABRIC,
+    LOOP_IN_INTERFACE,
+    LOOP_IN_PORT,
+    LOOP_OUT_INTERFACE,
+    LOOP_OUT_PORT,
     PREFIX4,
     UPLINK_PORT,
     Chassis,
@@ -99,6 +103,22 @@ def add_chassis(network: Any, chassis: Chassis) -> None:
     )
     for node in chassis.nodes:
         add_node(network, node)
+
+
+def add_loop(network: Any) -> None:
+    """Draw the cable from the fabric to itself; only for switches that know of it.
+
+    A learning switch would send broadcasts round it for ever, so Mininet's own do not
+    get one.
+    """
+    network.addLink(
+        FABRIC,
+        FABRIC,
+        port1=LOOP_OUT_PORT,
+        port2=LOOP_IN_PORT,
+        intfName1=LOOP_OUT_INTERFACE,
+        intfName2=LOOP_IN_INTERFACE,
+    )
 
 
 def add_node(network: Any, node: Node) -> None:

@@ -80,6 +80,7 @@ class ClusterNetwork:
             link=self._links,
             controller=None,
         )
+        cluster.add_loop(self.net)
         self._links.make()
         run_scripts({host: host.script() for host in self.net.hosts})
         _await_socket(controller)

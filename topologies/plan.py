@@ -48,6 +48,15 @@ UPLINK_PORT = 1000
 #: Client ``i`` is on the fabric's port ``CLIENT_PORT_BASE + i``; chassis ``c`` on ``c``.
 CLIENT_PORT_BASE = 1000
 
+#: A cable leads from one port of the fabric switch to another. What goes out and in
+#: again is handled in a second turn, after all that was sent in the first: that is how
+#: a client's reset precedes every further one on the wire. (Open vSwitch's userspace
+#: datapath sends what one packet gave rise to port by port, in no promised order.)
+LOOP_OUT_PORT = 901
+LOOP_IN_PORT = 902
+LOOP_OUT_INTERFACE = f"{FABRIC}-loop-out"
+LOOP_IN_INTERFACE = f"{FABRIC}-loop-in"
+
 MAX_CHASSIS = 250
 MAX_NODES = 250
 MAX_CLIENTS = 250

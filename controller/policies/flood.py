@@ -17,6 +17,8 @@ from controller.tables import (
 )
 from topologies.plan import (
     FANOUT_MAC,
+    LOOP_IN_PORT,
+    LOOP_OUT_PORT,
     UPLINK_PORT,
     VIP_MAC,
     Chassis,
@@ -34,7 +36,8 @@ def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
     """
     resets = (_reset(client, family) for client in plan.clients for family in FAMILIES)
     chassis = membership.reachable_chassis(plan)
-    return (*resets, *(_tier1_copies(chassis, family) for family in FAMILIES))
+    copies = (e for family in FAMILIES for e in _further_resets(chassis, family))
+    return (*resets, *copies)
 
 
 def chassis_entries(chassis: Chassis, membership: Membership) -> tuple[FlowEntry, ...]:
@@ -48,33 +51,47 @@ def _reset(client: Client, family: Family) -> FlowEntry:
         Table.RETURN,
         Priority.RESET,
         {**to_client(client, family), Field.TCP_FLAGS: NOT_RECOGNISED},
-        (*deliver_to(client), GoTo(Table.FANOUT)),
-        f"reset for {client.name} (IPv{family.version}): to it, then to all chassis",
+        (*deliver_to(client), Output(LOOP_OUT_PORT)),
+        f"reset for {client.name} (IPv{family.version}): to it, then round the loop",
     )
 
 
-def _tier1_copies(chassis: tuple[Chassis, ...], family: Family) -> FlowEntry:
+def _further_resets(
+    chassis: tuple[Chassis, ...], family: Family
+) -> tuple[FlowEntry, FlowEntry]:
     """One copy to each chassis, addressed as if the client had sent it.
 
-    The chassis it came from gets one too: the half-open connection may be there.
+    They are made of what comes back through the loop, so after the client's reset is
+    on its way. The chassis that the reset came from gets a copy too: the half-open
+    connection may be there.
     """
-    swapped: tuple[Action, ...] = (
-        Move(family.destination, family.source, family.address_bits),
-        SetField(family.destination, family.vip),
-        *swap(Field.TCP_SRC, Field.TCP_DST, 16),
+    came_back = FlowEntry.of(
+        Table.ADMIT,
+        Priority.RESET,
+        {
+            **family.tcp,
+            Field.IN_PORT: LOOP_IN_PORT,
+            family.source: family.vip,
+            Field.TCP_FLAGS: NOT_RECOGNISED,
+        },
+        (GoTo(Table.FANOUT),),
+        f"reset that came round the loop (IPv{family.version})",
     )
-    marked = (
-        SetField(Field.ETH_SRC, FANOUT_MAC),
-        SetField(Field.ETH_DST, VIP_MAC),
-        SetField(Field.IN_PORT, 0),
-    )
-    return FlowEntry.of(
+    copies = FlowEntry.of(
         Table.FANOUT,
         Priority.RESET,
         family.tcp,
-        (*swapped, *marked, *(Output(c.fabric_port) for c in chassis)),
+        (
+            Move(family.destination, family.source, family.address_bits),
+            SetField(family.destination, family.vip),
+            *swap(Field.TCP_SRC, Field.TCP_DST, 16),
+            SetField(Field.ETH_SRC, FANOUT_MAC),
+            SetField(Field.ETH_DST, VIP_MAC),
+            *(Output(c.fabric_port) for c in chassis),
+        ),
         f"tier-1 copies (IPv{family.version})",
     )
+    return came_back, copies
 
 
 def _marked(family: Family) -> FlowEntry:

@@ -25,7 +25,7 @@ from controller.flows import (
 )
 from controller.ovs_hash import FourTuple, symmetric_l4
 from tests.controller.frames import Frame, number
-from topologies.plan import FABRIC, UPLINK_PORT, Plan
+from topologies.plan import FABRIC, LOOP_IN_PORT, LOOP_OUT_PORT, UPLINK_PORT, Plan
 
 
 class Sent(NamedTuple):
@@ -188,6 +188,7 @@ def _links(plan: Plan) -> dict[tuple[str, int], str | tuple[str, int]]:
     links: dict[tuple[str, int], str | tuple[str, int]] = {
         (FABRIC, client.fabric_port): client.name for client in plan.clients
     }
+    links[FABRIC, LOOP_OUT_PORT] = (FABRIC, LOOP_IN_PORT)
     for chassis in plan.chassis:
         links[FABRIC, chassis.fabric_port] = (chassis.name, UPLINK_PORT)
         links[chassis.name, UPLINK_PORT] = (FABRIC, chassis.fabric_port)

@@ -101,7 +101,7 @@ def test_a_not_recognised_reset_goes_to_its_client_then_every_chassis_then_every
 ) -> None:
     frame = from_node(C1N2, H1, SPORT, version, flags)
     walked = network(state()).send(C1N2.name, frame)
-    tiers = ["h1", "c1", "c2", "c1n1", "c1n2", "c1n3", "c2n1", "c2n2", "c2n3"]
+    tiers = ["h1", "fabric", "c1", "c2", "c1n1", "c1n2", "c1n3", "c2n1", "c2n2", "c2n3"]
     assert places(walked) == ["fabric", *tiers]
 
 
