@@ -47,6 +47,7 @@ class EbpfGuard:
     def __init__(self) -> None:
         _check_bpf_filesystem(PINS.parent)
         self._sites: dict[str, GuardSite] = {}
+        self._closed = False
         self._object = BpfObject(compile_program())
         shutil.rmtree(PINS, ignore_errors=True)
         self._object.pin(PINS)
@@ -89,10 +90,16 @@ class EbpfGuard:
 
     def close(self) -> None:
         """Detach everywhere, unpin and unload."""
-        for name in list(self._sites):
-            self.detach(name)
-        shutil.rmtree(PINS, ignore_errors=True)
-        self._object.close()
+        if self._closed:
+            return
+        self._closed = True
+        there = [site for site in self._sites.values() if _is_there(site)]
+        self._sites.clear()
+        try:
+            _tc_on_each(there, _detach_commands)
+        finally:
+            shutil.rmtree(PINS, ignore_errors=True)
+            self._object.close()
 
 
 def lacks() -> str | None:

@@ -75,6 +75,8 @@ class ScapyGuard:
 
     def close(self) -> None:
         """Detach from every node."""
+        for post in self._posts.values():
+            post.process.terminate()  # all at once; detach() waits for each
         for name in list(self._posts):
             self.detach(name)
 

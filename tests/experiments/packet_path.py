@@ -18,8 +18,9 @@ US = 1_000
 MS = 1_000_000
 START = 1_795_378_416 * 10**9
 CLIENT = Client(1)
-#: Sequence number of a stray: near the top, so that diagrams must fit ten digits.
-SEQ = 4_000_000_000
+#: Numbers of a stray: near the top, so that diagrams must fit ten digits. Segments in
+#: flight at once differ in SEQ alone: their client has heard nothing in between.
+SEQ, ACKNOWLEDGED = 4_000_000_000, 4_100_000_000
 
 
 @dataclass
@@ -47,7 +48,7 @@ class PacketPath:
 
     def data(self, connection: FourTuple, node: str, at: int, seq: int = SEQ) -> None:
         """A request of 64 bytes that comes to ``node``."""
-        self.see(node, False, connection, PSH | ACK, seq, seq + 900, at, payload=64)
+        self.see(node, False, connection, PSH | ACK, seq, ACKNOWLEDGED, at, payload=64)
 
     def reset(
         self,
@@ -63,7 +64,7 @@ class PacketPath:
         """
         self.data(connection, node, at, seq)
         chassis = node.split("n")[0]
-        back = (RST, seq + 900, seq)
+        back = (RST, ACKNOWLEDGED, seq)
         self.see_back(node, True, connection, *back, at + 20 * US)
         self.see_back(f"fabric-{chassis}", False, connection, *back, at + 60 * US)
         self.see_back("fabric-h1", True, connection, *back, at + 80 * US)

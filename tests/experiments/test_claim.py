@@ -114,6 +114,10 @@ def client_not_reset(change: Change) -> None:
     ]
 
 
+def client_reset_by_something_else(change: Change) -> None:
+    change.later(lambda o: o.label == "fabric-h1", 60 * US)
+
+
 def owner_not_freed(change: Change) -> None:
     path, connection = change.run.path, change.run.moved[0]
     path.events = [
@@ -154,6 +158,7 @@ BROKEN: list[tuple[Callable[[Change], None], list[str]]] = [
     (tier2_before_tier1, ["E5", "order"]),
     (no_client_copy, ["E2", "order"]),
     (client_not_reset, ["E2"]),
+    (client_reset_by_something_else, ["E2", "order"]),
     (owner_not_freed, ["E3"]),
     (owner_got_no_copy, ["E3", "E5"]),
     (owner_freed_before_its_copy, ["E3"]),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from controller.ovs_hash import FourTuple
-from experiments.fates import Fate, connection_fates, totals
+from experiments.epochs import Epoch, History
+from experiments.fates import Fate, connection_fates, is_stray_candidate, totals
+from experiments.socket_states import socket_lives
 from experiments.statistics import Percentiles
-from tests.experiments.packet_path import CLIENT, MS, START, US
+from experiments.whereabouts import attributed
+from tests.experiments.packet_path import CLIENT, MS, START, US, PacketPath
 from tests.experiments.scale_out import END, EVENT, PORT, ScaleOut
-from topologies.plan import VIP4
+from topologies.plan import VIP4, Plan
 
 
 @pytest.fixture
@@ -158,10 +159,35 @@ def test_a_connection_that_was_never_answered_was_not_opened(flood: ScaleOut) ->
     assert totals(flood.fates()).opened == 40
 
 
-def test_a_failed_owner_holds_nothing() -> None:
-    run = ScaleOut.build(connections=40, policy="client-only")
-    last = run.history.epochs[1]
-    fates = [replace(fate, home_failed=fate.home == "c1n1") for fate in run.fates()]
-    held = [f for f in run.fates() if f.half_open_at_end and f.home != "c1n1"]
-    assert last.reachable
-    assert totals(fates).half_open_at_end == len(held) < len(run.moved)
+def outage(path: PacketPath, connection: FourTuple) -> History:
+    """``c1n1`` opens the connection, fails with all its state, and comes back."""
+    path.open(connection, "c1n1", 0)
+    path.state(connection, "c1n1", "ESTABLISHED", "CLOSE", EVENT)
+    both, one = ({"c1": frozenset(nodes.split())} for nodes in ("c1n1 c1n2", "c1n2"))
+    return History(
+        [
+            Epoch(0, 0, lambda _: "c1n1", both),
+            Epoch(START + EVENT, START + EVENT + MS, lambda _: "c1n2", one),
+            Epoch(START + 2 * EVENT, START + 2 * EVENT + MS, lambda _: "c1n1", both),
+        ]
+    )
+
+
+@pytest.mark.parametrize("met", ["c1n1", "c1n2"], ids=["the-returned", "its-deputy"])
+def test_a_failed_owner_holds_nothing_and_has_forgotten(met: str) -> None:
+    path = PacketPath(Plan.build(1, 2, 1))
+    connection = FourTuple(CLIENT.ipv4, 20001, VIP4, PORT)
+    history = outage(path, connection)
+    path.data(connection, "c1n1", EVENT - 100 * MS)
+    path.data(connection, met, EVENT + 10 * MS if met == "c1n2" else 3 * EVENT)
+    lives = attributed(
+        socket_lives(path.socket_events()), path.observations(), {"c1n1", "c1n2"}
+    )
+    nodes = frozenset(("c1n1", "c1n2"))
+    strays = [o for o in path.observations() if is_stray_candidate(o, nodes)]
+    (fate,) = connection_fates(lives, history, strays, START + END)
+    assert (fate.home, fate.moved_to, fate.home_failed) == ("c1n1", "c1n2", True)
+    assert fate.first_stray is not None
+    assert fate.first_stray.label == met
+    assert fate.hung
+    assert fate.half_open is None

@@ -109,9 +109,9 @@ def test_svg_is_well_formed_and_nothing_leaves_it(
         assert 0 < y < height
         anchor = text.attrib.get("text-anchor", "start")
         if anchor == "start":
-            assert x + 6.2 * len(words) < width  # of these fonts, a generous mean
+            assert x + 6.6 * len(words) < width  # more than these fonts need
         elif anchor == "end":
-            assert x - 6.2 * len(words) > 0
+            assert x - 6.6 * len(words) > 0
 
 
 def test_svg_tells_each_instant_on_a_line_of_its_own() -> None:
