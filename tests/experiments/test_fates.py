@@ -159,10 +159,10 @@ def test_a_connection_that_was_never_answered_was_not_opened(flood: ScaleOut) ->
     assert totals(flood.fates()).opened == 40
 
 
-def outage(path: PacketPath, connection: FourTuple) -> History:
+def outage(path: PacketPath, connection: FourTuple, destroyed: int) -> History:
     """``c1n1`` opens the connection, fails with all its state, and comes back."""
     path.open(connection, "c1n1", 0)
-    path.state(connection, "c1n1", "ESTABLISHED", "CLOSE", EVENT)
+    path.state(connection, "c1n1", "ESTABLISHED", "CLOSE", destroyed)
     both, one = ({"c1": frozenset(nodes.split())} for nodes in ("c1n1 c1n2", "c1n2"))
     return History(
         [
@@ -173,11 +173,17 @@ def outage(path: PacketPath, connection: FourTuple) -> History:
     )
 
 
-@pytest.mark.parametrize("met", ["c1n1", "c1n2"], ids=["the-returned", "its-deputy"])
-def test_a_failed_owner_holds_nothing_and_has_forgotten(met: str) -> None:
+@pytest.mark.parametrize(
+    ("met", "destroyed"),
+    [("c1n1", EVENT), ("c1n2", EVENT), ("c1n2", EVENT + 50 * MS)],
+    ids=["the-returned", "its-deputy", "its-deputy-while-it-still-fails"],
+)
+def test_a_failed_owner_holds_nothing_and_has_forgotten(
+    met: str, destroyed: int
+) -> None:
     path = PacketPath(Plan.build(1, 2, 1))
     connection = FourTuple(CLIENT.ipv4, 20001, VIP4, PORT)
-    history = outage(path, connection)
+    history = outage(path, connection, destroyed)
     path.data(connection, "c1n1", EVENT - 100 * MS)
     path.data(connection, met, EVENT + 10 * MS if met == "c1n2" else 3 * EVENT)
     lives = attributed(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
 from topologies.runs import RUN_VARIABLE
-from topologies.sandbox import enter
+from topologies.sandbox import enter, kill, list_runs
 
 _numbers = count(1)
 
@@ -39,6 +40,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 @pytest.fixture
-def run_name() -> str:
-    """A name for a run that no other test uses."""
-    return f"test-{os.getpid()}-{next(_numbers)}"
+def run_name() -> Iterator[str]:
+    """A name for a run that no other test uses; what is left of it is ended."""
+    name = f"test-{os.getpid()}-{next(_numbers)}"
+    yield name
+    if RUN_VARIABLE not in os.environ:
+        for run in list_runs():
+            if run.name == name or run.name.startswith(f"{name}-"):
+                kill(run.name)

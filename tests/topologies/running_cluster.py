@@ -13,7 +13,7 @@ from functools import partial
 
 from tests.topologies.waiting import eventually
 from topologies.network import ClusterNetwork
-from topologies.plan import Plan
+from topologies.plan import FABRIC, LOOP_IN_PORT, LOOP_OUT_PORT, Plan
 
 
 @contextmanager
@@ -30,7 +30,10 @@ def running(plan: Plan, controller: str | None = None) -> Iterator[ClusterNetwor
 
 
 def learn(network: ClusterNetwork, switch: str) -> None:
-    """Make a switch a learning bridge."""
+    """Make a switch a learning bridge, and keep the fabric's loop out of it."""
+    if switch == FABRIC:
+        for port in (LOOP_OUT_PORT, LOOP_IN_PORT):
+            openflow(network, switch, "mod-port", str(port), "no-flood")
     openflow(network, switch, "add-flow", "priority=1,actions=NORMAL")
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from topologies.plan import (
     FANOUT_MAC,
     GATEWAY_MAC,
+    LOOP_IN_PORT,
+    LOOP_OUT_PORT,
     MAX_CHASSIS,
     MAX_CLIENTS,
     MAX_NODES,
@@ -98,7 +100,7 @@ def test_datapath_ids_are_unique(plan: Plan) -> None:
 
 @given(all_plans)
 def test_ports_of_each_switch_are_unique(plan: Plan) -> None:
-    below = [each.fabric_port for each in plan.chassis]
+    below = [LOOP_OUT_PORT, LOOP_IN_PORT, *(each.fabric_port for each in plan.chassis)]
     assert unique(below + [each.fabric_port for each in plan.clients])
     for chassis in plan.chassis:
         assert unique([UPLINK_PORT, *(node.port for node in chassis.nodes)])

@@ -21,7 +21,13 @@ from tests.topologies.running_cluster import (
 )
 from tests.topologies.waiting import DEADLINE_S, eventually
 from topologies.network import ClusterNetwork
-from topologies.plan import Plan
+from topologies.plan import (
+    LOOP_IN_INTERFACE,
+    LOOP_IN_PORT,
+    LOOP_OUT_INTERFACE,
+    LOOP_OUT_PORT,
+    Plan,
+)
 from topologies.runs import RUN_VARIABLE, run_directory
 from topologies.switches import OVSDB, VSWITCHD, datapath_kind
 
@@ -32,10 +38,13 @@ PLAN = Plan.build(chassis=2, nodes=2, clients=1)
 
 def expected_ports(plan: Plan, switch: str) -> dict[str, int]:
     if switch == "fabric":
+        loop = {LOOP_OUT_INTERFACE: LOOP_OUT_PORT, LOOP_IN_INTERFACE: LOOP_IN_PORT}
         below = {each.fabric_interface: each.fabric_port for each in plan.chassis}
-        return below | {
-            each.fabric_interface: each.fabric_port for each in plan.clients
-        }
+        return (
+            loop
+            | below
+            | {each.fabric_interface: each.fabric_port for each in plan.clients}
+        )
     chassis = plan.find_chassis(switch)
     nodes = {node.switch_interface: node.port for node in chassis.nodes}
     return nodes | {chassis.uplink_interface: 1000}
