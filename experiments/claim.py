@@ -290,6 +290,8 @@ def _exactly(
 
 
 def _owner_state(fate: Fate) -> str:
+    if fate.home_failed:
+        return "had failed"
     return "still holds it" if fate.freed_ns is None else "freed it by itself"
 
 

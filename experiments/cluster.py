@@ -41,6 +41,12 @@ SUPERVISION_PERIOD_S = 0.2
 READY_DEADLINE_S = 60.0
 APPLY_DEADLINE_S = 20.0
 
+#: What ``datapath_type`` means, for people.
+DATAPATHS = {
+    "system": "the kernel's datapath",
+    "netdev": "Open vSwitch's userspace datapath (the kernel has no openvswitch module)",
+}
+
 Progress = Callable[[str], None]
 
 
@@ -129,8 +135,10 @@ class Cluster:
         self.workload.prepare(self._store)
         self._write_controller_files()
         self.children.start("controller", self._start_controller)
+        nodes = sum(1 for _ in plan.nodes)
         progress(
-            f"wiring {len(plan.chassis)} chassis, {sum(1 for _ in plan.nodes)} nodes"
+            f"wiring {len(plan.chassis)} chassis, {nodes} nodes; "
+            f"switches on {DATAPATHS[datapath_kind()]}"
         )
         self.network.start(controller=f"unix:{self.runtime / 'ofp.sock'}")
         progress(f"starting {self.workload.name} servers and {self.guard.name} guards")

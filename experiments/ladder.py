@@ -22,7 +22,7 @@ CLIENT, SWITCH, NODE, REST = "client", "switch", "node", "rest"
 #: Kinds of arrows, in the order of the claim, and of marks on a lifeline.
 STRAY, RESET, CLIENT_COPY = "stray", "reset", "client-copy"
 TIER1, TIER2 = "tier-1", "tier-2"
-CLIENT_RESET, FREED, HELD = "client-reset", "freed", "held"
+CLIENT_RESET, FREED, FAILED, HELD = "client-reset", "freed", "failed", "held"
 
 
 class LadderError(LookupError):
@@ -172,7 +172,7 @@ def _worth(case: Case) -> tuple[bool, bool, bool, bool, int]:
     home, away = (fate.home or "").split("n")[0], (fate.moved_to or "").split("n")[0]
     return (
         fate.reset,
-        fate.freed_ns is not None,
+        fate.freed_ns is not None and not fate.home_failed,
         home != away,
         stray is not None and stray.payload > 0,
         len(trail.tier2) if trail else 0,
@@ -237,7 +237,10 @@ def _marks(fate: Fate, client: str) -> Iterator[Mark]:
         yield Mark(CLIENT_RESET, client, fate.reset_ns, text, "E2")
     elif fate.hung:
         yield Mark(HELD, client, None, f"{client} still waits", "")
-    if fate.home and fate.freed_ns is not None:
+    if fate.home and fate.home_failed:
+        text = f"{fate.home} failed, with its state"
+        yield Mark(FAILED, fate.home, fate.freed_ns or fate.moved_ns, text, "")
+    elif fate.home and fate.freed_ns is not None:
         text = f"{fate.home} frees the connection"
         yield Mark(FREED, fate.home, fate.freed_ns, text, "E3")
     elif fate.home and fate.half_open_at_end:

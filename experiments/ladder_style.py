@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from experiments.ladder import RESET, STRAY, TIER1, TIER2
+from experiments.ladder import FAILED, FREED, RESET, STRAY, TIER1, TIER2
 
 #: Light and dark colours of each class: stroke or fill.
 _COLOURS: Mapping[str, tuple[str, str]] = {
@@ -22,7 +22,8 @@ _COLOURS: Mapping[str, tuple[str, str]] = {
     RESET: ("#cf222e", "#ff7b72"),
     TIER1: ("#8250df", "#bc8cff"),
     TIER2: ("#0969da", "#58a6ff"),
-    "freed": ("#1a7f37", "#3fb950"),
+    FREED: ("#1a7f37", "#3fb950"),
+    FAILED: ("#656d76", "#8d96a0"),
 }
 
 _SHAPES = """\
@@ -64,12 +65,12 @@ def _palette(index: int) -> str:
         f".guide {{ stroke: {colour['guide']} }}",
         f".stroke {{ stroke: {colour['paper']} }}",
         f".held {{ fill: {colour['paper']} }}",
-        f".owner.head {{ stroke: {colour['freed']} }}",
+        f".owner.head {{ stroke: {colour[FREED]} }}",
         f".second.head {{ stroke: {colour[RESET]} }}",
-        f".note.owner {{ fill: {colour['freed']} }}",
+        f".note.owner {{ fill: {colour[FREED]} }}",
         f".note.second {{ fill: {colour[RESET]} }}",
     ]
-    for kind in (STRAY, RESET, TIER1, TIER2, "freed"):
+    for kind in (STRAY, RESET, TIER1, TIER2, FREED, FAILED):
         rules.append(f".arrow.{kind}, .held.{kind} {{ stroke: {colour[kind]} }}")
         rules.append(f".tip.{kind}, .sign.{kind} {{ fill: {colour[kind]} }}")
     return "\n".join(rules) + "\n"

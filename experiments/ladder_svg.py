@@ -11,6 +11,9 @@ from html import escape
 
 from experiments.ladder import (
     CLIENT_COPY,
+    CLIENT_RESET,
+    FAILED,
+    FREED,
     HELD,
     NODE,
     RESET,
@@ -36,7 +39,7 @@ _TOP, _LINE, _BOTTOM = 118, 24, 74
 _HEAD_HEIGHT = 40
 _TIP = 7
 
-_CLASS_OF = {CLIENT_COPY: RESET, "client-reset": RESET, HELD: STRAY}
+_CLASS_OF = {CLIENT_COPY: RESET, CLIENT_RESET: RESET, HELD: STRAY}
 _LEGEND = (
     (STRAY, "stray segment"),
     (RESET, "reset"),
@@ -44,8 +47,8 @@ _LEGEND = (
     (TIER2, "tier-2 copy"),
 )
 _SIGNS = (
-    ("client-reset", "client's socket is reset"),
-    ("freed", "owner's socket is freed"),
+    (CLIENT_RESET, "client's socket is reset"),
+    (FREED, "owner's socket is freed"),
     (HELD, "still waiting, still held"),
 )
 
@@ -234,8 +237,9 @@ def _sign(mark: Mark, x: float, y: float) -> str:
     kind = _CLASS_OF.get(mark.kind, mark.kind)
     circle = f'<circle class="sign {kind}" cx="{x:.1f}" cy="{y:.1f}" r="8.5"/>'
     strokes = {
-        "client-reset": "M-3.5 -3.5L3.5 3.5M3.5 -3.5L-3.5 3.5",
-        "freed": "M-4 0L-1 3.5L4.5 -3.5",
+        CLIENT_RESET: "M-3.5 -3.5L3.5 3.5M3.5 -3.5L-3.5 3.5",
+        FREED: "M-4 0L-1 3.5L4.5 -3.5",
+        FAILED: "M0 -5L0 5M-3 -2L3 -2",
     }.get(mark.kind, "")
     if not strokes:
         return f'<circle class="held {kind}" cx="{x:.1f}" cy="{y:.1f}" r="7"/>'

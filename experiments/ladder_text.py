@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from experiments.ladder import (
     CLIENT_COPY,
     CLIENT_RESET,
+    FAILED,
     FREED,
     HELD,
     RESET,
@@ -23,7 +24,7 @@ WIDTH = 100
 _TIME_WIDTH = 10
 _DRAWING_WIDTH = 60
 _MOST_COLUMNS = 12
-_SIGNS = {CLIENT_RESET: "✕", FREED: "✓", HELD: "○"}
+_SIGNS = {CLIENT_RESET: "✕", FREED: "✓", FAILED: "†", HELD: "○"}
 _BODIES = {TIER1: "╌", TIER2: "╌"}
 
 

@@ -127,7 +127,8 @@ def compile_program() -> Path:
     headers = f"-I/usr/include/{platform.machine()}-linux-gnu"
     command = ["clang", "-O2", "-g", "-target", "bpf", headers, "-Wall", "-Werror"]
     version = _output([command[0], "--version"])
-    made_from = "\0".join([*command, version, SOURCE.read_text()])
+    sources = [file.read_text() for file in sorted(SOURCE.parent.glob("*.bpf.[ch]"))]
+    made_from = "\0".join([*command, version, *sources])
     target = BUILD / f"guard-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.o"
     if not target.exists():
         BUILD.mkdir(exist_ok=True)

@@ -29,7 +29,8 @@ _ENDS_IN_S = 120.0
 _EXPERIMENTS = """
 import json, os, sys
 print(json.dumps({"arguments": sys.argv[1:], "folder": os.getcwd(), "file": __file__,
-                  "input": sys.stdin.read(), "environment": sys.prefix}))
+                  "input": sys.stdin.read(), "environment": sys.prefix,
+                  "process": os.getpid()}))
 sys.exit(len(sys.argv) - 1)
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import signal
 import subprocess
@@ -113,6 +114,19 @@ def test_other_modules_of_that_name_do_not_come_first(
     variables = {"PYTHONPATH": str(decoy)}
     answer = used.call("validate", folder=decoy, variables=variables)
     assert answer.said["file"] == str(used.folder / "experiments" / "__main__.py")
+
+
+@pytest.mark.live
+def test_as_process_1_of_a_container_it_stays_to_reap_orphans(used: Bench) -> None:
+    done = subprocess.run(
+        ("unshare", "--pid", "--fork", *used.command("validate")),
+        check=False,
+        capture_output=True,
+        env=used.environment(),
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["process"] != 1
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("run", "--help")], ids=str)

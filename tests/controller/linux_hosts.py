@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from tests.controller.switches import VSwitch, wait_until
+from tests.controller.switches import VSwitch, loop, wait_until
 from topologies.plan import (
     FABRIC,
     PREFIX4,
@@ -72,7 +72,7 @@ class LinuxHost:
 def build_hosts(switch: VSwitch, plan: Plan) -> dict[str, LinuxHost]:
     """Every host of ``plan`` on userspace bridges; the bridges joined as planned."""
     hosts: dict[str, LinuxHost] = {}
-    fabric = []
+    fabric = list(loop())
     for client in plan.clients:
         hosts[client.name] = LinuxHost(switch, client, client.fabric_interface)
         fabric.append((client.fabric_interface, client.fabric_port, ""))

@@ -12,10 +12,18 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from topologies.plan import FABRIC, UPLINK_PORT, Plan
+from topologies.plan import (
+    FABRIC,
+    LOOP_IN_INTERFACE,
+    LOOP_IN_PORT,
+    LOOP_OUT_INTERFACE,
+    LOOP_OUT_PORT,
+    UPLINK_PORT,
+    Plan,
+)
 
 _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 #: Everything started here dies with the test's own process, however that dies.
@@ -176,12 +184,20 @@ def build(switch: VSwitch, plan: Plan) -> None:
         (client.fabric_interface, client.fabric_port, _dummy(switch, client.name))
         for client in plan.clients
     ]
-    switch.add_bridge(FABRIC, plan.switches[FABRIC], [*fabric, *clients], "dummy")
+    ports = [*fabric, *loop(), *clients]
+    switch.add_bridge(FABRIC, plan.switches[FABRIC], ports, "dummy")
     for c in plan.chassis:
         peer = f"type=patch options:peer={FABRIC}-{c.name}"
         nodes = [(n.switch_interface, n.port, _dummy(switch, n.name)) for n in c.nodes]
         uplink = (c.uplink_interface, UPLINK_PORT, peer)
         switch.add_bridge(c.name, c.dpid, [uplink, *nodes], "dummy")
+
+
+def loop() -> Iterator[tuple[str, int, str]]:
+    """The cable from the fabric to itself, as two ports."""
+    out, back = LOOP_OUT_INTERFACE, LOOP_IN_INTERFACE
+    yield out, LOOP_OUT_PORT, f"type=patch options:peer={back}"
+    yield back, LOOP_IN_PORT, f"type=patch options:peer={out}"
 
 
 def _dummy(switch: VSwitch, host: str) -> str:

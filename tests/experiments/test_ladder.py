@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
 from experiments.ladder import (
+    FAILED,
     FREED,
     HELD,
     NODE,
@@ -58,6 +60,15 @@ def test_an_owner_that_is_not_freed_is_marked() -> None:
         HELD,
     ]
     assert [m.kind for m in diagram(policy="drop").marks] == [HELD, HELD]
+
+
+def test_an_owner_that_failed_frees_nothing() -> None:
+    run = ScaleOut.build(connections=40)
+    case = choose(run.cases())
+    failed = replace(case, fate=replace(case.fate, home_failed=True))
+    marks = ladder(failed, run.path.plan).marks
+    assert [mark.kind for mark in marks] == ["client-reset", FAILED]
+    assert choose([failed, case]) is case
 
 
 @pytest.mark.parametrize("most", [8, 12, 24, 30])

@@ -19,7 +19,8 @@ from nodes.guards import open_guard
 from nodes.segment import Segment
 from nodes.verdict import Mode
 from tests.nodes.namespace import MARKERS, VIPS, Node, wait_for
-from tests.nodes.packet_table import ACK, ROWS, RST, SUPERPACKETS, Effect, Row
+from tests.nodes.packet_states import ACK, RST
+from tests.nodes.packet_table import ROWS, SUPERPACKETS, Effect, Row
 from tests.nodes.peer import Peer
 from tests.nodes.wire import Caught, Deadline, Offload, Wire
 

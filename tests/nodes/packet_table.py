@@ -12,41 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from nodes.segment import Flags, FourTuple, Segment
-from nodes.verdict import Action, Known, Mode
+from nodes.segment import Segment
+from nodes.verdict import Action, Mode
+from tests.nodes.packet_states import ACK, FIN, PSH, RST, SYN, Connection, State
 
-ACK, PSH, RST, SYN, FIN = Flags.ACK, Flags.PSH, Flags.RST, Flags.SYN, Flags.FIN
 _MIB = 1 << 20
-
-
-class State(Enum):
-    """What the node holds when the row's packet arrives."""
-
-    NOTHING = "nothing, and the port is closed"
-    LISTENING = "nothing but a listening socket"
-    SYN_RECEIVED = "SYN-RECEIVED"
-    ESTABLISHED = "ESTABLISHED"
-    UNACKNOWLEDGED = "ESTABLISHED with 1000 octets unacknowledged"
-    HOLE = "ESTABLISHED with a segment missing before what was received"
-    FIN_WAIT = "FIN-WAIT-2"
-    CLOSE_WAIT = "CLOSE-WAIT"
-    TIME_WAIT = "TIME-WAIT"
-    ABORTED = "nothing: the application has just aborted the connection"
-
-
-#: State -> what a guard knows in it.
-KNOWN = {
-    State.NOTHING: Known.NOTHING,
-    State.LISTENING: Known.NOTHING,
-    State.SYN_RECEIVED: Known.EMBRYONIC,
-    State.ESTABLISHED: Known.CONNECTION,
-    State.UNACKNOWLEDGED: Known.CONNECTION,
-    State.HOLE: Known.CONNECTION,
-    State.FIN_WAIT: Known.CONNECTION,
-    State.CLOSE_WAIT: Known.CONNECTION,
-    State.TIME_WAIT: Known.TIME_WAIT,
-    State.ABORTED: Known.ABORTED,
-}
 
 
 class Effect(Enum):
@@ -57,43 +27,6 @@ class Effect(Enum):
     DELIVERED = "the server reads the payload"
     REFUSED = "the kernel answers RST|ACK"
     GONE = "the kernel closes it, as its peer wishes"
-
-
-@dataclass(frozen=True)
-class Connection:
-    """A connection with the node's variables (RFC 9293, 3.3.1).
-
-    Where the node holds nothing, the numbers are those it would expect.
-    """
-
-    tuple: FourTuple
-    snd_una: int
-    snd_nxt: int
-    rcv_nxt: int
-
-    def segment(
-        self, flags: Flags, seq: int = 0, ack: int = 0, length: int = 0
-    ) -> Segment:
-        """From the client: ``seq`` counts from RCV.NXT, ``ack`` from SND.NXT."""
-        return Segment(
-            src=self.tuple.client,
-            dst=self.tuple.vip,
-            sport=self.tuple.client_port,
-            dport=self.tuple.vip_port,
-            seq=(self.rcv_nxt + seq) % 2**32,
-            ack=(self.snd_nxt + ack) % 2**32 if flags & ACK else 0,
-            flags=flags,
-            length=length,
-        )
-
-    def copy(self, seq: int = 0, ack: int = 0, flags: Flags = RST) -> Segment:
-        """A fan-out copy; ``seq`` counts from SND.NXT, ``ack`` from RCV.NXT."""
-        return replace(
-            self.segment(flags),
-            seq=(self.snd_nxt + seq) % 2**32,
-            ack=(self.rcv_nxt + ack) % 2**32,
-            marked=True,
-        )
 
 
 @dataclass(frozen=True)

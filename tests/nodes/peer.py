@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from nodes.segment import FourTuple, Segment
 from tests.nodes.namespace import CLIENTS, VIPS, Node, wait_for
-from tests.nodes.packet_table import ACK, FIN, PSH, RST, SYN, Connection, State
+from tests.nodes.packet_states import ACK, FIN, PSH, RST, SYN, Connection, State
 from tests.nodes.wire import Caught, Wire
 
 #: The client's numbers wrap around zero in the middle of every test.

@@ -6,8 +6,6 @@ A story only acts and returns what it saw; the tests say what it had to be.
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,23 +16,20 @@ from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 
 from nodes.guard import GuardCounters
-from nodes.guard_ebpf import PINS
-from nodes.guard_scapy_fleet import ScapyGuard
 from nodes.segment import Flags, Segment
 from nodes.verdict import Mode
 from tests.nodes.lab import Lab
 from tests.nodes.namespace import (
     CLIENTS,
-    MARKERS,
     OWN,
     REAL_CLIENT,
     VIPS,
     Node,
     wait_for,
 )
-from tests.nodes.packet_table import ACK, PSH, RST, SYN, State
+from tests.nodes.packet_states import ACK, PSH, RST, State
 from tests.nodes.peer import Peer
-from tests.nodes.wire import CLIENT_MAC, DEADLINE_S, Caught, Wire
+from tests.nodes.wire import CLIENT_MAC, DEADLINE_S, Caught
 from topologies.plan import FANOUT_MAC
 
 _TCP_REPAIR = 19  # linux/tcp.h: a socket in repair mode closes without a segment
@@ -82,7 +77,7 @@ def copy_after_data_that_tcp_discarded(lab: Lab, guard: str, ip: int) -> GuardCo
     lab.wire.send(connection.copy(ack=700))
     wait_for(lambda: lab.node.state_of(peer.tuple) is None, "the end of it")
     peer.close()
-    return _since(before, lab.counters())
+    return since(before, lab.counters())
 
 
 def late_copy(lab: Lab, guard: str, ip: int) -> tuple[str | None, GuardCounters]:
@@ -96,7 +91,7 @@ def late_copy(lab: Lab, guard: str, ip: int) -> tuple[str | None, GuardCounters]
     before = lab.counters()
     peer.send(first.copy())
     lab.mark(ip)
-    seen = lab.node.state_of(peer.tuple), _since(before, lab.counters(), markers=1)
+    seen = lab.node.state_of(peer.tuple), since(before, lab.counters(), markers=1)
     peer.close()
     return seen
 
@@ -120,7 +115,7 @@ def data_after_close(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], GuardCo
 
     wait_for(refused_twice, "two resets")
     peer.close()
-    return {reset.flags for reset in resets}, _since(before, lab.counters())
+    return {reset.flags for reset in resets}, since(before, lab.counters())
 
 
 def connect_after_abort(lab: Lab, guard: str, ip: int) -> list[Segment]:
@@ -202,7 +197,7 @@ def not_judged(lab: Lab, guard: str, what: str) -> tuple[list[Segment], GuardCou
     lab.wire.send_raw(bytes(Ether(src=CLIENT_MAC, dst=lab.node.mac) / forms[what]))
     caught = [one.segment for one in lab.mark(4)]
     resets = [one for one in caught if one.sport == _CLOSED_PORT]
-    return resets, _since(before, lab.counters(), markers=1)
+    return resets, since(before, lab.counters(), markers=1)
 
 
 def marked_ping(lab: Lab, guard: str, ip: int) -> int:
@@ -222,104 +217,6 @@ def marked_ping(lab: Lab, guard: str, ip: int) -> int:
     return _kernel_count(lab.node, name) - before
 
 
-def restart(lab: Lab, guard: str, ip: int, state: State) -> dict[str, object]:
-    """The guard is struck down while connections exist, and ``check()`` is called."""
-    used = lab.use(guard, Mode.ANSWER)
-    peer = lab.peer(ip)
-    connection = peer.bring_to(state)
-    lab.mark(ip)
-    before = lab.counters()
-    seen: dict[str, object] = {"undisturbed": used.check()}
-    _strike_down(lab, ip)
-    seen["restored"] = used.check()
-    seen["again"] = used.check()
-    unacknowledged = (connection.snd_nxt - connection.snd_una) % 2**32
-    peer.send(connection.segment(ACK | PSH, ack=-unacknowledged, length=5))
-    lab.mark(ip)
-    seen["kept"] = lab.node.state_of(peer.tuple)
-    peer.send(connection.copy(seq=1))
-    peer.send(connection.copy(ack=1 << 30))
-    rejected = before.copies_rejected + 2
-    wait_for(lambda: lab.counters().copies_rejected == rejected, "both rejections")
-    seen["kept still"] = lab.node.state_of(peer.tuple)
-    peer.send(connection.copy(seq=-unacknowledged, ack=5))
-    wait_for(lambda: lab.node.state_of(peer.tuple) is None, "its end")
-    wait_for(lambda: lab.counters().copies_accepted > before.copies_accepted, "count")
-    seen["counted"] = _since(before, lab.counters(), markers=1)
-    peer.close()
-    return seen
-
-
-def _strike_down(lab: Lab, ip: int) -> None:
-    """``kill -9`` of the guard's process, or, if it is none, removal of its hook."""
-    if not isinstance(lab.guard, ScapyGuard):
-        lab.node.run(f"tc qdisc del dev {lab.node.node_end} clsact")
-        return
-    pid = lab.guard.process_of(lab.node.name)
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z", "its end")
-
-
-def strays_while_struck_down(lab: Lab, ip: int) -> list[Segment]:
-    """What the node of a dead guard process says to a stray and to a copy."""
-    guard = lab.use("scapy", Mode.ANSWER)
-    peer = lab.peer(ip)
-    connection = peer.bring_to(State.ESTABLISHED)
-    stranger = lab.peer(ip)
-    lab.mark(ip)
-    _strike_down(lab, ip)
-    stranger.send(stranger.connection.segment(ACK))
-    peer.send(connection.copy())
-    # The kernel answers this one: all before it has been dealt with.
-    port = _CLOSED_PORT
-    probe = Segment(MARKERS[ip], VIPS[ip], 99, port, 1, 0, SYN)
-    peer.send(probe)
-    caught = lab.wire.catch_until(
-        lambda seen: any(one.segment.leaving == probe.arriving for one in seen)
-    )
-    guard.check()
-    kept = lab.node.state_of(peer.tuple)
-    peer.close()
-    stranger.close()
-    assert kept == "ESTABLISHED", kept
-    return [one.segment for one in caught if one.segment.sport != port]
-
-
-def close(lab: Lab, guard: str) -> dict[str, str]:
-    """What a closed guard leaves on the node; and closing is done twice."""
-    used = lab.use(guard, Mode.ANSWER)
-    lab.close_guard()
-    used.close()
-    return {
-        "rules": lab.node.run("nft list ruleset"),
-        "clsact": "clsact" * ("clsact" in lab.node.run("tc qdisc show")),
-        "pins": "pins" * PINS.exists(),
-    }
-
-
-def two_nodes(lab: Lab, guard: str, ip: int) -> dict[str, object]:
-    """A second node joins, gets a stray, and leaves."""
-    used = lab.use(guard, Mode.ANSWER)
-    node = Node(4)
-    wire = Wire(node.client_end, node.mac)
-    before = lab.counters()
-    used.attach([node.site], True)
-    stray = Segment(CLIENTS[ip], VIPS[ip], 4, _CLOSED_PORT, 1, 2, ACK)
-    wire.send(stray)
-    answers = wire.catch_until(bool)
-    seen: dict[str, object] = {
-        "answers": [one.segment for one in answers],
-        "counted": used.counters()[node.name],
-        "elsewhere": _since(before, lab.counters()),
-    }
-    used.detach(node.name)
-    wire.send(stray)
-    seen["kernel's own"] = [one.segment for one in wire.catch_until(bool)]
-    seen["attached"] = list(used.counters())
-    node.close()
-    return seen
-
-
 def _kernel_count(node: Node, name: str) -> int:
     table = Path(f"/proc/{node.pid}/net/snmp6").read_text().splitlines()
     for line in table:
@@ -333,9 +230,10 @@ def _kernel_count(node: Node, name: str) -> int:
     return int(values[names.index(name)])
 
 
-def _since(
+def since(
     before: GuardCounters, after: GuardCounters, markers: int = 0
 ) -> GuardCounters:
+    """What was counted in between, without the markers' part."""
     old = asdict(before)
     grown = {name: value - old[name] for name, value in asdict(after).items()}
     counted = GuardCounters(**grown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,14 +68,17 @@ def test_program_is_compiled_once(
     assert list(first.parent.iterdir()) == [first]
 
 
+@pytest.mark.parametrize("name", ["guard.bpf.c", "guard_reply.bpf.h"])
 def test_changed_source_is_another_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(guard_ebpf, "BUILD", tmp_path)
-    changed = tmp_path / "guard.bpf.c"
-    changed.write_text(guard_ebpf.SOURCE.read_text() + "\n")
+    monkeypatch.setattr(guard_ebpf, "BUILD", tmp_path / "build")
+    for source in guard_ebpf.SOURCE.parent.glob("*.bpf.[ch]"):
+        shutil.copy(source, tmp_path)
+    monkeypatch.setattr(guard_ebpf, "SOURCE", tmp_path / "guard.bpf.c")
     before = guard_ebpf.compile_program()
-    monkeypatch.setattr(guard_ebpf, "SOURCE", changed)
+    with (tmp_path / name).open("a") as file:
+        file.write("/* changed */\n")
     assert guard_ebpf.compile_program() != before
 
 

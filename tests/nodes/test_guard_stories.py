@@ -6,9 +6,10 @@ import pytest
 
 from nodes.guard import GuardCounters
 from nodes.segment import Flags, Segment
-from tests.nodes import stories
+from tests.nodes import stories, stories_life
 from tests.nodes.lab_process import LabProcess
-from tests.nodes.packet_table import RST, State, bare_reset
+from tests.nodes.packet_states import RST, State
+from tests.nodes.packet_table import bare_reset
 
 pytestmark = pytest.mark.live
 
@@ -107,7 +108,7 @@ def test_marked_frame_of_another_protocol_is_dropped(
 def test_struck_down_guard_returns_and_knows_what_is_there(
     lab: LabProcess, guard: str, ip: int, state: State
 ) -> None:
-    seen = lab.run(stories.restart, guard, ip, state)
+    seen = lab.run(stories_life.restart, guard, ip, state)
     assert seen == {
         "undisturbed": [],
         "restored": ["c1n3"],
@@ -124,18 +125,18 @@ def test_struck_down_guard_returns_and_knows_what_is_there(
 def test_node_is_silent_while_its_guard_process_is_dead(
     lab: LabProcess, ip: int
 ) -> None:
-    assert lab.run(stories.strays_while_struck_down, ip) == []
+    assert lab.run(stories_life.strays_while_struck_down, ip) == []
 
 
 def test_closed_guard_leaves_nothing(lab: LabProcess, guard: str) -> None:
-    assert not any(lab.run(stories.close, guard).values())
+    assert not any(lab.run(stories_life.close, guard).values())
 
 
 @versions
 def test_nodes_are_counted_and_detached_one_by_one(
     lab: LabProcess, guard: str, ip: int
 ) -> None:
-    seen = lab.run(stories.two_nodes, guard, ip)
+    seen = lab.run(stories_life.two_nodes, guard, ip)
     stray = Segment("", "", 4, 7, 1, 2, Flags.ACK)
     assert _numbers(seen["answers"]) == _numbers([bare_reset(stray)])
     assert seen["counted"] == GuardCounters(strays=1, resets=1)

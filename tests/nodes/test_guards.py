@@ -7,17 +7,8 @@ import pytest
 from nodes.verdict import Action
 from tests.nodes.lab import Lab, Observation
 from tests.nodes.lab_process import LabProcess
-from tests.nodes.packet_table import (
-    ACK,
-    COPIES,
-    ROWS,
-    RST,
-    STRAYS,
-    SUPERPACKETS,
-    Effect,
-    Row,
-    State,
-)
+from tests.nodes.packet_states import ACK, RST, State
+from tests.nodes.packet_table import COPIES, ROWS, STRAYS, SUPERPACKETS, Effect, Row
 from tests.nodes.wire import CLIENT_MAC, Caught, Offload
 
 pytestmark = pytest.mark.live

@@ -22,7 +22,8 @@ from nodes.verdict import (
     judge_leaving,
     kind_of,
 )
-from tests.nodes.packet_table import KNOWN, ROWS, SUPERPACKETS, Connection, Row, State
+from tests.nodes.packet_states import KNOWN, Connection, State
+from tests.nodes.packet_table import ROWS, SUPERPACKETS, Row
 
 _TUPLE = FourTuple("10.1.0.7", 40000, "10.0.0.1", 10809)
 #: Both directions wrap around zero within a few octets.

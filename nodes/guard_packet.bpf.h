@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Reading a packet to or from the virtual address into struct packet. */
+#pragma once
+
+#include "guard_maps.bpf.h"
+
+#define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset: RFC 791, 3.1 */
+
+#define FLAG_SYN 0x02
+#define FLAG_RST 0x04
+#define FLAG_ACK 0x10
+
+struct packet {
+	struct ethhdr eth;
+	union {
+		struct iphdr ip4;
+		struct ipv6hdr ip6;
+	};
+	struct tcphdr tcp;
+	__u8 flags;
+	__u32 tcp_offset;
+	__u32 payload; /* bytes */
+	struct connection connection;
+};
+
+/* Not memcmp, which clang leaves as a call where it does not unroll it. */
+static __always_inline bool same(const __u8 *a, const __u8 *b, int size)
+{
+	__u8 difference = 0;
+
+	for (int i = 0; i < size; i++)
+		difference |= a[i] ^ b[i];
+	return !difference;
+}
+
+static __always_inline bool read_ip4(struct __sk_buff *skb, struct packet *p,
+				     const struct config *config, bool arriving)
+{
+	struct iphdr *ip = &p->ip4;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, ip, sizeof(*ip)))
+		return false;
+	if (ip->version != 4 || ip->ihl != 5 || ip->protocol != IPPROTO_TCP ||
+	    ip->frag_off & bpf_htons(IPV4_FRAGMENT))
+		return false;
+	if (!same((__u8 *)(arriving ? &ip->daddr : &ip->saddr), config->vip4, 4))
+		return false;
+	__builtin_memcpy(p->connection.client, arriving ? &ip->saddr : &ip->daddr, 4);
+	p->connection.ip_version = 4;
+	p->tcp_offset = ETH_HLEN + sizeof(*ip);
+	p->payload = bpf_ntohs(ip->tot_len) - sizeof(*ip);
+	return true;
+}
+
+static __always_inline bool read_ip6(struct __sk_buff *skb, struct packet *p,
+				     const struct config *config, bool arriving)
+{
+	struct ipv6hdr *ip = &p->ip6;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, ip, sizeof(*ip)))
+		return false;
+	if (ip->version != 6 || ip->nexthdr != IPPROTO_TCP)
+		return false;
+	if (!same((__u8 *)(arriving ? &ip->daddr : &ip->saddr), config->vip6, 16))
+		return false;
+	__builtin_memcpy(p->connection.client, arriving ? &ip->saddr : &ip->daddr, 16);
+	p->connection.ip_version = 6;
+	p->tcp_offset = ETH_HLEN + sizeof(*ip);
+	p->payload = bpf_ntohs(ip->payload_len);
+	return true;
+}
+
+/*
+ * Fill *p from a TCP packet to (arriving) or from the virtual address. False for any
+ * other. Copied, not accessed in place: what an AF_PACKET socket sent may have nothing
+ * but the Ethernet header in its linear part.
+ */
+static __always_inline bool read_packet(struct __sk_buff *skb, struct packet *p,
+					const struct config *config, bool arriving)
+{
+	bool is_ip4 = skb->protocol == bpf_htons(ETH_P_IP);
+
+	if (skb->vlan_present)
+		return false;
+	if (!is_ip4 && skb->protocol != bpf_htons(ETH_P_IPV6))
+		return false;
+	if (!(is_ip4 ? read_ip4(skb, p, config, arriving)
+		     : read_ip6(skb, p, config, arriving)))
+		return false;
+	if (bpf_skb_load_bytes(skb, p->tcp_offset, &p->tcp, sizeof(p->tcp)))
+		return false;
+	if (p->tcp.doff < 5 || p->payload < p->tcp.doff * 4)
+		return false;
+	p->payload -= p->tcp.doff * 4;
+	p->flags = ((__u8 *)&p->tcp)[13];
+	p->connection.client_port = arriving ? p->tcp.source : p->tcp.dest;
+	p->connection.vip_port = arriving ? p->tcp.dest : p->tcp.source;
+	return true;
+}
