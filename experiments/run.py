@@ -56,7 +56,7 @@ def run_experiment(
         workload=spec.workload.kind,
     )
     cluster = Cluster(spec.plan(), options, folder, runtime)
-    instruments = Instruments(folder, (cluster.workload.port,), spec.capture != "off")
+    instruments = Instruments(folder, (cluster.workload.port,), spec.capture)
     try:
         cluster.start(progress)
         course = _drive(spec, cluster, instruments, progress)

@@ -97,7 +97,7 @@ class RunSpec(Strict):
     events: tuple[EventSpec, ...] = ()
     steady_s: float = Field(default=0.5, ge=0, le=600)
     observe_s: float = Field(default=2.0, ge=0, le=3600)
-    capture: Literal["full", "resets", "off"] = "full"
+    capture: bool = True
     expect: dict[str, str | int | float] = Field(default_factory=dict)
 
     @field_validator("ip", mode="before")

@@ -13,7 +13,7 @@ from pathlib import Path
 from controller.client import ControllerClient
 from controller.config import VARIABLE
 from controller.state import ClusterState
-from tests.controller.switches import VSwitch, wait_until
+from tests.controller.switches import VSwitch, accepts, wait_until
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BOUND = ("setpriv", "--pdeathsig", "KILL")
@@ -80,9 +80,7 @@ class ControllerProcess:
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()
-        return (
-            f"{self._directory}/controller.sock" in Path("/proc/net/unix").read_text()
-        )
+        return accepts(self._directory / "controller.sock") and accepts(self.listen)
 
     def kill(self) -> None:
         """SIGKILL: it has no chance to say good-bye. Nothing, if it does not run."""

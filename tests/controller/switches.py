@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -40,6 +41,12 @@ def wait_until(
         time.sleep(0.01)
 
 
+def accepts(path: Path) -> bool:
+    """Whether somebody listens on the UNIX socket at ``path``."""
+    with socket.socket(socket.AF_UNIX) as stream:
+        return stream.connect_ex(str(path)) == 0
+
+
 class VSwitch:
     """One ovsdb-server and one ovs-vswitchd, in a network namespace of their own."""
 
@@ -58,12 +65,12 @@ class VSwitch:
         self._daemon(
             "ovsdb-server", f"{self.directory}/conf.db", f"--remote=p{self.database}"
         )
-        wait_until((self.directory / "db.sock").exists, "ovsdb-server")
+        wait_until(lambda: accepts(self.directory / "db.sock"), "ovsdb-server")
         self.vsctl("--no-wait", "init")
         self._daemon(
             "ovs-vswitchd", self.database, "--enable-dummy", "--disable-system"
         )
-        wait_until((self.directory / "ovs-vswitchd.ctl").exists, "ovs-vswitchd")
+        wait_until(lambda: accepts(Path(self.control_socket)), "ovs-vswitchd")
 
     def stop(self) -> None:
         """Kill the daemons and remove their files."""

@@ -16,7 +16,7 @@ from controller.control import serve
 from controller.framework import MAIN_DISPATCHER, handles, ofp_event
 from controller.keeper import Keeper
 from tests.controller.clusters import state
-from tests.controller.switches import wait_until
+from tests.controller.switches import accepts, wait_until
 
 
 class BrokenApp:
@@ -58,7 +58,7 @@ def client(keeper: Keeper, tmp_path: Path) -> Iterator[ControllerClient]:
     """A client of that keeper's."""
     path = tmp_path / "controller.sock"
     threading.Thread(target=serve, args=(path, keeper), daemon=True).start()
-    wait_until(path.exists, "the control socket")
+    wait_until(lambda: accepts(path), "the control socket")
     yield ControllerClient(path)
 
 

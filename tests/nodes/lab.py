@@ -9,8 +9,6 @@ from __future__ import annotations
 import errno
 import itertools
 import socket
-import subprocess
-import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from nodes.guard import Guard, GuardCounters
 from nodes.guards import open_guard
 from nodes.segment import Segment
 from nodes.verdict import Mode
-from tests.nodes.namespace import MARKERS, VIPS, Node, wait_for
+from tests.nodes.namespace import MARKERS, VIPS, Node, run, wait_for
 from tests.nodes.packet_states import ACK, RST
 from tests.nodes.packet_table import ROWS, SUPERPACKETS, Effect, Row
 from tests.nodes.peer import Peer
@@ -26,6 +24,8 @@ from tests.nodes.wire import Caught, Deadline, Offload, Wire
 
 _ROWS = {row.name: row for row in (*ROWS, *SUPERPACKETS)}
 _MARKER_PORT = 9
+#: Covered by a file system of the lab's own.
+_WORKDIR = Path("/mnt")
 
 
 @dataclass
@@ -50,7 +50,8 @@ class Lab:
     """A node, a wire to it, and whichever guard the last call asked for."""
 
     def __init__(self) -> None:
-        subprocess.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"], check=True)
+        run("mount -t bpf bpf /sys/fs/bpf")
+        run(f"mount -t tmpfs tmpfs {_WORKDIR}")
         self.node = Node(3)
         self.node.open_to_real_clients()
         self.wire = Wire(self.node.client_end, self.node.mac)
@@ -84,7 +85,7 @@ class Lab:
         """The guard of that name, attached to the node in that mode."""
         if self.guard is None or self.guard.name != name:
             self.close_guard()
-            self.guard = open_guard(name, Path(tempfile.mkdtemp()))
+            self.guard = open_guard(name, _WORKDIR)
             self.guard.attach([self.node.site], mode is Mode.ANSWER)
         elif mode is not self._mode:
             self.guard.attach([], mode is Mode.ANSWER)
