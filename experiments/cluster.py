@@ -38,6 +38,8 @@ from topologies.switches import OVS_DIRECTORY, datapath_kind
 
 #: How often the supervisor looks for programs that died unasked, in seconds.
 SUPERVISION_PERIOD_S = 0.2
+#: What of a core may go into looking whether guards are still in place.
+GUARD_CHECK_SHARE = 0.02
 READY_DEADLINE_S = 60.0
 APPLY_DEADLINE_S = 20.0
 
@@ -122,6 +124,7 @@ class Cluster:
         self._retired: list[GuardCounters] = []
         #: On tmpfs, where a write that is acknowledged costs no disk a flush.
         self._store = runtime / "store"
+        self._next_guard_check = 0.0
         self._stopping = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -438,8 +441,11 @@ class Cluster:
     def _revive(self) -> None:
         for child in self.children.revive():
             self.log.write("restarted", program=child.name)
-        for name in self.guard.check():
-            self.log.write("restarted", program=f"guard of {name}")
+        if time.monotonic() >= self._next_guard_check:
+            for name in self.guard.check():
+                self.log.write("restarted", program=f"guard of {name}")
+            cost = self.guard.check_cost_s * len(self.live_nodes())
+            self._next_guard_check = time.monotonic() + cost / GUARD_CHECK_SHARE
         for name in self.live_switches():
             switch = self.network.switch(name)
             for daemon in switch.dead_daemons():

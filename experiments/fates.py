@@ -15,7 +15,8 @@ reset            the client's kernel accepted a RST for it
 hung             moved, a stray was sent, and at the end of the observation the client's
                  socket was still open
 broken unmoved   did not move, yet was reset, timed out or was destroyed
-half open        from the first stray until the home's kernel freed its socket, if that
+half open        from the first stray (where nothing was captured: from the client's reset,
+                 or else the move) until the home's kernel freed its socket, if that
                  is later; homes that failed hold nothing, so they are left out
 reset latency    from the first stray until the client's socket is reset
 ================ =====================================================================
@@ -95,11 +96,20 @@ class Fate:
     @property
     def half_open(self) -> tuple[int, int] | None:
         """From the first stray to the freeing of the home's socket, or to the end."""
-        stray = self.first_stray
-        if stray is None or not self.home_seen or self.home_failed:
+        start = self._half_open_from
+        if start is None or not self.home_seen or self.home_failed:
             return None
         until = self.end_ns if self.freed_ns is None else self.freed_ns
-        return (stray.time_ns, until) if until > stray.time_ns else None
+        return (start, until) if until > start else None
+
+    @property
+    def _half_open_from(self) -> int | None:
+        """The first stray; where nothing was captured, the client's reset or the move."""
+        if self.first_stray is not None:
+            return self.first_stray.time_ns
+        if self.strays_captured or not self.moved:
+            return None
+        return self.reset_ns or self.moved_ns
 
     @property
     def half_open_at_end(self) -> bool:

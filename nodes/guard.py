@@ -53,6 +53,8 @@ class Guard(Protocol):
     """A guard for any number of nodes. Errors of the machine: :class:`GuardError`."""
 
     name: str
+    #: What :meth:`check` costs for each node, in seconds of one core.
+    check_cost_s: float
 
     def attach(self, sites: Sequence[GuardSite], answer: bool) -> None:
         """Guard these nodes too; return once their segments are being judged.

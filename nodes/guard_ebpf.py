@@ -43,6 +43,7 @@ class EbpfGuard:
     """
 
     name = "ebpf"
+    check_cost_s = 0.01
 
     def __init__(self) -> None:
         _check_bpf_filesystem(PINS.parent)

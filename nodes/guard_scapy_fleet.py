@@ -37,6 +37,7 @@ class ScapyGuard:
     """
 
     name = "scapy"
+    check_cost_s = 0.0001
 
     def __init__(self, workdir: Path) -> None:
         self._workdir = workdir

@@ -33,7 +33,8 @@ def learn(network: ClusterNetwork, switch: str) -> None:
     """Make a switch a learning bridge, and keep the fabric's loop out of it."""
     if switch == FABRIC:
         for port in (LOOP_OUT_PORT, LOOP_IN_PORT):
-            openflow(network, switch, "mod-port", str(port), "no-flood")
+            drop = f"priority=2,in_port={port},actions=drop"
+            openflow(network, switch, "add-flow", drop)
     openflow(network, switch, "add-flow", "priority=1,actions=NORMAL")
 
 
