@@ -121,6 +121,7 @@ def main() -> None:
       ./resetbed status                       what became of it
       ./resetbed down                         take it away
       ./resetbed test                         the whole test suite
+      ./resetbed setup                        install what is needed, and nothing else
 
     Exit status: 0 done and as expected; 1 an expectation failed; 2 bad input; 3 the
     machine lacks something.

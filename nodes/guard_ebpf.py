@@ -83,7 +83,7 @@ class EbpfGuard:
         wanted = {self._object.program_id(program) for program in _HOOKS.values()}
         bare = [
             site
-            for site, output in zip(self._sites.values(), shown)
+            for site, output in zip(self._sites.values(), shown, strict=True)
             if not wanted <= _program_ids(output)
         ]
         _tc_on_each(bare, _attach_commands)
@@ -204,7 +204,7 @@ def _tc_on_each(
     """
     running = [_start_tc(site) for site in sites]
     # Written to all before any is waited for: that is what makes them run at once.
-    for site, process in zip(sites, running):
+    for site, process in zip(sites, running, strict=True):
         assert process.stdin
         process.stdin.write("\n".join(commands(site)) + "\n")
         process.stdin.close()
@@ -212,7 +212,7 @@ def _tc_on_each(
     outputs = [process.communicate() for process in running]
     failures = [
         f"{site.name}: {complaint.strip()}"
-        for site, process, (_, complaint) in zip(sites, running, outputs)
+        for site, process, (_, complaint) in zip(sites, running, outputs, strict=True)
         if process.returncode
     ]
     if failures:

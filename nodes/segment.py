@@ -84,7 +84,7 @@ def distance(start: int, end: int) -> int:
 
 def precedes(first: int, second: int) -> bool:
     """``first`` comes before ``second``; false for numbers exactly 2^31 apart."""
-    return 0 < distance(first, second)
+    return distance(first, second) > 0
 
 
 def within(low: int, number: int, high: int) -> bool:

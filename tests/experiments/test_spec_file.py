@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,13 @@ from experiments.spec import RunSpec
 from experiments.spec_file import SpecError, find_spec, load_spec, scenario_names
 
 
+Write = Callable[[str], Path]
+
+
 @pytest.fixture
-def write(tmp_path: Path) -> object:
+def write(tmp_path: Path) -> Write:
+    """Writes a spec file of that text."""
+
     def _write(text: str) -> Path:
         path = tmp_path / "mine.yaml"
         path.write_text(text)
@@ -20,7 +26,7 @@ def write(tmp_path: Path) -> object:
     return _write
 
 
-def test_an_empty_spec_is_a_whole_experiment(write) -> None:
+def test_an_empty_spec_is_a_whole_experiment(write: Write) -> None:
     spec = load_spec(write(""))
     assert spec == RunSpec(scenario="mine")
 
@@ -75,14 +81,16 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "said"), REFUSED)
-def test_refusal_names_line_key_and_remedy(write, text: str, said: list[str]) -> None:
+def test_refusal_names_line_key_and_remedy(
+    write: Write, text: str, said: list[str]
+) -> None:
     with pytest.raises(SpecError) as refused:
         load_spec(write(text))
     for part in said:
         assert part in str(refused.value)
 
 
-def test_overrides_are_laid_over_the_file(write) -> None:
+def test_overrides_are_laid_over_the_file(write: Write) -> None:
     path = write("policy: drop\ncluster: {chassis: 4}\n")
     overrides = ("cluster.nodes=5", "reset=client-only", "seed=7", "ip=ipv6")
     spec = load_spec(path, overrides)
@@ -99,7 +107,7 @@ def test_overrides_are_laid_over_the_file(write) -> None:
         ("policy=none", "is not one of"),
     ],
 )
-def test_a_wrong_override_is_refused(write, item: str, said: str) -> None:
+def test_a_wrong_override_is_refused(write: Write, item: str, said: str) -> None:
     with pytest.raises(SpecError, match="--set") as refused:
         load_spec(write("seed: 1\n"), (item,))
     assert said in str(refused.value)

@@ -31,6 +31,7 @@ def forge(eth_src, src, flags, seq, ack=0, sport=None):
     frame /= TCP(sport=sport or port, dport={ECHO_PORT}, flags=flags, seq=seq, ack=ack)
     sendp(frame, iface=iface)
 iface = "{H1.interface}"
+VIP4, ECHO_PORT = "{VIP4}", {ECHO_PORT}
 """
 
 
@@ -144,10 +145,9 @@ for n in range(20):
             s.recv(4096)
     except (ConnectionResetError, BrokenPipeError) as error:
         ended.append(error)
-        s = socket.create_connection(("%s", %d))
+        s = socket.create_connection((VIP4, ECHO_PORT))
 print(len(ended))
 """
-        % (VIP4, ECHO_PORT)
     )
     assert cluster.python("h1", code) == "20\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -191,12 +192,7 @@ def test_whatever_is_killed_comes_back_and_serves(cluster: Background) -> None:
         victim = draw.choice(find())
         before = len(find())
         os.kill(victim, signal.SIGKILL)
-        eventually(
-            f"{name} back",
-            lambda find=find, victim=victim, before=before: (
-                victim not in find() and len(find()) == before
-            ),
-        )
+        eventually(f"{name} back", functools.partial(replaced, find, victim, before))
         eventually(
             "in sync",
             lambda: all(
@@ -209,6 +205,12 @@ def test_whatever_is_killed_comes_back_and_serves(cluster: Background) -> None:
         )
         served = cluster.execute("h1", "nbdinfo", f"nbd://{VIP4}")
         assert served.returncode == 0, f"after {name}: {served.stderr}"
+
+
+def replaced(find: Callable[[], list[int]], victim: int, count: int) -> bool:
+    """Whether ``victim`` has gone and there are as many of its kind as before."""
+    now = find()
+    return victim not in now and len(now) == count
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "init"])
