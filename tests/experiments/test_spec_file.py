@@ -10,7 +10,6 @@ import pytest
 from experiments.spec import RunSpec
 from experiments.spec_file import SpecError, find_spec, load_spec, scenario_names
 
-
 Write = Callable[[str], Path]
 
 
