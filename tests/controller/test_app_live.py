@@ -231,6 +231,18 @@ def test_a_chassis_that_leaves_is_emptied_after_the_fabric(
     assert applied.switches["fabric"].applied_s <= applied.switches["c2"].applied_s
 
 
+def test_an_order_is_not_done_before_the_switch_has_settled(
+    os_ken: ControllerProcess, cluster: VSwitch
+) -> None:
+    os_ken.serve(FLOOD)
+    # From here on no megaflow is looked at again.
+    cluster.appctl("revalidator/pause")
+    with pytest.raises(ControllerError, match=r"vswitchd\.ctl: timed out"):
+        os_ken.client.apply(DRAINED, timeout_s=0.5)
+    cluster.appctl("revalidator/resume")
+    os_ken.client.apply(FLOOD)
+
+
 def test_an_entry_put_over_another_keeps_its_counters(
     os_ken: ControllerProcess, cluster: VSwitch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -111,6 +112,8 @@ def drained(*names: str) -> Membership:
     return membership
 
 
+SEGMENTS = 300
+
 #: A node leaves, a whole chassis leaves, the other one comes in for it.
 ROUND = [
     state(drained("c1n2")),
@@ -126,25 +129,27 @@ def test_no_segment_meets_a_hole_while_members_come_and_go(
 ) -> None:
     """Each segment sent during the changes arrives at one node, and at one only."""
     os_ken.serve(state())
+    enough = threading.Event()
 
-    def turn_over() -> int:
-        for wanted in ROUND * 4:
-            os_ken.client.apply(wanted)
-        return len(ROUND) * 4
+    def turn_over() -> None:
+        while not enough.is_set():
+            for wanted in ROUND:
+                os_ken.client.apply(wanted)
 
-    sent = 0
     with ThreadPoolExecutor() as pool:
-        events: Future[int] = pool.submit(turn_over)
-        while not events.done():
-            # Few connections, so that megaflows are there to be stale; each segment
-            # is known by its sequence number.
-            tuple_ = connection(H1, SPORT + sent % 20)
-            send(cluster, "h1", segment(tuple_, H1.mac, VIP_MAC, "A", seq=sent))
-            sent += 1
-        assert events.result() == 20
-    assert sent > 20
-    wait_until(lambda: len(numbers(cluster)) >= sent, f"{sent} segments arrive")
-    assert sorted(numbers(cluster)) == list(range(sent))
+        events: Future[None] = pool.submit(turn_over)
+        try:
+            for number in range(SEGMENTS):
+                # Few connections, so that there are megaflows to be stale; each
+                # segment is known by its sequence number.
+                tuple_ = connection(H1, SPORT + number % 20)
+                segment_ = segment(tuple_, H1.mac, VIP_MAC, "A", seq=number)
+                send(cluster, "h1", segment_)
+        finally:
+            enough.set()
+        events.result()
+    wait_until(lambda: len(numbers(cluster)) >= SEGMENTS, "all segments arrive")
+    assert sorted(numbers(cluster)) == list(range(SEGMENTS))
 
 
 def numbers(switch: VSwitch) -> list[int]:

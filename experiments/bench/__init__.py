@@ -1,0 +1,1 @@
+"""The benchmark: this testbed beside its references, in one run, on one machine."""

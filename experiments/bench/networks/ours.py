@@ -1,0 +1,113 @@
+"""The network of this testbed: two tiers of load balancers, guards, echo servers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from controller.ovs_hash import FourTuple
+from controller.predict import owner
+from controller.state import ClusterState
+from experiments.bench.size import Size
+from experiments.cluster import Cluster, ClusterOptions
+from topologies import sandbox
+from topologies.plan import VIP4, Plan, client_address
+from topologies.runs import RUN_VARIABLE
+
+
+class OurNetwork:
+    """A cluster as ``./resetbed up`` brings it up."""
+
+    def __init__(
+        self, plan: Plan, folder: Path, options: Mapping[str, str] | None = None
+    ) -> None:
+        """Brings it up; ``options`` are those of the cluster that differ."""
+        runtime = sandbox.run_directory(os.environ[RUN_VARIABLE])
+        chosen = {
+            "name": runtime.name,
+            "policy": "flood",
+            "balancer": "modulo",
+            "guard": "ebpf",
+            "workload": "echo",
+            **(options or {}),
+        }
+        steps = _Steps()
+        self.cluster = Cluster(plan, ClusterOptions(**chosen), folder, runtime)
+        try:
+            self.cluster.start(steps.begin)
+        except BaseException:
+            self.cluster.stop()
+            raise
+        self.steps = steps.end()
+        self.clients: Sequence[str] = [client.name for client in plan.clients]
+
+    @property
+    def state(self) -> ClusterState:
+        """Plan and membership as they are now."""
+        return self.cluster.state
+
+    @property
+    def servers(self) -> Sequence[str]:
+        """Nodes that have power."""
+        return [node.name for node in self.cluster.live_nodes()]
+
+    def pid(self, host: str) -> int:
+        """A process in that host's network namespace."""
+        return self.cluster.pid(host)
+
+    def targets(self) -> Sequence[str]:
+        """The VIP, for everything."""
+        return [VIP4]
+
+    def connection(self, client: str, port: int, source_port: int) -> FourTuple:
+        """The connection of that client from that source port."""
+        plan = self.state.plan
+        (element,) = (each for each in plan.clients if each.name == client)
+        return FourTuple(client_address(element, 4), source_port, VIP4, port)
+
+    def server_of(self, client: str, port: int, target: str, source_port: int) -> str:
+        """The node that the two tiers send that connection to."""
+        connection = self.connection(client, port, source_port)
+        name = self.owner(self.state, connection)
+        assert name is not None, "some node is in service"
+        return name
+
+    def owner(self, state: ClusterState, connection: FourTuple) -> str | None:
+        """The owner of a connection when the cluster is in that state."""
+        return owner(state.plan, state.membership, state.balancer, connection)
+
+    def dropped(self) -> int:
+        """Frames lost at ports of switches so far."""
+        return 0
+
+    def close(self) -> None:
+        """Take it down."""
+        self.cluster.stop()
+
+
+def open_ours(size: Size, folder: Path) -> OurNetwork:
+    """The array of that size."""
+    return OurNetwork(size.plan, folder)
+
+
+class _Steps:
+    """Times between lines of progress."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[str, float]] = []
+        self.begin("preparing")
+
+    def begin(self, name: str) -> None:
+        """A step begins, and the one before has ended."""
+        self._marks.append((name, time.monotonic()))
+
+    def end(self) -> dict[str, float]:
+        """Seconds that each step took."""
+        self.begin("")
+        return {
+            name: following - begun
+            for (name, begun), (_, following) in pairwise(self._marks)
+        }

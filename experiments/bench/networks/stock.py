@@ -1,0 +1,141 @@
+"""The reference that is at hand: stock Mininet, every host on one learning bridge.
+
+Mininet's own classes, unchanged: ``OVSBridge(datapath="user")`` on one Open vSwitch as
+distributions start it, hosts with an address each. Only Mininet's raising of limits of
+the whole machine is left out (``Mininet.inited``).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mininet.net import Mininet
+from mininet.node import OVSBridge
+from mininet.topo import Topo
+
+from experiments.bench.networks.network import ECHO_PORT
+from experiments.bench.size import Size
+from nodes.server_ready import wait_listening
+
+_RUN = "/run/openvswitch"
+_DATABASE = f"unix:{_RUN}/db.sock"
+#: As Debian's ovs-ctl starts them, with files in the sandbox's own /run/openvswitch.
+_START_OVS = f"""
+ovsdb-tool create {_RUN}/conf.db
+ovsdb-server {_RUN}/conf.db --remote=p{_DATABASE} --pidfile --detach --no-chdir \\
+    --log-file={_RUN}/ovsdb-server.log -vconsole:off -vsyslog:off
+ovs-vsctl --no-wait init
+"""
+_START_VSWITCHD = f"""
+ovs-vswitchd {_DATABASE} --pidfile --detach --no-chdir \\
+    --log-file={_RUN}/ovs-vswitchd.log -vconsole:off -vsyslog:off
+"""
+_TSO = "ovs-vsctl --no-wait set Open_vSwitch . other_config:userspace-tso-enable=true\n"
+READY_S = 60.0
+
+
+class _OneBridge(Topo):  # type: ignore[misc]
+    """Clients and servers on one bridge."""
+
+    def build(self, clients: int = 1, servers: int = 1) -> None:
+        self.addSwitch("s1", cls=OVSBridge, datapath="user")
+        for name in host_names(clients, servers):
+            self.addLink(self.addHost(name), "s1")
+
+
+def host_names(clients: int, servers: int) -> list[str]:
+    """Clients are h1 and so on, servers n1 and so on."""
+    return [
+        *(f"h{i}" for i in range(1, clients + 1)),
+        *(f"n{i}" for i in range(1, servers + 1)),
+    ]
+
+
+class StockNetwork:
+    """One bridge and as many hosts as the array has."""
+
+    def __init__(self, size: Size, folder: Path, tso: bool) -> None:
+        """Brings it up. ``tso``: hosts' offloads stay on, as they are with ours."""
+        Mininet.inited = True
+        _shell(_START_OVS + (_TSO if tso else "") + _START_VSWITCHD)
+        servers = size.chassis * size.nodes
+        names = host_names(size.clients, servers)
+        self.clients: Sequence[str] = names[: size.clients]
+        self.servers: Sequence[str] = names[size.clients :]
+        begun = time.monotonic()
+        topo = _OneBridge(clients=size.clients, servers=servers)
+        self._net: Any = Mininet(topo=topo, controller=None)
+        self._net.start()
+        self.steps = {"Mininet: hosts, links, one bridge": time.monotonic() - begun}
+        self._programs: list[subprocess.Popen[bytes]] = []
+        if not tso:
+            self._switch_off_checksum_offload()
+        self._serve(folder)
+
+    def pid(self, host: str) -> int:
+        """The shell that is that host."""
+        pid: int = self._net[host].pid
+        return pid
+
+    def targets(self) -> Sequence[str]:
+        """Every server's own address."""
+        return [self._net[name].IP() for name in self.servers]
+
+    def server_of(self, client: str, port: int, target: str, source_port: int) -> str:
+        """Whose address it is."""
+        return self.servers[self.targets().index(target)]
+
+    def dropped(self) -> int:
+        """Not counted here."""
+        return 0
+
+    def close(self) -> None:
+        """End servers and network; the rest goes with the sandbox."""
+        for program in self._programs:
+            program.kill()
+        self._net.stop()
+
+    def _switch_off_checksum_offload(self) -> None:
+        """Else a userspace bridge without TSO drops what the hosts send."""
+        for name in (*self.clients, *self.servers):
+            pid, interface = self.pid(name), f"{name}-eth0"
+            _shell(f"nsenter --net=/proc/{pid}/ns/net ethtool -K {interface} tx off")
+
+    def _serve(self, folder: Path) -> None:
+        """The same echo server on every host as in our network."""
+        program = Path(__file__).resolve().parents[3] / "nodes" / "echo_server.py"
+        with (folder / "servers.log").open("ab") as log:
+            for name in self.servers:
+                enter = ["mnexec", "-a", str(self.pid(name))]
+                argv = [*enter, sys.executable, str(program), f"--port={ECHO_PORT}"]
+                self._programs.append(subprocess.Popen(argv, stdout=log, stderr=log))
+        for name in self.servers:
+            wait_listening(self.pid(name), ECHO_PORT, READY_S)
+
+
+def open_stock(size: Size, folder: Path) -> StockNetwork:
+    """What one gets: plain userspace ports."""
+    return StockNetwork(size, folder, tso=False)
+
+
+def open_stock_tso(size: Size, folder: Path) -> StockNetwork:
+    """The same with userspace-tso-enable, for bulk throughput and round trips."""
+    return StockNetwork(size, folder, tso=True)
+
+
+def _shell(script: str) -> None:
+    """Run it to its end. Raises ``RuntimeError`` with what it said."""
+    done = subprocess.run(
+        ["sh", "-euc", script], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        with suppress(FileNotFoundError):
+            log = Path(_RUN, "ovs-vswitchd.log").read_text()[-400:]
+            raise RuntimeError(f"{done.stderr.strip()}\n{log}")
+        raise RuntimeError(done.stderr.strip())

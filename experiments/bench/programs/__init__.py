@@ -1,0 +1,1 @@
+"""Stand-alone programs that the benchmark runs on hosts: standard library only."""

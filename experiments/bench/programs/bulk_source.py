@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+"""Sends as fast as TCP takes it, on some connections at once, until it is ended.
+
+It says ``{"connected": N}`` when all of them are open.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import select
+import socket
+import sys
+
+CHUNK = bytes(1 << 20)
+
+
+def connect(target: str, port: int, source_port: int) -> socket.socket:
+    """An open, then non-blocking connection. Raises ``OSError``."""
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.bind(("", source_port))
+    sock.connect((target, port))
+    sock.setblocking(False)
+    return sock
+
+
+def send(connections: dict[int, socket.socket]) -> None:
+    """For ever."""
+    epoll = select.epoll()
+    for fd in connections:
+        epoll.register(fd, select.EPOLLOUT)
+    while True:
+        for fd, _events in epoll.poll():
+            connections[fd].send(CHUNK)
+
+
+def main(argv: list[str]) -> int:
+    """Connect, then send."""
+    parser = argparse.ArgumentParser(prog="bulk_source.py", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument(
+        "--to", action="append", required=True, metavar="SOURCE_PORT@TARGET"
+    )
+    options = parser.parse_args(argv)
+    ways = [way.partition("@") for way in options.to]
+    opened = [connect(target, options.port, int(own)) for own, _, target in ways]
+    print(json.dumps({"connected": len(opened)}), flush=True)
+    send({each.fileno(): each for each in opened})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""A membership event that moves many connections, and how long their resets take.
+
+From the first stray segment until the last client is reset *and* the last half-open
+connection is gone: the clients' ends as their kernels report them, the nodes' ends by
+the kernel's tracepoints, and in the end every kernel's socket table.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from controller.ovs_hash import FourTuple
+from controller.state import ClusterState
+from experiments.bench.herds import Asked, Herds
+from experiments.bench.networks.network import ECHO_PORT
+from experiments.bench.networks.ours import OurNetwork
+from experiments.instruments import Instrument
+from experiments.socket_events import (
+    RESET_RECEIVED,
+    STATE,
+    SocketEvent,
+    read_socket_events,
+)
+from experiments.socket_table import sockets_of
+
+#: How often the nodes' tables are looked at, once the clients have been reset: rarely,
+#: because looking takes time from those who work.
+LOOK_PERIOD_S = 0.25
+
+
+@dataclass(frozen=True)
+class Wave:
+    """One wave of resets.
+
+    ``seconds``: first stray to the last end of a moved connection, at either side.
+    ``half_open``: moved connections that live nodes still held when time was up;
+    ``clients_lost``: moved ones whose client was not reset; ``disturbed``: connections
+    that were reset though they had not moved. ``freed``: half-open connections that
+    the fan-out ended. ``probes_lost``: events that the tracepoints lost.
+    """
+
+    connections: int
+    moved: int
+    freed: int
+    seconds: float
+    clients_seconds: float
+    half_open: int
+    clients_lost: int
+    disturbed: int
+    probes_lost: int
+    settled_seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether every moved connection was reset on both sides, and no other."""
+        return not (self.half_open or self.clients_lost or self.disturbed)
+
+    def to_json(self) -> dict[str, float]:
+        """All of it."""
+        return asdict(self)
+
+
+def reset_wave(
+    network: OurNetwork, herds: Herds, event: tuple[str, str], timeout_s: float
+) -> Wave:
+    """Make the event happen, then one request on every connection at once.
+
+    ``herds`` hold connections of which nothing was heard since they were opened.
+    """
+    before = _owners(network, herds, network.state)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "sockets.jsonl")
+        options = ["--output", str(file), "--port", str(ECHO_PORT)]
+        probes = Instrument("probes", options, Path(folder, "log"))
+        try:
+            record = network.cluster.event(*event)
+            after = _owners(network, herds, network.state)
+            moved = {c: before[c] for c in before if before[c] != after[c]}
+            asked = herds.ask(at_once=True, timeout_s=timeout_s)
+            live = {node.name for node in network.cluster.live_nodes()}
+            half_open = {c for c, owner in moved.items() if owner in live}
+            left = _await_freed(network, half_open, asked.first_s + timeout_s)
+            lost = probes.finish()["lost"]
+        finally:
+            probes.kill()
+        ends = _Ends.read(file, moved)
+    settled = (record.settled_s or record.applied_s) - record.requested_s
+    return _wave(network, moved, half_open, left, asked, ends, lost, settled)
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """When sockets of moved connections ended, CLOCK_REALTIME ns."""
+
+    clients: Mapping[FourTuple, int]
+    nodes: Mapping[FourTuple, int]
+
+    @classmethod
+    def read(cls, file: Path, moved: Collection[FourTuple]) -> _Ends:
+        clients: dict[FourTuple, int] = {}
+        nodes: dict[FourTuple, int] = {}
+        for event in read_socket_events(str(file)):
+            connection = event.connection
+            if connection is None or connection not in moved:
+                continue
+            if event.at_client and event.kind == RESET_RECEIVED:
+                clients[connection] = event.time_ns
+            elif not event.at_client and _freed(event):
+                nodes[connection] = event.time_ns
+        return cls(clients, nodes)
+
+
+def _freed(event: SocketEvent) -> bool:
+    return event.kind == STATE and event.new == "CLOSE" and event.old != "CLOSE"
+
+
+def _wave(
+    network: OurNetwork,
+    moved: Mapping[FourTuple, str | None],
+    half_open: Collection[FourTuple],
+    left: Collection[FourTuple],
+    asked: Asked,
+    ends: _Ends,
+    probes_lost: int,
+    settled_s: float,
+) -> Wave:
+    reset = {network.connection(c, ECHO_PORT, port) for c, port in asked.reset}
+    last_client = max(ends.clients.values(), default=0) / 1e9
+    freed = {c: t for c, t in ends.nodes.items() if c in half_open}
+    last = max(last_client, max(freed.values(), default=0) / 1e9)
+    return Wave(
+        connections=asked.asked,
+        moved=len(moved),
+        freed=len(half_open) - len(left),
+        seconds=max(0.0, last - asked.first_s),
+        clients_seconds=max(0.0, last_client - asked.first_s),
+        half_open=len(left),
+        clients_lost=len(moved.keys() - reset),
+        disturbed=len(reset - moved.keys()),
+        probes_lost=probes_lost,
+        settled_seconds=settled_s,
+    )
+
+
+def _owners(
+    network: OurNetwork, herds: Herds, state: ClusterState
+) -> dict[FourTuple, str | None]:
+    connections = (
+        network.connection(client, ECHO_PORT, port)
+        for client, port in herds.connections
+    )
+    return {each: network.owner(state, each) for each in connections}
+
+
+def _await_freed(
+    network: OurNetwork, half_open: Collection[FourTuple], deadline_s: float
+) -> set[FourTuple]:
+    """Those of the half-open connections that live nodes hold when time is up."""
+    while True:
+        held = {
+            one.connection
+            for node in network.cluster.live_nodes()
+            for one in sockets_of(network.pid(node.name))
+        }
+        left = held & set(half_open)
+        if not left or time.time() > deadline_s:
+            return left
+        time.sleep(LOOK_PERIOD_S)

@@ -1,0 +1,70 @@
+"""How large the benchmark is: the cluster, the numbers of connections, repetitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from topologies.plan import Plan
+
+
+@dataclass(frozen=True)
+class Size:
+    """Everything that ``--quick`` changes."""
+
+    name: str
+    repetitions: int
+    #: New connections of one measurement of their rate.
+    openings: int
+    #: How many connections a client lets be unanswered; each network at its best.
+    windows: tuple[int, ...]
+    #: Connections that are open when a chassis leaves.
+    held: int
+    #: The same for the naive reference.
+    held_naive: tuple[int, ...]
+    #: Growth: numbers of chassis, and of connections in each.
+    growth_chassis: tuple[int, ...]
+    growth_connections: tuple[int, ...]
+    #: Single requests that a latency is taken from.
+    requests: int
+    bulk_seconds: float
+    #: Chassis and nodes in each, beyond one array; none: left out.
+    beyond: tuple[int, int] | None
+    beyond_connections: int = 5000
+    #: The array itself.
+    chassis: int = 10
+    nodes: int = 15
+    clients: int = 4
+
+    @property
+    def plan(self) -> Plan:
+        """The array's plan."""
+        return Plan.build(self.chassis, self.nodes, self.clients)
+
+
+FULL = Size(
+    name="full",
+    repetitions=3,
+    openings=10_000,
+    windows=(8, 32, 128),
+    held=10_000,
+    held_naive=(100, 400),
+    growth_chassis=(1, 2, 4, 7, 10),
+    growth_connections=(100, 1000, 5000, 20_000),
+    requests=1000,
+    bulk_seconds=4.0,
+    beyond=(40, 25),
+)
+
+QUICK = Size(
+    name="quick",
+    repetitions=1,
+    openings=4000,
+    windows=(32, 128),
+    held=10_000,
+    held_naive=(100,),
+    growth_chassis=(1, 3, 10),
+    growth_connections=(100, 1000, 3000),
+    requests=300,
+    bulk_seconds=2.0,
+    beyond=None,
+)
