@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from nodes.guards import GuardCounters, GuardSite, open_guard
 from nodes.server_ready import is_listening
 from topologies.network import ClusterNetwork
 from topologies.plan import Chassis, Client, Node, Plan, vip
-from topologies.switches import OVS_DIRECTORY, datapath_kind
+from topologies.switches import OVS_DIRECTORY, IsolatedSwitch, datapath_kind
 
 #: How often the supervisor looks for programs that died unasked, in seconds.
 SUPERVISION_PERIOD_S = 0.2
@@ -65,6 +65,8 @@ class ClusterOptions:
     balancer: str
     guard: str
     workload: str
+    #: The module that is the controller's program, for ``python -m``.
+    controller: str = "controller"
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ class Cluster:
         self._serve(tuple(plan.nodes))
         progress("waiting for the switches' tables")
         self._await_in_sync()
+        self._hasten(self.live_switches())
         self._await_listening(tuple(plan.nodes))
         self._supervisor.start()
         self.log.write("up", **self.describe())
@@ -194,6 +197,7 @@ class Cluster:
             self.state = new
             self.state.write(self.runtime / "state.json")
             done = self._apply()
+            self._hasten(new.plan.switches.keys() - old.plan.switches.keys())
             record = EventRecord(
                 kind, target, requested, done.applied_s, done.settled_s, old, new
             )
@@ -382,7 +386,7 @@ class Cluster:
                 [
                     sys.executable,
                     "-m",
-                    "controller",
+                    self.options.controller,
                     "--listen",
                     str(self.runtime / "ofp.sock"),
                 ],
@@ -391,6 +395,10 @@ class Cluster:
                 stdout=log,
                 stderr=log,
             )
+
+    def _hasten(self, switches: Iterable[str]) -> None:
+        """Once connected: a controller that dies and returns is found at once."""
+        IsolatedSwitch.hasten([self.network.switch(name) for name in switches])
 
     def _await_in_sync(self) -> None:
         """Waits for the first tables. Raises :class:`ClusterError` where none come."""

@@ -37,6 +37,11 @@ def make_folder(spec: RunSpec, out: Path | None) -> Path:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         label = f"{spec.scenario}-{spec.policy}-{spec.seed}-{stamp}-{os.getpid()}"
         out = Path("results") / label
+    return empty_folder(out)
+
+
+def empty_folder(out: Path) -> Path:
+    """That folder, made if need be. Refuses one with something in it."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise click.UsageError(f"--out {out}: exists and is not an empty folder")
     out.mkdir(parents=True, exist_ok=True)

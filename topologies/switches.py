@@ -48,7 +48,10 @@ echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 
 #: A controller that returns is found within about a second (see
 #: ``network.CONTROLLER_GRACE_S`` for the first time); one that hangs, within five.
-_CONTROLLER = "max_backoff=1000 inactivity_probe=5000"
+#: ovs-vswitchd heeds max_backoff only when it changes on an established connection,
+#: hence two values: see :meth:`IsolatedSwitch.hasten`.
+_CONTROLLER = "max_backoff=2000 inactivity_probe=5000"
+_HASTEN = "ovs-vsctl set controller {} max_backoff=1000"
 
 
 class SwitchError(RuntimeError):
@@ -182,6 +185,14 @@ class IsolatedSwitch(Switch):
         """
         column = "ovs-vsctl --no-headings --columns=is_connected list controller"
         return run_script(self, column).strip() == "true"
+
+    @classmethod
+    def hasten(cls, switches: Sequence[IsolatedSwitch]) -> None:
+        """Make switches that are connected find a controller that returns within 1 s.
+
+        Without it, the next attempts come after up to 8 s. Raises :class:`ScriptError`.
+        """
+        run_scripts({switch: _HASTEN.format(switch.name) for switch in switches})
 
     def remember_daemons(self) -> None:
         """Take note of who the daemons are, so that a death cannot be overlooked."""
