@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments import control
-from experiments.cluster import Cluster, ClusterOptions
+from experiments.cluster import Cluster, ClusterError, ClusterOptions
 from experiments.events import EVENTS
-from experiments.run import run_experiment
+from experiments.instruments import InstrumentError
+from experiments.run import RunError, run_experiment
 from experiments.spec import RunSpec
 from experiments.status import status
+from nodes.guards import GuardError
 from topologies import sandbox
 from topologies.plan import Plan
 from topologies.runs import RUN_VARIABLE
@@ -30,7 +32,14 @@ from topologies.runs import RUN_VARIABLE
 def main(text: str) -> int:
     """Does the job that the JSON text describes; returns its exit status."""
     job = json.loads(text)
-    return JOBS[job.pop("job")](**job)
+    try:
+        return JOBS[job.pop("job")](**job)
+    except GuardError as error:
+        say(f"resetbed: {error}; ./resetbed doctor tells what is missing")
+        return 3
+    except (ClusterError, InstrumentError, RunError) as error:
+        say(f"resetbed: {error}")
+        return 1
 
 
 def job_run(spec: dict[str, Any], out: str) -> int:

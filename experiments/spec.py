@@ -20,8 +20,10 @@ from pydantic import (
 )
 
 from controller.balancers import BALANCERS
+from controller.membership import Membership
 from controller.policies import POLICIES
-from experiments.events import EVENTS
+from controller.state import ClusterState
+from experiments.events import EVENTS, EventError
 from experiments.workloads import WORKLOADS
 from nodes.guards import AUTO, GUARDS
 from topologies import plan
@@ -111,6 +113,27 @@ class RunSpec(Strict):
         if times != sorted(times):
             raise ValueError("events: must stand in the order of their 'at'")
         return self
+
+    @model_validator(mode="after")
+    def _events_make_sense(self) -> RunSpec:
+        """Each event must be possible in the state that those before it left."""
+        state = self.state()
+        for number, event in enumerate(self.events):
+            try:
+                state = EVENTS[event.kind].change(state, event.target)
+            except (EventError, plan.PlanError) as error:
+                raise ValueError(f"events.{number}: {event.kind}: {error}") from error
+        return self
+
+    def state(self) -> ClusterState:
+        """The state of the cluster before the first event."""
+        shape = self.plan()
+        return ClusterState(
+            shape,
+            Membership.all_in_service(shape),
+            POLICIES[self.policy],
+            BALANCERS[self.balancer],
+        )
 
     def plan(self) -> plan.Plan:
         """The plan of the cluster before the first event."""

@@ -76,6 +76,18 @@ REFUSED = [
         ["order"],
         id="events out of order",
     ),
+    pytest.param(
+        "events: [{kind: drain-node, target: c1n9}]\n",
+        ["events.0", "drain-node", "c1 has n1 to n3"],
+        id="an event on a node that is not there",
+    ),
+    pytest.param(
+        "events:\n"
+        "- {kind: fail-node, target: c1n1}\n"
+        "- {kind: fail-node, target: c1n1}\n",
+        ["events.1", "has failed already"],
+        id="an event that those before it made impossible",
+    ),
 ]
 
 
