@@ -22,6 +22,7 @@ from controller.framework import (
     ofproto,
 )
 from controller.keeper import Keeper
+from controller.notices import Notifier
 from controller.openflow import is_foreign
 from controller.state import ClusterState
 
@@ -40,12 +41,16 @@ class LoadBalancerController(App):  # type: ignore[misc]
         path = self._config.state
         state = ClusterState.read(path) if path.exists() else None
         self._keeper = Keeper(state, self._config.control_socket)
+        guards = self._config.guards
+        self._notifier = Notifier(guards) if guards else None
 
     def start(self) -> None:
         """Called by the framework once every application is there."""
         super().start()
         hub.spawn(self._keeper.run)
         hub.spawn(control.serve, self._config.socket, self._keeper)
+        if self._notifier:
+            hub.spawn(self._notifier.run)
 
     def fault(self, text: str) -> None:
         """A handler has failed; see :func:`controller.framework.handles`."""
@@ -80,3 +85,11 @@ class LoadBalancerController(App):  # type: ignore[misc]
         """Flow entries have changed: by our own orders, or by somebody else's."""
         if any(map(is_foreign, event.msg.body)):
             self._keeper.drifted(event.msg.datapath)
+
+    @handles(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)
+    def on_packet_in(self, event: Any) -> None:
+        """A reset that the policy has the fabric trap; nothing else ever is."""
+        if self._notifier:
+            self._notifier.tell(event.msg.data)
+        else:
+            log.warning("a reset was trapped, and there is nobody to tell of it")

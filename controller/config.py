@@ -14,15 +14,18 @@ VARIABLE = "RESETBED_CONTROLLER"
 
 @dataclass(frozen=True)
 class Config:
-    """Paths of the state file, of the control socket to open, of switches' sockets.
+    """Paths of the state file, of the control socket to open, of others' sockets.
 
     ``unixctl``: path of each ovs-vswitchd's control socket by the switch's name, or
     one pattern for all with ``{switch}`` in it; None where they cannot be reached.
+    ``guards``: the datagram socket of whoever speaks for the nodes' guards; None where
+    no policy tells them anything.
     """
 
     state: Path
     socket: Path
     unixctl: Mapping[str, str] | str | None = None
+    guards: Path | None = None
 
     @property
     def control_socket(self) -> Callable[[str], str] | None:
@@ -44,4 +47,10 @@ class Config:
         if VARIABLE not in os.environ:
             raise LookupError(f"{VARIABLE} must name the controller's configuration")
         data = json.loads(Path(os.environ[VARIABLE]).read_text())
-        return cls(Path(data.pop("state")), Path(data.pop("socket")), **data)
+        guards = data.pop("guards", None)
+        return cls(
+            Path(data.pop("state")),
+            Path(data.pop("socket")),
+            guards=Path(guards) if guards else None,
+            **data,
+        )

@@ -18,7 +18,23 @@ class Field(str, Enum):
     """A field of ovs-fields(7), by its name there, in the order it is printed."""
 
     IN_PORT = "in_port"
+    METADATA = "metadata"
     REG0 = "reg0"
+    REG1 = "reg1"
+    REG2 = "reg2"
+    REG3 = "reg3"
+    REG4 = "reg4"
+    REG5 = "reg5"
+    REG6 = "reg6"
+    REG7 = "reg7"
+    REG8 = "reg8"
+    REG9 = "reg9"
+    REG10 = "reg10"
+    REG11 = "reg11"
+    REG12 = "reg12"
+    REG13 = "reg13"
+    REG14 = "reg14"
+    REG15 = "reg15"
     VLAN_TCI = "vlan_tci"
     ETH_SRC = "eth_src"
     ETH_DST = "eth_dst"
@@ -61,6 +77,8 @@ UNTAGGED = Masked(0x0000, 0x1FFF)
 WHOLE = Masked(0, 3)
 #: ``tcp_flags``, in the order of their bits.
 TCP_FLAG_NAMES = ("fin", "syn", "rst", "psh", "ack")
+#: Every register, by its number.
+REGISTERS = tuple(Field(f"reg{number}") for number in range(16))
 #: Port to which :class:`Output` sends a frame back where it came from.
 IN_PORT = 0xFFFFFFF8
 
@@ -81,6 +99,14 @@ class Output:
 
     def __str__(self) -> str:
         return "in_port" if self.port == IN_PORT else f"output:{self.port}"
+
+
+@dataclass(frozen=True)
+class ToController:
+    """Send the whole frame, as it is now, to the controller in a packet-in."""
+
+    def __str__(self) -> str:
+        return "controller:65535"
 
 
 @dataclass(frozen=True)
@@ -110,16 +136,38 @@ class Move:
 
 @dataclass(frozen=True)
 class Multipath:
-    """``reg0 := symmetric_l4 hash % buckets``; see :mod:`controller.ovs_hash`."""
+    """``register := symmetric_l4 hash % buckets``; see :mod:`controller.ovs_hash`."""
 
     basis: int
     buckets: int
+    register: Field = Field.REG0
 
     def __str__(self) -> str:
         return (
             f"multipath(symmetric_l4,{self.basis},modulo_n,{self.buckets},0,"
-            "reg0[0..15])"
+            f"{self.register.value}[0..15])"
         )
+
+
+@dataclass(frozen=True)
+class SetBit:
+    """Set one bit of a register, counted from the lowest."""
+
+    register: Field
+    bit: int
+
+    def __str__(self) -> str:
+        return f"load:1->{self.register.value}[{self.bit}]"
+
+
+@dataclass(frozen=True)
+class Resubmit:
+    """Do what another table says, then go on with the action after this one."""
+
+    table: int
+
+    def __str__(self) -> str:
+        return f"resubmit(,{int(self.table)})"
 
 
 @dataclass(frozen=True)
@@ -132,7 +180,42 @@ class GoTo:
         return f"goto_table:{int(self.table)}"
 
 
-Action = Output | SetField | Move | Multipath | GoTo
+@dataclass(frozen=True)
+class Learn:
+    """Put an entry into ``table`` that writes ``register`` as it is now when a later
+    segment comes from the same address and port to the same port.
+
+    ``eth_type`` and ``address``: of the IP version. The entry stays until the sender
+    has sent FIN or RST and been silent for ``after_end_s`` (ovs-actions(7), "learn").
+    """
+
+    table: int
+    eth_type: int
+    address: Field
+    address_bits: int
+    register: Field
+    after_end_s: int
+
+    def __str__(self) -> str:
+        register = self.register.value
+        return (
+            f"learn(table={int(self.table)},fin_idle_timeout={self.after_end_s},"
+            f"eth_type={self.eth_type:#x},nw_proto=6,{self.address.value}[],"
+            f"tcp_src[],tcp_dst[],load:{register}[]->{register}[])"
+        )
+
+
+Action = (
+    Output
+    | ToController
+    | SetField
+    | Move
+    | Multipath
+    | SetBit
+    | Learn
+    | Resubmit
+    | GoTo
+)
 
 
 class FlowKey(NamedTuple):

@@ -129,21 +129,31 @@ _register_neighbour_discovery_fields()
 
 
 class FlowUpdate:
-    """One element of a flow monitor reply: what kind of event it is, and no more.
+    """One element of a flow monitor reply: what kind of event, and in which table.
 
     The frameworks' own parser fails an assertion on all but one kind
     (``OFPFlowUpdateFull`` is registered for four, and compares with the last).
     """
 
-    def __init__(self, length: int, event: int) -> None:
-        """As in ``struct ofp_flow_update_header`` (OpenFlow 1.4, 7.3.5.18)."""
+    def __init__(self, length: int, event: int, table: int | None) -> None:
+        """As in ``struct ofp_flow_update_header`` (OpenFlow 1.4, 7.3.5.18).
+
+        ``table``: number of the table, of an update in full (``ofp_flow_update_full``).
+        """
         self.length = length
         self.event = event
+        self.table = table
 
     @classmethod
     def parser(cls, buffer: bytes, offset: int) -> FlowUpdate:
         """The element at ``offset``."""
-        return cls(*struct.unpack_from("!HH", buffer, offset))
+        length, event = struct.unpack_from("!HH", buffer, offset)
+        in_full = event in (
+            ofproto.OFPFME_ADDED,
+            ofproto.OFPFME_REMOVED,
+            ofproto.OFPFME_MODIFIED,
+        )
+        return cls(length, event, buffer[offset + 4] if in_full else None)
 
 
 parser.OFPFlowMonitorReply.cls_stats_body_cls = FlowUpdate

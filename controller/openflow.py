@@ -8,27 +8,35 @@ from functools import lru_cache
 from typing import Any
 
 from controller.flows import (
+    REGISTERS,
     Action,
     Field,
     FlowEntry,
     FlowKey,
     GoTo,
+    Learn,
     Masked,
     Move,
     Multipath,
     Output,
+    Resubmit,
+    SetBit,
     SetField,
+    ToController,
     Value,
 )
 from controller.framework import FlowUpdate, nicira_ext, ofproto, parser
+from controller.ovs_hash import IPPROTO_TCP
 from controller.reconcile import Change
+from controller.tables import Table
 
 #: The framework's name of each field. They are all Nicira's (NXM), never a mix with
 #: OpenFlow's own: it writes a match in the order of the fields' numbers, and only
 #: within one numbering does a field come after those it presupposes.
 _NAMES = {
     Field.IN_PORT: "in_port_nxm",
-    Field.REG0: "reg0",
+    Field.METADATA: "metadata",
+    **{register: register.value for register in REGISTERS},
     Field.VLAN_TCI: "vlan_tci",
     Field.ETH_SRC: "eth_src_nxm",
     Field.ETH_DST: "eth_dst_nxm",
@@ -105,6 +113,11 @@ def _output(action: Output) -> Any:
     return parser.OFPActionOutput(action.port)
 
 
+def _to_controller(action: ToController) -> Any:
+    whole = ofproto.OFPCML_NO_BUFFER
+    return parser.OFPActionOutput(ofproto.OFPP_CONTROLLER, whole)
+
+
 def _set_field(action: SetField) -> Any:
     return parser.OFPActionSetField(**{_NAMES[action.field]: action.value})
 
@@ -125,15 +138,54 @@ def _multipath(action: Multipath) -> Any:
         max_link=action.buckets - 1,
         arg=0,
         ofs_nbits=nicira_ext.ofs_nbits(0, 15),
-        dst=_NAMES[Field.REG0],
+        dst=_NAMES[action.register],
     )
+
+
+def _set_bit(action: SetBit) -> Any:
+    return parser.NXActionRegLoad(
+        ofs_nbits=nicira_ext.ofs_nbits(action.bit, action.bit),
+        dst=_NAMES[action.register],
+        value=1,
+    )
+
+
+def _learn(action: Learn) -> Any:
+    def fixed(value: int, field: Field, bits: int) -> Any:
+        return parser.NXFlowSpecMatch(src=value, dst=(_NAMES[field], 0), n_bits=bits)
+
+    def own(field: Field, bits: int) -> Any:
+        place = (_NAMES[field], 0)
+        return parser.NXFlowSpecMatch(src=place, dst=place, n_bits=bits)
+
+    register = (_NAMES[action.register], 0)
+    return parser.NXActionLearn(
+        table_id=action.table,
+        specs=[
+            fixed(action.eth_type, Field.ETH_TYPE, 16),
+            fixed(IPPROTO_TCP, Field.IP_PROTO, 8),
+            own(action.address, action.address_bits),
+            own(Field.TCP_SRC, 16),
+            own(Field.TCP_DST, 16),
+            parser.NXFlowSpecLoad(src=register, dst=register, n_bits=32),
+        ],
+        fin_idle_timeout=action.after_end_s,
+    )
+
+
+def _resubmit(action: Resubmit) -> Any:
+    return parser.NXActionResubmitTable(table_id=action.table)
 
 
 _ENCODERS: dict[type[Action], Callable[[Any], Any]] = {
     Output: _output,
+    ToController: _to_controller,
     SetField: _set_field,
     Move: _move,
     Multipath: _multipath,
+    SetBit: _set_bit,
+    Learn: _learn,
+    Resubmit: _resubmit,
 }
 
 
@@ -214,9 +266,16 @@ def watch(datapath: Any) -> Any:
 def is_foreign(update: FlowUpdate) -> bool:
     """Whether an element of a flow monitor reply tells of somebody else's change.
 
-    Or of a pause: then it is not told what changed meanwhile.
+    Or of a pause: then it is not told what changed meanwhile. What a switch has learned
+    is its own business.
     """
-    return bool(update.event != ofproto.OFPFME_ABBREV)
+    told = update.event != ofproto.OFPFME_ABBREV
+    return bool(told and update.table != Table.LEARNED)
+
+
+def is_learned(stats: Any) -> bool:
+    """Whether an element of a flow stats reply is what the switch has learned."""
+    return bool(stats.table_id == Table.LEARNED)
 
 
 def serialized(messages: Sequence[Any], first_xid: int) -> bytes:

@@ -32,10 +32,21 @@ from controller.flows import (
     SetField,
     Value,
 )
+from controller.history import Version
 from controller.membership import Membership
 from controller.policies import ResetPolicy
+from controller.policies.policy import Tables
 from controller.predict import CHASSIS_BASIS, FABRIC_BASIS
-from controller.tables import FAMILIES, Family, Priority, Table, deliver_to, to_client
+from controller.tables import (
+    FAMILIES,
+    PINNED_PORT,
+    Family,
+    Priority,
+    Table,
+    deliver_to,
+    to_client,
+    to_node,
+)
 from topologies.plan import (
     FABRIC,
     FANOUT_MAC,
@@ -53,13 +64,29 @@ from topologies.plan import (
 
 
 def pipeline(
-    plan: Plan, membership: Membership, policy: ResetPolicy, balancer: Balancer
+    plan: Plan,
+    membership: Membership,
+    policy: ResetPolicy,
+    balancer: Balancer,
+    history: tuple[Version, ...] = (),
 ) -> dict[str, tuple[FlowEntry, ...]]:
-    """The whole content of the flow tables of every switch, by the switch's name."""
-    tables = {FABRIC: _in_order(_fabric(plan, membership, policy, balancer))}
+    """The whole content of the flow tables of every switch, by the switch's name.
+
+    ``history``: the states before this one, the latest first.
+    """
+    versions = (Version(plan, membership), *history)
+
+    def recalled(switch: str) -> Tables:
+        if policy.recall is None:
+            return ()
+        wanted = versions[: policy.recall.versions + 1]
+        return tuple(version.table(switch, balancer) for version in wanted)
+
+    fabric = _fabric(plan, membership, policy, balancer, recalled(FABRIC))
+    tables = {FABRIC: _in_order(fabric)}
     for chassis in plan.chassis:
-        own = _restricted(membership, chassis)
-        tables[chassis.name] = _chassis(chassis, own, policy, balancer)
+        own, known = _restricted(membership, chassis), recalled(chassis.name)
+        tables[chassis.name] = _chassis(chassis, own, policy, balancer, known)
     return tables
 
 
@@ -69,7 +96,11 @@ def _in_order(entries: Iterable[FlowEntry]) -> tuple[FlowEntry, ...]:
 
 
 def _fabric(
-    plan: Plan, membership: Membership, policy: ResetPolicy, balancer: Balancer
+    plan: Plan,
+    membership: Membership,
+    policy: ResetPolicy,
+    balancer: Balancer,
+    tables: Tables,
 ) -> Iterator[FlowEntry]:
     """Tier 1: balances over chassis."""
     for client in plan.clients:
@@ -77,32 +108,33 @@ def _fabric(
     for chassis in membership.reachable_chassis(plan):
         yield from (_from_chassis(chassis, family) for family in FAMILIES)
     ports: dict[str, tuple[Action, ...]] = {
-        chassis.name: (Output(chassis.fabric_port),)
+        chassis.name: _way(policy, chassis.fabric_port, (Output(chassis.fabric_port),))
         for chassis in membership.serving_chassis(plan)
     }
     yield from _balance(ports, balancer, FABRIC_BASIS)
     yield from neighbours.answers(VIP_MAC, "the VIP's")
     yield from policy.fabric_entries(plan, membership)
+    if policy.recall:
+        yield from policy.recall.fabric_entries(plan, membership, tables)
     yield _dropped(Table.ADMIT, "not admitted")
     yield _dropped(Table.RETURN, "for nobody who is a client")
 
 
 @lru_cache(maxsize=1024)
 def _chassis(
-    chassis: Chassis, own: Membership, policy: ResetPolicy, balancer: Balancer
+    chassis: Chassis,
+    own: Membership,
+    policy: ResetPolicy,
+    balancer: Balancer,
+    tables: Tables,
 ) -> tuple[FlowEntry, ...]:
     """Tier 2: balances over the nodes of one chassis; made anew when they change."""
     ports: dict[str, tuple[Action, ...]] = {
-        # The chassis is the nodes' gateway in both directions: whoever answers a frame
-        # by swapping its addresses, as a guard does, answers by way of it.
-        node.name: (
-            SetField(Field.ETH_SRC, GATEWAY_MAC),
-            SetField(Field.ETH_DST, node.mac),
-            Output(node.port),
-        )
+        node.name: _way(policy, node.port, to_node(node))
         for node in own.serving_nodes(chassis)
     }
     nodes = (e for node in own.reachable_nodes(chassis) for e in _node(node))
+    recall = policy.recall
     return _in_order(
         (
             *_uplink(),
@@ -111,9 +143,17 @@ def _chassis(
             *_balance(ports, balancer, CHASSIS_BASIS),
             *neighbours.answers(GATEWAY_MAC, "the gateway's"),
             *policy.chassis_entries(chassis, own),
+            *(recall.chassis_entries(chassis, own, tables) if recall else ()),
             _dropped(Table.ADMIT, "not admitted"),
         )
     )
+
+
+def _way(policy: ResetPolicy, port: int, way: tuple[Action, ...]) -> tuple[Action, ...]:
+    """The way to a bucket's member on that port, or to pinning the connection to it."""
+    if policy.pins:
+        return (SetField(PINNED_PORT, port), GoTo(Table.PIN))
+    return way
 
 
 def _restricted(membership: Membership, chassis: Chassis) -> Membership:

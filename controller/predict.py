@@ -6,6 +6,10 @@ before a membership event which connections will move.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
 from controller.balancers import Balancer
 from controller.membership import Membership
 from controller.ovs_hash import FourTuple, symmetric_l4
@@ -17,26 +21,76 @@ FABRIC_BASIS = 1
 CHASSIS_BASIS = 2
 
 
+class Route(NamedTuple):
+    """Where both tiers send a connection: the names of a chassis and a node of it."""
+
+    chassis: str
+    node: str
+
+
+class Forecast:
+    """Where every connection goes while plan, membership and balancer stay as they are.
+
+    Made once and asked often; hashes are remembered, so that the same connections cost
+    a twentieth in every further forecast. ``fabric`` is the bucket table of tier 1, of
+    chassis names; ``chassis`` those of tier 2, by the chassis' name, of those that tier
+    1 balances over. Get it from :func:`forecast`, which remembers.
+    """
+
+    def __init__(self, plan: Plan, membership: Membership, balancer: Balancer) -> None:
+        serving = membership.serving_chassis(plan)
+        self.fabric: tuple[str, ...] = balancer.table([c.name for c in serving])
+        self.chassis: Mapping[str, tuple[str, ...]] = {
+            c.name: balancer.table(_names(membership, c)) for c in serving
+        }
+        self._macs = {
+            client_address(client, version): client.mac
+            for client in plan.clients
+            for version in (4, 6)
+        }
+
+    def route_of(self, connection: FourTuple) -> Route | None:
+        """Chassis and node that segments of ``connection`` (client to VIP) are sent to.
+
+        None when no node is in service. Raises :class:`LookupError` when the source
+        address is no client's.
+        """
+        first = self.hash_of(connection, FABRIC_BASIS)
+        if not self.fabric:
+            return None
+        chassis = self.fabric[first % len(self.fabric)]
+        nodes = self.chassis[chassis]
+        second = self.hash_of(connection, CHASSIS_BASIS)
+        return Route(chassis, nodes[second % len(nodes)])
+
+    def owner_of(self, connection: FourTuple) -> str | None:
+        """Name of the node alone; see :meth:`route_of`."""
+        route = self.route_of(connection)
+        return route.node if route else None
+
+    def hash_of(self, connection: FourTuple, basis: int) -> int:
+        """What a tier of that basis hashes the connection to; see :meth:`route_of`."""
+        mac = self._macs.get(connection.src)
+        if mac is None:
+            raise LookupError(f"no client has the address {connection.src}")
+        return _hash(connection, mac, basis)
+
+
+@lru_cache(maxsize=32)
+def forecast(plan: Plan, membership: Membership, balancer: Balancer) -> Forecast:
+    """The forecast of that state of a cluster, made only once."""
+    return Forecast(plan, membership, balancer)
+
+
 def owner(
     plan: Plan, membership: Membership, balancer: Balancer, connection: FourTuple
 ) -> str | None:
     """Name of the node that segments of ``connection`` (client to VIP) are sent to.
 
-    None when no node is in service. Raises :class:`LookupError` when the source
-    address is no client's.
+    For one connection; for many, keep the :func:`forecast`. None when no node is in
+    service. Raises :class:`LookupError` when the source address is no client's.
     """
-    mac = client_of(plan, connection.src).mac
-    by_name = {c.name: c for c in membership.serving_chassis(plan)}
-    chassis_name = _select(balancer, list(by_name), connection, mac, FABRIC_BASIS)
-    if chassis_name is None:
-        return None
-    return _select(
-        balancer,
-        _names(membership, by_name[chassis_name]),
-        connection,
-        mac,
-        CHASSIS_BASIS,
-    )
+    return forecast(plan, membership, balancer).owner_of(connection)
 
 
 def client_of(plan: Plan, address: str) -> Client:
@@ -54,11 +108,7 @@ def _names(membership: Membership, chassis: Chassis) -> list[str]:
     return [node.name for node in membership.serving_nodes(chassis)]
 
 
-def _select(
-    balancer: Balancer, members: list[str], connection: FourTuple, mac: str, basis: int
-) -> str | None:
-    """The member whose bucket the connection is in; None when there is no member."""
-    table = balancer.table(members)
-    if not table:
-        return None
-    return table[symmetric_l4(connection, mac, VIP_MAC, basis) % len(table)]
+@lru_cache(maxsize=1 << 17)
+def _hash(connection: FourTuple, mac: str, basis: int) -> int:
+    """Remembered for as many connections as a run may have, in both tiers."""
+    return symmetric_l4(connection, mac, VIP_MAC, basis)

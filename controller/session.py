@@ -103,7 +103,8 @@ class SwitchSession:
             if message.msg_type == ofproto.OFPT_ERROR:
                 self._take_in_refusal(message)
                 continue
-            found += map(FoundEntry.from_stats, message.body)
+            ours = (stats for stats in message.body if not openflow.is_learned(stats))
+            found += map(FoundEntry.from_stats, ours)
             more = message.flags & ofproto.OFPMPF_REPLY_MORE
         self._installed = tuple(found)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from controller.balancers import BALANCERS, Balancer
 from controller.flows import FlowEntry
+from controller.history import HISTORY, Version
 from controller.membership import Membership
 from controller.pipeline import pipeline
 from controller.policies import POLICIES, ResetPolicy
@@ -21,24 +22,42 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ClusterState:
-    """Plan, membership, reset policy and balancer: everything the pipeline asks for."""
+    """Plan, membership, reset policy and balancer: everything the pipeline asks for.
+
+    ``history``: the states before this one, the latest first, at most
+    :data:`~controller.history.HISTORY` of them.
+    """
 
     plan: Plan
     membership: Membership
     policy: ResetPolicy
     balancer: Balancer
+    history: tuple[Version, ...] = ()
+
+    @property
+    def version(self) -> Version:
+        """What this state's bucket tables follow from."""
+        return Version(self.plan, self.membership)
+
+    def after(self, old: ClusterState) -> ClusterState:
+        """This state as the one that follows ``old``, which it remembers."""
+        return replace(self, history=(old.version, *old.history)[:HISTORY])
 
     def tables(self) -> dict[str, tuple[FlowEntry, ...]]:
         """Every flow entry that every switch should have, by the switch's name."""
-        return pipeline(self.plan, self.membership, self.policy, self.balancer)
+        return pipeline(
+            self.plan, self.membership, self.policy, self.balancer, self.history
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: ``{"plan", "membership", "policy": name, "balancer": name}``."""
+        """Plain JSON: ``{"plan", "membership", "policy", "balancer", "history"}``, the
+        policy and the balancer by name."""
         return {
             "plan": self.plan.to_json(),
             "membership": self.membership.to_json(),
             "policy": self.policy.name,
             "balancer": self.balancer.name,
+            "history": [version.to_json() for version in self.history],
         }
 
     @classmethod
@@ -52,6 +71,7 @@ class ClusterState:
             Membership.from_json(data["membership"]),
             _choose("policy", POLICIES, data["policy"]),
             _choose("balancer", BALANCERS, data["balancer"]),
+            tuple(map(Version.from_json, data.get("history", ()))),
         )
 
     def write(self, path: Path) -> None:

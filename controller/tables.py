@@ -17,7 +17,15 @@ from controller.flows import (
     Value,
 )
 from controller.ovs_hash import ETH_TYPE, IPPROTO_TCP
-from topologies.plan import VIP4, VIP6, VIP_MAC, Client, client_address
+from topologies.plan import (
+    GATEWAY_MAC,
+    VIP4,
+    VIP6,
+    VIP_MAC,
+    Client,
+    Node,
+    client_address,
+)
 
 
 class Table(IntEnum):
@@ -36,6 +44,12 @@ class Table(IntEnum):
     5     ANSWER    ARP: the VIP's MAC                   ARP: the gateway's MAC,
                                                          whatever is asked for
     6     ADVERTISE the same for IPv6 neighbour discovery
+    7     PAST      bucket of the n-th table back -> who had it
+    8     COPY      a copy to that member, unless it has been sent one
+    9     RECALL    is the connection pinned? (table LEARNED)
+    10    PIN       the connection's member is learned
+    11    PINNED    member -> the way to it, if it can be reached
+    20    LEARNED   connection -> member; the switch writes it itself
     ===== ========= ==================================== ===========================
     """
 
@@ -46,6 +60,16 @@ class Table(IntEnum):
     FANOUT = 4
     ANSWER = 5
     ADVERTISE = 6
+    PAST = 7
+    COPY = 8
+    RECALL = 9
+    PIN = 10
+    PINNED = 11
+    LEARNED = 20
+
+
+#: Where the port of the member that a connection is pinned to is kept.
+PINNED_PORT = Field.REG1
 
 
 class Priority(IntEnum):
@@ -98,6 +122,17 @@ def deliver_to(client: Client) -> tuple[Action, ...]:
         SetField(Field.ETH_SRC, VIP_MAC),
         SetField(Field.ETH_DST, client.mac),
         Output(client.fabric_port),
+    )
+
+
+def to_node(node: Node) -> tuple[Action, ...]:
+    """Actions that hand a segment to a node. The chassis is the nodes' gateway in both
+    directions: whoever answers a frame by swapping its addresses, as a guard does,
+    answers by way of it."""
+    return (
+        SetField(Field.ETH_SRC, GATEWAY_MAC),
+        SetField(Field.ETH_DST, node.mac),
+        Output(node.port),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from controller.ovs_hash import FourTuple
 from controller.state import ClusterState
+from experiments.arrivals import Arrivals, arrivals
 from experiments.claim import ORDER, ClaimChart, ClaimRow, cases_of
 from experiments.cluster import EventRecord
 from experiments.connection import written
@@ -23,6 +24,7 @@ from experiments.socket_states import SocketLife, socket_lives
 from experiments.trails import Places, Trail, reset_trails
 from experiments.whereabouts import attributed
 from nodes.client_report import ClientReport, Summary
+from topologies.plan import SECOND_CHANCE_MAC
 
 
 @dataclass
@@ -53,6 +55,8 @@ class Evidence:
     capture_file: Path | None
     sockets_file: Path
     cluster: Mapping[str, Any]
+    #: What pinning cost (:func:`experiments.pins.pins`); None where nothing is pinned.
+    pins: Mapping[str, Any] | None = None
 
     @property
     def client_summaries(self) -> list[Summary]:
@@ -91,7 +95,8 @@ class Analysis:
 
     ``moved_connections``: as people write them, sorted: the same for the same seed.
     ``mispredicted``: connections that, before the first event, were not on the node
-    that the hash foretells. ``half_open_count``: connections that were half open for
+    that the hash foretells; ``arrivals``: the same for every captured segment of a
+    client, all through the run. ``half_open_count``: connections that were half open for
     some time, those of ``at_end`` included. ``half_open_by_tables``: sockets on live nodes, at the end,
     that no client has or that are not where the hash leads: counted without the
     instruments, from the kernels' socket tables.
@@ -103,6 +108,7 @@ class Analysis:
     moved_connections: list[str]
     connections: list[dict[str, Any]]
     mispredicted: int
+    arrivals: Arrivals
     half_open_by_tables: int
     half_open_count: int
     drawing: Drawing | None
@@ -123,6 +129,7 @@ def analyse(evidence: Evidence) -> Analysis:
         moved_connections=sorted({written(f.connection) for f in fates if f.moved}),
         connections=[_row(fate) for fate in fates],
         mispredicted=_mispredicted(evidence, history),
+        arrivals=_arrivals(evidence, history, places, observations),
         half_open_by_tables=_half_open_by_tables(evidence, history),
         half_open_count=sum(fate.half_open is not None for fate in fates),
         drawing=_draw(evidence, fates, trails),
@@ -144,15 +151,34 @@ def _fates(
     places: Places,
     observations: Sequence[Observation] | None,
 ) -> list[Fate]:
-    lives: list[SocketLife] = socket_lives(
-        read_socket_events(str(evidence.sockets_file))
-    )
+    lives = _lives(evidence)
     if observations is None:
         return connection_fates(lives, history, None, evidence.end_ns)
     nodes = frozenset(places.nodes)
     strays = [one for one in observations if is_stray_candidate(one, nodes)]
+    if evidence.initial.policy.passes_on:
+        # The first node's ignorance is part of the design; the second's is final.
+        strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
     ours = attributed(lives, observations, nodes)
     return connection_fates(ours, history, strays, evidence.end_ns)
+
+
+def _lives(evidence: Evidence) -> list[SocketLife]:
+    """Every socket that began while the probes ran, of clients that the plan has.
+
+    The probes hear of every namespace of the machine. They start before our clients do,
+    so a socket whose beginning they did not see is another cluster's.
+    """
+    clients = {
+        address
+        for client in evidence.final.plan.clients
+        for address in (client.ipv4, client.ipv6)
+    }
+    return [
+        life
+        for life in socket_lives(read_socket_events(str(evidence.sockets_file)))
+        if life.opened_ns is not None and life.connection.src in clients
+    ]
 
 
 def _claim(
@@ -167,7 +193,8 @@ def _claim(
             ClaimRow(f"E{n}", False, "nothing was captured (capture: off)", 0, 0)
             for n in range(1, 6)
         ]
-    return ClaimChart(history, places).rows(fates, trails, evidence.end_ns)
+    chart = ClaimChart(history, places, evidence.initial.policy.spares_origin)
+    return chart.rows(fates, trails, evidence.end_ns)
 
 
 def _row(fate: Fate) -> dict[str, Any]:
@@ -201,10 +228,24 @@ def _mispredicted(evidence: Evidence, history: History) -> int:
     )
 
 
+def _arrivals(
+    evidence: Evidence,
+    history: History,
+    places: Places,
+    observations: Sequence[Observation] | None,
+) -> Arrivals:
+    """Segments held against the hash; none where it is not the hash that decides."""
+    if observations is None or evidence.initial.policy.keeps_moved:
+        return Arrivals(0, frozenset())
+    return arrivals(observations, history, frozenset(places.nodes))
+
+
 def _half_open_by_tables(evidence: Evidence, history: History) -> int:
     course, owner_of = evidence.course, history.epochs[-1].owner_of
+    stays = evidence.initial.policy.keeps_moved
     return sum(
-        connection not in course.clients_after or node != owner_of(connection)
+        connection not in course.clients_after
+        or not (stays or node == owner_of(connection))
         for connection, nodes in course.held_after.items()
         for node in nodes
     )

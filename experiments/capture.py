@@ -34,9 +34,9 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
 from experiments import packet_filter
-from experiments.network_namespace import inside_network_of
 from experiments.packet_ring import SETTLED_S, PacketRing, packets_of
 from experiments.pcapng import PcapngWriter
+from nodes.network_namespace import inside_network_of
 
 DEFAULT_SNAPLEN = 128
 DEFAULT_RING_BYTES = 1 << 20

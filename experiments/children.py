@@ -8,9 +8,24 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Program(Protocol):
+    """A running program: what is needed of ``subprocess.Popen``, or of its like."""
+
+    def poll(self) -> int | None:
+        """None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end. Raises :class:`subprocess.TimeoutExpired`."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send it a signal."""
+
 
 #: Starts one program; called again when it has died unasked.
-Start = Callable[[], "subprocess.Popen[bytes]"]
+Start = Callable[[], Program]
 
 
 @dataclass
@@ -19,7 +34,7 @@ class Child:
 
     name: str
     start: Start
-    process: subprocess.Popen[bytes]
+    process: Program
     restarts: int = 0
 
 
@@ -28,7 +43,7 @@ class Children:
     """The programs of a cluster by name. Not thread-safe: callers hold one lock."""
 
     running: dict[str, Child] = field(default_factory=dict)
-    _abandoned: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _abandoned: list[Program] = field(default_factory=list)
 
     def start(self, name: str, start: Start) -> Child:
         """Starts a program under a name that is not in use."""

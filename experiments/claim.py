@@ -66,10 +66,16 @@ Check = Callable[[Case], str]
 class ClaimChart:
     """Holds what the checks need to know of the cluster."""
 
-    def __init__(self, history: History, places: Places) -> None:
-        """``history`` says who had to get copies, ``places`` what each label is."""
+    def __init__(
+        self, history: History, places: Places, spares_origin: bool = False
+    ) -> None:
+        """``history`` says who had to get copies, ``places`` what each label is.
+
+        ``spares_origin``: the node that sent the reset must get no copy of it.
+        """
         self._history = history
         self._places = places
+        self._spares_origin = spares_origin
 
     def rows(
         self, fates: Iterable[Fate], trails: Sequence[Trail], end_ns: int = END_OF_TIME
@@ -177,6 +183,8 @@ class ClaimChart:
         expected = self._history.expected(trail.arrivals[0].time_ns)
         must = {node for nodes in expected.must.values() for node in nodes}
         may = {node for nodes in expected.may.values() for node in nodes}
+        if self._spares_origin:
+            must, may = must - {trail.node}, may - {trail.node}
         _exactly(trail.tier2, must, may, len(trail.arrivals), "from its chassis")
         for name, copies in trail.tier2.items():
             arrived = trail.uplinks.get(self._places.nodes[name], [])

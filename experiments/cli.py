@@ -78,14 +78,14 @@ def _cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default="flood",
                 show_default=True,
                 callback=_choice("policy"),
-                help="What happens to a stray segment: drop, client-only or flood.",
+                help="What becomes of a stray segment: drop, client-only, flood, ...",
             ),
             click.option(
                 "--balancer",
                 default="modulo",
                 show_default=True,
                 callback=_choice("balancer"),
-                help="How buckets get members: modulo or rendezvous.",
+                help="How buckets get members: modulo, rendezvous, maglev, ...",
             ),
             click.option(
                 "--guard",
@@ -184,18 +184,107 @@ def scenarios() -> None:
 @click.argument("spec")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
 def validate(spec: str, overrides: tuple[str, ...]) -> None:
-    """Check a spec without running it; prints it whole, defaults included."""
+    """Check a spec without running it; prints it whole, defaults included.
+
+    Of a suite, prints the runs that follow from it, in their order.
+    """
     import yaml
 
     from experiments.spec_file import SpecError, find_spec, load_spec
+    from experiments.sweep.suite_file import find_suite, is_suite
+    from experiments.sweep.sweep import print_plan
 
     try:
+        if is_suite(spec):
+            if overrides:
+                raise SpecError(f"{spec} is a suite: --set is for a run's spec")
+            return print_plan(find_suite(spec), None)
         loaded = load_spec(find_spec(spec), overrides)
     except SpecError as error:
         raise Refused(str(error)) from error
     click.echo(
         yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False
     )
+
+
+@main.command()
+@click.argument("suite")
+@click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1))
+@click.option("--dry-run", is_flag=True, help="Lists the runs and makes none.")
+@click.option("--retry-failed", is_flag=True, help="Makes failed runs once more.")
+@_refusing
+def sweep(
+    suite: str, out: Path | None, jobs: int, dry_run: bool, retry_failed: bool
+) -> None:
+    """Make every run of a suite: a YAML file or the name of one that ships.
+
+    \b
+      ./resetbed sweep designs                 results in ./results/designs
+      ./resetbed sweep designs --dry-run
+
+    The same command again goes on where it stopped, whatever stopped it. Runs at the
+    same time (--jobs) share the cores, and their times show it.
+    """
+    from experiments.spec_file import SpecError
+    from experiments.sweep.state import Busy
+    from experiments.sweep.suite_file import find_suite
+    from experiments.sweep.sweep import print_plan, run_sweep
+
+    try:
+        if dry_run:
+            return print_plan(find_suite(suite), out)
+        status, folder = run_sweep(find_suite(suite), out, jobs, retry_failed)
+    except (SpecError, Busy) as error:
+        raise Refused(str(error)) from error
+    click.echo(f"tables in {folder}; for the page: ./resetbed report {folder}")
+    sys.exit(status)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@_refusing
+def report(folder: Path) -> None:
+    """One HTML page of a sweep's or a run's FOLDER, and its plots as SVG and PDF.
+
+    The page needs no network. It is made from the folder's data, which stay as they
+    are, and can be made again at any time.
+    """
+    from experiments.report.report import NothingToReport, write_report
+
+    try:
+        page = write_report(folder)
+    except NothingToReport as error:
+        raise Refused(str(error)) from error
+    click.echo(f"report: {page}")
+
+
+@main.command()
+@click.argument("spec")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, every owner.")
+@_refusing
+def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Which node will own each connection of SPEC, before and after each event.
+
+    Builds no cluster: the same seed opens the same connections in a run.
+
+    \b
+      ./resetbed predict drain-node
+      ./resetbed predict drain-node --set balancer=maglev --set workload.connections=20000
+    """
+    from experiments import predict as prediction
+    from experiments.events import EventError
+    from experiments.spec_file import SpecError, find_spec, load_spec
+
+    try:
+        found = prediction.predict(load_spec(find_spec(spec), overrides))
+    except (SpecError, EventError) as error:
+        raise Refused(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+    else:
+        prediction.print_prediction(found)
 
 
 @main.command()
@@ -286,6 +375,29 @@ def down(name: str) -> None:
 
     take_down(name)
     click.echo(f"{name} is down")
+
+
+@main.command()
+@click.option("--quick", is_flag=True, help="Smaller sizes, one repetition.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option(
+    "--only",
+    metavar="FIGURE,...",
+    help="Only these figures, e.g. bring-up,connections.",
+)
+@_refusing
+def bench(quick: bool, out: Path | None, only: str | None) -> None:
+    """This testbed beside its references, in one run, on this machine.
+
+    Prints ratios first; writes bench.json and the curves. Exit status 1: a figure does
+    not reach what it must.
+    """
+    from experiments.bench.command import BenchError, launch_bench
+
+    try:
+        sys.exit(launch_bench(quick, out, only))
+    except BenchError as error:
+        raise Refused(str(error)) from error
 
 
 @main.command()

@@ -22,16 +22,20 @@ from typing import Any
 from controller.balancers import BALANCERS
 from controller.client import Applied, ControllerClient, ControllerError, SwitchStatus
 from controller.membership import Membership, NodeState
-from controller.policies import POLICIES
+from controller.policies import POLICIES, ResetPolicy
 from controller.state import ClusterState
 from experiments.capture_points import CapturePoint, chassis_points, node_point
-from experiments.children import Children
+from experiments.children import Children, Program
 from experiments.event_log import EventLog
 from experiments.events import EVENTS
 from experiments.events.event import node_state
+from experiments.messenger import CableEnd, Messenger
+from experiments.proactive import reset_moved
 from experiments.workloads import WORKLOADS, ClientJob
+from nodes.forked import ForkServer
 from nodes.guards import GuardCounters, GuardSite, open_guard
 from nodes.server_ready import is_listening
+from nodes.verdict import Mode
 from topologies.network import ClusterNetwork
 from topologies.plan import Chassis, Client, Node, Plan, vip
 from topologies.switches import OVS_DIRECTORY, IsolatedSwitch, datapath_kind
@@ -120,6 +124,8 @@ class Cluster:
         self.lock = threading.RLock()
         self.log = EventLog(folder / "events.jsonl")
         self.records: list[EventRecord] = []
+        #: Connections that nodes have reset at events, by the policy's wish.
+        self.proactive_resets = 0
         #: Told of each node and chassis that is wired in live, before it serves.
         self.watchers: list[Callable[[Sequence[CapturePoint]], None]] = []
         self._controller = ControllerClient(runtime / "controller.sock")
@@ -129,6 +135,8 @@ class Cluster:
         self._next_guard_check = 0.0
         self._stopping = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
+        self._messenger: Messenger | None = None
+        self._forks: ForkServer | None = None
 
     # ---------------------------------------------------------------- life cycle
 
@@ -139,6 +147,8 @@ class Cluster:
         self._store.mkdir(exist_ok=True)
         self.workload.prepare(self._store)
         self._write_controller_files()
+        if self.state.policy.tells_guards:
+            self._messenger = Messenger(self.runtime / "guards.sock", self._cable_ends)
         self.children.start("controller", self._start_controller)
         nodes = sum(1 for _ in plan.nodes)
         progress(
@@ -163,6 +173,10 @@ class Cluster:
         with self.lock:
             self.clients.stop_all()
             self.children.stop_all()
+            if self._forks:
+                self._forks.close()
+            if self._messenger:
+                self._messenger.close()
             self.guard.close()
             self.network.stop()
             self.log.write("down")
@@ -190,7 +204,7 @@ class Cluster:
         """
         with self.lock:
             event, old = EVENTS[kind], self.state
-            new = event.change(old, target)
+            new = event.change(old, target).after(old)
             requested = time.time()
             self.log.write("event", kind=kind, target=target)
             event.before(self, old, new, target)
@@ -203,7 +217,16 @@ class Cluster:
             )
             self.records.append(record)
             self.log.write("switched", **record.to_json())
+            if new.policy.resets_moved:
+                self._reset_moved()
             return record
+
+    def _reset_moved(self) -> None:
+        """Every live node resets what the switches now send to another."""
+        sites = [self.site(node) for node in self.live_nodes()]
+        done = reset_moved(self.state, sites)
+        self.proactive_resets += sum(done.values())
+        self.log.write("reset moved connections", nodes=done)
 
     def _apply(self) -> Applied:
         """Tells the switches of the state, through a controller that may die meanwhile.
@@ -363,7 +386,7 @@ class Cluster:
     def _serve(self, nodes: tuple[Node, ...]) -> None:
         """Guards and storage servers for those nodes."""
         sites = [self.site(node) for node in nodes]
-        self.guard.attach(sites, self.state.policy.guard_answers)
+        self.guard.attach(sites, _mode(self.state.policy))
         for node in nodes:
             self.children.start(
                 _server(node), functools.partial(self._start_server, node)
@@ -374,10 +397,23 @@ class Cluster:
         pid = self.pid(node.name)
         return GuardSite(node.name, pid, node.interface, node.mac)
 
-    def _start_server(self, node: Node) -> subprocess.Popen[bytes]:
+    def _cable_ends(self) -> list[CableEnd]:
+        """The far end of each live node's cable, in its chassis switch."""
+        return [
+            CableEnd(self.pid(f"c{node.chassis}"), node.switch_interface, node.mac)
+            for node in self.live_nodes()
+        ]
+
+    def _start_server(self, node: Node) -> Program:
+        """A Python program is forked for each node; what is not, is just started."""
         log = self.folder / "hosts" / f"{node.name}.log"
-        argv = self.workload.server(self._store)
-        return self.network.popen(node.name, argv, stdout=log, stderr=log)
+        interpreter, program, *arguments = self.workload.server(self._store)
+        if interpreter != sys.executable:
+            argv = [interpreter, program, *arguments]
+            return self.network.popen(node.name, argv, stdout=log, stderr=log)
+        if self._forks is None:
+            self._forks = ForkServer(Path(program))
+        return self._forks.start(self.pid(node.name), arguments, log)
 
     def _start_controller(self) -> subprocess.Popen[bytes]:
         log = (self.folder / "hosts" / "controller.log").open("ab")
@@ -437,6 +473,7 @@ class Cluster:
             "state": str(self.runtime / "state.json"),
             "socket": str(self.runtime / "controller.sock"),
             "unixctl": f"{OVS_DIRECTORY}/{{switch}}/vswitchd.ctl",
+            "guards": str(self.runtime / "guards.sock"),
         }
         (self.runtime / "controller.json").write_text(json.dumps(config))
 
@@ -466,6 +503,13 @@ def _end_of(log: Path, lines: int = 8) -> str:
     """The last lines of a log, with its path."""
     text = log.read_text(errors="replace").strip() if log.exists() else ""
     return "\n".join([f"the end of {log}:", *text.splitlines()[-lines:]])
+
+
+def _mode(policy: ResetPolicy) -> Mode:
+    """What the policy wants of the nodes' guards."""
+    if policy.passes_on:
+        return Mode.PASS_ON
+    return Mode.ANSWER if policy.guard_answers else Mode.SILENT
 
 
 def _server(node: Node) -> str:

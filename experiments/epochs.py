@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.ovs_hash import FourTuple
-from controller.predict import owner
+from controller.predict import forecast
 from controller.state import ClusterState
 
 #: Chassis name -> names of its nodes.
@@ -37,14 +36,10 @@ class Epoch:
         """The epoch in which the switches are equal to ``state``."""
         plan, membership = state.plan, state.membership
 
-        @functools.lru_cache(None)
-        def owner_of(connection: FourTuple) -> str | None:
-            return owner(plan, membership, state.balancer, connection)
-
         return cls(
             round(start_s * 1e9),
             round(settled_s * 1e9),
-            owner_of,
+            forecast(plan, membership, state.balancer).owner_of,
             {
                 chassis.name: frozenset(
                     node.name for node in membership.reachable_nodes(chassis)

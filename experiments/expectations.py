@@ -9,7 +9,7 @@ rest stand in the spec's ``expect``.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,14 +30,44 @@ ALWAYS: Mapping[str, Condition] = {
     "data.lost_writes": 0,
     "measurement.events_lost": 0,
     "measurement.owners_not_as_predicted": 0,
+    "measurement.arrivals_not_as_predicted": 0,
     "measurement.clients_without_summary": 0,
 }
+
+#: Events that are somebody's intention; the others happen to a cluster.
+PLANNED = frozenset(
+    ("drain-node", "restore-node", "add-node", "add-chassis", "restore-chassis")
+)
+
+#: What the designs that avoid resets promise where every event is planned.
+WHEN_PLANNED: Mapping[str, Mapping[str, Condition]] = {
+    "stateful": {"connections.reset": 0, "connections.reconnected": 0},
+    "second-chance": {"connections.reset": 0, "connections.reconnected": 0},
+}
+
+#: More events than these move a connection out of a policy's reach.
+MOST_EVENTS: Mapping[str, int] = {"second-chance": 1}
 
 #: What each reset policy promises.
 BY_POLICY: Mapping[str, Mapping[str, Condition]] = {
     "drop": {"connections.reset": 0, "packets.node_resets": 0},
     "client-only": {"connections.hung": 0, "packets.tier1_copies": 0},
     "flood": {"connections.hung": 0, "half_open.at_end": 0},
+    "flood-others": {"connections.hung": 0, "half_open.at_end": 0},
+    "directed": {"connections.hung": 0, "half_open.at_end": 0},
+    "out-of-band": {
+        "connections.hung": 0,
+        "half_open.at_end": 0,
+        "packets.tier1_copies": 0,
+    },
+    "stateful": {"connections.hung": 0},
+    "second-chance": {"connections.hung": 0},
+    "proactive": {
+        "connections.hung": 0,
+        "half_open.at_end": 0,
+        "measurement.half_open_by_socket_tables": 0,
+        "packets.tier1_copies": 0,
+    },
 }
 
 
@@ -55,9 +85,18 @@ class Outcome:
         return f"{self.key} {self.condition}: {word} (found {self.found})"
 
 
-def expected(policy: str, of_spec: Mapping[str, Condition]) -> dict[str, Condition]:
-    """All that a run with this policy must show; the spec's word is the last."""
-    return {**ALWAYS, **BY_POLICY.get(policy, {}), **of_spec}
+def expected(
+    policy: str, of_spec: Mapping[str, Condition], events: Collection[str] = ()
+) -> dict[str, Condition]:
+    """All that a run with this policy must show; the spec's word is the last.
+
+    ``events``: the kinds of its events.
+    """
+    kept = PLANNED.issuperset(events) and len(events) <= MOST_EVENTS.get(
+        policy, len(events)
+    )
+    planned = WHEN_PLANNED.get(policy, {}) if kept else {}
+    return {**ALWAYS, **BY_POLICY.get(policy, {}), **planned, **of_spec}
 
 
 def check(

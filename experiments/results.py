@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.analysis import Analysis, Evidence
+from experiments.balance import balance
 from experiments.expectations import check, expected
+from experiments.predict import connections_of
 from experiments.spec import RunSpec
 
 SCHEMA = 1
@@ -40,7 +42,6 @@ def summarise(
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The whole summary; see ``README.md`` for what each key means."""
-    totals = analysis.totals
     summary: dict[str, Any] = {
         "schema": SCHEMA,
         "scenario": spec.scenario,
@@ -51,13 +52,39 @@ def summarise(
         "cluster": spec.cluster.model_dump(),
         "workload": spec.workload.model_dump(),
         "events": [event.to_json() for event in evidence.events],
+        **_fates(evidence, analysis),
+        "packets": dict(evidence.packets),
+        "balance": balance(
+            [evidence.initial, *(event.after for event in evidence.events)],
+            connections_of(spec),
+        ),
+        "data": _data(evidence),
+        "claim": [row.to_json() for row in analysis.claim],
+        "wire_order": analysis.order.to_json() if analysis.order else None,
+        "measurement": _measurement(evidence, analysis),
+        "moved_connections": analysis.moved_connections,
+        "provenance": {**provenance, **evidence.cluster},
+    }
+    if evidence.pins is not None:
+        summary["pins"] = evidence.pins
+    kinds = [event.kind for event in evidence.events]
+    outcomes = check(summary, expected(spec.policy, spec.expect, kinds))
+    summary["expectations"] = [asdict(outcome) for outcome in outcomes]
+    summary["as_expected"] = all(outcome.met for outcome in outcomes)
+    return summary
+
+
+def _fates(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
+    """What became of the connections: ``opened`` by the clients, the rest as counted."""
+    totals, clients = analysis.totals, evidence.client_summaries
+    return {
         "connections": {
-            "opened": sum(one.opened for one in evidence.client_summaries),
+            "opened": sum(one.opened for one in clients),
             "moved": totals.moved,
             "reset": totals.reset,
             "hung": totals.hung,
             "broken_unmoved": totals.broken_unmoved,
-            "reconnected": sum(one.reconnected for one in evidence.client_summaries),
+            "reconnected": sum(one.reconnected for one in clients),
         },
         "half_open": {
             "peak": totals.half_open_peak,
@@ -66,18 +93,7 @@ def summarise(
             "lifetime_ms": _rounded(totals.half_open_lifetime_ms._asdict()),
         },
         "reset_latency_ms": _rounded(totals.reset_latency_ms._asdict()),
-        "packets": dict(evidence.packets),
-        "data": _data(evidence),
-        "claim": [row.to_json() for row in analysis.claim],
-        "wire_order": analysis.order.to_json() if analysis.order else None,
-        "measurement": _measurement(evidence, analysis),
-        "moved_connections": analysis.moved_connections,
-        "provenance": {**provenance, **evidence.cluster},
     }
-    outcomes = check(summary, expected(spec.policy, spec.expect))
-    summary["expectations"] = [asdict(outcome) for outcome in outcomes]
-    summary["as_expected"] = all(outcome.met for outcome in outcomes)
-    return summary
 
 
 def _data(evidence: Evidence) -> dict[str, int]:
@@ -101,6 +117,8 @@ def _measurement(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
         "captured": capture.get("packets"),
         "dropped": capture.get("dropped"),
         "owners_not_as_predicted": analysis.mispredicted,
+        "arrivals_compared": analysis.arrivals.compared,
+        "arrivals_not_as_predicted": len(analysis.arrivals.wrong),
         "half_open_by_socket_tables": analysis.half_open_by_tables,
         "clients_without_summary": len(evidence.reports)
         - len(evidence.client_summaries),

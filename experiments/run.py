@@ -19,6 +19,8 @@ from experiments.analysis import Course, Evidence, analyse
 from experiments.capture_points import CapturePoint, capture_points
 from experiments.cluster import Cluster, ClusterOptions, Progress
 from experiments.instruments import Instruments
+from experiments.pins import pins
+from experiments.predict import shares
 from experiments.provenance import provenance
 from experiments.results import write_results
 from experiments.socket_table import sockets_of
@@ -96,7 +98,7 @@ def _collect(
     spec: RunSpec, cluster: Cluster, instruments: Instruments, course: Course
 ) -> Evidence:
     """Ends clients and instruments; everything that the analysis needs."""
-    packets = counters(cluster)
+    packets, pinned = counters(cluster), pins(cluster)
     cluster.save_flow_tables()
     with cluster.lock:
         cluster.clients.stop(*cluster.clients.running, grace_s=CLIENT_GRACE_S)
@@ -112,6 +114,7 @@ def _collect(
         capture_file=instruments.capture_file if "capture" in said else None,
         sockets_file=instruments.sockets_file,
         cluster=cluster.describe(),
+        pins=pinned,
     )
 
 
@@ -133,9 +136,9 @@ def _start_instruments(cluster: Cluster, instruments: Instruments) -> None:
 def _open_connections(spec: RunSpec, cluster: Cluster) -> None:
     """Starts every client and waits until each has all its connections."""
     clients = cluster.state.plan.clients
-    shares = _shares(spec.workload.connections, len(clients))
+    counts = shares(spec.workload.connections, len(clients))
     waiting = []
-    for client, share in zip(clients, shares, strict=True):
+    for client, share in zip(clients, counts, strict=True):
         if share:
             cluster.start_client(
                 cluster.client_job(
@@ -153,11 +156,6 @@ def _open_connections(spec: RunSpec, cluster: Cluster) -> None:
             )
         if waiting:
             time.sleep(REPORT_POLL_S)
-
-
-def _shares(total: int, parts: int) -> list[int]:
-    """``total`` split into ``parts`` as evenly as can be, the larger first."""
-    return [total // parts + (i < total % parts) for i in range(parts)]
 
 
 def _report(cluster: Cluster, host: str) -> ClientReport:

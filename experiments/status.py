@@ -58,7 +58,8 @@ def counters(cluster: Cluster) -> dict[str, int]:
     """Packets of the claim, from the guards' and the switches' own counters.
 
     ``tier1_copies`` are those that arrived at chassis switches (E4), ``tier2_copies``
-    those that arrived at nodes (E5).
+    those that arrived at nodes (E5), ``proactive_resets`` the connections that nodes
+    reset at an event without having been told by any packet.
     """
     guards = cluster.guard_counters()
     return {
@@ -70,6 +71,8 @@ def counters(cluster: Cluster) -> dict[str, int]:
         "tier2_copies": sum(one.copies_received for one in guards),
         "copies_accepted": sum(one.copies_accepted for one in guards),
         "copies_rejected": sum(one.copies_rejected for one in guards),
+        "passed_on": sum(one.passed_on for one in guards),
+        "proactive_resets": cluster.proactive_resets,
     }
 
 

@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 
 from nodes.client_options import ClientOptions
 from nodes.client_ports import PortLanes
-from nodes.client_report import Journal
+from nodes.client_report import Journal, ServerClosed
 
 T = TypeVar("T")
 
 #: Pause after the first failed attempt to connect; it doubles up to the longest.
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 1.0
+#: tcpi_state of a connection that is no more (include/net/tcp_states.h).
+TCP_CLOSE = 7
 
 
 class Dialer:
@@ -94,6 +96,17 @@ async def within(seconds: float, what: Awaitable[T]) -> T:
     except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041
         late = f"nothing for {seconds:g} s"
         raise TimeoutError(errno.ETIMEDOUT, late) from None
+
+
+def how_it_broke(sock: socket.socket) -> OSError:
+    """Why nothing can be sent any more, where a library took that error and dropped it.
+
+    The reset came while the client was busy, or between two pieces of a request. The
+    kernel's socket is in TCP_CLOSE after it, and after an orderly end it is not.
+    """
+    if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE:
+        return ConnectionResetError(errno.ECONNRESET, "reset while sending")
+    return ServerClosed("the server closed the connection")
 
 
 async def first_of(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:

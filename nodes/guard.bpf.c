@@ -75,14 +75,33 @@ static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p)
 	return reply(skb, p, bpf_ntohl(p->tcp.ack_seq), end, FLAG_RST | FLAG_ACK, 0);
 }
 
-static __always_inline int judge_stray(struct __sk_buff *skb, const struct packet *p,
-				       struct counters *node, bool answer)
+/* Back to the switches, whole, for the connection's earlier owner. */
+static __always_inline int pass_on(struct __sk_buff *skb, const struct packet *p,
+				   const struct config *config)
 {
-	if (recall(&p->connection) == ABORTED || p->flags & FLAG_SYN)
-		return answer ? refuse(skb, p) : TC_ACT_SHOT;
-	count(node->strays);
-	if (!answer)
+	__u8 macs[2 * ETH_ALEN];
+
+	__builtin_memcpy(macs, config->second_chance_mac, ETH_ALEN);
+	__builtin_memcpy(macs + ETH_ALEN, p->eth.h_dest, ETH_ALEN);
+	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
 		return TC_ACT_SHOT;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+static __always_inline int judge_stray(struct __sk_buff *skb, const struct packet *p,
+				       struct counters *node, struct config *config)
+{
+	bool second = same(p->eth.h_source, config->second_chance_mac, ETH_ALEN);
+
+	if (recall(&p->connection) == ABORTED || p->flags & FLAG_SYN)
+		return config->answer ? refuse(skb, p) : TC_ACT_SHOT;
+	count(node->strays);
+	if (!config->answer)
+		return TC_ACT_SHOT;
+	if (config->pass_on && !second) {
+		count(node->passed_on);
+		return pass_on(skb, p, config);
+	}
 	count(node->resets);
 	return reply(skb, p, bpf_ntohl(p->tcp.ack_seq), bpf_ntohl(p->tcp.seq), FLAG_RST,
 		     0);
@@ -117,7 +136,7 @@ int guard_ingress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (known_of(skb, &p, &numbers) != NOTHING)
 		return TC_ACT_UNSPEC;
-	return judge_stray(skb, &p, node, config->answer);
+	return judge_stray(skb, &p, node, config);
 }
 
 /* verdict.judge_leaving, first row: a bare RST of the kernel becomes RST|ACK. */

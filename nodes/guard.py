@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from nodes.verdict import Mode
+
 
 class GuardError(RuntimeError):
     """A guard could not be built, attached or asked; the text says what failed."""
@@ -39,7 +41,8 @@ class GuardCounters:
     sent for them. ``copies_received``: fan-out copies; ``copies_accepted``: those that
     freed a connection; ``copies_rejected``: those that named a connection held here
     but did not fit its sequence numbers. The rest of the copies named no connection
-    of this node, which is what most copies do.
+    of this node, which is what most copies do. ``passed_on``: strays that it sent on
+    to an earlier owner.
     """
 
     strays: int = 0
@@ -47,6 +50,7 @@ class GuardCounters:
     copies_received: int = 0
     copies_accepted: int = 0
     copies_rejected: int = 0
+    passed_on: int = 0
 
 
 class Guard(Protocol):
@@ -56,11 +60,11 @@ class Guard(Protocol):
     #: What :meth:`check` costs for each node, in seconds of one core.
     check_cost_s: float
 
-    def attach(self, sites: Sequence[GuardSite], answer: bool) -> None:
+    def attach(self, sites: Sequence[GuardSite], mode: Mode) -> None:
         """Guard these nodes too; return once their segments are being judged.
 
-        ``answer``: send resets for strays; otherwise strays vanish in silence. It
-        holds for every site of this guard, those attached before included.
+        ``mode``: what strays get. It holds for every site of this guard, those
+        attached before included.
         """
 
     def detach(self, name: str) -> None:

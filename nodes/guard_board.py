@@ -11,11 +11,13 @@ from dataclasses import fields
 from pathlib import Path
 
 from nodes.guard import GuardCounters
+from nodes.verdict import Mode
 
 _WORD = struct.Struct("=Q")
+_MODES = tuple(Mode)
 _NAMES = [field.name for field in fields(GuardCounters)]
 #: First the mode, then a word for each counter.
-_OFFSETS = {name: _WORD.size * i for i, name in enumerate(["answer", *_NAMES])}
+_OFFSETS = {name: _WORD.size * i for i, name in enumerate(["mode", *_NAMES])}
 _SIZE = _WORD.size * len(_OFFSETS)
 
 
@@ -29,13 +31,13 @@ class GuardBoard:
             self._words = mmap.mmap(file.fileno(), _SIZE)
 
     @property
-    def answer(self) -> bool:
-        """Whether strays are answered."""
-        return bool(self._get("answer"))
+    def mode(self) -> Mode:
+        """What strays get."""
+        return _MODES[self._get("mode")]
 
-    @answer.setter
-    def answer(self, answer: bool) -> None:
-        self._set("answer", int(answer))
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._set("mode", _MODES.index(mode))
 
     def increment(self, counter: str) -> None:
         """Add one to the counter of that name. Only the guard process does."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import os
 import platform
 import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
 from nodes.guard import GuardCounters, GuardError, GuardSite
 from nodes.libbpf import BpfObject
-from topologies.plan import FANOUT_MAC, VIP4, VIP6
+from nodes.traffic_control import Interface
+from nodes.verdict import Mode
+from topologies.plan import FANOUT_MAC, SECOND_CHANCE_MAC, VIP4, VIP6
 
 SOURCE = Path(__file__).with_name("guard.bpf.c")
 #: Compiled programs, each named by the hash of what it was made from.
@@ -25,10 +27,11 @@ BUILD = SOURCE.parent.parent / ".build"
 #: Where the loaded programs and maps are pinned: ``guard_ingress``, ``guard_nodes``, ...
 PINS = Path("/sys/fs/bpf/resetbed")
 
-#: ``struct config``: VIP6, VIP4, fan-out MAC, answer or not, one unused byte.
-CONFIG = struct.Struct("=16s4s6s?x")
+#: ``struct config``: VIP6, VIP4, fan-out MAC, second-chance MAC, whether to answer
+#: strays, whether to pass them on first.
+CONFIG = struct.Struct("=16s4s6s6s??")
 #: ``struct counters``: the fields of :class:`~nodes.guard.GuardCounters`, in order.
-COUNTERS = struct.Struct("=5Q")
+COUNTERS = struct.Struct("=6Q")
 _KEY = struct.Struct("=I")
 
 #: tc hook of the interface -> program.
@@ -43,11 +46,12 @@ class EbpfGuard:
     """
 
     name = "ebpf"
-    check_cost_s = 0.01
+    check_cost_s = 0.000_01
 
     def __init__(self) -> None:
         _check_bpf_filesystem(PINS.parent)
         self._sites: dict[str, GuardSite] = {}
+        self._interfaces: dict[str, Interface] = {}
         self._closed = False
         self._object = BpfObject(compile_program())
         shutil.rmtree(PINS, ignore_errors=True)
@@ -55,20 +59,21 @@ class EbpfGuard:
         self._config = self._object.map("guard_config", CONFIG.size)
         self._nodes = self._object.map("guard_nodes", COUNTERS.size)
 
-    def attach(self, sites: Sequence[GuardSite], answer: bool) -> None:
+    def attach(self, sites: Sequence[GuardSite], mode: Mode) -> None:
         """Put the program on the interface of every site."""
-        self._config.set(_KEY.pack(0), _config(answer))
+        self._config.set(_KEY.pack(0), _config(mode))
         for site in sites:
             self._nodes.set(_key(site), COUNTERS.pack(*astuple(GuardCounters())))
-        _tc_on_each(sites, _attach_commands)
+        for site in sites:
+            self._interfaces[site.name] = _interface(site)
+            self._hook(site)
         self._sites |= {site.name: site for site in sites}
 
     def detach(self, name: str) -> None:
         """Take the program off the interface of that node."""
         site = self._sites.pop(name)
         self._nodes.delete(_key(site))
-        if _is_there(site):
-            _tc_on_each([site], _detach_commands)
+        self._unhook(site)
 
     def counters(self) -> dict[str, GuardCounters]:
         """Node name -> its counters, read from the kernel's map."""
@@ -78,15 +83,18 @@ class EbpfGuard:
         }
 
     def check(self) -> list[str]:
-        """Attach again wherever an interface no longer has the program."""
-        shown = _tc_on_each(list(self._sites.values()), _show_commands)
+        """Attach again wherever an interface no longer has the program.
+
+        The kernel tells of changes, so only interfaces that have changed are asked.
+        """
         wanted = {self._object.program_id(program) for program in _HOOKS.values()}
         bare = [
             site
-            for site, output in zip(self._sites.values(), shown, strict=True)
-            if not wanted <= _program_ids(output)
+            for site in self._sites.values()
+            if self._interfaces[site.name].changed() and not self._has(site, wanted)
         ]
-        _tc_on_each(bare, _attach_commands)
+        for site in bare:
+            self._hook(site)
         return [site.name for site in bare]
 
     def close(self) -> None:
@@ -94,18 +102,35 @@ class EbpfGuard:
         if self._closed:
             return
         self._closed = True
-        there = [site for site in self._sites.values() if _is_there(site)]
-        self._sites.clear()
         try:
-            _tc_on_each(there, _detach_commands)
+            for name in list(self._sites):
+                self.detach(name)
         finally:
             shutil.rmtree(PINS, ignore_errors=True)
             self._object.close()
 
+    def _hook(self, site: GuardSite) -> None:
+        programs = {
+            hook: (self._object.program_descriptor(program), program)
+            for hook, program in _HOOKS.items()
+        }
+        with _blaming(site):
+            self._interfaces[site.name].attach(programs)
+
+    def _has(self, site: GuardSite, wanted: set[int]) -> bool:
+        with _blaming(site):
+            return wanted <= self._interfaces[site.name].programs()
+
+    def _unhook(self, site: GuardSite) -> None:
+        """Even where no process is left in the namespace: our sockets hold it."""
+        interface = self._interfaces.pop(site.name)
+        with closing(interface), _blaming(site):
+            interface.detach()
+
 
 def lacks() -> str | None:
     """What this machine lacks for the eBPF guard, found by trying; None if nothing."""
-    missing = [tool for tool in ("clang", "tc", "nsenter") if not shutil.which(tool)]
+    missing = [tool for tool in ("clang", "tc") if not shutil.which(tool)]
     if missing:
         return f"not installed: {', '.join(missing)}"
     try:
@@ -159,12 +184,14 @@ def _check_bpf_filesystem(path: Path) -> None:
     raise GuardError(f"no BPF filesystem is mounted on {path}")
 
 
-def _config(answer: bool) -> bytes:
+def _config(mode: Mode) -> bytes:
     return CONFIG.pack(
         ipaddress.IPv6Address(VIP6).packed,
         ipaddress.IPv4Address(VIP4).packed,
         bytes.fromhex(FANOUT_MAC.replace(":", "")),
-        answer,
+        bytes.fromhex(SECOND_CHANCE_MAC.replace(":", "")),
+        mode is not Mode.SILENT,
+        mode is Mode.PASS_ON,
     )
 
 
@@ -172,70 +199,15 @@ def _key(site: GuardSite) -> bytes:
     return _KEY.pack(int(site.mac.replace(":", ""), 16) & 0xFFFF)
 
 
-def _is_there(site: GuardSite) -> bool:
-    return os.path.exists(f"/proc/{site.pid}/ns/net")
+def _interface(site: GuardSite) -> Interface:
+    with _blaming(site):
+        return Interface(site.pid, site.interface)
 
 
-def _attach_commands(site: GuardSite) -> Iterable[str]:
-    yield f"qdisc replace dev {site.interface} clsact"
-    for hook, program in _HOOKS.items():
-        yield (
-            f"filter replace dev {site.interface} {hook} prio 1 handle 1 "
-            f"bpf direct-action object-pinned {PINS / program}"
-        )
-
-
-def _show_commands(site: GuardSite) -> Iterable[str]:
-    for hook in _HOOKS:
-        yield f"filter show dev {site.interface} {hook}"
-
-
-def _detach_commands(site: GuardSite) -> Iterable[str]:
-    yield f"qdisc del dev {site.interface} clsact"
-
-
-def _tc_on_each(
-    sites: Sequence[GuardSite], commands: Callable[[GuardSite], Iterable[str]]
-) -> list[str]:
-    """Run ``tc`` with these commands in every site's namespace, all at the same time.
-
-    Returns what each printed. Raises :class:`~nodes.guard.GuardError` naming the sites
-    where it failed.
-    """
-    running = [_start_tc(site) for site in sites]
-    # Written to all before any is waited for: that is what makes them run at once.
-    for site, process in zip(sites, running, strict=True):
-        assert process.stdin
-        process.stdin.write("\n".join(commands(site)) + "\n")
-        process.stdin.close()
-        process.stdin = None
-    outputs = [process.communicate() for process in running]
-    failures = [
-        f"{site.name}: {complaint.strip()}"
-        for site, process, (_, complaint) in zip(sites, running, outputs, strict=True)
-        if process.returncode
-    ]
-    if failures:
-        raise GuardError(f"tc failed on {'; '.join(failures)}")
-    return [printed for printed, _ in outputs]
-
-
-def _start_tc(site: GuardSite) -> subprocess.Popen[str]:
-    enter = ["nsenter", f"--net=/proc/{site.pid}/ns/net"]
-    return subprocess.Popen(
-        [*enter, "tc", "-json", "-batch", "-"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _program_ids(shown: str) -> set[int]:
-    """Ids of the programs in the output of ``tc -json filter show``, line by line."""
-    filters = [entry for line in shown.splitlines() for entry in json.loads(line)]
-    return {
-        entry["options"]["prog"]["id"]
-        for entry in filters
-        if "prog" in entry.get("options", {})
-    }
+@contextmanager
+def _blaming(site: GuardSite) -> Iterator[None]:
+    """Turns what the kernel refuses into :class:`~nodes.guard.GuardError`."""
+    try:
+        yield
+    except OSError as error:
+        raise GuardError(f"{site.name}, {site.interface}: {error}") from error

@@ -25,8 +25,9 @@ struct config {
 	__u8 vip6[16];
 	__u8 vip4[4];
 	__u8 fanout_mac[6];
+	__u8 second_chance_mac[6];
 	__u8 answer;
-	__u8 unused;
+	__u8 pass_on;
 };
 
 /* guard_ebpf.COUNTERS: the fields of guard.GuardCounters, in order. */
@@ -36,6 +37,7 @@ struct counters {
 	__u64 copies_received;
 	__u64 copies_accepted;
 	__u64 copies_rejected;
+	__u64 passed_on;
 };
 
 /* A connection of one node, as the node sees it; ports in network order. */

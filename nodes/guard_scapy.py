@@ -21,6 +21,7 @@ from nodes.flow_state import FlowState
 from nodes.guard_board import GuardBoard
 from nodes.guard_silence import lift_silence, silence
 from nodes.kernel_table import KernelTable
+from nodes.offload import as_sent
 from nodes.scapy_frames import build_frame, build_packet, dissect
 from nodes.segment import FourTuple, Segment, probe
 from nodes.verdict import (
@@ -31,13 +32,13 @@ from nodes.verdict import (
     judge_arriving,
     judge_leaving,
 )
-from topologies.plan import VIP4, VIP6
+from topologies.plan import SECOND_CHANCE_MAC, VIP4, VIP6
 
 _ETH_P_ALL = 0x0003
 _SO_RCVBUFFORCE = 33  # asm/socket.h; 64 MiB of frames wait while Python thinks
 _BACKLOG_OCTETS = 64 << 20
-#: Headers are enough, and the longest: Ethernet, IPv6, TCP with options.
-_SNAP_OCTETS = 14 + 40 + 60
+#: Ethernet and the longest IP packet: what is passed on is passed on whole.
+_FRAME_OCTETS = 14 + 40 + 65535
 _PACKET_HOST, _PACKET_OUTGOING = 0, 4  # linux/if_packet.h
 _SOL_PACKET, _PACKET_AUXDATA, _TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
 _EXTRAS_OCTETS = socket.CMSG_SPACE(20)  # struct tpacket_auxdata
@@ -59,19 +60,24 @@ class NodePorts:
         self._local6 = socket.socket(socket.AF_INET6, raw, socket.IPPROTO_RAW)
 
     def next_frame(self) -> tuple[bytes, int]:
-        """The next frame's first octets, and whether it came or left (PACKET_*).
+        """The next frame, and whether it came or left (PACKET_*).
 
         Frames with a VLAN tag are passed over. The tap shows them without the tag,
         but the node's TCP has no interface that takes them.
         """
         while True:
-            frame, extras, _, address = self._tap.recvmsg(_SNAP_OCTETS, _EXTRAS_OCTETS)
+            frame, extras, _, address = self._tap.recvmsg(_FRAME_OCTETS, _EXTRAS_OCTETS)
             if not any(_tells_of_vlan(data) for _, _, data in extras):
                 return frame, address[2]
 
     def send(self, segment: Segment, eth_src: str, eth_dst: str) -> None:
         """Send a segment out of the interface. This guard does not see it again."""
         self._tap.send(build_frame(segment, eth_src, eth_dst))
+
+    def pass_on(self, frame: bytes, eth_src: str) -> None:
+        """Send a frame back to the switches, for its connection's earlier owner."""
+        for part in as_sent(frame, eth_src, SECOND_CHANCE_MAC):
+            self._tap.send(part)
 
     def inject(self, segment: Segment) -> None:
         """Give a segment to the node's own TCP, as if it had come from the client.
@@ -108,11 +114,13 @@ class ReferenceGuard:
             self._leaving(segment)
 
     def _arriving(self, segment: Segment, frame: bytes) -> None:
-        mode = Mode.ANSWER if self._board.answer else Mode.SILENT
-        verdict = judge_arriving(segment, self._flows.knowledge(segment), mode)
+        knowledge = self._flows.knowledge(segment)
+        verdict = judge_arriving(segment, knowledge, self._board.mode)
         self._count(verdict)
         if verdict.action is Action.PASS:
             self._flows.arrived(segment)
+        elif verdict.action is Action.PASS_ON:
+            self._ports.pass_on(frame, self._mac)
         elif verdict.action is Action.ANSWER:
             assert verdict.segment
             source = _readable_mac(frame[_MAC_OCTETS : 2 * _MAC_OCTETS])

@@ -15,6 +15,7 @@ from pathlib import Path
 from nodes.guard import GuardCounters, GuardError, GuardSite
 from nodes.guard_board import GuardBoard
 from nodes.guard_silence import lift_silence, silence
+from nodes.verdict import Mode
 
 #: Generous: on a machine with few cores, many processes import scapy at the same time.
 _START_DEADLINE_S = 60.0
@@ -43,11 +44,11 @@ class ScapyGuard:
         self._workdir = workdir
         self._posts: dict[str, _Post] = {}
 
-    def attach(self, sites: Sequence[GuardSite], answer: bool) -> None:
+    def attach(self, sites: Sequence[GuardSite], mode: Mode) -> None:
         """Start a guard process on every site, all at once, and wait for each."""
         for post in self._posts.values():
-            post.board.answer = answer
-        fresh = [self._post(site, answer) for site in sites]
+            post.board.mode = mode
+        fresh = [self._post(site, mode) for site in sites]
         for post in fresh:
             _wait_until_ready(post)
 
@@ -85,12 +86,12 @@ class ScapyGuard:
         """The id of the process that guards the node of that name."""
         return self._posts[name].process.pid
 
-    def _post(self, site: GuardSite, answer: bool) -> _Post:
+    def _post(self, site: GuardSite, mode: Mode) -> _Post:
         if site.name in self._posts:
             self.detach(site.name)
         board = GuardBoard(self._board_path(site))
         board.clear()
-        board.answer = answer
+        board.mode = mode
         post = _Post(site, board, self._start(site))
         self._posts[site.name] = post
         return post

@@ -73,14 +73,19 @@ class BpfObject:
             raise GuardError(f"no BPF map {name}: {os.strerror(-descriptor)}")
         return BpfMap(self._library, descriptor, value_size)
 
-    def program_id(self, name: str) -> int:
-        """The kernel's id of the program of that name, as ``tc`` and bpftool show it."""
+    def program_descriptor(self, name: str) -> int:
+        """The file descriptor of the program of that name; it is ours to use only."""
         program = self._library.bpf_object__find_program_by_name(
             self._handle, name.encode()
         )
         if not program:
             raise GuardError(f"no BPF program {name}")
-        descriptor = self._library.bpf_program__fd(program)
+        descriptor: int = self._library.bpf_program__fd(program)
+        return descriptor
+
+    def program_id(self, name: str) -> int:
+        """The kernel's id of the program of that name, as ``tc`` and bpftool show it."""
+        descriptor = self.program_descriptor(name)
         for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines():
             key, _, value = line.partition(":")
             if key == "prog_id":

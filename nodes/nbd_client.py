@@ -3,301 +3,35 @@
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 if not __package__:  # run as a script: the packages are one folder up
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from nodes.client_options import ClientOptions, make_parser, number, shared_options
-from nodes.client_report import Journal
-from nodes.client_runtime import Dialer, Stop, first_of, persist, within
-from nodes.nbd_blocks import SMALLEST_BLOCK, Ledger, Verdict, Write
+from nodes.block_client import TEXT, run_block_client
+from nodes.block_options import Layout, parse_block_arguments
+from nodes.client_options import ClientOptions
 from nodes.nbd_session import FILES_PER_SESSION, NbdSession
 
+PROG = "nbd_client.py"
 NBD_PORT = 10809
-MOST_CONNECTIONS = 1000
-DEFAULT_REGION = 16 * 2**20
-#: Reads in flight at once in the final look, and how long to wait for that many.
-VERIFY_BATCH = 64
-VERIFY_BATCH_S = 1.0
-#: Kept back from the deadline to write the summary and exit.
-SPARE_S = 0.5
 
-TEXT = """\
-N connections to one NBD export. Each has blocks of its own and goes round them: it
-reads what it wrote there last time and compares; writes a block that says which write
-it is (FUA: acknowledged means stored); reads it back and compares; waits. When a
-connection is reset it reconnects from the next source port, writes again what was not
-acknowledged, and goes on. In the end one fresh connection reads every block.
-
-In the summary a write is one NBD_CMD_WRITE. verified_writes: found intact every time
-it was read, the last time just before it was overwritten or at the end. lost_writes:
-acknowledged, and once not found. A write in flight when the run ends may be there or
-not. unverified_writes: acknowledged, but the server could not be asked.
+NBD_TEXT = f"""\
+N connections to one NBD export. {TEXT}
+In the summary a write is one NBD_CMD_WRITE with FUA: acknowledged means stored.
 """
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where in the export this client writes: ``blocks`` of ``block_size`` bytes each.
-
-    Connection k has the k-th run of ``blocks`` blocks from byte ``start``.
-    """
-
-    start: int
-    blocks: int
-    block_size: int
-
-    def offset(self, conn: int, block: int) -> int:
-        """Where in the export that block of that connection is, in bytes."""
-        return self.start + (conn * self.blocks + block) * self.block_size
-
-    def end(self, connections: int) -> int:
-        """The first byte after the last connection's blocks."""
-        return self.offset(connections, 0)
-
-
-class ExportTooSmallError(Exception):
-    """The export ends before this client's region does."""
-
-
-class Worker:
-    """One connection's work, from its first connect to the end of the run."""
-
-    def __init__(self, conn: int, client: NbdClient) -> None:
-        self.conn = conn
-        self.session: NbdSession | None = None
-        self.finished = False
-        self.ledger = Ledger(client.run_id, conn, client.layout.blocks)
-        self._client = client
-        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def end(self) -> None:
-        """Do not begin another write: :meth:`run` returns after the one it is at."""
-        self._end.set_result(None)
-
-    async def run(self) -> None:
-        """Connect, work, and again when the connection breaks, until the run ends."""
-        client = self._client
-        while not self._end.done():
-            self.session = await persist(lambda: client.connect(self.conn))
-            try:
-                await self._work(self.session)
-            except OSError as error:
-                client.journal.broken(self.conn, error)
-            finally:
-                self.session.close()
-                self.session = None
-            if not client.options.reconnect:
-                break
-
-    async def _work(self, session: NbdSession) -> None:
-        while not self._end.done():
-            await self._step(session)
-            await first_of(
-                session.lost, self._end, timeout=self._client.options.interval_s
-            )
-            if session.lost.done():
-                raise session.lost.result()
-        await session.disconnect()
-        self.finished = True
-
-    async def _step(self, session: NbdSession) -> None:
-        """One write, acknowledged: the interrupted one, or else the next."""
-        ledger = self.ledger
-        if ledger.in_flight is None:
-            await self._check(session, ledger.next_block)
-            ledger.begin()
-        write = ledger.in_flight
-        assert write is not None
-        layout = self._client.layout
-        offset = layout.offset(self.conn, write.block)
-        await session.write(offset, write.encode(layout.block_size))
-        ledger.acknowledge()
-        await self._check(session, write.block)
-
-    async def _check(self, session: NbdSession, block: int) -> None:
-        if block in self.ledger.written_blocks:
-            await self._client.check(session, self.ledger, self.conn, block)
-
-
-class NbdClient:
-    """All connections of this process: shared options, and the end of the run."""
-
-    def __init__(self, options: ClientOptions, layout: Layout) -> None:
-        self.options = options
-        self.layout = layout
-        self.run_id = time.time_ns()
-        self.journal = Journal(sys.stdout, options.connections)
-        self.stop = Stop(options)
-        self._dialer = Dialer(options, self.journal)
-        self._workers = [Worker(conn, self) for conn in range(options.connections)]
-
-    async def run(self) -> int:
-        """The whole run. The exit status."""
-        tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
-        for task in tasks:
-            self.stop.watch(task)
-        await self.stop.future
-        await self._finish(tasks)
-        return self._summarise()
-
-    async def connect(self, conn: int) -> NbdSession:
-        """Connection ``conn``, open and reported. Raises ``OSError``, reported too."""
-        session, port = await self._open(conn)
-        self.journal.established(conn, port)
-        return session
-
-    async def check(
-        self, session: NbdSession, ledger: Ledger, conn: int, block: int
-    ) -> None:
-        """Read that block and compare it; report it if it is not as acknowledged."""
-        layout = self.layout
-        data = await session.read(layout.offset(conn, block), layout.block_size)
-        if not ledger.judge(block, data):
-            expected, found = ledger.expected(block), Write.decode(data)
-            self.journal.lost(conn, expected=str(expected), found=str(found))
-
-    async def _open(self, lane: int) -> tuple[NbdSession, int]:
-        sock, port = await self._dialer.dial(lane)
-        session = NbdSession(sock)
-        try:
-            await within(self.options.connect_timeout_s, session.handshake())
-            self._check_size(session.export_size)
-        except BaseException as error:
-            session.close()
-            if isinstance(error, OSError):
-                self.journal.failed(lane, port, error)
-            raise
-        return session, port
-
-    def _check_size(self, size: int) -> None:
-        end = self.layout.end(self.options.connections)
-        if size < end:
-            raise ExportTooSmallError(
-                f"the export has {size} bytes, this client's region ends at {end}"
-            )
-
-    async def _finish(self, tasks: list[asyncio.Task[None]]) -> None:
-        """Let each connection finish its write; give up those that do not."""
-        for worker in self._workers:
-            worker.end()
-        done, late = await asyncio.wait(tasks, timeout=self.options.grace_s)
-        for task in done:
-            task.result()
-        summary = self.journal.summary
-        for worker in self._workers:
-            if not worker.finished:
-                summary.hung += worker.session is not None
-                summary.disconnected += worker.session is None
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        try:
-            await within(self.stop.remaining_s(SPARE_S), persist(self._verify))
-        except TimeoutError:
-            pass  # what could not be read counts as unverified
-
-    async def _verify(self) -> None:
-        """Read every acknowledged block over a fresh connection. Raises ``OSError``."""
-        todo = [
-            (worker, block)
-            for worker in self._workers
-            for block in worker.ledger.written_blocks
-        ]
-        for worker in self._workers:
-            worker.ledger.reopen()
-        session, port = await self._open(lane := self.options.connections)
-        try:
-            for first in range(0, len(todo), VERIFY_BATCH):
-                batch = [
-                    self.check(session, worker.ledger, worker.conn, block)
-                    for worker, block in todo[first : first + VERIFY_BATCH]
-                ]
-                await within(VERIFY_BATCH_S, asyncio.gather(*batch))
-            await within(VERIFY_BATCH_S, session.disconnect())
-        except OSError as error:
-            self.journal.failed(lane, port, error)
-            raise
-        finally:
-            session.close()
-
-    def _summarise(self) -> int:
-        summary = self.journal.summary
-        for ledger in (worker.ledger for worker in self._workers):
-            summary.verified_writes += ledger.count(Verdict.VERIFIED)
-            summary.lost_writes += ledger.count(Verdict.LOST)
-            summary.unverified_writes += ledger.count(Verdict.UNVERIFIED)
-        summary.acknowledged_writes = (
-            summary.verified_writes + summary.lost_writes + summary.unverified_writes
-        )
-        return self.journal.finish()
 
 
 def parse_arguments(argv: list[str]) -> tuple[ClientOptions, Layout]:
     """The command line, checked. Exits with status 2 if it is wrong."""
-    parser = make_parser("nbd_client.py", TEXT, NBD_PORT, MOST_CONNECTIONS)
-    add = parser.add_argument
-    size = number(int, SMALLEST_BLOCK, 2**40)
-    add(
-        "--block-size",
-        type=size,
-        default=4096,
-        help="bytes in one write (default: %(default)s)",
-    )
-    add(
-        "--blocks",
-        type=number(int, 1, 2**20),
-        default=16,
-        help="each connection has (default: %(default)s)",
-    )
-    add(
-        "--region-size",
-        type=size,
-        default=DEFAULT_REGION,
-        help="bytes that one client may use (default: %(default)s)",
-    )
-    add(
-        "--client-index",
-        type=number(int, 0, 2**20),
-        default=0,
-        help="which region of the export is this client's, from 0",
-    )
-    args = parser.parse_args(argv)
-    options = shared_options(parser, args, FILES_PER_SESSION)
-    layout = _layout(parser, args)
-    return options, layout
-
-
-def _layout(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Layout:
-    start = args.client_index * args.region_size
-    layout = Layout(start, args.blocks, args.block_size)
-    need = layout.end(args.connections) - start
-    if need > args.region_size:
-        parser.error(
-            f"{args.connections} connections of {args.blocks} blocks of "
-            f"{args.block_size} bytes need a --region-size of {need}"
-        )
-    return layout
-
-
-async def _run(options: ClientOptions, layout: Layout) -> int:
-    return await NbdClient(options, layout).run()
+    return parse_block_arguments(argv, PROG, NBD_TEXT, NBD_PORT, FILES_PER_SESSION)
 
 
 def main(argv: list[str]) -> int:
     """Run the client. The exit status, as ``--help`` tells."""
     options, layout = parse_arguments(argv)
-    try:
-        return asyncio.run(_run(options, layout))
-    except ExportTooSmallError as error:
-        print(f"nbd_client.py: {error}", file=sys.stderr)
-        return 2
+    return run_block_client(PROG, options, layout, lambda sock, _: NbdSession(sock))
 
 
 if __name__ == "__main__":

@@ -14,12 +14,10 @@ from collections.abc import Callable
 import nbd
 
 from nodes.client_report import ServerClosed
-from nodes.client_runtime import first_of
+from nodes.client_runtime import first_of, how_it_broke
 
 #: A session's sockets: libnbd's, and one that is watched.
 FILES_PER_SESSION = 2
-#: tcpi_state of a connection that is no more (include/net/tcp_states.h).
-TCP_CLOSE = 7
 #: NBD_CMD_DISC, as the NBD protocol lays a request out: magic, flags, type, cookie,
 #: offset, length. It has no reply; the server closes.
 DISCONNECT = struct.pack("!IHHQQI", 0x25609513, 0, 2, 0, 0, 0)
@@ -125,22 +123,11 @@ class NbdSession:
         if self._nbd.aio_is_closed():
             return self._end(ServerClosed("the server closed the connection"))
         if self._nbd.aio_is_dead():
-            return self._end(self._why_dead())
+            return self._end(how_it_broke(self._sock))
         if not self._ready.done() and self._nbd.aio_is_ready():
             self._ready.set_result(None)
         self._settle()
         self._watch_socket()
-
-    def _why_dead(self) -> OSError:
-        """Why a command could not be sent: libnbd takes that error and drops it.
-
-        The reset came while the client was busy, or between the two pieces of a command.
-        The kernel's socket is in TCP_CLOSE after it, and after an orderly end it is not.
-        """
-        state = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
-        if state == TCP_CLOSE:
-            return ConnectionResetError(errno.ECONNRESET, "reset while sending")
-        return ServerClosed("the server closed the connection")
 
     def _settle(self) -> None:
         """Hand over the answers that have come."""

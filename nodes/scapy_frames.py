@@ -7,7 +7,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from nodes.segment import Flags, Segment
-from topologies.plan import FANOUT_MAC
+from topologies.plan import FANOUT_MAC, SECOND_CHANCE_MAC
 
 _HOP_LIMIT = 64
 #: RFC 791: "more fragments" in scapy's numbering of the three flag bits.
@@ -43,6 +43,7 @@ def dissect(frame: bytes) -> Segment | None:
         flags=Flags(int(tcp.flags) & 0xFF),
         length=size - tcp.dataofs * _WORD,
         marked=ether.src == FANOUT_MAC,
+        passed_on=ether.src == SECOND_CHANCE_MAC,
     )
 
 

@@ -54,6 +54,7 @@ class Segment:
     flags: Flags
     length: int = 0
     marked: bool = False
+    passed_on: bool = False
 
     @property
     def end(self) -> int:
@@ -143,4 +144,5 @@ def _reply(segment: Segment) -> Segment:
         dport=segment.sport,
         length=0,
         marked=False,
+        passed_on=False,
     )

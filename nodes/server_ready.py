@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 #: State of a listening socket in /proc/net/tcp (TCP_LISTEN, net/tcp_states.h).
 _LISTEN = "0A"
+#: About one row of the table. The kernel walks through all connections of the machine
+#: to fill a larger buffer, although those that listen come first.
+_ROW_OCTETS = 160
 
 
 class NotReadyError(TimeoutError):
@@ -34,20 +39,34 @@ def wait_listening(pid: int, port: int, timeout_s: float = 10.0) -> None:
         time.sleep(0.005)
 
 
-def _listening_ports(table: Path) -> set[int]:
+def _listening_ports(table: Path) -> Iterator[int]:
     """The ports of a /proc/net/tcp or tcp6 table that are listened on.
 
     A column is ``ADDRESS:PORT`` in hexadecimal; listening sockets come first there.
     """
-    ports = set()
+    for row in _rows(table):
+        _, local, _, state = row.split(maxsplit=4)[:4]
+        if state != _LISTEN:
+            return
+        yield int(local.rpartition(":")[2], 16)
+
+
+def _rows(table: Path) -> Iterator[str]:
+    """The rows of the table but its heading, read no further than they are asked for.
+
+    None where the process is gone.
+    """
     try:
-        with table.open() as lines:
-            next(lines)
-            for line in lines:
-                _, local, _, state = line.split(maxsplit=4)[:4]
-                if state != _LISTEN:
-                    break
-                ports.add(int(local.rpartition(":")[2], 16))
+        descriptor = os.open(table, os.O_RDONLY)
     except (FileNotFoundError, ProcessLookupError):
-        return set()
-    return ports
+        return
+    try:
+        heading, text = True, b""
+        while part := os.read(descriptor, _ROW_OCTETS):
+            *rows, text = (text + part).split(b"\n")
+            for row in rows:
+                if not heading:
+                    yield row.decode()
+                heading = False
+    finally:
+        os.close(descriptor)

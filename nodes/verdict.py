@@ -45,13 +45,16 @@ class Action(Enum):
     FREE = "free"  # drop it, and give the verdict's segment to the node's own TCP
     PROBE = "probe"  # as FREE, then judge again with the numbers that TCP answers
     AMEND = "amend"  # the verdict's segment leaves in its place
+    PASS_ON = "pass on"  # it goes back to the switches, whole, for its earlier owner
 
 
 class Mode(Enum):
-    """What strays get: an answer, or silence (reset policy ``drop``)."""
+    """What strays get: an answer; silence (reset policy ``drop``); a second chance at
+    the connection's earlier owner (``second-chance``), and only there an answer."""
 
     ANSWER = "answer"
     SILENT = "silent"
+    PASS_ON = "pass-on"
 
 
 class Kind(Enum):
@@ -141,6 +144,10 @@ def _drop(segment: Segment, numbers: Numbers | None) -> Verdict:
     return Verdict(Action.DROP)
 
 
+def _pass_on(segment: Segment, numbers: Numbers | None) -> Verdict:
+    return Verdict(Action.PASS_ON)
+
+
 def _not_recognised(segment: Segment, numbers: Numbers | None) -> Verdict:
     return Verdict(Action.ANSWER, not_recognised_reset(segment))
 
@@ -174,7 +181,7 @@ class Rule:
 
 
 _COPY, _PLAIN, _ANY = True, False, None
-_LOUD, _SILENT = Mode.ANSWER, Mode.SILENT
+_LOUD, _SILENT, _ONWARD = Mode.ANSWER, Mode.SILENT, Mode.PASS_ON
 _IN = ("copies_received",)
 _ACCEPTED = ("copies_received", "copies_accepted")
 _REJECTED = ("copies_received", "copies_rejected")
@@ -201,17 +208,23 @@ INGRESS: tuple[Rule, ...] = (
     Rule(_PLAIN, _ANY, Known.CONNECTION, _ANY, _ANY, _pass),
     Rule(_PLAIN, _ANY, Known.EMBRYONIC, _ANY, _ANY, _pass),
     Rule(_PLAIN, _ANY, Known.TIME_WAIT, _ANY, _ANY, _pass),
-    Rule(_PLAIN, _ANY, Known.ABORTED, _ANY, _LOUD, _refuse),
     Rule(_PLAIN, _ANY, Known.ABORTED, _ANY, _SILENT, _drop),
-    Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _LOUD, _refuse),
+    Rule(_PLAIN, _ANY, Known.ABORTED, _ANY, _ANY, _refuse),
     Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _SILENT, _drop),
+    Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _ANY, _refuse),
     Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _LOUD, _not_recognised, ("strays", "resets")),
     Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _SILENT, _drop, ("strays",)),
+    Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _ONWARD, _pass_on, ("strays", "passed_on")),
 )
 
 
 def judge_arriving(segment: Segment, knowledge: Knowledge, mode: Mode) -> Verdict:
-    """The verdict on a segment that reaches the node from its interface."""
+    """The verdict on a segment that reaches the node from its interface.
+
+    One that has been passed on already is not passed on again: it is answered.
+    """
+    if mode is Mode.PASS_ON and segment.passed_on:
+        mode = Mode.ANSWER
     kind, fit = kind_of(segment), fit_of(segment, knowledge.numbers)
     for rule in INGRESS:
         columns = (

@@ -233,8 +233,9 @@ def _start(bench: Bench, **variables: str) -> subprocess.Popen[str]:
 
 _POLICY_SCRIPT = """
 mount -t tmpfs trial /usr/sbin
-bash -c 'source "$1"; hold_switch_services
-    for unit in openvswitch-switch.service ovsdb-server.service cron.service; do
+bash -c 'source "$1"; hold_services
+    for unit in openvswitch-switch.service ovsdb-server.service \\
+            nginx.service tgt.service cron.service; do
         status=0; /usr/sbin/policy-rc.d "$unit" start || status=$?
         echo "$unit $status"
     done
@@ -245,7 +246,7 @@ ls /usr/sbin
 
 
 @pytest.mark.live
-def test_packages_start_no_switch_on_the_host() -> None:
+def test_packages_start_no_service_on_the_host() -> None:
     done = subprocess.run(
         ("unshare", "--mount", "bash", "-c", _POLICY_SCRIPT, str(LAUNCHER)),
         check=True,
@@ -255,6 +256,8 @@ def test_packages_start_no_switch_on_the_host() -> None:
     assert done.stdout.splitlines() == [
         "openvswitch-switch.service 101",
         "ovsdb-server.service 101",
+        "nginx.service 101",
+        "tgt.service 101",
         "cron.service 0",
         "left-behind",
         "left behind: 0",

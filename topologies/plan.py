@@ -43,6 +43,10 @@ GATEWAY_MAC = "02:00:00:00:00:02"
 #: of a client can carry the mark past the first tier.
 FANOUT_MAC = "02:00:00:00:00:0f"
 
+#: Ethernet destination of a stray that a node passes on to its connection's earlier
+#: owner, and source of one that is brought to it; switches alone write the source.
+SECOND_CHANCE_MAC = "02:00:00:00:00:0e"
+
 #: Port of a chassis switch that leads to the fabric; node ``n`` is on port ``n``.
 UPLINK_PORT = 1000
 #: Client ``i`` is on the fabric's port ``CLIENT_PORT_BASE + i``; chassis ``c`` on ``c``.

@@ -18,6 +18,7 @@ from typing import Any
 
 from mininet.node import Switch
 
+from topologies.port_buffers import enlarge_port_buffers, newly_dropped
 from topologies.processes import Process
 from topologies.scripts import ScriptError, run_script, run_scripts
 
@@ -104,6 +105,7 @@ class IsolatedSwitch(Switch):
         #: Its files, as seen from the sandbox.
         self.directory = Path(OVS_DIRECTORY, name)
         self._daemons: dict[str, Process] = {}
+        self._dropped = 0
 
     @property
     def unixctl(self) -> Path:
@@ -160,6 +162,7 @@ class IsolatedSwitch(Switch):
         """
         add = f"ovs-vsctl --timeout={ATTACH_TIMEOUT_S} {self._add_port(intf)}"
         run_script(self, f"{_up(intf)}\n{add}")
+        self._make_room()
 
     def stop(self, deleteIntfs: bool = True) -> None:
         """End the daemons; the interfaces go with the namespace."""
@@ -199,6 +202,21 @@ class IsolatedSwitch(Switch):
         for name in (OVSDB, VSWITCHD):
             pid = int((self.directory / f"{name}.pid").read_text())
             self._daemons[name] = Process.of(pid)
+        self._make_room()
+
+    def dropped_frames(self) -> int:
+        """Frames lost so far because ovs-vswitchd did not read them in time.
+
+        Only a userspace datapath's are known; those of a daemon that died are not.
+        """
+        if self.datapath == "netdev" and self._runs(VSWITCHD):
+            self._dropped += newly_dropped(self._daemons[VSWITCHD].pid)
+        return self._dropped
+
+    def _make_room(self) -> None:
+        """Let bursts wait at the ports. A kernel datapath has its room elsewhere."""
+        if self.datapath == "netdev":
+            enlarge_port_buffers(self._daemons[VSWITCHD].pid)
 
     def start_script(self) -> str:
         """The shell script that starts those daemons that do not run.

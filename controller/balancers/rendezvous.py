@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from hashlib import blake2b
+from math import log
 
 from controller.balancers.balancer import Balancer
+from controller.balancers.weight import WEIGHTS, weight
 
 #: Fixed, so that a bucket means the same connections whoever the members are. At 15
 #: members a share is 17 buckets, give or take 4.
@@ -33,16 +34,48 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
     )
 
 
+def weighted_table(capacities: Mapping[str, float]) -> tuple[str, ...]:
+    """As :func:`table`, each member's share in proportion to its capacity.
+
+    A bucket belongs to the member of the least ``-ln(u) / capacity``, where ``u`` is
+    its weight scaled to (0, 1): the first arrival of independent Poisson processes,
+    which is a member's with probability capacity / sum of capacities (Schindelhauer
+    and Schomaker, "Weighted distributed hash tables", 2005). A change of one member's
+    capacity moves buckets only to it or only from it; capacity 0 gets none. Raises
+    :class:`ValueError` for a capacity that is negative or not finite.
+
+    >>> shares = weighted_table({"c1": 1, "c2": 3, "c3": 0})
+    >>> [shares.count(name) for name in ("c1", "c2", "c3")]
+    [57, 199, 0]
+    """
+    for member, capacity in capacities.items():
+        if not 0 <= capacity < float("inf"):
+            raise ValueError(f"{member}: capacity {capacity} is not from 0 to infinity")
+    scores = [
+        (_arrivals(member), capacity, member)
+        for member, capacity in capacities.items()
+        if capacity
+    ]
+    if not scores:
+        return ()
+    return tuple(
+        min((arrivals[b] / capacity, member) for arrivals, capacity, member in scores)[
+            1
+        ]
+        for b in range(BUCKETS)
+    )
+
+
 @cache
 def _weights(member: str) -> tuple[int, ...]:
     """The member's weight for every bucket."""
-    return tuple(_weight(bucket, member) for bucket in range(BUCKETS))
+    return tuple(weight(bucket, member) for bucket in range(BUCKETS))
 
 
-def _weight(bucket: int, member: str) -> int:
-    """64 bits that look random, the same on every machine and in every run."""
-    digest = blake2b(f"{bucket}/{member}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+@cache
+def _arrivals(member: str) -> tuple[float, ...]:
+    """When the member would claim each bucket if its capacity were 1: exponential."""
+    return tuple(-log((each + 0.5) / WEIGHTS) for each in _weights(member))
 
 
 RENDEZVOUS = Balancer(

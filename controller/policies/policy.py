@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.flows import FlowEntry
+from controller.history import BucketTable
 from controller.membership import Membership
 from topologies.plan import Chassis, Plan
 
@@ -22,13 +23,37 @@ def no_chassis_entries(
     return ()
 
 
+#: A switch's bucket tables: the one in force, then those of earlier states, the latest
+#: first; one that it had not is empty.
+Tables = tuple[BucketTable, ...]
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What a policy adds that goes by the bucket tables too; pure functions.
+
+    ``versions``: of how many earlier states it wants to know the tables.
+    """
+
+    versions: int
+    fabric_entries: Callable[[Plan, Membership, Tables], tuple[FlowEntry, ...]]
+    chassis_entries: Callable[[Chassis, Membership, Tables], tuple[FlowEntry, ...]]
+
+
 @dataclass(frozen=True)
 class ResetPolicy:
     """What happens when a segment reaches a node that does not recognise it.
 
     ``guard_answers``: whether nodes answer such a segment with a reset (E2), or are
     silent. ``fabric_entries`` and ``chassis_entries``: the flow entries that the policy
-    adds to each tier's pipeline; pure functions.
+    adds to each tier's pipeline; pure functions. ``recall``: those that depend on what
+    the bucket tables are and were. ``spares_origin``: no copy goes to the
+    node that sent the reset. ``resets_moved``: as soon as the switches have a new
+    table, the nodes reset those of their connections that it leads elsewhere.
+    ``pins``: switches learn each connection's member, so that it keeps it.
+    ``keeps_moved``: a connection outlives, on its old owner, the loss of its bucket.
+    ``passes_on``: a guard sends a stray to its connection's earlier owner first.
+    ``tells_guards``: the controller is sent the resets and tells the nodes' guards.
     """
 
     name: str
@@ -40,3 +65,10 @@ class ResetPolicy:
     chassis_entries: Callable[[Chassis, Membership], tuple[FlowEntry, ...]] = (
         no_chassis_entries
     )
+    recall: Recall | None = None
+    spares_origin: bool = False
+    resets_moved: bool = False
+    tells_guards: bool = False
+    pins: bool = False
+    passes_on: bool = False
+    keeps_moved: bool = False

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from topologies.plan import Plan
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,18 @@ class Size:
     nodes: int = 15
     clients: int = 4
 
-    @property
-    def plan(self) -> Plan:
-        """The array's plan."""
-        return Plan.build(self.chassis, self.nodes, self.clients)
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Size:
+        """What :meth:`to_json` wrote."""
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in data.items()
+        }
+        return cls(**values)
 
 
 FULL = Size(

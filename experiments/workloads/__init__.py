@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from experiments.workloads import echo, nbd
+from experiments.workloads import echo, http, iscsi, nbd
 from experiments.workloads.workload import ClientJob, Workload
 
 __all__ = ["WORKLOADS", "ClientJob", "Workload"]
 
 WORKLOADS: dict[str, Workload] = {
-    workload.name: workload for workload in (nbd.WORKLOAD, echo.WORKLOAD)
+    workload.name: workload
+    for workload in (nbd.WORKLOAD, iscsi.WORKLOAD, http.WORKLOAD, echo.WORKLOAD)
 }

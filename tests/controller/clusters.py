@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from controller.balancers import BALANCERS
 from controller.membership import Membership
 from controller.policies import POLICIES
@@ -22,6 +24,11 @@ def state(
 ) -> ClusterState:
     """A cluster's state by the names of its policy and balancer."""
     return ClusterState(plan, membership, POLICIES[policy], BALANCERS[balancer])
+
+
+def then(before: ClusterState, membership: Membership) -> ClusterState:
+    """The state that follows ``before`` when an event leads to ``membership``."""
+    return replace(before, membership=membership).after(before)
 
 
 def network(of: ClusterState) -> Network:

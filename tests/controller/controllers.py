@@ -31,6 +31,8 @@ class ControllerProcess:
         self.listen = directory / "ofp.sock"
         self.state = directory / "state.json"
         self.log = directory / "controller.log"
+        #: Where it tells the nodes' guards of what is trapped to it.
+        self.guards = directory / "guards.sock"
         config = directory / "controller.json"
         socket = directory / "controller.sock"
         config.write_text(
@@ -39,6 +41,7 @@ class ControllerProcess:
                     "state": str(self.state),
                     "socket": str(socket),
                     "unixctl": switch.control_socket,
+                    "guards": str(directory / "guards.sock"),
                 }
             )
         )

@@ -12,20 +12,32 @@ from typing import NamedTuple
 
 from controller.flows import (
     IN_PORT,
+    REGISTERS,
     Action,
     Field,
     FlowEntry,
     GoTo,
+    Learn,
     Masked,
     Move,
     Multipath,
     Output,
+    Resubmit,
+    SetBit,
     SetField,
+    ToController,
     Value,
 )
 from controller.ovs_hash import FourTuple, symmetric_l4
 from tests.controller.frames import Frame, number
 from topologies.plan import FABRIC, LOOP_IN_PORT, LOOP_OUT_PORT, UPLINK_PORT, Plan
+
+#: What a switch keeps beside a frame while it handles it.
+_INSIDE = (Field.METADATA, *REGISTERS)
+
+
+#: Where what is trapped goes to, as if it were a port (OFPP_CONTROLLER).
+_CONTROLLER = 0xFFFFFFFD
 
 
 class Sent(NamedTuple):
@@ -49,23 +61,32 @@ class FlowTable:
         """Tables that hold ``entries``."""
         self._entries = entries
         self.hit: set[FlowEntry] = set()
+        #: What ``learn`` has put here, by its match.
+        self.learned: dict[object, FlowEntry] = {}
 
     def process(self, frame: Frame, port: int) -> list[Sent]:
         """What is sent when ``frame`` comes in by ``port``, in order."""
-        packet = {**frame, Field.IN_PORT: port, Field.REG0: 0}
+        packet = {**frame, Field.IN_PORT: port, **dict.fromkeys(_INSIDE, 0)}
         sent: list[Sent] = []
-        table: int | None = 0
+        self._walk(packet, 0, port, sent)
+        return sent
+
+    def _walk(
+        self, packet: dict[Field, int], start: int, port: int, sent: list[Sent]
+    ) -> None:
+        """From that table on, until an entry does not go on to another."""
+        table: int | None = start
         while table is not None:
             entry = self._matching(packet, table)
             if entry is None:
                 break
             self.hit.add(entry)
             table = self._act(entry, packet, port, sent)
-        return sent
 
     def _matching(self, packet: Frame, table: int) -> FlowEntry | None:
         """The entry of the highest priority; two of one priority are a mistake."""
-        found = [e for e in self._entries if e.table == table and _fits(e, packet)]
+        entries = (*self._entries, *self.learned.values())
+        found = [e for e in entries if e.table == table and _fits(e, packet)]
         if not found:
             return None
         best = max(entry.priority for entry in found)
@@ -84,6 +105,13 @@ class FlowTable:
                 return action.table
             if isinstance(action, Output):
                 sent.extend(_output(action, packet, port))
+            elif isinstance(action, Learn):
+                learned = _learned(action, packet)
+                self.learned[learned.match] = learned
+            elif isinstance(action, ToController):
+                sent.append(Sent(_CONTROLLER, _outside(packet)))
+            elif isinstance(action, Resubmit):
+                self._walk(packet, action.table, port, sent)
             else:
                 _write(action, packet)
         return None
@@ -102,6 +130,16 @@ def _equal(actual: int, wanted: Value) -> bool:
     return actual == (number(wanted) if isinstance(wanted, str) else wanted)
 
 
+def _learned(action: Learn, packet: Frame) -> FlowEntry:
+    match: dict[Field, Value] = {
+        Field.ETH_TYPE: action.eth_type,
+        Field.IP_PROTO: 6,
+        **{f: packet[f] for f in (action.address, Field.TCP_SRC, Field.TCP_DST)},
+    }
+    write = SetField(action.register, packet[action.register])
+    return FlowEntry.of(action.table, 0x8000, match, (write,), "learned")
+
+
 def _output(action: Output, packet: Frame, port: int) -> Iterator[Sent]:
     """OVS never sends a frame back by "output" while it knows where it came from."""
     if action.port == IN_PORT:
@@ -112,7 +150,7 @@ def _output(action: Output, packet: Frame, port: int) -> Iterator[Sent]:
 
 def _outside(packet: Frame) -> Frame:
     """The frame without what only the switch knows of it."""
-    return {f: v for f, v in packet.items() if f not in (Field.IN_PORT, Field.REG0)}
+    return {f: v for f, v in packet.items() if f not in (Field.IN_PORT, *_INSIDE)}
 
 
 def _write(action: Action, packet: dict[Field, int]) -> None:
@@ -124,7 +162,9 @@ def _write(action: Action, packet: dict[Field, int]) -> None:
         kept = packet.get(action.destination, 0) & ~mask
         packet[action.destination] = kept | packet[action.source] & mask
     elif isinstance(action, Multipath):
-        packet[Field.REG0] = _hash(packet, action.basis) % action.buckets
+        packet[action.register] = _hash(packet, action.basis) % action.buckets
+    elif isinstance(action, SetBit):
+        packet[action.register] |= 1 << action.bit
     else:
         raise TypeError(f"not an action of the pipeline: {action!r}")
 
@@ -157,6 +197,13 @@ class Network:
             host: port for port, host in self._links.items() if isinstance(host, str)
         }
 
+    def recall(self, earlier: Network) -> Network:
+        """This network, its switches knowing what those of ``earlier`` have learned."""
+        for name, switch in self.switches.items():
+            if name in earlier.switches:
+                switch.learned = dict(earlier.switches[name].learned)
+        return self
+
     def send(self, host: str, frame: Frame) -> list[Arrival]:
         """Everything that arrives anywhere when a host sends ``frame``, in order.
 
@@ -188,6 +235,7 @@ def _links(plan: Plan) -> dict[tuple[str, int], str | tuple[str, int]]:
     links: dict[tuple[str, int], str | tuple[str, int]] = {
         (FABRIC, client.fabric_port): client.name for client in plan.clients
     }
+    links[FABRIC, _CONTROLLER] = "controller"
     links[FABRIC, LOOP_OUT_PORT] = (FABRIC, LOOP_IN_PORT)
     for chassis in plan.chassis:
         links[FABRIC, chassis.fabric_port] = (chassis.name, UPLINK_PORT)

@@ -12,12 +12,13 @@ from controller.membership import NodeState
 from controller.ovs_hash import FourTuple
 from controller.policies import POLICIES
 from controller.state import ClusterState
-from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, state
+from controller.tables import Table
+from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, state, then
 from tests.controller.controllers import ControllerProcess
 from tests.controller.dummy_ports import segment, send
 from tests.controller.frames import connection
 from tests.controller.switches import VSwitch, wait_until
-from topologies.plan import GATEWAY_MAC
+from topologies.plan import GATEWAY_MAC, VIP_MAC
 
 pytestmark = pytest.mark.live
 
@@ -67,6 +68,7 @@ def test_under_either_framework_the_switches_follow_the_state(
         DRAINED,
         state(ALL_IN_SERVICE.with_chassis_failed("c2"), "client-only"),
         state(balancer="rendezvous"),
+        *(then(state(policy=policy), DRAINED.membership) for policy in POLICIES),
         FLOOD,
     ):
         applied = controller.client.apply(wanted)
@@ -259,3 +261,26 @@ def test_an_entry_put_over_another_keeps_its_counters(
     fewer = state(ALL_IN_SERVICE.with_node("c1n3", NodeState.FAILED))
     assert "c1" in changes(os_ken.client.apply(fewer))
     assert copied()
+
+
+def test_what_the_switches_have_learned_is_left_to_them(
+    controller: ControllerProcess, cluster: VSwitch
+) -> None:
+    def learned() -> int:
+        said = cluster.ofctl("dump-aggregate", "fabric", f"table={int(Table.LEARNED)}")
+        return int(said.partition("flow_count=")[2])
+
+    controller.serve(state(policy="stateful"))
+    for version in (4, 6):
+        for sport in range(40001, 40011):
+            one = connection(H1, sport, version)
+            send(cluster, "h1", segment(one, H1.mac, VIP_MAC, "S"))
+    wait_until(lambda: learned() == 20, "every connection has been learned")
+    controller.client.apply(then(state(policy="stateful"), DRAINED.membership))
+    controller.kill()
+    seen = len(controller.log.read_text())
+    controller.start()
+    controller.client.wait_in_sync()
+    assert learned() == 20
+    assert "somebody changed" not in controller.log.read_text()
+    assert "fabric: 0 entries added, 0 deleted" in controller.log.read_text()[seen:]

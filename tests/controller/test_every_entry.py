@@ -4,31 +4,45 @@ from __future__ import annotations
 
 import pytest
 
+from controller.flows import Field
 from controller.membership import Membership, NodeState
 from controller.ovs_hash import FourTuple
+from controller.policies import POLICIES
 from tests.controller.clusters import ALL_IN_SERVICE, H1, H2, PLAN, network, state
 from tests.controller.frames import (
     ACK,
     RST,
+    SYN,
     arp_request,
     connection,
     from_client,
     from_node,
+    number,
     solicitation,
     tcp,
     udp,
 )
-from topologies.plan import FANOUT_MAC, GATEWAY_MAC, UPLINK_PORT, VIP4, VIP6, VIP_MAC
+from topologies.plan import (
+    FANOUT_MAC,
+    GATEWAY_MAC,
+    SECOND_CHANCE_MAC,
+    UPLINK_PORT,
+    VIP4,
+    VIP6,
+    VIP_MAC,
+)
 
 NODES = tuple(PLAN.nodes)
 SPORT = 40001
+_SECOND = number(SECOND_CHANCE_MAC)
 
-every_policy = pytest.mark.parametrize("policy", ["drop", "client-only", "flood"])
+every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 EVERYTHING = {
     "h1": (
         [udp(H1)]
         + [from_client(H1, sport, v) for sport in range(300) for v in (4, 6)]
+        + [from_client(H1, sport, 4, SYN) for sport in range(40)]
         + [arp_request(H1.mac, H1.ipv4, VIP4), solicitation(H1.mac, H1.ipv6, VIP6)]
     ),
     "h2": (
@@ -42,6 +56,14 @@ EVERYTHING = {
             for client in (H1, H2)
             for v in (4, 6)
             for flags in (ACK, RST)
+        ]
+        + [from_node(node, H1, sport, 4, RST) for sport in range(40)]
+        + [
+            {**frame, Field.ETH_SRC: number(node.mac), Field.ETH_DST: _SECOND}
+            for client in (H1, H2)
+            for sport in range(40)
+            for v in (4, 6)
+            for frame in (from_client(client, sport, v), from_node(node, client, 1, v))
         ]
         + [
             arp_request(node.mac, VIP4, H1.ipv4),
@@ -71,7 +93,10 @@ def test_every_entry_is_reached(membership: Membership, policy: str) -> None:
     Of a failed chassis nothing is asked: the fabric sends it nothing.
     """
     current = state(membership, policy)
-    cluster = network(current)
+    before = network(state(policy=policy))
+    for frame in EVERYTHING["h1"]:
+        before.send("h1", frame)
+    cluster = network(current).recall(before)
     for host, frames in EVERYTHING.items():
         for frame in frames:
             cluster.send(host, frame)
@@ -82,5 +107,12 @@ def test_every_entry_is_reached(membership: Membership, policy: str) -> None:
         switch.process(marked, UPLINK_PORT)
         for version in (4, 6):
             switch.process(from_client(H1, SPORT, version), UPLINK_PORT)
+            switch.process(from_client(H1, 300, version, SYN), UPLINK_PORT)
+            switch.process(from_client(H1, 300, version), UPLINK_PORT)
+            copy = tcp(connection(H1, SPORT, version), FANOUT_MAC, VIP_MAC, RST)
+            switch.process(copy, UPLINK_PORT)
+            for sport in range(40):
+                brought = {**from_client(H1, sport, version), Field.ETH_SRC: _SECOND}
+                switch.process(brought, UPLINK_PORT)
         unreached = set(current.tables()[name]) - switch.hit
         assert name in membership.failed_chassis or not unreached

@@ -9,6 +9,7 @@ import pytest
 from controller.flows import Field
 from controller.membership import Membership, NodeState
 from controller.ovs_hash import FourTuple
+from controller.policies import POLICIES
 from controller.predict import owner
 from controller.tables import IPV4, IPV6, Family
 from tests.controller.clusters import ALL_IN_SERVICE, H1, H2, PLAN, network, state
@@ -37,7 +38,7 @@ C1N1, C1N2 = NODES[:2]
 SPORT = 40001
 
 both_versions = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
-every_policy = pytest.mark.parametrize("policy", ["drop", "client-only", "flood"])
+every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 
 def family(version: int) -> Family:

@@ -39,6 +39,8 @@ class Observation:
     packet: Segment
     rcv_nxt: int
     resets: list[Caught] = field(default_factory=list)
+    #: Segments of the packet's own direction that left the node.
+    passed_on: list[Caught] = field(default_factory=list)
     state_before: str | None = None
     state_after: str | None = None
     error: str | None = None
@@ -86,9 +88,9 @@ class Lab:
         if self.guard is None or self.guard.name != name:
             self.close_guard()
             self.guard = open_guard(name, _WORKDIR)
-            self.guard.attach([self.node.site], mode is Mode.ANSWER)
+            self.guard.attach([self.node.site], mode)
         elif mode is not self._mode:
-            self.guard.attach([], mode is Mode.ANSWER)
+            self.guard.attach([], mode)
         self._mode = mode
         return self.guard
 
@@ -105,6 +107,7 @@ class Lab:
         self._await_effect(peer, row, seen)
         mine = [one for one in caught if one.segment.leaving == peer.tuple]
         seen.resets = [one for one in mine if one.segment.flags & RST]
+        seen.passed_on = [one for one in caught if one.segment.arriving == peer.tuple]
         return seen
 
     def _await_effect(self, peer: Peer, row: Row, seen: Observation) -> None:
@@ -136,6 +139,7 @@ class Lab:
         """
         port = next(self._ports)
         marker = Segment(MARKERS[ip], VIPS[ip], port, _MARKER_PORT, 1, 2, ACK)
+        marker = replace(marker, passed_on=self._mode is Mode.PASS_ON)
         if self._mode is Mode.SILENT:
             copies = self.counters().copies_received
             self.wire.send(replace(marker, flags=RST, marked=True))

@@ -72,6 +72,12 @@ def _silent(name: str, packet: Callable[[Connection], Segment], state: State) ->
     return Row(name, state, packet, Action.DROP, counts=("strays",), mode=Mode.SILENT)
 
 
+def _passed_on(name: str, packet: Callable[[Connection], Segment]) -> Row:
+    counts = ("strays", "passed_on")
+    state, mode = State.LISTENING, Mode.PASS_ON
+    return Row(name, state, packet, Action.PASS_ON, counts=counts, mode=mode)
+
+
 def _freed(name: str, packet: Callable[[Connection], Segment], state: State) -> Row:
     return Row(name, state, packet, Action.FREE, effect=Effect.FREED, counts=ACCEPTED)
 
@@ -268,7 +274,46 @@ COPIES = (
     ),
 )
 
-ROWS: tuple[Row, ...] = (*STRAYS, *KERNELS, *COPIES)
+SECOND_CHANCES = (
+    _passed_on("pass-on: stray ACK", lambda c: c.segment(ACK)),
+    _passed_on("pass-on: stray data", lambda c: c.segment(ACK | PSH, length=701)),
+    _passed_on("pass-on: stray FIN", lambda c: c.segment(ACK | FIN)),
+    Row(
+        "pass-on: a stray that was passed on is answered",
+        State.LISTENING,
+        lambda c: replace(c.segment(ACK | PSH, length=9), passed_on=True),
+        Action.ANSWER,
+        bare_reset,
+        counts=STRAY,
+        mode=Mode.PASS_ON,
+    ),
+    Row(
+        "pass-on: what was passed on to its owner",
+        State.ESTABLISHED,
+        lambda c: replace(c.segment(ACK | PSH, length=700), passed_on=True),
+        Action.PASS,
+        effect=Effect.DELIVERED,
+        mode=Mode.PASS_ON,
+    ),
+    Row(
+        "pass-on: SYN|ACK is answered",
+        State.LISTENING,
+        lambda c: c.segment(SYN | ACK),
+        Action.ANSWER,
+        refusal,
+        mode=Mode.PASS_ON,
+    ),
+    Row(
+        "pass-on: in flight while the application aborted",
+        State.ABORTED,
+        lambda c: c.segment(ACK | PSH, length=700),
+        Action.ANSWER,
+        refusal,
+        mode=Mode.PASS_ON,
+    ),
+)
+
+ROWS: tuple[Row, ...] = (*STRAYS, *KERNELS, *COPIES, *SECOND_CHANCES)
 
 #: Too large for any wire: such rows arrive with their segmentation owed.
 SUPERPACKETS: tuple[Row, ...] = (
@@ -276,6 +321,9 @@ SUPERPACKETS: tuple[Row, ...] = (
         "stray superpacket",
         lambda c: c.segment(ACK | PSH, length=60000),
         State.LISTENING,
+    ),
+    _passed_on(
+        "pass-on: stray superpacket", lambda c: c.segment(ACK | PSH, length=60000)
     ),
     _silent(
         "silent: stray superpacket",

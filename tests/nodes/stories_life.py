@@ -100,7 +100,7 @@ def two_nodes(lab: Lab, guard: str, ip: int) -> dict[str, object]:
     node = Node(4)
     wire = Wire(node.client_end, node.mac)
     before = lab.counters()
-    used.attach([node.site], True)
+    used.attach([node.site], Mode.ANSWER)
     stray = Segment(CLIENTS[ip], VIPS[ip], 4, _CLOSED_PORT, 1, 2, ACK)
     wire.send(stray)
     answers = wire.catch_until(bool)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
+from nodes.segment import Segment
 from nodes.verdict import Action
 from tests.nodes.lab import Lab, Observation
 from tests.nodes.lab_process import LabProcess
-from tests.nodes.packet_states import ACK, RST, State
+from tests.nodes.packet_states import ACK, PSH, RST, State
 from tests.nodes.packet_table import COPIES, ROWS, STRAYS, SUPERPACKETS, Effect, Row
 from tests.nodes.wire import CLIENT_MAC, Caught, Offload
+from topologies.plan import SECOND_CHANCE_MAC
 
 pytestmark = pytest.mark.live
 
@@ -48,7 +52,9 @@ def _check(row: Row, seen: Observation) -> None:
     if row.action is Action.ANSWER:
         assert row.out
         assert [one.segment for one in seen.resets] == [row.out(seen.packet)]
-        _check_frame(seen.resets[0])
+        _check_frame(seen.resets[0], seen.packet)
+    elif row.action is Action.PASS_ON:
+        _check_passed_on(seen)
     elif row.effect is Effect.REFUSED:
         assert [one.segment.flags for one in seen.resets] == [RST | ACK]
     else:
@@ -56,9 +62,25 @@ def _check(row: Row, seen: Observation) -> None:
     _check_effect(row, seen)
 
 
-def _check_frame(reset: Caught) -> None:
+def _check_passed_on(seen: Observation) -> None:
+    """The same segment, in one frame or cut to size, with other MAC addresses."""
+    first, *_ = parts = [one.segment for one in seen.passed_on]
+    assert (first.seq, first.ack) == (seen.packet.seq, seen.packet.ack)
+    assert sum(part.length for part in parts) == seen.packet.length
+    assert parts[-1].flags == seen.packet.flags
+    for one, following in itertools.pairwise(parts):
+        assert one.end == following.seq
+        assert not one.flags & PSH
+    for frame in seen.passed_on:
+        assert frame.checksums_right
+        assert (frame.eth_src, frame.eth_dst) == (_NODE_MAC, SECOND_CHANCE_MAC)
+    assert seen.resets == []
+
+
+def _check_frame(reset: Caught, packet: Segment) -> None:
     assert reset.checksums_right
-    assert (reset.eth_src, reset.eth_dst) == (_NODE_MAC, CLIENT_MAC)
+    asker = SECOND_CHANCE_MAC if packet.passed_on else CLIENT_MAC
+    assert (reset.eth_src, reset.eth_dst) == (_NODE_MAC, asker)
     assert (reset.ttl, reset.header, reset.segment.length) == (64, 20, 0)
 
 

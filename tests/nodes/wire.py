@@ -17,7 +17,7 @@ from scapy.utils import checksum
 
 from nodes.scapy_frames import build_frame, dissect
 from nodes.segment import Segment
-from topologies.plan import FANOUT_MAC
+from topologies.plan import FANOUT_MAC, SECOND_CHANCE_MAC
 
 CLIENT_MAC = "02:01:00:00:00:07"
 DEADLINE_S = 10.0
@@ -79,6 +79,8 @@ class Wire:
     def frame_of(self, segment: Segment) -> bytes:
         """The frame that carries the segment from the client to the node."""
         source = FANOUT_MAC if segment.marked else CLIENT_MAC
+        if segment.passed_on:
+            source = SECOND_CHANCE_MAC
         payload = bytes(i & 0xFF for i in range(segment.length))
         return build_frame(segment, source, self._node_mac, payload)
 

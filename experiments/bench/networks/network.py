@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from experiments.bench.size import Size
+from topologies.plan import Plan
 
 ECHO_PORT = 7777
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
@@ -17,12 +17,17 @@ PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 class Network(Protocol):
     """Clients and servers that are up, in the sandbox of this process."""
 
-    #: Names of the hosts that clients run on.
-    clients: Sequence[str]
-    #: Names of the hosts that an echo service runs on, at :data:`ECHO_PORT`.
-    servers: Sequence[str]
-    #: What bringing it up took, step by step, in seconds.
-    steps: Mapping[str, float]
+    @property
+    def clients(self) -> Sequence[str]:
+        """Names of the hosts that clients run on."""
+
+    @property
+    def servers(self) -> Sequence[str]:
+        """Names of the hosts that serve echo, at :data:`ECHO_PORT`."""
+
+    @property
+    def steps(self) -> Mapping[str, float]:
+        """What bringing it up took, step by step, in seconds."""
 
     def pid(self, host: str) -> int:
         """A process in that host's network namespace."""
@@ -43,8 +48,8 @@ class Network(Protocol):
 class Opener(Protocol):
     """Brings a network up; what goes wrong is raised."""
 
-    def __call__(self, size: Size, folder: Path) -> Network:
-        """``folder`` is for logs."""
+    def __call__(self, plan: Plan, folder: Path) -> Network:
+        """As many clients and servers as the plan has; ``folder`` is for logs."""
 
 
 def on_host(

@@ -11,7 +11,7 @@ from pathlib import Path
 from controller.ovs_hash import FourTuple
 from controller.predict import owner
 from controller.state import ClusterState
-from experiments.bench.size import Size
+from experiments.bench.load import available_mib
 from experiments.cluster import Cluster, ClusterOptions
 from topologies import sandbox
 from topologies.plan import VIP4, Plan, client_address
@@ -34,6 +34,8 @@ class OurNetwork:
             "workload": "echo",
             **(options or {}),
         }
+        #: Memory that was available before any of it was there.
+        self.available_before_mib = available_mib()
         steps = _Steps()
         self.cluster = Cluster(plan, ClusterOptions(**chosen), folder, runtime)
         try:
@@ -81,16 +83,18 @@ class OurNetwork:
 
     def dropped(self) -> int:
         """Frames lost at ports of switches so far."""
-        return 0
+        network = self.cluster.network
+        switches = map(network.switch, self.cluster.live_switches())
+        return sum(switch.dropped_frames() for switch in switches)
 
     def close(self) -> None:
         """Take it down."""
         self.cluster.stop()
 
 
-def open_ours(size: Size, folder: Path) -> OurNetwork:
-    """The array of that size."""
-    return OurNetwork(size.plan, folder)
+def open_ours(plan: Plan, folder: Path) -> OurNetwork:
+    """As users get it."""
+    return OurNetwork(plan, folder)
 
 
 class _Steps:

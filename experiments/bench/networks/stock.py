@@ -20,8 +20,9 @@ from mininet.node import OVSBridge
 from mininet.topo import Topo
 
 from experiments.bench.networks.network import ECHO_PORT
-from experiments.bench.size import Size
 from nodes.server_ready import wait_listening
+from topologies.plan import Plan
+from topologies.port_buffers import newly_dropped
 
 _RUN = "/run/openvswitch"
 _DATABASE = f"unix:{_RUN}/db.sock"
@@ -60,20 +61,21 @@ def host_names(clients: int, servers: int) -> list[str]:
 class StockNetwork:
     """One bridge and as many hosts as the array has."""
 
-    def __init__(self, size: Size, folder: Path, tso: bool) -> None:
+    def __init__(self, plan: Plan, folder: Path, tso: bool) -> None:
         """Brings it up. ``tso``: hosts' offloads stay on, as they are with ours."""
         Mininet.inited = True
         _shell(_START_OVS + (_TSO if tso else "") + _START_VSWITCHD)
-        servers = size.chassis * size.nodes
-        names = host_names(size.clients, servers)
-        self.clients: Sequence[str] = names[: size.clients]
-        self.servers: Sequence[str] = names[size.clients :]
+        clients, servers = len(plan.clients), sum(1 for _ in plan.nodes)
+        names = host_names(clients, servers)
+        self.clients: Sequence[str] = names[:clients]
+        self.servers: Sequence[str] = names[clients:]
         begun = time.monotonic()
-        topo = _OneBridge(clients=size.clients, servers=servers)
+        topo = _OneBridge(clients=clients, servers=servers)
         self._net: Any = Mininet(topo=topo, controller=None)
         self._net.start()
         self.steps = {"Mininet: hosts, links, one bridge": time.monotonic() - begun}
         self._programs: list[subprocess.Popen[bytes]] = []
+        self._dropped = 0
         if not tso:
             self._switch_off_checksum_offload()
         self._serve(folder)
@@ -92,8 +94,10 @@ class StockNetwork:
         return self.servers[self.targets().index(target)]
 
     def dropped(self) -> int:
-        """Not counted here."""
-        return 0
+        """Frames lost at ports of the bridge so far."""
+        pid = int(Path(_RUN, "ovs-vswitchd.pid").read_text())
+        self._dropped += newly_dropped(pid)
+        return self._dropped
 
     def close(self) -> None:
         """End servers and network; the rest goes with the sandbox."""
@@ -119,14 +123,14 @@ class StockNetwork:
             wait_listening(self.pid(name), ECHO_PORT, READY_S)
 
 
-def open_stock(size: Size, folder: Path) -> StockNetwork:
+def open_stock(plan: Plan, folder: Path) -> StockNetwork:
     """What one gets: plain userspace ports."""
-    return StockNetwork(size, folder, tso=False)
+    return StockNetwork(plan, folder, tso=False)
 
 
-def open_stock_tso(size: Size, folder: Path) -> StockNetwork:
+def open_stock_tso(plan: Plan, folder: Path) -> StockNetwork:
     """The same with userspace-tso-enable, for bulk throughput and round trips."""
-    return StockNetwork(size, folder, tso=True)
+    return StockNetwork(plan, folder, tso=True)
 
 
 def _shell(script: str) -> None:

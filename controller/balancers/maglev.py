@@ -1,0 +1,61 @@
+"""Maglev hashing: an even table of a prime size, filled by the members in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from controller.balancers.balancer import Balancer
+from controller.balancers.weight import weight
+
+#: Prime, so that every skip walks through the whole table, and many times as large as
+#: the members are many: the larger, the fewer buckets of others a change moves.
+BUCKETS = 1021
+
+
+def table(members: Sequence[str]) -> tuple[str, ...]:
+    """Shares differ by one bucket at most; a change moves few buckets that it need not.
+
+    Section 3.4 of Eisenbud and others, "Maglev: A fast and reliable software network
+    load balancer" (NSDI 2016), with the two hashes of a member's name drawn anew.
+    """
+    if not members:
+        return ()
+    order = [permutation(*offset_and_skip(name), BUCKETS) for name in members]
+    return tuple(members[index] for index in populate(order, BUCKETS))
+
+
+def offset_and_skip(name: str) -> tuple[int, int]:
+    """Where the member's permutation begins, and how far it goes each time."""
+    offset = weight("maglev offset", name) % BUCKETS
+    return offset, weight("maglev skip", name) % (BUCKETS - 1) + 1
+
+
+def permutation(offset: int, skip: int, size: int) -> Iterator[int]:
+    """Every bucket once, in the order in which a member wants them; ``size`` is prime.
+
+    >>> list(permutation(3, 4, 7))
+    [3, 0, 4, 1, 5, 2, 6]
+    """
+    return ((offset + turn * skip) % size for turn in range(size))
+
+
+def populate(preferences: Sequence[Iterator[int]], size: int) -> list[int]:
+    """The index of each bucket's member: in turns, each takes its next free bucket.
+
+    >>> populate([permutation(3, 4, 7), permutation(0, 2, 7), permutation(3, 1, 7)], 7)
+    [1, 0, 1, 0, 2, 2, 0]
+    """
+    owners = [-1] * size
+    for taken in range(size):
+        index = taken % len(preferences)
+        bucket = next(b for b in preferences[index] if owners[b] < 0)
+        owners[bucket] = index
+    return owners
+
+
+MAGLEV = Balancer(
+    name="maglev",
+    summary=f"the even table of Maglev, {BUCKETS} buckets; a change moves little more "
+    "than the fewest",
+    table=table,
+)

@@ -1,0 +1,120 @@
+"""What the policies that send further resets have in common, at both tiers."""
+
+from __future__ import annotations
+
+from controller.flows import Action, Field, FlowEntry, GoTo, Move, Output, SetField
+from controller.tables import (
+    FAMILIES,
+    NOT_RECOGNISED,
+    Family,
+    Priority,
+    Table,
+    deliver_to,
+    swap,
+    to_client,
+)
+from topologies.plan import (
+    FANOUT_MAC,
+    LOOP_IN_PORT,
+    LOOP_OUT_PORT,
+    UPLINK_PORT,
+    VIP_MAC,
+    Client,
+    Node,
+)
+
+
+def client_reset(
+    client: Client, family: Family, onward: tuple[Action, ...], purpose: str
+) -> FlowEntry:
+    """E2 at the fabric: the reset goes to its client, and then ``onward``.
+
+    It is in the way of nothing but a segment that a chassis sent (table RETURN), so no
+    packet of a client can set it off, whatever it forges.
+    """
+    return FlowEntry.of(
+        Table.RETURN,
+        Priority.RESET,
+        {**to_client(client, family), Field.TCP_FLAGS: NOT_RECOGNISED},
+        (*deliver_to(client), *onward),
+        f"reset for {client.name} (IPv{family.version}): to it, then {purpose}",
+    )
+
+
+def round_the_loop(client: Client, family: Family) -> FlowEntry:
+    """The reset goes to its client, and comes in again to be copied."""
+    return client_reset(client, family, (Output(LOOP_OUT_PORT),), "round the loop")
+
+
+def came_back(family: Family) -> FlowEntry:
+    """What comes out of the loop is copied: its client's reset is on its way."""
+    return FlowEntry.of(
+        Table.ADMIT,
+        Priority.RESET,
+        {
+            **family.tcp,
+            Field.IN_PORT: LOOP_IN_PORT,
+            family.source: family.vip,
+            Field.TCP_FLAGS: NOT_RECOGNISED,
+        },
+        (GoTo(Table.FANOUT),),
+        f"reset that came round the loop (IPv{family.version})",
+    )
+
+
+def turned(family: Family) -> tuple[Action, ...]:
+    """Actions that address the reset as if the client had sent it, and mark it."""
+    return (
+        Move(family.destination, family.source, family.address_bits),
+        SetField(family.destination, family.vip),
+        *swap(Field.TCP_SRC, Field.TCP_DST, 16),
+        SetField(Field.ETH_SRC, FANOUT_MAC),
+    )
+
+
+def marked(eth_dst: str | None = None) -> tuple[FlowEntry, ...]:
+    """What a chassis takes for a copy from the fabric, with that Ethernet destination;
+    None: with any, where the destination says something of the copy."""
+    return tuple(_marked(family, eth_dst) for family in FAMILIES)
+
+
+def _marked(family: Family, eth_dst: str | None) -> FlowEntry:
+    match = {
+        **family.tcp,
+        Field.IN_PORT: UPLINK_PORT,
+        Field.ETH_SRC: FANOUT_MAC,
+        family.destination: family.vip,
+        Field.TCP_FLAGS: NOT_RECOGNISED,
+    }
+    return FlowEntry.of(
+        Table.ADMIT,
+        Priority.RESET,
+        match if eth_dst is None else {**match, Field.ETH_DST: eth_dst},
+        (GoTo(Table.FANOUT),),
+        f"tier-1 copy from the fabric (IPv{family.version})",
+    )
+
+
+def copies_to(nodes: tuple[Node, ...]) -> tuple[Action, ...]:
+    """Actions that send one copy to each of those nodes."""
+    return tuple(
+        action
+        for node in nodes
+        for action in (SetField(Field.ETH_DST, node.mac), Output(node.port))
+    )
+
+
+def veiled(client: Client, source: str) -> str:
+    """The Ethernet destination with which a frame from ``source`` hashes as one from
+    that client to the virtual address does: ``symmetric_l4`` sees their exclusive or.
+
+    >>> from topologies.plan import Plan
+    >>> veiled(Plan.build().clients[0], FANOUT_MAC)
+    '02:01:00:00:00:0f'
+    """
+    number = _mac(client.mac) ^ _mac(VIP_MAC) ^ _mac(source)
+    return number.to_bytes(6, "big").hex(":")
+
+
+def _mac(text: str) -> int:
+    return int(text.replace(":", ""), 16)

@@ -1,0 +1,90 @@
+"""As flood, but the node that sent the reset gets no copy of it: it holds nothing.
+
+The tier-1 copies carry that node's MAC as their Ethernet destination, so its chassis
+can leave it out and no tier keeps any state for it (US 11,190,580 B2, claim 3).
+"""
+
+from __future__ import annotations
+
+from controller.flows import Field, FlowEntry, Move, Output
+from controller.membership import Membership
+from controller.policies.fan_out import (
+    came_back,
+    client_reset,
+    copies_to,
+    marked,
+    turned,
+)
+from controller.policies.policy import ResetPolicy
+from controller.tables import FAMILIES, Family, Priority, Table
+from topologies.plan import LOOP_OUT_PORT, Chassis, Client, Node, Plan
+
+_MAC_BITS = 48
+
+
+def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
+    """The client's reset, then one copy to each live chassis that names the origin."""
+    resets = (_reset(c, family) for c in plan.clients for family in FAMILIES)
+    chassis = membership.reachable_chassis(plan)
+    copies = (
+        entry
+        for family in FAMILIES
+        for entry in (came_back(family), _tier1_copies(chassis, family))
+    )
+    return (*resets, *copies)
+
+
+def chassis_entries(chassis: Chassis, membership: Membership) -> tuple[FlowEntry, ...]:
+    """Copies go to every live node except the one that their destination names."""
+    nodes = membership.reachable_nodes(chassis)
+    others = (_copies(chassis, nodes, left_out) for left_out in (None, *nodes))
+    return (*marked(), *others)
+
+
+def _reset(client: Client, family: Family) -> FlowEntry:
+    """As for flood, but what goes round the loop has the node's own MAC as source."""
+    onward = (Move(Field.METADATA, Field.ETH_SRC, _MAC_BITS), Output(LOOP_OUT_PORT))
+    entry = client_reset(client, family, onward, "round the loop with its origin")
+    keep = Move(Field.ETH_SRC, Field.METADATA, _MAC_BITS)
+    return FlowEntry(
+        entry.table, entry.priority, entry.match, (keep, *entry.actions), entry.name
+    )
+
+
+def _tier1_copies(chassis: tuple[Chassis, ...], family: Family) -> FlowEntry:
+    return FlowEntry.of(
+        Table.FANOUT,
+        Priority.RESET,
+        family.tcp,
+        (
+            Move(Field.ETH_SRC, Field.ETH_DST, _MAC_BITS),
+            *turned(family),
+            *(Output(c.fabric_port) for c in chassis),
+        ),
+        f"tier-1 copies that name their origin (IPv{family.version})",
+    )
+
+
+def _copies(
+    chassis: Chassis, nodes: tuple[Node, ...], left_out: Node | None
+) -> FlowEntry:
+    others = tuple(node for node in nodes if node != left_out)
+    if left_out is None:
+        match, whom = {}, f"the live nodes of {chassis.name}"
+    else:
+        match = {Field.ETH_DST: left_out.mac}
+        whom = f"the live nodes of {chassis.name} but {left_out.name}"
+    priority = Priority.ORDINARY if left_out is None else Priority.RESET
+    return FlowEntry.of(
+        Table.FANOUT, priority, match, copies_to(others), f"tier-2 copies to {whom}"
+    )
+
+
+FLOOD_OTHERS = ResetPolicy(
+    name="flood-others",
+    summary="as flood, but no copy goes to the node that sent the reset",
+    guard_answers=True,
+    fabric_entries=fabric_entries,
+    chassis_entries=chassis_entries,
+    spares_origin=True,
+)

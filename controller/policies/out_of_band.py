@@ -1,0 +1,33 @@
+"""The reset is trapped to the controller, which tells the nodes' guards by message.
+
+The switches deliver the client's reset and make no copy of it (US 11,190,580 B2, claims
+2, 5 and 6). What the guards are told, and by what way, is :mod:`controller.notices`.
+With the controller dead clients are still reset, and owners stay half-open.
+"""
+
+from __future__ import annotations
+
+from controller.flows import FlowEntry, ToController
+from controller.membership import Membership
+from controller.policies.fan_out import client_reset
+from controller.policies.policy import ResetPolicy
+from controller.tables import FAMILIES
+from topologies.plan import Plan
+
+
+def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
+    """Each client's reset goes to it, then to the controller."""
+    return tuple(
+        client_reset(client, family, (ToController(),), "to the controller")
+        for client in plan.clients
+        for family in FAMILIES
+    )
+
+
+OUT_OF_BAND = ResetPolicy(
+    name="out-of-band",
+    summary="the reset is trapped to the controller, which tells the nodes' guards",
+    guard_answers=True,
+    fabric_entries=fabric_entries,
+    tells_guards=True,
+)

@@ -1,0 +1,193 @@
+"""Baseline: a node passes what it does not recognise on to the bucket's earlier owner.
+
+No switch and no node keeps a connection's state (GLB, Beamer): the guard sends the stray
+back with a destination that only this means; the fabric finds the chassis, and that one
+the node, that owned the connection one version of the tables ago. It recognises it and
+answers the client directly, or says that it does not, for good. A connection that a
+second event moves again is lost to it: its owner is two versions back.
+
+Both tiers must hash as they do for the client's own segment, over the exclusive or of
+two MACs: what the fabric sends down has the mark as its source, and the destination
+that makes it come out the same (as for :mod:`controller.policies.directed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from controller.flows import (
+    Action,
+    Field,
+    FlowEntry,
+    GoTo,
+    Multipath,
+    Output,
+    SetField,
+)
+from controller.membership import Membership
+from controller.policies.fan_out import veiled
+from controller.policies.policy import Recall, ResetPolicy, Tables
+from controller.predict import CHASSIS_BASIS, FABRIC_BASIS
+from controller.tables import FAMILIES, Family, Priority, Table
+from topologies.plan import (
+    GATEWAY_MAC,
+    SECOND_CHANCE_MAC,
+    UPLINK_PORT,
+    Chassis,
+    Client,
+    Node,
+    Plan,
+    client_address,
+)
+
+
+def fabric_entries(
+    plan: Plan, membership: Membership, tables: Tables
+) -> tuple[FlowEntry, ...]:
+    """From any chassis, to the one that had the connection's bucket one version ago."""
+    earlier = _earlier(tables)
+    ways: dict[str, tuple[Action, ...]] = {
+        chassis.name: (Output(chassis.fabric_port),)
+        for chassis in membership.reachable_chassis(plan)
+    }
+    if not ways or not earlier:
+        return ()
+    serving = membership.serving_chassis(plan)
+    anybody = serving[0].name if serving else next(iter(ways))
+    return (
+        *(
+            _passed_on(chassis.fabric_port, GoTo(Table.FANOUT), family)
+            for chassis in membership.reachable_chassis(plan)
+            for family in FAMILIES
+        ),
+        *(
+            _from_client(client, family, len(earlier))
+            for client in plan.clients
+            for family in FAMILIES
+        ),
+        *_owners(earlier, ways, anybody),
+    )
+
+
+def chassis_entries(
+    chassis: Chassis, membership: Membership, tables: Tables
+) -> tuple[FlowEntry, ...]:
+    """Up from the nodes; down to the node that had the bucket one version ago."""
+    nodes = membership.reachable_nodes(chassis)
+    upward = tuple(
+        entry for node in nodes for f in FAMILIES for entry in _from_node(node, f)
+    )
+    earlier = _earlier(tables)
+    if not nodes or not earlier:
+        return upward
+    ways: dict[str, tuple[Action, ...]] = {
+        node.name: (SetField(Field.ETH_DST, node.mac), Output(node.port))
+        for node in nodes
+    }
+    anybody = next(iter([*membership.serving_nodes(chassis), *nodes])).name
+    hashed = FlowEntry.of(
+        Table.FANOUT,
+        Priority.RESET,
+        {},
+        (Multipath(CHASSIS_BASIS, len(earlier)), GoTo(Table.PAST)),
+        f"{len(earlier)} buckets, one version ago",
+    )
+    downward = (_brought(family) for family in FAMILIES)
+    return (*upward, *downward, hashed, *_owners(earlier, ways, anybody))
+
+
+def _earlier(tables: Tables) -> tuple[str, ...]:
+    """The table before the one in force; that one itself where it is the first."""
+    return next((table for table in (*tables[1:], tables[0]) if table), ())
+
+
+def _from_node(node: Node, family: Family) -> Iterator[FlowEntry]:
+    yield _passed_on(node.port, GoTo(Table.RETURN), family, node.mac)
+    yield FlowEntry.of(
+        Table.ADMIT,
+        Priority.RESET,
+        {
+            **family.tcp,
+            Field.IN_PORT: node.port,
+            Field.ETH_SRC: node.mac,
+            Field.ETH_DST: SECOND_CHANCE_MAC,
+            family.source: family.vip,
+        },
+        (SetField(Field.ETH_DST, GATEWAY_MAC), GoTo(Table.RETURN)),
+        f"{node.name}'s answer to what was passed on to it (IPv{family.version})",
+    )
+
+
+def _passed_on(
+    port: int, onward: GoTo, family: Family, mac: str | None = None
+) -> FlowEntry:
+    match = {
+        **family.tcp,
+        Field.IN_PORT: port,
+        Field.ETH_DST: SECOND_CHANCE_MAC,
+        family.destination: family.vip,
+    }
+    return FlowEntry.of(
+        Table.ADMIT,
+        Priority.RESET,
+        match if mac is None else {**match, Field.ETH_SRC: mac},
+        (onward,),
+        f"stray passed on by port {port} (IPv{family.version})",
+    )
+
+
+def _from_client(client: Client, family: Family, buckets: int) -> FlowEntry:
+    return FlowEntry.of(
+        Table.FANOUT,
+        Priority.RESET,
+        {**family.tcp, family.source: client_address(client, family.version)},
+        (
+            SetField(Field.ETH_SRC, SECOND_CHANCE_MAC),
+            SetField(Field.ETH_DST, veiled(client, SECOND_CHANCE_MAC)),
+            Multipath(FABRIC_BASIS, buckets),
+            # It may have to go back to where it came from.
+            SetField(Field.IN_PORT, 0),
+            GoTo(Table.PAST),
+        ),
+        f"{client.name}'s stray: {buckets} buckets, one version ago",
+    )
+
+
+def _brought(family: Family) -> FlowEntry:
+    return FlowEntry.of(
+        Table.ADMIT,
+        Priority.RESET,
+        {
+            **family.tcp,
+            Field.IN_PORT: UPLINK_PORT,
+            Field.ETH_SRC: SECOND_CHANCE_MAC,
+            family.destination: family.vip,
+        },
+        (GoTo(Table.FANOUT),),
+        f"stray for its earlier owner (IPv{family.version})",
+    )
+
+
+def _owners(
+    table: tuple[str, ...], ways: Mapping[str, tuple[Action, ...]], anybody: str
+) -> Iterator[FlowEntry]:
+    """Bucket -> way to who had it. Where that one is gone, anybody will do: nobody
+    knows the connection any more, and one must tell the client."""
+    for bucket, member in enumerate(table):
+        yield FlowEntry.of(
+            Table.PAST,
+            Priority.RESET,
+            {Field.REG0: bucket},
+            ways.get(member, ways[anybody]),
+            f"bucket {bucket}, one version ago: {member}",
+        )
+
+
+SECOND_CHANCE = ResetPolicy(
+    name="second-chance",
+    summary="baseline: a node passes a stray on to its bucket's earlier owner",
+    guard_answers=True,
+    recall=Recall(1, fabric_entries, chassis_entries),
+    passes_on=True,
+    keeps_moved=True,
+)

@@ -1,0 +1,140 @@
+"""Baseline: the switches pin every connection, so that a planned event breaks none.
+
+Each tier learns, at a connection's SYN, which member its bucket had, and sends what
+follows there for as long as that member can be reached, whatever has become of the
+table. What is not pinned (the switch has been restarted, say) goes by its bucket and is
+pinned then; if it has moved, its client is reset as for client-only. A new SYN always
+goes by the bucket: it must not end up on a member that has been drained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from controller.flows import (
+    Action,
+    Field,
+    FlowEntry,
+    GoTo,
+    Learn,
+    Masked,
+    Multipath,
+    Output,
+    Resubmit,
+    Value,
+)
+from controller.membership import Membership
+from controller.ovs_hash import ETH_TYPE, IPPROTO_TCP
+from controller.policies.policy import Recall, ResetPolicy, Tables
+from controller.predict import CHASSIS_BASIS, FABRIC_BASIS
+from controller.tables import (
+    FAMILIES,
+    PINNED_PORT,
+    Family,
+    Priority,
+    Table,
+    to_node,
+)
+from topologies.plan import Chassis, Plan
+
+#: How long a connection that its client has ended may still have segments to send.
+_AFTER_END_S = 10
+_SYN = 0x02
+
+
+def fabric_entries(
+    plan: Plan, membership: Membership, tables: Tables
+) -> tuple[FlowEntry, ...]:
+    """Connections are pinned to chassis."""
+    ways: dict[int, tuple[Action, ...]] = {
+        chassis.fabric_port: (Output(chassis.fabric_port),)
+        for chassis in membership.reachable_chassis(plan)
+    }
+    return _pinning(ways, len(tables[0]), FABRIC_BASIS)
+
+
+def chassis_entries(
+    chassis: Chassis, membership: Membership, tables: Tables
+) -> tuple[FlowEntry, ...]:
+    """Connections are pinned to nodes."""
+    ways = {node.port: to_node(node) for node in membership.reachable_nodes(chassis)}
+    return _pinning(ways, len(tables[0]), CHASSIS_BASIS)
+
+
+def _pinning(
+    ways: Mapping[int, tuple[Action, ...]], buckets: int, basis: int
+) -> tuple[FlowEntry, ...]:
+    """``ways``: by the port of each member that can be reached."""
+    recall = FlowEntry.of(
+        Table.RECALL,
+        Priority.ORDINARY,
+        {},
+        (Resubmit(Table.LEARNED), GoTo(Table.PINNED)),
+        "pinned to whom?",
+    )
+    pinned = (_pinned(port, way) for port, way in ways.items())
+    otherwise = FlowEntry.of(
+        Table.PINNED,
+        Priority.OTHERWISE,
+        {},
+        (Multipath(basis, buckets), Resubmit(Table.BUCKET)) if buckets else (),
+        "to nobody who can be reached: by the bucket",
+    )
+    learned = (_learned(family) for family in FAMILIES if buckets)
+    return (*_later_segments(), recall, *learned, *pinned, otherwise)
+
+
+def _later_segments() -> Iterator[FlowEntry]:
+    for family in FAMILIES:
+        yield FlowEntry.of(
+            Table.BALANCE,
+            Priority.RESET,
+            {**_tcp(family), Field.TCP_FLAGS: Masked(0, _SYN)},
+            (GoTo(Table.RECALL),),
+            f"not the first segment of a connection (IPv{family.version})",
+        )
+
+
+def _learned(family: Family) -> FlowEntry:
+    learn = Learn(
+        Table.LEARNED,
+        ETH_TYPE[family.version],
+        family.source,
+        family.address_bits,
+        PINNED_PORT,
+        _AFTER_END_S,
+    )
+    return FlowEntry.of(
+        Table.PIN,
+        Priority.ORDINARY,
+        _tcp(family),
+        (learn, GoTo(Table.PINNED)),
+        f"pin the connection (IPv{family.version})",
+    )
+
+
+def _pinned(port: int, way: tuple[Action, ...]) -> FlowEntry:
+    return FlowEntry.of(
+        Table.PINNED,
+        Priority.ORDINARY,
+        {PINNED_PORT: port},
+        way,
+        f"pinned to port {port}",
+    )
+
+
+def _tcp(family: Family) -> dict[Field, Value]:
+    return {
+        Field.ETH_TYPE: ETH_TYPE[family.version],
+        Field.IP_PROTO: IPPROTO_TCP,
+    }
+
+
+STATEFUL = ResetPolicy(
+    name="stateful",
+    summary="baseline: switches pin each connection; a planned event breaks none",
+    guard_answers=True,
+    recall=Recall(0, fabric_entries, chassis_entries),
+    pins=True,
+    keeps_moved=True,
+)

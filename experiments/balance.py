@@ -1,0 +1,157 @@
+"""How evenly two tiers share connections out, and what each event moves: pure figures.
+
+==================== =================================================================
+max over mean        connections of the busiest chassis or node, divided by the mean
+                     over those in service: 1 is even
+change               share of the connections that an event gave another node, and share
+                     of the hash space, which has no chance in it: with so many
+                     connections that luck does not count, both are the same
+polarisation         whether tier 2 shares out what tier 1 gives to one chassis as it
+                     would share out everything: chi-squared of the connections of each
+                     node against its share of the buckets, per degree of freedom. 1 is
+                     what chance alone does; much more means that hash bits which chose
+                     the chassis choose the node again. ``same_basis`` is what it would
+                     be if both tiers hashed with one basis
+==================== =================================================================
+
+Everything refers to one set of connections, those that a run opens at its beginning.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from math import lcm
+from typing import Any
+
+from controller.ovs_hash import FourTuple
+from controller.predict import CHASSIS_BASIS, FABRIC_BASIS, Forecast, forecast
+from controller.state import ClusterState
+
+
+def balance(
+    states: Sequence[ClusterState], connections: Sequence[FourTuple]
+) -> dict[str, Any]:
+    """What ``summary.json`` says in ``balance``; see the table of this module.
+
+    ``states`` are those before the first event, and after each one, in order.
+    """
+    forecasts = [forecast_of(state) for state in states]
+    ends = {"before": forecasts[0], "after": forecasts[-1]}
+    return {
+        "fabric_max_over_mean": {
+            when: _rounded(max_over_mean(chassis_loads(one, connections)))
+            for when, one in ends.items()
+        },
+        "node_max_over_mean": {
+            when: _rounded(max_over_mean(node_loads(one, connections)))
+            for when, one in ends.items()
+        },
+        "changes": [
+            {
+                "connections_moved": (
+                    moved := moved_connections(old, new, connections)
+                ),
+                "connections": _rounded(moved / len(connections)),
+                "buckets": _rounded(float(moved_share(old, new))),
+            }
+            for old, new in pairwise(forecasts)
+        ],
+        "polarisation": {
+            "as_it_is": _rounded(polarisation(forecasts[0], connections)),
+            "same_basis": _rounded(
+                polarisation(forecasts[0], connections, FABRIC_BASIS)
+            ),
+        },
+    }
+
+
+def forecast_of(state: ClusterState) -> Forecast:
+    """Where connections go in that state of a cluster."""
+    return forecast(state.plan, state.membership, state.balancer)
+
+
+def chassis_loads(where: Forecast, connections: Iterable[FourTuple]) -> dict[str, int]:
+    """Connections of each chassis in service, those without any included."""
+    routes = filter(None, map(where.route_of, connections))
+    return _counted(where.chassis, (route.chassis for route in routes))
+
+
+def node_loads(where: Forecast, connections: Iterable[FourTuple]) -> dict[str, int]:
+    """Connections of each node in service, those without any included."""
+    nodes = {node for table in where.chassis.values() for node in table}
+    return _counted(nodes, filter(None, map(where.owner_of, connections)))
+
+
+def max_over_mean(loads: Mapping[str, int]) -> float | None:
+    """The greatest load by the mean one; None where there is no load at all."""
+    total = sum(loads.values())
+    return max(loads.values()) * len(loads) / total if total else None
+
+
+def moved_connections(
+    old: Forecast, new: Forecast, connections: Iterable[FourTuple]
+) -> int:
+    """How many connections have another owner in the new state."""
+    return sum(old.owner_of(one) != new.owner_of(one) for one in connections)
+
+
+def moved_share(old: Forecast, new: Forecast) -> Fraction:
+    """Exact share of the hash space, of both tiers' hashes, that has another owner.
+
+    The tiers' hashes count as independent; what chassis keeps is asked of its nodes.
+    """
+    if not old.fabric or not new.fabric:
+        return Fraction(old.fabric != new.fabric)
+    total = Fraction(0)
+    for (before, after), share in _pairs(old.fabric, new.fabric):
+        if before == after:
+            nodes = _pairs(old.chassis[before], new.chassis[before])
+            total += share * sum(part for (x, y), part in nodes if x != y)
+        else:
+            total += share
+    return total
+
+
+def polarisation(
+    where: Forecast, connections: Iterable[FourTuple], basis: int = CHASSIS_BASIS
+) -> float | None:
+    """Chi-squared per degree of freedom of tier 2, were that its basis.
+
+    None where tier 2 has no choice, or no connection.
+    """
+    loads: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in connections:
+        if route := where.route_of(one):
+            table = where.chassis[route.chassis]
+            node = table[where.hash_of(one, basis) % len(table)]
+            loads[route.chassis][node] += 1
+    squares, freedom = 0.0, 0
+    for chassis, load in loads.items():
+        shares = Counter(where.chassis[chassis])
+        each = load.total() / shares.total()
+        squares += sum(
+            (load[n] - each * k) ** 2 / (each * k) for n, k in shares.items()
+        )
+        freedom += len(shares) - 1
+    return squares / freedom if freedom else None
+
+
+def _pairs(
+    old: Sequence[str], new: Sequence[str]
+) -> Iterator[tuple[tuple[str, str], Fraction]]:
+    """Each pair of members, before and after, and its share of the hash space."""
+    period = lcm(len(old), len(new))
+    pairs = Counter((old[h % len(old)], new[h % len(new)]) for h in range(period))
+    return ((pair, Fraction(count, period)) for pair, count in pairs.items())
+
+
+def _counted(names: Iterable[str], found: Iterable[str]) -> dict[str, int]:
+    return {**dict.fromkeys(names, 0), **Counter(found)}
+
+
+def _rounded(figure: float | None) -> float | None:
+    """More digits would only pretend."""
+    return None if figure is None else round(figure, 4)

@@ -1,0 +1,31 @@
+"""The figures of the benchmark, in the order of its table: one small module each.
+
+On each network they are measured in this order too: what needs quiet comes first.
+"""
+
+from experiments.bench.figure import Figure
+from experiments.bench.figures.beyond import FIGURE as BEYOND
+from experiments.bench.figures.bring_up import FIGURE as BRING_UP
+from experiments.bench.figures.bulk import FIGURE as BULK
+from experiments.bench.figures.connections import FIGURE as CONNECTIONS
+from experiments.bench.figures.footprint import FIGURE as FOOTPRINT
+from experiments.bench.figures.growth import FIGURE as GROWTH
+from experiments.bench.figures.mass_reset import FIGURE as MASS_RESET
+from experiments.bench.figures.reset_latency import FIGURE as RESET_LATENCY
+from experiments.bench.figures.round_trip import FIGURE as ROUND_TRIP
+
+#: Every figure by its name.
+FIGURES: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        BRING_UP,
+        ROUND_TRIP,
+        RESET_LATENCY,
+        BULK,
+        CONNECTIONS,
+        MASS_RESET,
+        GROWTH,
+        FOOTPRINT,
+        BEYOND,
+    )
+}

@@ -1,0 +1,65 @@
+"""Beyond one array: a thousand nodes come up, serve, lose a chassis and go away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.bench.figure import (
+    Figure,
+    Found,
+    Line,
+    Results,
+    Setting,
+    alone,
+    each,
+    steps_of,
+)
+from experiments.bench.figures.mass_reset import OURS_TIMEOUT_S, leave
+from experiments.bench.networks.ours import OurNetwork
+from experiments.bench.reset_wave import Wave
+from experiments.bench.size import Size
+
+
+def settings(size: Size) -> Sequence[Setting]:
+    """The large cluster, in the full benchmark only."""
+    if size.beyond is None:
+        return []
+    chassis, nodes = size.beyond
+    return [Setting("ours", chassis, nodes, size.clients)]
+
+
+def measure(network: OurNetwork, size: Size) -> Found:
+    """Its bring-up, and one wave."""
+    wave = leave(network, size.beyond_connections, OURS_TIMEOUT_S)
+    return {"up": dict(steps_of(network, size)), "wave": wave.to_json()}
+
+
+def lines(size: Size, results: Results) -> Sequence[Line]:
+    """Times; the bound is that nothing is lost."""
+    lines = []
+    for setting in settings(size):
+        waves = [Wave(**wave) for wave in each(results, setting, "wave")]
+        complete = all(wave.complete for wave in waves)
+        title = f"{setting.chassis * setting.nodes} nodes"
+        lines += [
+            alone(f"{title}: bring-up", "s", each(results, setting, "up.seconds")),
+            alone(
+                f"{title}: {size.beyond_connections} connections, a chassis leaves",
+                "s",
+                [wave.seconds for wave in waves],
+                remarks=[
+                    f"{waves[0].moved} moved, "
+                    + ("nothing lost" if complete else "NOT complete")
+                ],
+            ),
+        ]
+    return lines
+
+
+FIGURE = Figure(
+    name="beyond",
+    title="beyond one array",
+    settings=settings,
+    measures={"ours": measure},
+    lines=lines,
+)

@@ -1,0 +1,48 @@
+"""Bring-up: from nothing to every node serving the VIP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.bench.figure import (
+    Bound,
+    Figure,
+    Line,
+    Results,
+    Setting,
+    beside,
+    compared,
+    each,
+    steps_of,
+)
+from experiments.bench.size import Size
+
+#: No step may take longer.
+LONGEST_STEP_S = 10.0
+
+
+def lines(size: Size, results: Results) -> Sequence[Line]:
+    """Ours with guards, servers, tables and sandbox; the reference is bare hosts."""
+    ours, stock = (Setting.array(kind, size) for kind in ("ours", "stock"))
+    slowest = max(max(steps.values()) for steps in each(results, ours, "steps"))
+    return [
+        compared(
+            f"bring-up of {size.chassis}x{size.nodes}",
+            "s",
+            each(results, ours, "seconds"),
+            each(results, stock, "seconds"),
+            "stock Mininet: as many bare hosts on one userspace bridge",
+            Bound(2.5, at_least=False),
+            remarks=[f"longest step {slowest:.1f} s"],
+            also=slowest <= LONGEST_STEP_S,
+        )
+    ]
+
+
+FIGURE = Figure(
+    name="bring-up",
+    title="from nothing to every node serving the VIP",
+    settings=beside(("ours", "stock")),
+    measures={"ours": steps_of, "stock": steps_of},
+    lines=lines,
+)

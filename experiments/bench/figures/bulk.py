@@ -1,0 +1,90 @@
+"""Bulk throughput of one connection and of sixteen, through both tiers."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Sequence
+
+from experiments.bench.figure import (
+    Bound,
+    Figure,
+    Found,
+    Line,
+    Results,
+    Setting,
+    beside,
+    compared,
+    each,
+)
+from experiments.bench.herds import hear
+from experiments.bench.networks.network import Network, here, on_host
+from experiments.bench.size import Size
+
+BULK_PORT = 9000
+FIRST_SOURCE_PORT = 30000
+COUNTS = (1, 16)
+#: Until TCP has found its speed.
+WARM_UP_S = 1.0
+
+
+def measure(network: Network, size: Size) -> Found:
+    """Gbit/s by number of connections, all of one client."""
+    return {
+        f"gbit_{count}": _gbit(network, count, size.bulk_seconds) for count in COUNTS
+    }
+
+
+def _gbit(network: Network, count: int, seconds: float) -> float:
+    client, targets = network.clients[0], network.targets()
+    ways = [(FIRST_SOURCE_PORT + i, targets[i % len(targets)]) for i in range(count)]
+    servers = {network.server_of(client, BULK_PORT, to, own) for own, to in ways}
+    pids = [f"--pid={network.pid(server)}" for server in sorted(servers)]
+    sink = here("bulk_sink", f"--port={BULK_PORT}", *pids)
+    hear(sink)
+    to = [f"--to={own}@{target}" for own, target in ways]
+    source = on_host(network, client, "bulk_source", f"--port={BULK_PORT}", *to)
+    try:
+        hear(source)
+        time.sleep(WARM_UP_S)
+        before = _mark(sink)
+        time.sleep(seconds)
+        after = _mark(sink)
+    finally:
+        for program in (source, sink):
+            program.kill()
+            program.wait()
+    octets = after["octets"] - before["octets"]
+    return octets * 8 / 1e9 / (after["monotonic_s"] - before["monotonic_s"])
+
+
+def _mark(sink: subprocess.Popen[str]) -> dict[str, float]:
+    assert sink.stdin
+    sink.stdin.write("\n")
+    sink.stdin.flush()
+    return hear(sink)
+
+
+def lines(size: Size, results: Results) -> Sequence[Line]:
+    """One line for each number of connections."""
+    ours, stock = (Setting.array(kind, size) for kind in ("ours", "stock-tso"))
+    return [
+        compared(
+            f"bulk throughput, {count} connection{'s' if count > 1 else ''}",
+            "Gbit/s",
+            each(results, ours, f"gbit_{count}"),
+            each(results, stock, f"gbit_{count}"),
+            "one learning bridge with userspace-tso, as many hosts",
+            Bound(0.9, at_least=True),
+        )
+        for count in COUNTS
+    ]
+
+
+FIGURE = Figure(
+    name="bulk",
+    title="bulk throughput",
+    settings=beside(("ours", "stock-tso")),
+    measures={"ours": measure, "stock-tso": measure},
+    lines=lines,
+)

@@ -1,0 +1,131 @@
+"""New connections a second, through both tiers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.bench.figure import (
+    Bound,
+    Figure,
+    Found,
+    Line,
+    Results,
+    Setting,
+    beside,
+    compared,
+    each,
+)
+from experiments.bench.herds import HerdError, hear, herds, say
+from experiments.bench.networks.network import ECHO_PORT, Network, on_host
+from experiments.bench.size import Size
+
+#: State in /proc/net/tcp (TCP_ESTABLISHED, net/tcp_states.h).
+_ESTABLISHED = "01"
+
+
+def measure(network: Network, size: Size) -> Found:
+    """The best rate over the windows: each network as it likes it."""
+    by_window = {
+        window: _rate(network, size.openings, window) for window in size.windows
+    }
+    best = max(by_window.values(), key=lambda one: one["rate"])
+    return {"rate": best["rate"], "by_window": by_window}
+
+
+def measure_beside_loopback(network: Network, size: Size) -> Found:
+    """The same, and what the opener and the server reach with no network between."""
+    return {**measure(network, size), "loopback_rate": _loopback(network, size)}
+
+
+def _rate(network: Network, connections: int, window: int) -> Mapping[str, Any]:
+    sent_again = _retransmitted(network)
+    with herds(network, seed=window) as several:
+        opened = several.open(connections, window)
+        mine = {port for _client, port in several.connections}
+        accepted = sum(
+            len(_established(network.pid(name)) & mine) for name in network.servers
+        )
+    if accepted < len(mine):
+        raise HerdError(f"{opened.opened} opened, but servers hold {accepted} of them")
+    return {
+        "rate": opened.rate,
+        "opened": opened.opened,
+        "failures": dict(opened.failures),
+        "retransmitted": _retransmitted(network) - sent_again,
+    }
+
+
+def _established(pid: int) -> set[int]:
+    """Clients' ports of the echo connections that the kernel of that host holds.
+
+    A connection that a client aborted may be there still, if its RST was lost.
+    """
+    port = f":{ECHO_PORT:04X}"
+    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as lines:
+        next(lines)
+        rows = (line.split(None, 4) for line in lines)
+        return {
+            int(row[2].rpartition(":")[2], 16)
+            for row in rows
+            if row[1].endswith(port) and row[3] == _ESTABLISHED
+        }
+
+
+def _loopback(network: Network, size: Size) -> float:
+    """One opener on a server's own host."""
+    options = ["--target=127.0.0.1", f"--port={ECHO_PORT}"]
+    program = on_host(network, network.servers[0], "herd", *options)
+    order = {"op": "open", "connections": size.openings, "timeout_s": 60}
+    say(program, {**order, "window": max(size.windows)})
+    reply = hear(program)
+    assert program.stdin
+    program.stdin.close()
+    program.wait()
+    return float(reply["opened"] / (reply["last_s"] - reply["first_s"]))
+
+
+def _retransmitted(network: Network) -> int:
+    """Segments that the clients' kernels sent again so far (RFC 4022)."""
+    total = 0
+    for client in network.clients:
+        with open(f"/proc/{network.pid(client)}/net/snmp", encoding="ascii") as lines:
+            names, values = (line.split() for line in lines if line.startswith("Tcp:"))
+        total += int(values[names.index("RetransSegs")])
+    return total
+
+
+def lines(size: Size, results: Results) -> Sequence[Line]:
+    """Connections that were established and kept."""
+    ours, stock = (Setting.array(kind, size) for kind in ("ours", "stock"))
+    loopback = max(each(results, stock, "loopback_rate"))
+    failed = [
+        one["failures"]
+        for found in results[ours]
+        for one in found["by_window"].values()
+        if one["failures"]
+    ]
+    return [
+        compared(
+            "new connections through both tiers",
+            "/s",
+            each(results, ours, "rate"),
+            each(results, stock, "rate"),
+            "the same clients and servers on one learning bridge",
+            Bound(5, at_least=True),
+            remarks=[
+                f"the opener alone, over loopback: {loopback:.0f}/s",
+                "hosts' checksum offload is off with the reference, which else drops",
+                *(f"failed: {one}" for one in failed),
+            ],
+        )
+    ]
+
+
+FIGURE = Figure(
+    name="connections",
+    title="new connections a second",
+    settings=beside(("ours", "stock")),
+    measures={"ours": measure, "stock": measure_beside_loopback},
+    lines=lines,
+)

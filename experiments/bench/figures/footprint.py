@@ -1,0 +1,69 @@
+"""Memory and processes of the array with all connections open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.bench.figure import (
+    Bound,
+    Figure,
+    Found,
+    Line,
+    Results,
+    Setting,
+    alone,
+    beside,
+    each,
+)
+from experiments.bench.herds import herds
+from experiments.bench.load import available_mib, processes, resident_mib
+from experiments.bench.networks.ours import OurNetwork
+from experiments.bench.size import Size
+
+MOST_GIB = 8.0
+
+
+def measure(network: OurNetwork, size: Size) -> Found:
+    """``taken``: what the machine has less than before it came up, the kernel's too."""
+    with herds(network) as several:
+        several.open_all(size.held, window=32)
+        nodes = sum(1 for _ in network.state.plan.nodes)
+        taken = network.available_before_mib - available_mib()
+        resident = resident_mib()
+        count = len(processes())
+    return {
+        "taken_gib": taken / 1024,
+        "processes_gib": resident / 1024,
+        "processes": count,
+        "mib_for_each_node": max(taken, resident) / nodes,
+        "processes_for_each_node": count / nodes,
+    }
+
+
+def lines(size: Size, results: Results) -> Sequence[Line]:
+    """Whichever is more: what is gone from the machine, or what processes share."""
+    setting = Setting.array("ours", size)
+    found = results[setting][-1]
+    gib = [max(one["taken_gib"], one["processes_gib"]) for one in results[setting]]
+    return [
+        alone(
+            f"memory at {size.chassis}x{size.nodes} with {size.held} connections",
+            "GiB",
+            gib,
+            Bound(MOST_GIB, at_least=False, unit=" GiB"),
+            remarks=[
+                f"{found['mib_for_each_node']:.1f} MiB and "
+                f"{found['processes_for_each_node']:.2f} processes for each node"
+            ],
+        ),
+        alone("processes of it, all in all", "", each(results, setting, "processes")),
+    ]
+
+
+FIGURE = Figure(
+    name="footprint",
+    title="memory and processes",
+    settings=beside(("ours",)),
+    measures={"ours": measure},
+    lines=lines,
+)

@@ -1,0 +1,93 @@
+"""Growth of the mass reset: over chassis and over connections, with a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.bench.figure import Bound, Figure, Found, Line, Results, Setting, alone
+from experiments.bench.figures.mass_reset import (
+    OPENING_WINDOW,
+    OURS_TIMEOUT_S,
+    leave,
+)
+from experiments.bench.fit import power_law, slope
+from experiments.bench.herds import herds
+from experiments.bench.networks.ours import OurNetwork
+from experiments.bench.reset_wave import Wave, reset_wave
+from experiments.bench.size import Size
+
+#: Of nodes: cost ~ nodes ** exponent. The slack is for the scatter of the fit.
+LARGEST_EXPONENT = 1.0
+
+
+def settings(size: Size) -> Sequence[Setting]:
+    """The array with fewer chassis."""
+    return [
+        Setting("ours", chassis, size.nodes, size.clients)
+        for chassis in size.growth_chassis
+    ]
+
+
+def measure(network: OurNetwork, size: Size) -> Found:
+    """A wave for each number of connections."""
+    wave = leave if len(network.state.plan.chassis) > 1 else _leave_one_node
+    return {
+        "nodes": sum(1 for _ in network.state.plan.nodes),
+        "waves": [
+            wave(network, connections, OURS_TIMEOUT_S).to_json()
+            for connections in size.growth_connections
+        ],
+    }
+
+
+def _leave_one_node(network: OurNetwork, connections: int, timeout_s: float) -> Wave:
+    """With one chassis, its last node leaves: nearly all connections move, too."""
+    last = network.state.plan.chassis[-1].nodes[-1].name
+    with herds(network) as several:
+        several.open_all(connections, OPENING_WINDOW)
+        wave = reset_wave(network, several, ("fail-node", last), timeout_s)
+    network.cluster.event("restore-node", last)
+    return wave
+
+
+def costs(size: Size, results: Results) -> list[tuple[int, float]]:
+    """(nodes, ms for one more reset) of each size of cluster, smallest first."""
+    found = []
+    for setting in settings(size):
+        nodes = results[setting][0]["nodes"]
+        waves = [w for one in results[setting] for w in one["waves"]]
+        points = [(w["moved"], w["seconds"] * 1e3) for w in waves]
+        found.append((nodes, slope(points)))
+    return found
+
+
+def lines(size: Size, results: Results) -> Sequence[Line]:
+    """The exponent of the fit, and whether anything was lost anywhere."""
+    found = costs(size, results)
+    law = power_law(found)
+    complete = all(
+        Wave(**wave).complete
+        for setting in settings(size)
+        for one in results[setting]
+        for wave in one["waves"]
+    )
+    ends = ", ".join(f"{cost:.3f} ms at {nodes} nodes" for nodes, cost in found)
+    return [
+        alone(
+            "growth: cost of a reset ~ nodes to the power of",
+            "",
+            [law.exponent],
+            Bound(LARGEST_EXPONENT, at_least=False, unit=""),
+            remarks=[ends, "nothing lost" if complete else "NOT complete somewhere"],
+            also=complete,
+        )
+    ]
+
+
+FIGURE = Figure(
+    name="growth",
+    title="mass reset over cluster size and connections",
+    settings=settings,
+    measures={"ours": measure},
+    lines=lines,
+)

@@ -1,0 +1,90 @@
+"""Mass reset: one chassis of ten leaves, and nearly every connection moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.bench.figure import (
+    Bound,
+    Figure,
+    Found,
+    Line,
+    Results,
+    Setting,
+    alone,
+    beside,
+    compared,
+    each,
+)
+from experiments.bench.herds import herds
+from experiments.bench.networks.ours import OurNetwork
+from experiments.bench.reset_wave import Wave, reset_wave
+from experiments.bench.size import Size
+
+#: Time is up by then; what is half open is counted as lost.
+OURS_TIMEOUT_S = 60.0
+NAIVE_TIMEOUT_S = 120.0
+OPENING_WINDOW = 32
+
+
+def leave(network: OurNetwork, connections: int, timeout_s: float) -> Wave:
+    """Opens them, has the last chassis leave, and brings it back."""
+    last = network.state.plan.chassis[-1].name
+    with herds(network) as several:
+        several.open_all(connections, OPENING_WINDOW)
+        wave = reset_wave(network, several, ("fail-chassis", last), timeout_s)
+    network.cluster.event("restore-chassis", last)
+    return wave
+
+
+def measure(network: OurNetwork, size: Size) -> Found:
+    """All connections at once."""
+    return leave(network, size.held, OURS_TIMEOUT_S).to_json()
+
+
+def measure_naive(network: OurNetwork, size: Size) -> Found:
+    """As many as it can be waited for; the last is the largest."""
+    waves = [leave(network, n, NAIVE_TIMEOUT_S).to_json() for n in size.held_naive]
+    return {"waves": waves, **waves[-1]}
+
+
+def lines(size: Size, results: Results) -> Sequence[Line]:
+    """Time per reset: the reference is too slow for as many connections."""
+    ours, naive = (Setting.array(kind, size) for kind in ("ours", "naive"))
+    complete = all(Wave(**one).complete for one in results[ours])
+    held = size.held_naive[-1]
+    return [
+        compared(
+            f"mass reset of {size.held} connections, time for each",
+            "ms",
+            [_per_reset_ms(one) for one in results[ours]],
+            [_per_reset_ms(one) for one in results[naive]],
+            f"naive: controller and scapy, {held} connections, per reset",
+            Bound(20, at_least=True),
+            speedup=True,
+            remarks=[_left(results[ours][0]), f"naive: {_left(results[naive][0])}"],
+            also=complete,
+        ),
+        alone("the same, first stray to last end", "s", each(results, ours, "seconds")),
+    ]
+
+
+def _per_reset_ms(found: Found) -> float:
+    return float(found["seconds"] / max(1, found["moved"]) * 1e3)
+
+
+def _left(found: Found) -> str:
+    return (
+        f"{found['moved']} of {found['connections']} moved, {found['clients_lost']} "
+        f"clients and {found['half_open']} half-open left, {found['disturbed']} others "
+        f"disturbed, {found['probes_lost']} events lost by the probes"
+    )
+
+
+FIGURE = Figure(
+    name="mass-reset",
+    title="one chassis of ten leaves",
+    settings=beside(("ours", "naive")),
+    measures={"ours": measure, "naive": measure_naive},
+    lines=lines,
+)

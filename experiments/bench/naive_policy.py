@@ -1,0 +1,67 @@
+"""What the switches do about resets in the naive reference: ask the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controller.flows import Action, Field, FlowEntry, Output
+from controller.membership import Membership
+from controller.policies import ResetPolicy
+from controller.tables import (
+    FAMILIES,
+    NOT_RECOGNISED,
+    Priority,
+    Table,
+    deliver_to,
+    to_client,
+)
+from topologies.plan import FANOUT_MAC, UPLINK_PORT, Chassis, Plan
+
+#: OFPP_CONTROLLER (OpenFlow 1.4, 7.2.1).
+CONTROLLER_PORT = 0xFFFFFFFD
+_ASK: tuple[Action, ...] = (Output(CONTROLLER_PORT),)
+
+
+def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
+    """A reset goes to its client, and to the controller."""
+    return tuple(
+        FlowEntry.of(
+            Table.RETURN,
+            Priority.RESET,
+            {**to_client(client, family), Field.TCP_FLAGS: NOT_RECOGNISED},
+            (*deliver_to(client), *_ASK),
+            f"reset for {client.name} (IPv{family.version}): and to the controller",
+        )
+        for client in plan.clients
+        for family in FAMILIES
+    )
+
+
+def chassis_entries(chassis: Chassis, membership: Membership) -> tuple[FlowEntry, ...]:
+    """A copy goes to the controller."""
+    return tuple(_copies())
+
+
+def _copies() -> Iterator[FlowEntry]:
+    for family in FAMILIES:
+        yield FlowEntry.of(
+            Table.ADMIT,
+            Priority.RESET,
+            {
+                **family.tcp,
+                Field.IN_PORT: UPLINK_PORT,
+                Field.ETH_SRC: FANOUT_MAC,
+                Field.TCP_FLAGS: NOT_RECOGNISED,
+            },
+            _ASK,
+            f"copy from the fabric (IPv{family.version}): to the controller",
+        )
+
+
+NAIVE = ResetPolicy(
+    name="naive",
+    summary="the controller makes every copy (a reference for the benchmark)",
+    guard_answers=True,
+    fabric_entries=fabric_entries,
+    chassis_entries=chassis_entries,
+)

@@ -1,0 +1,16 @@
+"""The networks that are measured, by kind: ours and the references."""
+
+from experiments.bench.networks.naive import open_naive
+from experiments.bench.networks.network import Network, Opener
+from experiments.bench.networks.ours import open_ours
+from experiments.bench.networks.stock import open_stock, open_stock_tso
+
+#: Kind -> how it is brought up.
+NETWORKS: dict[str, Opener] = {
+    "ours": open_ours,
+    "stock": open_stock,
+    "stock-tso": open_stock_tso,
+    "naive": open_naive,
+}
+
+__all__ = ["NETWORKS", "Network", "Opener"]

@@ -1,0 +1,27 @@
+"""The naive reference for resets, on our own hosts and links.
+
+The switches send every "not recognised" reset, and every copy of one, to the controller
+(:mod:`experiments.bench.naive_controller`), which sends the further ones as packet-outs;
+on each node a scapy process is the guard. All else is as with ours.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from controller.policies import POLICIES
+from experiments.bench.naive_policy import NAIVE
+from experiments.bench.networks.ours import OurNetwork
+from topologies.plan import Plan
+
+POLICIES[NAIVE.name] = NAIVE
+
+
+def open_naive(plan: Plan, folder: Path) -> OurNetwork:
+    """A cluster under that policy, controller and guard."""
+    options = {
+        "policy": NAIVE.name,
+        "guard": "scapy",
+        "controller": "experiments.bench.naive_controller",
+    }
+    return OurNetwork(plan, folder, options)

@@ -1,0 +1,103 @@
+"""Speaks for the nodes' guards: takes the controller's notices and hands them out.
+
+The controller sends one datagram for each reset that the fabric trapped to it
+(:mod:`controller.notices`). For each, every live node is handed the copy that flood
+would have sent it, by its own cable and not through any switch's tables. So the guard
+judges it by the same sequence check, whichever guard it is, and its kernel frees the
+connection (US 11,190,580 B2, claims 5 and 6).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from controller.notices import Notice
+from nodes.network_namespace import inside_network_of
+from nodes.scapy_frames import build_frame
+from nodes.segment import Flags, Segment
+from topologies.plan import FANOUT_MAC
+
+log = logging.getLogger("resetbed.messenger")
+
+_MAC_OCTETS = 6
+_NOTICE_OCTETS = 1024
+#: As many notices as may wait while copies of one are handed out.
+_BACKLOG_OCTETS = 4 << 20
+_SO_RCVBUFFORCE = 33  # asm/socket.h
+
+
+class CableEnd(NamedTuple):
+    """The switch's end of a node's cable: ``pid`` is a process in the switch."""
+
+    pid: int
+    interface: str
+    node_mac: str
+
+
+class Messenger:
+    """Listens at ``path`` from now on; ``cable_ends`` tells which nodes are alive."""
+
+    def __init__(
+        self, path: Path, cable_ends: Callable[[], Sequence[CableEnd]]
+    ) -> None:
+        self._cable_ends = cable_ends
+        self._doors: dict[CableEnd, socket.socket] = {}
+        path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BACKLOG_OCTETS)
+        self._socket.bind(str(path))
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+        for door in self._doors.values():
+            door.close()
+
+    def _run(self) -> None:
+        while datagram := self._socket.recv(_NOTICE_OCTETS):
+            frame = copy_of(Notice.from_bytes(datagram))
+            for end in self._cable_ends():
+                self._hand(end, frame)
+
+    def _hand(self, end: CableEnd, frame: bytes) -> None:
+        """Put the frame on that cable, as what its node is to receive."""
+        own = bytes.fromhex(end.node_mac.replace(":", "")) + frame[_MAC_OCTETS:]
+        try:
+            self._door(end).send(own)
+        except OSError as error:
+            # The node has just lost power: it has nothing that could be freed.
+            log.warning("%s was not told: %s", end.interface, error)
+            with suppress(KeyError):
+                self._doors.pop(end).close()
+
+    def _door(self, end: CableEnd) -> socket.socket:
+        if end not in self._doors:
+            with inside_network_of(end.pid):
+                door = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            door.bind((end.interface, 0))
+            self._doors[end] = door
+        return self._doors[end]
+
+
+def copy_of(notice: Notice) -> bytes:
+    """The fan-out copy of the reset that a notice tells of, for no node yet."""
+    copy = Segment(
+        src=notice.client,
+        dst=notice.vip,
+        sport=notice.client_port,
+        dport=notice.vip_port,
+        seq=notice.seq,
+        ack=notice.ack,
+        flags=Flags.RST,
+    )
+    return build_frame(copy, FANOUT_MAC, "00:00:00:00:00:00")

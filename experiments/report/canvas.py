@@ -1,0 +1,146 @@
+"""From a drawing function to the page's SVG, wide and narrow, and to files for papers."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from experiments.report.theme import light, themed
+
+#: Inches. The page scales both to its column: 9 to a desktop's, 3.9 to a phone's.
+WIDE, NARROW = 9.0, 3.9
+
+_SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be read, searched and restyled
+    "pdf.fonttype": 42,
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": light("edge"),
+    "axes.labelcolor": light("ink"),
+    "axes.titlecolor": light("ink"),
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": light("rule"),
+    "grid.linewidth": 0.6,
+    "text.color": light("ink"),
+    "xtick.color": light("edge"),
+    "ytick.color": light("edge"),
+    "xtick.labelcolor": light("faint"),
+    "ytick.labelcolor": light("faint"),
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "figure.facecolor": light("paper"),
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.6,
+}
+
+#: Draws into a figure of a given width: narrow or not.
+Draw = Callable[[Figure, bool], None]
+
+
+class Picture(NamedTuple):
+    """One plot of the page: ``what`` it shows in words, for who cannot see it."""
+
+    name: str
+    title: str
+    what: str
+    wide: str
+    narrow: str
+
+
+def picture(name: str, title: str, what: str, draw: Draw, files: Path) -> Picture:
+    """Draws a plot for the page, and as ``NAME.svg`` and ``NAME.pdf`` into ``files``."""
+    files.mkdir(exist_ok=True)
+    with _settings(name):
+        figure = _drawn(draw, narrow=False)
+        wide = _svg(figure)
+        figure.savefig(files / f"{name}.pdf", metadata={"CreationDate": None})
+    (files / f"{name}.svg").write_text(wide)
+    with _settings(f"{name}-narrow"):
+        narrow = _svg(_drawn(draw, narrow=True))
+    return Picture(
+        name, title, what, _inline(wide, name), _inline(narrow, f"{name}-narrow")
+    )
+
+
+def _settings(name: str) -> AbstractContextManager[None]:
+    """Ours, with ids in drawings that depend on nothing but the drawing."""
+    settings: Any = {**_SETTINGS, "svg.hashsalt": name}
+    return matplotlib.rc_context(settings)
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def _drawn(draw: Draw, *, narrow: bool) -> Figure:
+    figure = Figure(figsize=(NARROW if narrow else WIDE, 3), layout="constrained")
+    draw(figure, narrow)
+    return figure
+
+
+def grid(
+    figure: Figure, count: int, columns: int, height: float, **options: Any
+) -> list[Axes]:
+    """``count`` panels in ``columns``, each ``height`` inches high."""
+    rows = -(-count // columns)
+    figure.set_figheight(rows * height)
+    panels = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
+    for spare in panels[count:]:
+        spare.set_visible(False)
+    return panels[:count]
+
+
+def milliseconds_axis(panel: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis of ms, with labels enough for where the values lie."""
+    span = max(values) / min(values) if values else 1.0
+    panel.set_xscale("log")
+    steps = (1.0, 2.0, 5.0) if span < 30 else (1.0,)
+    panel.xaxis.set_major_locator(LogLocator(subs=steps, numticks=6))
+    panel.xaxis.set_major_formatter(tick)
+    panel.xaxis.set_minor_formatter(NullFormatter())
+
+
+def tick(value: float, _at: float) -> str:
+    """A tick of a logarithmic axis of ms, in the unit that is read best."""
+    if value >= 1000:
+        return f"{value / 1000:g} s"
+    return f"{value:g} ms" if value >= 1 else f"{value * 1000:g} µs"
+
+
+def _inline(svg: str, name: str) -> str:
+    """For a page that holds several drawings: themed, and every id its own.
+
+    Ids that nothing refers to are left out; fixed sizes are the page's business.
+    """
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", body))
+    body = re.sub(
+        r' id="([^"]+)"',
+        lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "",
+        body,
+    )
+    body = re.sub(r"(url\(#|href=\"#)", rf"\g<1>{name}-", body)
+    body = re.sub(r'<svg([^>]*?) width="[^"]*"', r"<svg\1", body, count=1)
+    body = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", body, count=1)
+    return themed(body.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1))

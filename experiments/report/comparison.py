@@ -1,0 +1,170 @@
+"""The comparison: designs by figures, with best and worst, and what it says in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from experiments.render import milliseconds
+from experiments.report.data import Report
+from experiments.sweep.bootstrap import Median, median
+from experiments.sweep.figures import FIGURES, HIGHER, Figure, is_lower_bound
+
+BEST, WORST = "best", "worst"
+
+
+class Cell(NamedTuple):
+    """One figure of one design: its text, its interval's, and its mark."""
+
+    text: str
+    interval: str
+    mark: str | None
+
+
+class Line(NamedTuple):
+    """One design's row."""
+
+    design: str
+    runs: int
+    failed: int
+    cells: tuple[Cell, ...]
+
+
+class Comparison(NamedTuple):
+    """One table; ``columns`` are the figures that were measured for some design."""
+
+    caption: str
+    columns: tuple[Figure, ...]
+    lines: tuple[Line, ...]
+
+
+class _Found(NamedTuple):
+    median: Median
+    lower_bound: bool
+
+
+def compare(report: Report, settings: Sequence[str], caption: str) -> Comparison:
+    """All designs over the runs of these settings."""
+    found = {
+        (design, figure): _found(report, design, settings, figure)
+        for design in report.designs
+        for figure in FIGURES
+    }
+    columns = tuple(
+        f for f in FIGURES if any(found[d, f].median.n for d in report.designs)
+    )
+    raced = {
+        f: f.better if f.name != "moved" or report.several_balancers else None
+        for f in columns
+    }
+    marks = {
+        f: _marks(raced[f], [found[d, f].median.value for d in report.designs])
+        for f in columns
+    }
+    lines = [
+        Line(
+            design,
+            len(report.paired(design, settings)),
+            sum(
+                e.design == design and e.setting in settings and not e.folder
+                for e in report.entries
+            ),
+            tuple(_cell(f, found[design, f], marks[f][at]) for f in columns),
+        )
+        for at, design in enumerate(report.designs)
+    ]
+    return Comparison(caption, columns, tuple(lines))
+
+
+def _found(
+    report: Report, design: str, settings: Sequence[str], figure: Figure
+) -> _Found:
+    summaries = [folder.summary for folder in report.paired(design, settings)]
+    values = [value for s in summaries if (value := figure.of(s)) is not None]
+    return _Found(median(values), any(is_lower_bound(s, figure) for s in summaries))
+
+
+def _marks(better: str | None, values: Sequence[float | None]) -> list[str | None]:
+    """Best and worst among those measured; none where all are equal, or it is no race."""
+    measured = [value for value in values if value is not None]
+    if better is None or len(set(measured)) < 2:
+        return [None] * len(values)
+    best, worst = min(measured), max(measured)
+    if better == HIGHER:
+        best, worst = worst, best
+    return [BEST if v == best else WORST if v == worst else None for v in values]
+
+
+def _cell(figure: Figure, found: _Found, mark: str | None) -> Cell:
+    value, low, high = found.median.value, found.median.low, found.median.high
+    if value is None:
+        return Cell("–", "", None)
+    bound = "≥ " if found.lower_bound else ""
+    interval = ""
+    if low is not None and high is not None and low != high:
+        interval = _between(written(figure, low), written(figure, high))
+    return Cell(bound + written(figure, value), interval, mark)
+
+
+def _between(low: str, high: str) -> str:
+    """Two figures as a span; a unit that they share is written once."""
+    number, space, unit = low.partition(" ")
+    if space and high.endswith(f" {unit}"):
+        low = number
+    return f"{low} – {high}" if " " in low else f"{low}–{high}"
+
+
+def written(figure: Figure, value: float) -> str:
+    """A figure as a person reads it."""
+    if figure.unit == "ms":
+        return milliseconds(value)
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
+def findings(report: Report) -> Iterator[str]:
+    """What the comparison says, a sentence each, over every run that came to figures."""
+    for figure, good, bad in (
+        (
+            "left",
+            "No half-open connection is left by",
+            "Half-open connections are left by",
+        ),
+        ("hung", "No client hangs with", "Clients hang with"),
+        (
+            "lost",
+            "No acknowledged write is lost with",
+            "Acknowledged writes are lost with",
+        ),
+    ):
+        yield from _split(report, figure, good, bad)
+    same, groups = report.same_moved()
+    if groups:
+        yield (
+            f"The first event moved the same connections under every design in {same} of "
+            f"{groups} groups of runs (same event, seed and balancer)."
+        )
+
+
+def _split(report: Report, name: str, good: str, bad: str) -> Iterator[str]:
+    figure = next(one for one in FIGURES if one.name == name)
+    clean, marred = [], []
+    for design in report.designs:
+        values = [figure.of(run.summary) or 0.0 for run in report.of(design)]
+        if values and max(values) == 0:
+            clean.append(design)
+        elif values:
+            marred.append(f"{design} ({_range(values)} a run)")
+    if clean:
+        everyone = len(report.designs) > 1 and len(clean) == len(report.designs)
+        yield f"{good} {'any design' if everyone else _listed(clean)}."
+    if marred:
+        yield f"{bad} {_listed(marred)}."
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,88 @@
+"""The designs side by side: a dot for each run, the median and its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.report.canvas import Draw, grid, milliseconds_axis
+from experiments.report.data import Report
+from experiments.report.theme import light, stroke
+from experiments.sweep.bootstrap import median
+from experiments.sweep.figures import FIGURES
+from experiments.sweep.figures import Figure as Quantity
+
+_SHOWN = ("hung", "left", "lifetime", "latency", "copies")
+
+
+def drawing(report: Report, settings: Sequence[str]) -> Draw:
+    """Draws the figures that matter most, over the runs of those settings."""
+    quantities = [one for one in FIGURES if one.name in _SHOWN]
+
+    def draw(figure: Figure, narrow: bool) -> None:
+        height = 0.75 + 0.27 * len(report.designs)
+        columns = 1 if narrow else len(quantities)
+        panels = grid(figure, len(quantities), columns, height, sharey=True)
+        for panel, quantity in zip(panels, quantities, strict=True):
+            _panel(panel, report, quantity, settings)
+        panels[0].set_ylim(len(report.designs) - 0.45, -0.55)
+
+    return draw
+
+
+def _panel(
+    panel: Axes, report: Report, quantity: Quantity, settings: Sequence[str]
+) -> None:
+    panel.set_title(
+        quantity.title.replace("Half-open lifetime", "Lifetime"), fontsize=8.5
+    )
+    panel.set_yticks(range(len(report.designs)), report.designs)
+    panel.tick_params(axis="y", length=0, labelcolor=light("ink"))
+    panel.grid(axis="y", visible=False)
+    if quantity.unit:
+        milliseconds_axis(
+            panel,
+            [v for d in report.designs for v in _values(report, d, quantity, settings)],
+        )
+    biggest = 0.0
+    for at, design in enumerate(report.designs):
+        values = _values(report, design, quantity, settings)
+        biggest = max([biggest, *values])
+        _row(panel, at, values)
+    if not quantity.unit:
+        panel.set_xlim(-0.05 * max(1.0, biggest), 1.12 * max(1.0, biggest))
+
+
+def _values(
+    report: Report, design: str, quantity: Quantity, settings: Sequence[str]
+) -> list[float]:
+    found = (quantity.of(run.summary) for run in report.paired(design, settings))
+    return [value for value in found if value is not None]
+
+
+def _row(panel: Axes, at: int, values: Sequence[float]) -> None:
+    """One design: its interval and median, and its runs as dots just beneath."""
+    look = stroke(at)
+    middle = median(values)
+    if middle.value is None:
+        across = panel.get_yaxis_transform()
+        quiet: Any = {"ha": "center", "va": "center", "color": light("faint")}
+        panel.text(0.5, at, "none measured", transform=across, fontsize=7.5, **quiet)
+        return
+    if middle.low is not None and middle.high is not None:
+        ends = [middle.low, middle.high]
+        panel.plot(ends, [at, at], color=look.colour, linewidth=1.8, zorder=3)
+    sign: Any = {
+        "marker": look.sign,
+        "markersize": 7,
+        "markeredgecolor": light("paper"),
+    }
+    panel.plot([middle.value], [at], color=look.colour, clip_on=False, zorder=4, **sign)
+    dots: Any = {"marker": "o", "markersize": 3, "markeredgewidth": 0, "alpha": 0.55}
+    below = [at + 0.27] * len(values)
+    panel.plot(
+        values, below, linestyle="none", color=look.colour, clip_on=False, **dots
+    )

@@ -1,0 +1,239 @@
+"""Puts the page together: one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import yaml
+
+from experiments.render import milliseconds
+from experiments.report import distributions, overview, timeline, topology
+from experiments.report.canvas import Picture, picture
+from experiments.report.comparison import Comparison, compare, findings
+from experiments.report.data import Entry, Report
+from experiments.report.theme import variables
+from experiments.sweep.bootstrap import CONFIDENCE, LEAST, RESAMPLES
+from experiments.sweep.run_folder import RunFolder
+from experiments.sweep.state import FAILED, MET
+
+_HERE = Path(__file__).parent
+
+
+class Distribution(NamedTuple):
+    """A picture, and its figures as a table."""
+
+    picture: Picture
+    samples: Sequence[distributions.Sample]
+
+
+class Example(NamedTuple):
+    """One run looked at closely."""
+
+    entry: Entry
+    timeline: Picture
+    topology: Picture
+    nodes: list[topology.Change]
+    ladder: str | None  # a data URL
+    ladder_text: str | None
+    claim: Sequence[dict[str, Any]]
+    spec: str
+    command: str
+    shown: bool  # from the start
+
+
+def page(report: Report, figures: Path) -> str:
+    """The whole page as text; its plots also become files in ``figures``."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["ms"] = lambda v: "–" if v is None else milliseconds(v)
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        css=(_HERE / "page.css").read_text(),
+        light=variables(dark=False),
+        dark=variables(dark=True),
+        comparisons=_comparisons(report),
+        findings=list(findings(report)),
+        overview=_overview(report, figures),
+        distributions=_distributions(report, figures),
+        examples=_examples(report, figures),
+        failed=[entry for entry in report.entries if entry.outcome == FAILED],
+        outcomes={MET: "as expected", FAILED: "failed"},
+        facts=_facts(report),
+        reproduce=_reproduce(report),
+        interval=f"{CONFIDENCE:.0%} bootstrap interval of the median, {RESAMPLES:,} "
+        f"resamples, from {LEAST} runs on",
+    )
+
+
+def _comparisons(report: Report) -> list[Comparison]:
+    """All settings together where there are several, then each."""
+    each = [compare(report, (one,), one) for one in report.settings]
+    if len(report.settings) == 1 or not report.common:
+        return each
+    words = (
+        "all" if len(report.common) == len(report.settings) else "those shared by all"
+    )
+    caption = (
+        f"{len(report.common)} events together ({words}): {', '.join(report.common)}"
+    )
+    return [compare(report, report.common, caption), *each]
+
+
+def _overview(report: Report, figures: Path) -> Picture | None:
+    if len(report.designs) < 2:
+        return None
+    settings = report.common or report.settings
+    return picture(
+        "comparison",
+        "Designs side by side",
+        "A dot for each run, a sign at the median, a bar for its interval. "
+        "The table above holds the same figures.",
+        overview.drawing(report, settings),
+        figures,
+    )
+
+
+def _distributions(report: Report, figures: Path) -> list[Distribution]:
+    """Lifetime and latency, each as a picture and a table."""
+    found = []
+    for name, title, what, measure, axis in (
+        (
+            "half-open-lifetime",
+            "Half-open lifetime",
+            "The share of half-open connections that their owner had freed by a time; "
+            "a triangle is one that was still half open when the observation ended "
+            "(Kaplan–Meier estimate).",
+            distributions.lifetimes,
+            "time since the first stray segment",
+        ),
+        (
+            "reset-latency",
+            "Reset latency",
+            "The share of reset clients whose socket had been reset by a time.",
+            distributions.latencies,
+            "time since the first stray segment",
+        ),
+    ):
+        samples = distributions.samples(report, measure)
+        draw = distributions.drawing(
+            report, samples, axis, "still half open at the end"
+        )
+        found.append(Distribution(picture(name, title, what, draw, figures), samples))
+    return found
+
+
+def _examples(report: Report, figures: Path) -> list[Example]:
+    chosen = list(report.examples())
+    proved = [_proved(entry.folder) for entry in chosen if entry.folder]
+    first = proved.index(max(proved))
+    return [
+        _example(entry, entry.folder, report, figures, at == first)
+        for at, entry in enumerate(chosen)
+        if entry.folder
+    ]
+
+
+def _proved(folder: RunFolder) -> int:
+    return sum(row["passed"] for row in folder.summary["claim"])
+
+
+def _example(
+    entry: Entry, folder: RunFolder, report: Report, figures: Path, shown: bool
+) -> Example:
+    slug = "".join(c if c.isalnum() else "-" for c in entry.design)
+    one = timeline.course(folder)
+    nodes = topology.changes(folder)
+    ladder = folder.path / "ladder.svg"
+    text = folder.path / "ladder.txt"
+    return Example(
+        entry=entry,
+        timeline=picture(
+            f"timeline-{slug}",
+            f"Timeline, {entry.design}",
+            _course_in_words(one),
+            timeline.drawing(one),
+            figures,
+        ),
+        topology=picture(
+            f"topology-{slug}",
+            f"Cluster before and after, {entry.design}",
+            "Figures in the boxes are connections served. Dashed: drained; dotted: "
+            "failed; thick: new. The table below holds the same.",
+            topology.drawing(nodes),
+            figures,
+        ),
+        nodes=nodes,
+        ladder=_data_url(ladder) if ladder.exists() else None,
+        ladder_text=text.read_text() if text.exists() else None,
+        claim=folder.summary["claim"],
+        spec=(folder.path / "spec.yaml").read_text(),
+        command=f"./resetbed run {_relative(folder.path, report)}/spec.yaml",
+        shown=shown,
+    )
+
+
+def _course_in_words(one: timeline.Course) -> str:
+    events = ", ".join(
+        f"{what} (tables applied after {milliseconds(applied - asked)})"
+        for what, asked, applied, _ in one.events
+    )
+    return (
+        f"{events or 'No event'}. {len(one.strays)} connections went astray, "
+        f"{len(one.resets)} clients were reset, {len(one.freed)} owners freed their end; "
+        f"at most {one.peak} were half open at a time, {one.left} at the end. "
+        "In the lane of the tables, the thin line lasts from the request until every "
+        "switch has the new table, the thick one until no cached flow is left."
+    )
+
+
+def _data_url(path: Path) -> str:
+    """As an image it keeps its own styles to itself."""
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _relative(path: Path, report: Report) -> str:
+    return str(path.relative_to(report.path)) if path != report.path else "."
+
+
+def _facts(report: Report) -> list[tuple[str, str]]:
+    """Where the figures come from, over all runs."""
+    folders = [entry.folder for entry in report.entries if entry.folder]
+    origins = [folder.summary["provenance"] for folder in folders]
+
+    def several(key: str) -> str:
+        return ", ".join(sorted({str(origin[key]) for origin in origins}))
+
+    tools = {f"{v}" for o in origins for v in o["tools"].values() if v}
+    packages = {f"{k} {v}" for o in origins for k, v in o["packages"].items()}
+    load = [origin["load_average"][0] for origin in origins]
+    return [
+        ("Code", several("code")),
+        ("System", several("system")),
+        ("Kernel", several("kernel")),
+        ("Cores", several("cores")),
+        ("Memory, MiB", several("memory_mib")),
+        ("Datapath", several("datapath")),
+        ("Guard", several("guard")),
+        ("Tools", "; ".join(sorted(tools))),
+        ("Packages", ", ".join(sorted(packages))),
+        ("Load average at the start of runs", f"{min(load):.1f} to {max(load):.1f}"),
+    ]
+
+
+def _reproduce(report: Report) -> tuple[str, str]:
+    """The command that makes all of it again, and the text that it reads."""
+    if report.suite is not None:
+        text = (report.path / "suite.yaml").read_text()
+        return f"./resetbed sweep suite.yaml --out {report.title}-again", text
+    specs = [entry.folder.spec for entry in report.entries if entry.folder]
+    text = yaml.safe_dump(specs[0].model_dump(mode="json"), sort_keys=False)
+    return "./resetbed run spec.yaml", text

@@ -1,0 +1,156 @@
+"""One run over time: events, strays, resets, freed connections, and the half-open count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments.report.canvas import Draw
+from experiments.report.theme import light
+from experiments.sweep.run_folder import RunFolder
+
+
+class Course(NamedTuple):
+    """Instants of a run, ms after the first event was asked for (or the first opening)."""
+
+    events: tuple[tuple[str, float, float, float], ...]  # what, asked, applied, settled
+    strays: tuple[float, ...]
+    resets: tuple[float, ...]
+    freed: tuple[float, ...]
+    half_open: tuple[tuple[float, int], ...]  # from then on, that many
+    end: float
+
+    @property
+    def peak(self) -> int:
+        """Most half-open connections at one time."""
+        return max((count for _, count in self.half_open), default=0)
+
+    @property
+    def left(self) -> int:
+        """Half-open connections at the end of what is shown."""
+        return self.half_open[-1][1] if self.half_open else 0
+
+
+def course(folder: RunFolder) -> Course:
+    """What a run's folder says of its course."""
+    events = folder.summary["events"]
+    opened = (row.said["opened_s"] for row in folder.rows)
+    zero = events[0]["requested_s"] if events else min(opened, default=0.0)
+
+    def ms(time_s: float) -> float:
+        return (time_s - zero) * 1e3
+
+    said = [row.said for row in folder.rows]
+    spans = [row.half_open for row in folder.rows if row.half_open]
+    steps = [(ms(span.start_s), 1) for span in spans]
+    steps += [(ms(span.end_s), -1) for span in spans if not span.censored]
+    instants = [ms(span.end_s) for span in spans]
+    instants += [ms(e["settled_s"] or e["applied_s"]) for e in events]
+    resets = tuple(ms(one["reset_s"]) for one in said if one["reset_s"])
+    return Course(
+        events=tuple(
+            (
+                f"{e['kind']} {e['target']}",
+                ms(e["requested_s"]),
+                ms(e["applied_s"]),
+                ms(e["settled_s"] or e["applied_s"]),
+            )
+            for e in events
+        ),
+        strays=tuple(ms(o["first_stray_s"]) for o in said if o["first_stray_s"]),
+        resets=resets,
+        freed=tuple(ms(span.end_s) for span in spans if not span.censored),
+        half_open=_counted(steps),
+        end=max([1.0, *instants, *resets]) * 1.05,
+    )
+
+
+def _counted(steps: Sequence[tuple[float, int]]) -> tuple[tuple[float, int], ...]:
+    count, counted = 0, []
+    for time, change in sorted(steps):
+        count += change
+        counted.append((time, count))
+    return tuple(counted)
+
+
+def drawing(one: Course) -> Draw:
+    """Draws lanes of instants above the number of half-open connections."""
+
+    def draw(figure: Figure, narrow: bool) -> None:
+        figure.set_figheight(3.6 if narrow else 3.3)
+        lanes, count = figure.subplots(2, 1, sharex=True, height_ratios=(1.15, 1))
+        _lanes(lanes, one, narrow)
+        _count(count, one)
+        seconds = one.end >= 2000
+        count.set_xlabel(
+            f"{'s' if seconds else 'ms'} since the "
+            f"{'first event was asked for' if one.events else 'first opening'}"
+        )
+        if seconds:
+            count.xaxis.set_major_formatter(lambda ms, _: f"{ms / 1000:g}")
+        count.set_xlim(-0.02 * one.end, one.end)
+
+    return draw
+
+
+def _lanes(panel: Axes, one: Course, narrow: bool) -> None:
+    rows = (
+        ("first strays", one.strays, "stray"),
+        ("clients reset", one.resets, "reset"),
+        ("owners freed", one.freed, "freed"),
+    )
+    panel.set_ylim(3.6, -0.6)
+    panel.set_yticks(
+        range(4),
+        ["tables", *(f"{name} ({len(times)})" for name, times, _ in rows)],
+    )
+    panel.tick_params(axis="y", length=0, labelcolor=light("ink"))
+    panel.grid(axis="y", visible=False)
+    for at, (_, times, role) in enumerate(rows, 1):
+        panel.vlines(times, at - 0.32, at + 0.32, color=light(role), linewidth=1.3)
+    for what, asked, applied, settled in one.events:
+        panel.axvline(asked, color=light("faint"), linewidth=0.9, linestyle=(0, (3, 2)))
+        panel.hlines(0, asked, applied, color=light("series-3"), linewidth=1.6)
+        panel.hlines(
+            0, applied, max(settled, applied), color=light("series-3"), linewidth=6
+        )
+        right = asked > 0.7 * one.end
+        panel.annotate(
+            what,
+            (asked, -0.6),
+            xytext=(-2 if right else 2, 3),
+            textcoords="offset points",
+            fontsize=8,
+            annotation_clip=False,
+            ha="right" if right else "left",
+            color=light("ink"),
+        )
+
+
+def _count(panel: Axes, one: Course) -> None:
+    times = [0.0, *(time for time, _ in one.half_open), one.end]
+    counts = [0, *(count for _, count in one.half_open)]
+    counts.append(counts[-1])
+    panel.fill_between(
+        times, counts, step="post", color=light("series-1"), alpha=0.18, linewidth=0
+    )
+    panel.step(times, counts, where="post", color=light("series-1"))
+    for _, asked, _, _ in one.events:
+        panel.axvline(asked, color=light("faint"), linewidth=0.9, linestyle=(0, (3, 2)))
+    panel.set_ylim(0, max(1, one.peak) * 1.15)
+    panel.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    panel.set_ylabel("half open")
+    if one.left:
+        panel.annotate(
+            f"{one.left} left at the end",
+            (one.end, one.left),
+            xytext=(-4, -11),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=light("ink"),
+        )

@@ -1,0 +1,68 @@
+"""The figures by which designs are compared, and which way each is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from experiments.expectations import look_up
+
+LOWER, HIGHER = "lower", "higher"
+
+
+class Figure(NamedTuple):
+    """One figure of a run.
+
+    ``key``: a dotted key of ``summary.json``, or several whose sum it is. ``better``:
+    None where less is neither better nor worse.
+    """
+
+    name: str
+    title: str
+    keys: tuple[str, ...]
+    better: str | None = LOWER
+    unit: str = ""
+
+    def of(self, summary: Mapping[str, Any]) -> float | None:
+        """The figure in a summary; None where nothing was measured."""
+        values = [look_up(summary, key) for key in self.keys]
+        if any(value is None for value in values):
+            return None
+        return float(sum(values))
+
+
+#: In the order in which a reader wants them.
+FIGURES = (
+    Figure("moved", "Connections moved", ("connections.moved",)),
+    Figure("hung", "Clients hung", ("connections.hung",)),
+    Figure("reset", "Clients reset", ("connections.reset",), None),
+    Figure("broken", "Unmoved connections disturbed", ("connections.broken_unmoved",)),
+    Figure("left", "Half-open left on nodes", ("half_open.at_end",)),
+    Figure(
+        "lifetime", "Half-open lifetime, p50", ("half_open.lifetime_ms.p50",), unit="ms"
+    ),
+    Figure(
+        "lifetime_max",
+        "Half-open lifetime, max",
+        ("half_open.lifetime_ms.max",),
+        unit="ms",
+    ),
+    Figure("latency", "Reset latency, p50", ("reset_latency_ms.p50",), unit="ms"),
+    Figure("latency_max", "Reset latency, max", ("reset_latency_ms.max",), unit="ms"),
+    Figure("strays", "Stray segments", ("packets.stray",), None),
+    Figure(
+        "copies", "Fan-out copies", ("packets.tier1_copies", "packets.tier2_copies")
+    ),
+    Figure("written", "Writes acknowledged", ("data.acknowledged_writes",), HIGHER),
+    Figure("lost", "Acknowledged writes lost", ("data.lost_writes",)),
+)
+
+
+def is_lower_bound(summary: Mapping[str, Any], figure: Figure) -> bool:
+    """Whether the figure is a lifetime that had not ended with the observation."""
+    share = {"lifetime": 0.5, "lifetime_max": 1.0}.get(figure.name)
+    if share is None:
+        return False
+    left = summary["half_open"]["at_end"]
+    count = summary["half_open"]["count"]
+    return bool(left and count - left < share * count)

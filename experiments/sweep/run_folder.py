@@ -1,0 +1,169 @@
+"""A run's folder read back: figures, connections, and the states its cluster went through.
+
+Nothing here writes to the folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from controller.balancers import BALANCERS
+from controller.membership import Membership
+from controller.policies import POLICIES
+from controller.state import ClusterState
+from experiments.events import EVENTS
+from experiments.spec import RunSpec
+
+_MS = 1e3
+#: Lifetimes in ``summary.json`` are rounded to the microsecond.
+_ROUNDING_MS = 2e-3
+
+
+class HalfOpen(NamedTuple):
+    """How long a connection was half open, CLOCK_REALTIME seconds.
+
+    ``censored``: it still was when the observation ended, at ``end_s``.
+    """
+
+    start_s: float
+    end_s: float
+    censored: bool
+
+    @property
+    def lifetime_ms(self) -> float:
+        """Its lifetime; a lower bound where it is censored."""
+        return (self.end_s - self.start_s) * _MS
+
+
+class Row(NamedTuple):
+    """One line of ``connections.jsonl``, and what follows from it."""
+
+    said: Mapping[str, Any]
+    half_open: HalfOpen | None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run that came to a summary."""
+
+    path: Path
+    summary: Mapping[str, Any]
+    said: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, path: Path) -> RunFolder:
+        """The run in that folder. Raises :class:`OSError` or :class:`ValueError`."""
+        lines = (path / "connections.jsonl").read_text().splitlines()
+        return cls(
+            path,
+            json.loads((path / "summary.json").read_text()),
+            [json.loads(line) for line in lines],
+        )
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """The resolved spec."""
+        data = yaml.safe_load((self.path / "spec.yaml").read_text())
+        return RunSpec.model_validate(data)
+
+    @cached_property
+    def states(self) -> tuple[ClusterState, ...]:
+        """The cluster before the first event and after each, by the events' own rules."""
+        plan = self.spec.plan()
+        states = [
+            ClusterState(
+                plan,
+                Membership.all_in_service(plan),
+                POLICIES[self.spec.policy],
+                BALANCERS[self.spec.balancer],
+            )
+        ]
+        for event in self.summary["events"]:
+            change = EVENTS[event["kind"]].change
+            states.append(change(states[-1], event["target"]))
+        return tuple(states)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Every connection, with its time half open where it had one."""
+        starts = [self._half_open_from(said) for said in self.said]
+        end_s = self._end_s(starts)
+        return tuple(
+            Row(said, _half_open(said, start, end_s))
+            for said, start in zip(self.said, starts, strict=True)
+        )
+
+    def moved_first(self) -> frozenset[str]:
+        """The connections, open by then, that the first event gave another owner."""
+        asked = [e["requested_s"] for e in self.summary["events"]] + [float("inf")] * 2
+        return frozenset(
+            said["connection"]
+            for said in self.said
+            if said["moved"]
+            and said["opened_s"] < asked[0]
+            and said["moved_s"] < asked[1]
+        )
+
+    def state_at(self, time_s: float) -> ClusterState:
+        """The state that had been asked for at that instant."""
+        begun = [e for e in self.summary["events"] if e["requested_s"] <= time_s]
+        return self.states[len(begun)]
+
+    def _half_open_from(self, said: Mapping[str, Any]) -> float | None:
+        """From when its owner held it in vain (:mod:`experiments.fates` has the rule)."""
+        start: float | None = said["first_stray_s"]
+        if start is None and said["moved"] and not self.spec.capture:
+            start = said["reset_s"] or said["moved_s"]
+        if start is None or (said["moved"] and not self._owner_lives(said)):
+            return None
+        return start
+
+    def _owner_lives(self, said: Mapping[str, Any]) -> bool:
+        """Whether the owner was reachable after the event that moved the connection."""
+        state = self.state_at(said["moved_s"])
+        return any(
+            node.name == said["owner"]
+            for chassis in state.plan.chassis
+            for node in state.membership.reachable_nodes(chassis)
+        )
+
+    def _end_s(self, starts: Sequence[float | None]) -> float:
+        """The end of the observation.
+
+        A censored lifetime reaches to it. The summary keeps the longest lifetime: that
+        of the censored connection which went astray first, unless a freed one lived
+        longer. Then what is certain is taken: the time to observe after the last event.
+        """
+        events = self.summary["events"]
+        last_s = max((e["settled_s"] or e["applied_s"] for e in events), default=0.0)
+        certain: float = last_s + self.spec.observe_s
+        longest = self.summary["half_open"]["lifetime_ms"]["max"]
+        pairs = list(zip(starts, self.said, strict=True))
+        kept = [s for s, said in pairs if s and said["owner_freed_s"] is None]
+        freed = [
+            (said["owner_freed_s"] - s) * _MS
+            for s, said in pairs
+            if s and said["owner_freed_s"]
+        ]
+        if longest is None or not kept:
+            return certain
+        if freed and abs(max(freed) - longest) <= _ROUNDING_MS:
+            return certain
+        return float(min(kept) + longest / _MS)
+
+
+def _half_open(
+    said: Mapping[str, Any], start: float | None, end_s: float
+) -> HalfOpen | None:
+    if start is None:
+        return None
+    freed = said["owner_freed_s"]
+    one = HalfOpen(start, end_s if freed is None else freed, freed is None)
+    return one if one.end_s > one.start_s else None

@@ -1,0 +1,294 @@
+"""What a suite is, and the runs that follow from it: pure.
+
+A suite is a ``base`` (a run's spec) and ``factors``: dotted keys of the spec, each with
+its levels. Every combination of levels is one *configuration*, run ``repetitions``
+times. A list of plain values names itself; levels that are lists or mappings are given
+names::
+
+    factors:
+      policy: [drop, flood]
+      scenario: [drain-node, node-failure]      # shipped scenarios, beneath the base
+      events:
+        one: [{kind: drain-node, target: c1n1}]
+        two: [{kind: drain-node, target: c1n1}, {kind: drain-node, target: c2n1}]
+    except:
+      - {policy: drop, events: two}             # levels by name; lists of them, too
+
+**Seeds.** A seed fixes the clients' source ports, and with them which connections there
+are. A run's seed is derived from the suite's seed, the repetition, and those parts of
+its spec in :data:`CONNECTION_KEYS`: what happens, to what cluster, under how many
+connections. Policy, balancer, guard and all else are left out, so designs are compared
+on the *same* connections; another repetition, scenario or size gets others. A suite
+that grows keeps the seeds, and the names, of the runs that it had.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from experiments.spec import RunSpec, Strict
+
+#: The parts of a spec that decide which connections a run has, and which may move.
+CONNECTION_KEYS = (
+    "scenario",
+    "events",
+    "ip",
+    "cluster",
+    "workload.kind",
+    "workload.connections",
+)
+#: Factors that are a choice of the cluster's builder; the others are its circumstances.
+DESIGN_KEYS = ("policy", "balancer", "guard")
+
+#: Keys of a run that the suite itself gives.
+_OWN_KEYS = ("seed", "expect", "description")
+
+
+class Suite(Strict):
+    """A suite as its YAML file has it; complete but for ``factors``."""
+
+    name: str = Field(default="suite", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    seed: int = Field(default=1, ge=0)
+    repetitions: int = Field(default=1, ge=1, le=1000)
+    deadline_s: float = Field(
+        default=300.0, gt=0, description="a run that takes longer has failed"
+    )
+    base: dict[str, Any] = Field(default_factory=dict)
+    factors: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    exceptions: list[dict[str, list[str]]] = Field(default_factory=list, alias="except")
+
+    @field_validator("base", mode="before")
+    @classmethod
+    def _base(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "seed" in value:
+            raise ValueError("seed stands beside base: each run's is derived from it")
+        return _without_alias(value)
+
+    @field_validator("factors", mode="before")
+    @classmethod
+    def _factors(cls, value: Any) -> Any:
+        """Every factor as level's name -> value."""
+        if not isinstance(value, dict):
+            return value
+        for key in value:
+            if key in _OWN_KEYS:
+                raise ValueError(f"{key} cannot be a factor")
+        return {k: _levels(k, v) for k, v in _without_alias(value).items()}
+
+    @field_validator("exceptions", mode="before")
+    @classmethod
+    def _exceptions(cls, value: Any) -> Any:
+        """Every entry as factor -> names of levels."""
+        if not isinstance(value, list):
+            return value
+        return [_names_of_levels(entry) for entry in value]
+
+    def varied(self) -> tuple[str, ...]:
+        """The factors with more than one level, in the suite's order."""
+        return tuple(key for key, levels in self.factors.items() if len(levels) > 1)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a suite: ``levels`` are factor -> name of its level here.
+
+    ``position``: its configuration's number in the order of the factors, from 0.
+    """
+
+    name: str
+    position: int
+    levels: Mapping[str, str]
+    repetition: int
+    spec: RunSpec
+
+    def title(self) -> str:
+        """For people: its levels and its repetition."""
+        return " ".join((*self.levels.values(), f"#{self.repetition}"))
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One combination of levels, and the data of the spec that it makes."""
+
+    position: int
+    levels: Mapping[str, str]
+    data: Mapping[str, Any]
+
+
+def configurations(
+    suite: Suite, scenarios: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Configuration]:
+    """Every combination of levels, without the exceptions.
+
+    ``scenarios`` are the shipped ones' data by name: what a ``scenario`` gives lies
+    beneath the base, and the other factors on top. Raises :class:`ValueError` for a
+    scenario that is none, an exception that excepts nothing, or a key that leads
+    nowhere.
+    """
+    _check_exceptions(suite)
+    choices = itertools.product(*(levels for levels in suite.factors.values()))
+    for position, choice in enumerate(choices):
+        levels = dict(zip(suite.factors, choice, strict=True))
+        if not any(_matches(entry, levels) for entry in suite.exceptions):
+            yield Configuration(position, levels, _data(suite, levels, scenarios))
+
+
+def planned(suite: Suite, one: Configuration, spec: RunSpec) -> Iterator[PlannedRun]:
+    """The repetitions of a configuration whose data has become ``spec``."""
+    told = spec.model_dump(mode="json", exclude_defaults=True)
+    for repetition in range(1, suite.repetitions + 1):
+        seed = derived_seed(suite.seed, told, repetition)
+        yield PlannedRun(
+            name=_name(one.levels, {**told, "seed": seed}, repetition),
+            position=one.position,
+            levels=one.levels,
+            repetition=repetition,
+            spec=spec.model_copy(update={"seed": seed}),
+        )
+
+
+def derived_seed(seed: int, spec: Mapping[str, Any], repetition: int) -> int:
+    """The seed of a run, 31 bits; see this module on what it depends.
+
+    ``spec`` is without its defaults, so that a key which specs get later, and this one
+    does not use, changes no seed.
+    """
+    parts = {key: _at(spec, key) for key in CONNECTION_KEYS}
+    return int(_digest([seed, repetition, parts])[:8], 16) >> 1
+
+
+def random_order(suite: Suite, runs: list[PlannedRun]) -> list[PlannedRun]:
+    """The runs in an order that the suite's seed decides: no design goes first."""
+    ordered = sorted(runs, key=lambda run: run.name)
+    random.Random(f"{suite.seed}/order").shuffle(ordered)
+    return ordered
+
+
+def _name(levels: Mapping[str, str], spec: Mapping[str, Any], repetition: int) -> str:
+    """A folder's name: legible, and another one for every other spec."""
+    words = (re.sub(r"[^A-Za-z0-9._]+", "-", level) for level in levels.values())
+    unlike = {k: v for k, v in spec.items() if k not in ("expect", "description")}
+    return "-".join((*words, f"r{repetition}", _digest(unlike)[:8]))
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _levels(key: str, value: Any) -> Any:
+    """Level's name -> value, from a list of plain values or a mapping of any."""
+    if isinstance(value, dict) and value:
+        return {_text(name): level for name, level in value.items()}
+    if not isinstance(value, list) or not value:
+        raise ValueError(
+            f"{key}: expected a list of levels, or a mapping of name to level"
+        )
+    if any(isinstance(level, (list, dict)) for level in value):
+        raise ValueError(
+            f"{key}: levels that are no plain values need names: a mapping"
+        )
+    named = {_text(level): level for level in value}
+    if len(named) < len(value):
+        raise ValueError(f"{key}: a level stands there twice")
+    return named
+
+
+def _names_of_levels(entry: Any) -> Any:
+    if not isinstance(entry, dict) or not entry:
+        raise ValueError("each entry is a mapping of factor to level, or to several")
+    return {
+        key: [_text(name) for name in (level if isinstance(level, list) else [level])]
+        for key, level in _without_alias(entry).items()
+    }
+
+
+def _text(level: Any) -> str:
+    """A level's name; YAML's booleans as YAML writes them."""
+    return str(level).lower() if isinstance(level, bool) else str(level)
+
+
+def _without_alias(keys: Any) -> Any:
+    """``reset`` is another name of ``policy``, here as in a spec."""
+    if not isinstance(keys, dict):
+        return keys
+    return {"policy" if key == "reset" else str(key): v for key, v in keys.items()}
+
+
+def _check_exceptions(suite: Suite) -> None:
+    for entry in suite.exceptions:
+        for key, names in entry.items():
+            if key not in suite.factors:
+                raise ValueError(f"except: {key!r} is no factor")
+            for name in names:
+                if name not in suite.factors[key]:
+                    known = ", ".join(suite.factors[key])
+                    raise ValueError(f"except: {name!r} is no level of {key}: {known}")
+
+
+def _matches(entry: Mapping[str, list[str]], levels: Mapping[str, str]) -> bool:
+    return all(levels[key] in names for key, names in entry.items())
+
+
+def _data(
+    suite: Suite,
+    levels: Mapping[str, str],
+    scenarios: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """A spec's data: scenario, then base, then the other factors."""
+    scenario = suite.base.get("scenario", suite.name)
+    if "scenario" in levels:
+        scenario = suite.factors["scenario"][levels["scenario"]]
+        if scenario not in scenarios:
+            raise ValueError(
+                f"factors.scenario: {scenario!r} is not one of: {', '.join(scenarios)}"
+            )
+    beneath = _without_alias(dict(scenarios.get(scenario, {})))
+    data: dict[str, Any] = _laid_over(beneath, suite.base)
+    data["scenario"] = scenario
+    for key, level in levels.items():
+        if key != "scenario":
+            _put(data, key, suite.factors[key][level])
+    return data
+
+
+def _laid_over(beneath: Any, above: Any) -> Any:
+    """Mappings are merged, anything else is replaced; neither argument is changed."""
+    if not isinstance(beneath, Mapping) or not isinstance(above, Mapping):
+        return json.loads(json.dumps(above))
+    merged = json.loads(json.dumps(beneath))
+    for key, value in above.items():
+        merged[key] = _laid_over(merged[key], value) if key in merged else value
+    return json.loads(json.dumps(merged))
+
+
+def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Sets the place that a dotted key names; figures are positions in a list."""
+    here: Any = data
+    *path, last = dotted.split(".")
+    try:
+        for part in path:
+            if isinstance(here, dict):
+                here = here.setdefault(part, {})
+            else:
+                here = here[int(part)]
+        here[last if isinstance(here, dict) else int(last)] = value
+    except (IndexError, TypeError, ValueError) as error:
+        raise ValueError(f"factors.{dotted}: is no place in a spec") from error
+
+
+def _at(data: Mapping[str, Any], dotted: str) -> Any:
+    here: Any = data
+    for part in dotted.split("."):
+        here = here.get(part) if isinstance(here, Mapping) else None
+    return here

@@ -1,0 +1,139 @@
+"""Reads a suite from YAML, and says what is wrong with it in the user's words."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from experiments.spec import RunSpec
+from experiments.spec_file import SpecError, find_spec, scenario_names
+from experiments.sweep.suite import (
+    Configuration,
+    PlannedRun,
+    Suite,
+    configurations,
+    planned,
+    random_order,
+)
+
+SUITES = Path(__file__).parents[1] / "suites"
+
+#: A file with one of these keys, which no spec has, is a suite.
+_SUITES_OWN = frozenset(("base", "factors", "repetitions", "except"))
+
+
+def suite_names() -> list[str]:
+    """Names of the suites that ship with the testbed."""
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def find_suite(name: str) -> Path:
+    """The file that ``name`` means: a path to a YAML file, or a shipped suite.
+
+    Raises :class:`~experiments.spec_file.SpecError`.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = SUITES / f"{name}.yaml"
+    if shipped.is_file():
+        return shipped
+    raise SpecError(
+        f"{name}: no such file, and no such suite: {', '.join(suite_names())}"
+    )
+
+
+def is_suite(name: str) -> bool:
+    """Whether ``name`` means a suite, not a single run's spec."""
+    path = Path(name)
+    if not path.is_file():
+        return name in suite_names()
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False  # whoever reads it as a spec says what is wrong
+    return isinstance(data, dict) and not _SUITES_OWN.isdisjoint(data)
+
+
+def load_suite(path: Path, name: str | None = None) -> Suite:
+    """The suite in that file, called ``name``, or as the file, if it has no name itself.
+
+    Raises :class:`~experiments.spec_file.SpecError`.
+    """
+    data = _mapping(path)
+    data.setdefault("name", name or path.stem)
+    try:
+        return Suite.model_validate(data)
+    except ValidationError as error:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        raise SpecError(
+            "\n".join(_explain(problem, path, root) for problem in error.errors())
+        ) from error
+
+
+def expand(suite: Suite, path: Path) -> list[PlannedRun]:
+    """Every run of a suite, in the order in which they are to be made.
+
+    Each configuration is checked as a spec is. Raises
+    :class:`~experiments.spec_file.SpecError`, with ``path`` in it, for the first that
+    is none, and for a suite without runs.
+    """
+    scenarios = {name: _mapping(find_spec(name)) for name in scenario_names()}
+    runs: list[PlannedRun] = []
+    try:
+        for one in configurations(suite, scenarios):
+            runs.extend(planned(suite, one, _spec(one, path)))
+    except ValueError as error:
+        if isinstance(error, SpecError):
+            raise
+        raise SpecError(f"{path}: {error}") from error
+    if not runs:
+        raise SpecError(
+            f"{path}: no run is left: 'except' takes away every combination"
+        )
+    return random_order(suite, runs)
+
+
+def _spec(one: Configuration, path: Path) -> RunSpec:
+    try:
+        return RunSpec.model_validate(one.data)
+    except ValidationError as error:
+        chosen = ", ".join(f"{key}: {level}" for key, level in one.levels.items())
+        problems = "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: {_message(each)}"
+            for each in error.errors()
+        )
+        raise SpecError(f"{path}: with {{{chosen}}}: {problems}") from error
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SpecError(f"{path}: {error}") from error
+    if not isinstance(data, dict):
+        raise SpecError(f"{path}:1: expected a mapping of keys")
+    return data
+
+
+def _explain(problem: Any, path: Path, root: yaml.Node | None) -> str:
+    """One line for one problem: file, line, key, what is right."""
+    place = problem["loc"]
+    line, node = 1, root
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        if place and key.value == str(place[0]):
+            line, node = key.start_mark.line + 1, value
+    if problem["type"] == "extra_forbidden":
+        known = ["except" if k == "exceptions" else k for k in Suite.model_fields]
+        close = difflib.get_close_matches(str(place[0]), known, n=1, cutoff=0.5)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{path}:{line}: unknown key {place[0]!r}{meant} (known here: {', '.join(known)})"
+    return f"{path}:{line}: {'.'.join(map(str, place))}: {_message(problem)}"
+
+
+def _message(problem: Any) -> str:
+    return str(problem["msg"]).removeprefix("Value error, ")

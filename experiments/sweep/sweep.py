@@ -1,0 +1,185 @@
+"""A sweep from beginning to end: what is left to do, doing it, and its tables."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from experiments.launch import give_to_caller
+from experiments.provenance import provenance
+from experiments.spec_file import SpecError
+from experiments.sweep.run_folder import RunFolder
+from experiments.sweep.runner import Layout, Runner
+from experiments.sweep.state import FAILED, MET, Record, StateFile, read_records
+from experiments.sweep.suite import PlannedRun, Suite
+from experiments.sweep.suite_file import expand, load_suite
+from experiments.sweep.tables import Made, write_tables
+
+#: Seconds that a run takes beyond its steady time, events and observation, before any
+#: has been measured.
+_OVERHEAD_S = 6.0
+
+_WORDS = {MET: "as expected", FAILED: "FAILED"}
+
+
+def run_sweep(
+    path: Path, out: Path | None, jobs: int, retry_failed: bool
+) -> tuple[int, Path]:
+    """Makes what is left of the suite in ``path``: (exit status, the sweep's folder).
+
+    0: every run is as expected; 1: some is not. Raises
+    :class:`~experiments.spec_file.SpecError`, and
+    :class:`~experiments.sweep.state.Busy`.
+    """
+    suite = load_suite(path)
+    runs = expand(suite, path)
+    layout = Layout((out or Path("results") / suite.name).resolve())
+    _settle_in(layout, path)
+    state = StateFile(layout.state)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        state.append(
+            "start",
+            suite=suite.name,
+            command=sys.argv,
+            jobs=jobs,
+            provenance=provenance(),
+        )
+        _make_the_rest(suite, runs, layout, state, jobs, retry_failed)
+    finally:
+        made = made_runs(runs, layout)
+        if made:
+            write_tables(layout.folder, made)
+        state.close()
+        give_to_caller(layout.folder)
+    return int(any(one.record.outcome != MET for one in made)), layout.folder
+
+
+def print_plan(path: Path, out: Path | None) -> None:
+    """The runs of a suite in their order, and which of them are done."""
+    suite = load_suite(path)
+    runs = expand(suite, path)
+    layout = Layout(out or Path("results") / suite.name)
+    records = read_records(layout.state)
+    width = max(len(run.title()) for run in runs)
+    for run in runs:
+        record = records.get(run.name)
+        done = f"  {record.outcome}" if record else ""
+        click.echo(f"{run.title():{width}}  seed {run.spec.seed:<10}{done}")
+    left = [run for run in runs if run.name not in records]
+    click.echo(
+        f"{len(runs)} runs of {suite.name}, {len(left)} to do, "
+        f"about {_duration(_estimate(left, {}))} one at a time; folder {layout.folder}"
+    )
+
+
+def made_runs(runs: Sequence[PlannedRun], layout: Layout) -> list[Made]:
+    """Those runs of a suite that have ended, in the order of its factors."""
+    records = read_records(layout.state)
+    order = {run.name: at for at, run in enumerate(_in_factors_order(runs))}
+    done = [run for run in runs if run.name in records]
+    return [
+        Made(run, records[run.name], _folder(records[run.name], layout))
+        for run in sorted(done, key=lambda run: order[run.name])
+    ]
+
+
+def _folder(record: Record, layout: Layout) -> RunFolder | None:
+    if record.outcome == FAILED:
+        return None
+    return RunFolder.read(layout.run(record.run))
+
+
+def _in_factors_order(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """As the suite lists its levels, repetitions last."""
+    return sorted(runs, key=lambda run: (run.position, run.repetition))
+
+
+def _settle_in(layout: Layout, path: Path) -> None:
+    """The sweep's folder, with a copy of the suite; not among another one's results."""
+    if (
+        layout.folder.is_dir()
+        and any(layout.folder.iterdir())
+        and not layout.state.exists()
+    ):
+        raise SpecError(f"--out {layout.folder}: exists and is no sweep's folder")
+    layout.folder.mkdir(parents=True, exist_ok=True)
+    if not (layout.suite.exists() and layout.suite.samefile(path)):
+        layout.suite.write_bytes(path.read_bytes())
+
+
+def _make_the_rest(
+    suite: Suite,
+    runs: Sequence[PlannedRun],
+    layout: Layout,
+    state: StateFile,
+    jobs: int,
+    retry_failed: bool,
+) -> None:
+    records = read_records(layout.state)
+    again = {n for n, r in records.items() if r.outcome == FAILED and retry_failed}
+    left = [run for run in runs if run.name not in records or run.name in again]
+    done = len(runs) - len(left)
+    if done:
+        click.echo(f"{done} of {len(runs)} runs are done already", err=True)
+    progress = _Progress(runs, left, records, jobs)
+    Runner(layout, state, jobs, suite.deadline_s, progress.heard).make(left)
+
+
+class _Progress:
+    """Says how each run ended, how many are left, and for how long."""
+
+    def __init__(
+        self,
+        runs: Sequence[PlannedRun],
+        left: Sequence[PlannedRun],
+        records: dict[str, Record],
+        jobs: int,
+    ) -> None:
+        self._total = len(runs)
+        self._left = list(left)
+        self._records = records
+        self._jobs = jobs
+
+    def heard(self, run: PlannedRun, record: Record) -> None:
+        """One run has ended."""
+        self._left = [one for one in self._left if one.name != run.name]
+        self._records[run.name] = record
+        at = self._total - len(self._left)
+        word = _WORDS.get(record.outcome, "not as expected")
+        reason = f" ({record.reason})" if record.reason else ""
+        seconds = _estimate(self._left, self._records) / self._jobs
+        clock = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+        rest = f"; {_duration(seconds)} left, until {clock}" if self._left else ""
+        click.echo(
+            f"[{at:{len(str(self._total))}}/{self._total}] {run.title()}: "
+            f"{word}{reason}, {record.took_s:.1f} s{rest}",
+            err=True,
+        )
+
+
+def _estimate(left: Sequence[PlannedRun], records: dict[str, Record]) -> float:
+    """Seconds that these runs take, one at a time: their own times and the overhead."""
+    if not left:
+        return 0.0
+    own = sum(_own_s(run) for run in left)
+    took = [r.took_s for r in records.values() if r.outcome != FAILED]
+    if not took:
+        return own + _OVERHEAD_S * len(left)
+    return max(own, sum(took) / len(took) * len(left))
+
+
+def _own_s(run: PlannedRun) -> float:
+    last = run.spec.events[-1].at if run.spec.events else 0.0
+    return run.spec.steady_s + last + run.spec.observe_s
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min"

@@ -1,0 +1,35 @@
+"""``http``: nginx on every node over one shared object store, clients that PUT and GET."""
+
+from __future__ import annotations
+
+import sys
+
+from experiments.workloads.workload import ClientJob, Workload, program
+from nodes.http_server import HTTP_PORT, create_object_store, nginx_argv
+
+#: Bytes of each client's own range of block offsets, and so of names of objects.
+REGION_SIZE = 64 * 2**20
+#: Blocks that one connection goes round.
+BLOCKS = 8
+
+
+def client(job: ClientJob) -> list[str]:
+    """``nodes/http_client.py`` on this client's own objects."""
+    return [
+        sys.executable,
+        program("http_client"),
+        *job.shared_options(HTTP_PORT),
+        f"--region-size={REGION_SIZE}",
+        f"--client-index={job.index - 1}",
+        f"--blocks={BLOCKS}",
+    ]
+
+
+WORKLOAD = Workload(
+    name="http",
+    summary="nginx over one shared store; clients PUT, GET back, reconnect",
+    port=HTTP_PORT,
+    prepare=create_object_store,
+    server=nginx_argv,
+    client=client,
+)

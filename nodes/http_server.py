@@ -1,0 +1,67 @@
+"""How a storage node serves objects by HTTP: nginx over the store that nodes share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HTTP_PORT = 80
+
+#: One process, in the foreground: killing it leaves nothing. Time limits and the limit
+#: of requests on a connection are lifted, so that only the network ends connections.
+_CONFIG = """user root;
+daemon off;
+master_process off;
+worker_rlimit_nofile 65536;
+error_log stderr;
+events { worker_connections 8192; }
+http {
+    access_log off;
+    default_type application/octet-stream;
+    keepalive_timeout 1d;
+    keepalive_requests 1000000000;
+    client_header_timeout 1d;
+    client_body_timeout 1d;
+    send_timeout 1d;
+    client_max_body_size 0;
+    client_body_temp_path %(store)s/bodies;
+    proxy_temp_path %(store)s/unused;
+    fastcgi_temp_path %(store)s/unused;
+    uwsgi_temp_path %(store)s/unused;
+    scgi_temp_path %(store)s/unused;
+    server {
+        listen 0.0.0.0:%(port)d backlog=4096;
+        listen [::]:%(port)d ipv6only=on backlog=4096;
+        location = / { return 204; }
+        location /blocks/ {
+            root %(store)s;
+            dav_methods PUT;
+        }
+    }
+}
+"""
+
+
+def create_object_store(store: Path, port: int = HTTP_PORT) -> None:
+    """What every node's nginx shares, inside the folder ``store``: put it on tmpfs.
+
+    A body is received in ``bodies/`` and renamed into ``blocks/`` before it is
+    acknowledged (ngx_http_dav_module): every node reads it whole or not at all. Nodes
+    never collide in ``bodies/``, because nginx makes its files there with O_EXCL.
+    """
+    for folder in ("blocks", "bodies"):
+        (store / folder).mkdir()
+    _config(store).write_text(_CONFIG % {"store": store, "port": port})
+
+
+def nginx_argv(store: Path) -> list[str]:
+    """The command that serves ``store`` until it is killed, in the foreground.
+
+    A shell gives each node its own file for the process id, which nginx insists on
+    writing and removes at its end, and becomes nginx.
+    """
+    script = 'exec nginx -c "$0" -g "pid ${0%/*}/nginx-$$.pid;"'
+    return ["sh", "-c", script, str(_config(store))]
+
+
+def _config(store: Path) -> Path:
+    return store / "nginx.conf"

@@ -1,0 +1,195 @@
+"""Bucket tables against what the papers say, written down again, and their examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from hashlib import blake2b
+from math import isqrt
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.balancers import BALANCERS, maglev
+from controller.balancers.rendezvous import weighted_table
+
+NAMES = [f"c1n{n}" for n in range(1, 21)]
+pools = st.lists(st.sampled_from(NAMES), min_size=1, max_size=20, unique=True)
+
+
+def digest(*key: object) -> int:
+    """64 bits of BLAKE2b over the key's parts with slashes between."""
+    text = "/".join(map(str, key)).encode()
+    return int(blake2b(text, digest_size=8).hexdigest(), 16)
+
+
+# -------------------------------------------------------------- hash-threshold
+
+
+@given(members=pools)
+def test_hash_threshold_is_a_search_for_the_region(members: list[str]) -> None:
+    """RFC 2992: regions of equal size, and the key lies in one of them."""
+    borders = [Fraction(256 * (i + 1), len(members)) for i in range(len(members))]
+    for key, member in enumerate(BALANCERS["hash-threshold"].table(members)):
+        assert member == next(
+            m for m, border in zip(members, borders, strict=True) if key < border
+        )
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 7, 15])
+def test_hash_threshold_moves_what_rfc_2992_says(count: int) -> None:
+    """Section 3's disruption for the loss of the k-th of n, up to rounded borders."""
+    members, n = NAMES[:count], count
+    before = BALANCERS["hash-threshold"].table(members)
+    for k, gone in enumerate(members, 1):
+        after = BALANCERS["hash-threshold"].table([m for m in members if m != gone])
+        share = sum(x != y for x, y in zip(before, after, strict=True)) / 256
+        published = (k * (k - 1) + (n - k) * (n - k + 1)) / (2 * n * (n - 1))
+        assert abs(share - published) <= n / 256
+
+
+# ------------------------------------------------------------------ rendezvous
+
+
+@settings(max_examples=50)
+@given(members=pools)
+def test_rendezvous_is_what_its_definition_says(members: list[str]) -> None:
+    oracle = [max(members, key=lambda m: digest(b, m)) for b in range(256)]
+    assert list(BALANCERS["rendezvous"].table(members)) == oracle
+
+
+def test_rendezvous_golden_vector() -> None:
+    table = BALANCERS["rendezvous"].table(["c1n1", "c1n2", "c1n3"])
+    assert " ".join(table[:8]) == "c1n1 c1n1 c1n2 c1n3 c1n2 c1n3 c1n3 c1n2"
+
+
+@settings(max_examples=50)
+@given(members=pools, capacity=st.floats(0.01, 100))
+def test_equal_capacities_are_no_capacities(
+    members: list[str], capacity: float
+) -> None:
+    weighted = weighted_table(dict.fromkeys(members, capacity))
+    assert weighted == BALANCERS["rendezvous"].table(members)
+
+
+capacities = st.dictionaries(
+    st.sampled_from(NAMES), st.floats(0.1, 10), min_size=2, max_size=10
+)
+
+
+@settings(max_examples=50)
+@given(before=capacities, data=st.data())
+def test_a_changed_capacity_moves_buckets_of_that_member_only(
+    before: dict[str, float], data: st.DataObject
+) -> None:
+    who = data.draw(st.sampled_from(sorted(before)))
+    more = before[who] * data.draw(st.floats(1.1, 20))
+    after = weighted_table({**before, who: more})
+    for old, new in zip(weighted_table(before), after, strict=True):
+        assert new in (old, who)
+
+
+def test_shares_follow_capacities() -> None:
+    """Over many pools, so that a share is within a few standard deviations, 0.6 %."""
+    shares: Counter[str] = Counter()
+    for pool in range(60):
+        members = {f"{pool}a": 1.0, f"{pool}b": 2.0, f"{pool}c": 5.0}
+        shares.update(name[-1] for name in weighted_table(members))
+    total = shares.total()
+    for name, capacity in (("a", 1), ("b", 2), ("c", 5)):
+        assert shares[name] / total == pytest.approx(capacity / 8, abs=0.015)
+
+
+def test_no_capacity_is_no_bucket() -> None:
+    assert set(weighted_table({"c1": 0, "c2": 1})) == {"c2"}
+    assert weighted_table({"c1": 0}) == weighted_table({}) == ()
+
+
+@pytest.mark.parametrize("capacity", [-1, float("nan"), float("inf")])
+def test_a_capacity_that_is_none_is_refused(capacity: float) -> None:
+    with pytest.raises(ValueError, match="c2: capacity"):
+        weighted_table({"c1": 1, "c2": capacity})
+
+
+# ---------------------------------------------------------------------- maglev
+
+#: The example of section 3.4: (offset, skip) of B0, B1, B2 in a table of 7 entries.
+PAPER = [(3, 4), (0, 2), (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ("pair", "published"),
+    [
+        (PAPER[0], [3, 0, 4, 1, 5, 2, 6]),
+        (PAPER[1], [0, 2, 4, 6, 1, 3, 5]),
+        (PAPER[2], [3, 4, 5, 6, 0, 1, 2]),
+    ],
+    ids=["B0", "B1", "B2"],
+)
+def test_maglev_permutations_of_the_paper(
+    pair: tuple[int, int], published: list[int]
+) -> None:
+    assert list(maglev.permutation(*pair, 7)) == published
+
+
+def test_maglev_table_of_the_paper() -> None:
+    """The lookup table before and after the removal of B1."""
+    before = maglev.populate([maglev.permutation(*pair, 7) for pair in PAPER], 7)
+    assert " ".join(f"B{i}" for i in before) == "B1 B0 B1 B0 B2 B2 B0"
+    left = [maglev.permutation(*PAPER[i], 7) for i in (0, 2)]
+    after = [("B0", "B2")[i] for i in maglev.populate(left, 7)]
+    assert " ".join(after) == "B0 B0 B0 B0 B2 B2 B2"
+
+
+def pseudocode(members: list[str], size: int) -> list[str]:
+    """The paper's pseudocode 1, line by line, with arrays."""
+    permutation = []
+    for name in members:
+        offset = digest("maglev offset", name) % size
+        skip = digest("maglev skip", name) % (size - 1) + 1
+        permutation.append([(offset + j * skip) % size for j in range(size)])
+    following, entry, n = [0] * len(members), [-1] * size, 0
+    while True:
+        for i in range(len(members)):
+            c = permutation[i][following[i]]
+            while entry[c] >= 0:
+                following[i] += 1
+                c = permutation[i][following[i]]
+            entry[c] = i
+            following[i] += 1
+            n += 1
+            if n == size:
+                return [members[i] for i in entry]
+
+
+@settings(max_examples=30)
+@given(members=pools)
+def test_maglev_is_the_papers_pseudocode(members: list[str]) -> None:
+    assert list(BALANCERS["maglev"].table(members)) == pseudocode(members, 1021)
+
+
+@given(members=pools)
+def test_maglev_shares_differ_by_one_bucket_at_most(members: list[str]) -> None:
+    shares = Counter(BALANCERS["maglev"].table(members))
+    assert max(shares.values()) - min(shares.values()) <= 1
+
+
+def test_maglevs_size_is_prime() -> None:
+    size = maglev.BUCKETS
+    assert all(size % divisor for divisor in range(2, isqrt(size) + 1))
+
+
+# ------------------------------------------------------------------------ ring
+
+
+@settings(max_examples=20)
+@given(members=pools)
+def test_ring_is_a_walk_to_the_next_point(members: list[str]) -> None:
+    """No sorting, no search: of all points, the nearest one clockwise."""
+    points = {digest(m, r): m for m in members for r in range(160)}
+    table = BALANCERS["ring"].table(members)
+    for bucket, member in list(enumerate(table))[::20]:
+        place = bucket << 54
+        nearest = min(points, key=lambda point: (point - place) % 2**64)
+        assert member == points[nearest]

@@ -1,0 +1,165 @@
+"""What is foretold of a spec, against the tables themselves, and as a command."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from controller.balancers import BALANCERS
+from controller.ovs_hash import FourTuple
+from experiments.arrivals import arrivals
+from experiments.cli import main
+from experiments.connection import written
+from experiments.observations import RST
+from experiments.predict import connections_of, predict, shares, states_of
+from experiments.spec import RunSpec
+from nodes.client_ports import seeded_ports
+from tests.controller.clusters import network
+from tests.controller.frames import from_client
+from tests.experiments.packet_path import MS
+from tests.experiments.scale_out import EVENT, SETTLED, ScaleOut
+from topologies.plan import FANOUT_MAC
+
+EVENTS = [
+    {"kind": "drain-node", "target": "c1n2"},
+    {"kind": "add-node", "target": "c2"},
+    {"kind": "restore-node", "target": "c1n2"},
+]
+
+
+def spec(**keys: object) -> RunSpec:
+    return RunSpec.model_validate({"events": EVENTS, **keys})
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(main, ["predict", *words])
+
+
+def test_connections_are_those_that_the_clients_open() -> None:
+    """The larger shares come first; ports are taken in the seeded order."""
+    of = spec(seed=5, cluster={"clients": 3}, workload={"connections": 8})
+    ports = [seeded_ports(5, f"h{i}")[:n] for i, n in ((1, 3), (2, 3), (3, 2))]
+    assert connections_of(of) == tuple(
+        FourTuple(f"10.1.0.{i}", port, "10.0.0.1", 10809)
+        for i, own in enumerate(ports, 1)
+        for port in own
+    )
+
+
+@pytest.mark.parametrize(("total", "parts"), [(7, 3), (2, 5), (0, 2), (48, 2)])
+def test_shares_are_even_and_whole(total: int, parts: int) -> None:
+    found = shares(total, parts)
+    assert (len(found), sum(found)) == (parts, total)
+    assert max(found) - min(found) <= 1
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("balancer", BALANCERS)
+def test_every_owner_is_where_the_flow_tables_lead(balancer: str, version: int) -> None:
+    of = spec(balancer=balancer, ip=version, workload={"connections": 12})
+    found = predict(of)
+    for state, owners in zip(states_of(of), found.owners, strict=True):
+        switches = network(state)
+        for connection, owner in zip(found.connections, owners, strict=True):
+            client = next(
+                c for c in state.plan.clients if connection.src in (c.ipv4, c.ipv6)
+            )
+            frame = from_client(client, connection.sport, version)
+            ends = switches.delivered(client.name, frame)
+            assert [end.place for end in ends] == [owner]
+
+
+def test_a_drained_node_gives_up_all_and_gets_it_back() -> None:
+    found = predict(spec(balancer="resilient", events=[EVENTS[0], EVENTS[2]]))
+    before, drained, after = found.owners
+    assert "c1n2" in before
+    assert "c1n2" not in drained
+    assert before == after
+    assert found.moved(0) == found.moved(1) == before.count("c1n2")
+
+
+def test_an_event_that_makes_no_sense_where_it_stands() -> None:
+    with pytest.raises(ValueError, match="c1n2 is in service already"):
+        predict(spec(events=[EVENTS[2]]))
+
+
+def test_the_command_prints_every_owner_as_json() -> None:
+    result = command("drain-node", "--json", "--set", "workload.connections=30")
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    of = RunSpec.model_validate({"workload": {"connections": 30}, "events": EVENTS[:1]})
+    assert [row["connection"] for row in told["connections"]] == [
+        written(connection) for connection in connections_of(of)
+    ]
+    moved = [row for row in told["connections"] if len(set(row["owners"])) > 1]
+    assert told["events"] == [
+        {"kind": "drain-node", "target": "c1n2", "moved": len(moved)}
+    ]
+    assert moved
+    assert told["balance"]["changes"][0]["connections_moved"] == len(moved)
+
+
+def test_the_command_prints_a_table() -> None:
+    result = command("scale-out-node", "--set", "balancer=maglev")
+    assert result.exit_code == 0
+    for word in ("c2n4", "add-node c2", "moved", "busiest node", "polarisation"):
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("no-such",), "no such scenario"),
+        (("drain-node", "--set", "balancer=modolo"), "is not one of: modulo"),
+        (("drain-node", "--set", "events.0.target=c9n1"), "no node 'c9n1'"),
+        (("drain-node", "--set", "events.0.kind=restore-node"), "in service already"),
+    ],
+    ids=["scenario", "balancer", "target", "event"],
+)
+def test_bad_input_is_refused(words: tuple[str, ...], said: str) -> None:
+    result = command(*words)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def wire() -> ScaleOut:
+    return ScaleOut.build(connections=12)
+
+
+def nodes(run: ScaleOut) -> set[str]:
+    return {node.name for node in run.path.plan.nodes}
+
+
+def test_segments_arrive_as_foretold() -> None:
+    run = wire()
+    found = arrivals(run.path.observations(), run.history, nodes(run))
+    assert found.wrong == frozenset()
+    assert found.compared == 2 * len(run.moved + run.stayed)
+
+
+def test_a_segment_at_another_node_is_found() -> None:
+    run = wire()
+    elsewhere = run.history.epochs[0].owner_of(run.moved[0])
+    assert elsewhere
+    run.path.data(run.moved[0], elsewhere, 900 * MS)
+    found = arrivals(run.path.observations(), run.history, nodes(run))
+    assert found.wrong == {(run.moved[0], elsewhere)}
+
+
+def test_while_an_event_is_under_way_both_owners_are_right() -> None:
+    run = wire()
+    elsewhere = run.history.epochs[0].owner_of(run.moved[0])
+    assert elsewhere
+    for at in (EVENT, (EVENT + SETTLED) // 2, SETTLED):
+        run.path.data(run.moved[0], elsewhere, at)
+    assert arrivals(run.path.observations(), run.history, nodes(run)).wrong == set()
+
+
+def test_copies_are_not_arrivals() -> None:
+    run = wire()
+    segment = (run.moved[0], RST, 1, 0, 900 * MS)
+    run.path.see("c1n1", False, *segment, eth_src=FANOUT_MAC)
+    run.path.see("c1n2", False, *segment, eth_src=FANOUT_MAC)
+    assert arrivals(run.path.observations(), run.history, nodes(run)).wrong == set()

@@ -1,0 +1,119 @@
+"""The figures of balance, against counting by hand and by brute force."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import product
+
+import pytest
+
+from controller.balancers import BALANCERS
+from controller.predict import FABRIC_BASIS, Forecast
+from experiments.balance import (
+    balance,
+    chassis_loads,
+    forecast_of,
+    max_over_mean,
+    moved_connections,
+    moved_share,
+    node_loads,
+    polarisation,
+)
+from experiments.predict import connections_of, states_of
+from experiments.spec import RunSpec
+
+DRAIN = [{"kind": "drain-node", "target": "c1n2"}]
+FIRST_CHASSIS_FAILS = [{"kind": "fail-chassis", "target": "c1"}]
+
+
+def spec(balancer: str, **keys: object) -> RunSpec:
+    return RunSpec.model_validate(
+        {"balancer": balancer, "events": DRAIN, "workload": {"connections": 48}} | keys
+    )
+
+
+def forecasts(of: RunSpec) -> list[Forecast]:
+    return [forecast_of(state) for state in states_of(of)]
+
+
+def test_loads_are_the_owners_counted() -> None:
+    of = spec("modulo")
+    before, after = forecasts(of)
+    connections = connections_of(of)
+    assert node_loads(before, connections) == Counter(map(before.owner_of, connections))
+    assert sum(chassis_loads(after, connections).values()) == 48
+    assert "c1n2" not in node_loads(after, connections)
+
+
+@pytest.mark.parametrize(
+    ("loads", "figure"),
+    [
+        ({"a": 4, "b": 4}, 1.0),
+        ({"a": 6, "b": 2}, 1.5),
+        ({"a": 3, "b": 0, "c": 0}, 3.0),
+        ({"a": 0}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_max_over_mean(loads: dict[str, int], figure: float | None) -> None:
+    assert max_over_mean(loads) == figure
+
+
+@pytest.mark.parametrize(
+    "events", [DRAIN, FIRST_CHASSIS_FAILS], ids=["node", "chassis"]
+)
+@pytest.mark.parametrize("balancer", ["modulo", "rendezvous"])
+def test_moved_share_is_that_of_all_pairs_of_hashes(
+    balancer: str, events: list[dict[str, str]]
+) -> None:
+    old, new = forecasts(spec(balancer, events=events))
+    period = 12 if balancer == "modulo" else 256  # of tables of 1, 2, 3 or 256 buckets
+
+    def owner(of: Forecast, first: int, second: int) -> str:
+        nodes = of.chassis[of.fabric[first % len(of.fabric)]]
+        return nodes[second % len(nodes)]
+
+    pairs = list(product(range(period), repeat=2))
+    moved = sum(owner(old, *pair) != owner(new, *pair) for pair in pairs)
+    assert float(moved_share(old, new)) == pytest.approx(moved / len(pairs))
+
+
+@pytest.mark.parametrize("balancer", BALANCERS)
+def test_many_connections_move_as_buckets_do(balancer: str) -> None:
+    of = spec(balancer, workload={"connections": 6000})
+    old, new = forecasts(of)
+    share = moved_connections(old, new, connections_of(of)) / 6000
+    assert share == pytest.approx(float(moved_share(old, new)), abs=0.03)
+
+
+@pytest.mark.parametrize("balancer", BALANCERS)
+def test_the_tiers_are_not_polarised_and_would_be_with_one_basis(balancer: str) -> None:
+    """Of 3 chassis with 3 nodes: the same remainder, or bucket, would choose twice."""
+    size = {"chassis": 3, "nodes": 3}
+    of = spec(balancer, cluster=size, workload={"connections": 9000})
+    before, connections = forecasts(of)[0], connections_of(of)
+    chance = polarisation(before, connections)
+    same = polarisation(before, connections, FABRIC_BASIS)
+    assert chance is not None
+    assert same is not None
+    assert chance < 2 < 3 < same
+
+
+def test_one_node_in_each_chassis_leaves_nothing_to_polarise() -> None:
+    of = spec("modulo", cluster={"nodes": 1}, events=[])
+    assert polarisation(forecasts(of)[0], connections_of(of)) is None
+
+
+@pytest.mark.parametrize("events", [[], DRAIN], ids=["no-event", "drain"])
+def test_the_summary_has_every_figure(events: list[dict[str, str]]) -> None:
+    of = spec("maglev", events=events)
+    found = balance(states_of(of), connections_of(of))
+    assert found.keys() == {
+        "fabric_max_over_mean",
+        "node_max_over_mean",
+        "changes",
+        "polarisation",
+    }
+    assert len(found["changes"]) == len(events)
+    assert found["node_max_over_mean"].keys() == {"before", "after"}

@@ -1,0 +1,94 @@
+"""The state file of a sweep, whole and torn; outcomes of runs; medians."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.sweep.bootstrap import median
+from experiments.sweep.runner import outcome_of
+from experiments.sweep.state import (
+    FAILED,
+    MET,
+    UNMET,
+    Busy,
+    Record,
+    StateFile,
+    read_records,
+)
+
+
+def record(run: str, outcome: str = MET) -> Record:
+    return Record(run, outcome, 0, None, 10.0, 12.5, 1)
+
+
+def test_what_was_recorded_is_read(tmp_path: Path) -> None:
+    state = StateFile(tmp_path / "state")
+    state.append("start", command=["sweep"])
+    for run in ("a", "b"):
+        state.record(record(run))
+    state.record(record("a", FAILED))
+    state.close()
+    assert read_records(tmp_path / "state") == {
+        "a": record("a", FAILED),
+        "b": record("b"),
+    }
+    assert record("a").took_s == 2.5
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_torn_line_is_no_line_and_spoils_no_other(cut: int, tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    state = StateFile(path)
+    state.record(record("a"))
+    state.record(record("torn"))
+    state.close()
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert list(read_records(path)) == ["a"] or cut == 1
+    state = StateFile(path)
+    state.record(record("b"))
+    state.close()
+    assert {"a", "b"} <= read_records(path).keys()
+
+
+def test_no_state_file_is_no_record(tmp_path: Path) -> None:
+    assert read_records(tmp_path / "none") == {}
+
+
+def test_one_sweep_at_a_time_in_a_folder(tmp_path: Path) -> None:
+    state = StateFile(tmp_path / "state")
+    with pytest.raises(Busy):
+        StateFile(tmp_path / "state")
+    state.close()
+    StateFile(tmp_path / "state").close()
+
+
+def summary(folder: Path, *, met: bool) -> None:
+    outcome = {"key": "connections.hung", "condition": 0, "found": 3, "met": met}
+    (folder / "summary.json").write_text(json.dumps({"expectations": [outcome]}))
+
+
+def test_outcomes_and_their_reasons(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("wiring\nTraceback\nRunError: no node serves\n\n")
+    assert outcome_of(1, tmp_path, log) == (FAILED, "RunError: no node serves")
+    summary(tmp_path, met=True)
+    assert outcome_of(0, tmp_path, log) == (MET, None)
+    summary(tmp_path, met=False)
+    assert outcome_of(1, tmp_path, log) == (UNMET, "connections.hung is 3, not 0")
+    (tmp_path / "summary.json").write_text('{"expectations": [')
+    assert outcome_of(0, tmp_path, log)[0] == FAILED
+
+
+def test_medians_and_their_intervals() -> None:
+    assert median([]).value is None
+    two = median([1.0, 3.0])
+    assert (two.n, two.value, two.low) == (2, 2.0, None)
+    many = median([float(n) for n in range(101)])
+    assert many.value == 50
+    # The binomial interval of the median of 101 values, by order statistics, is 40..60.
+    assert many.low == pytest.approx(40, abs=2)
+    assert many.high == pytest.approx(60, abs=2)
+    assert median([3.0, 1.0, 2.0]) == median([1.0, 2.0, 3.0])

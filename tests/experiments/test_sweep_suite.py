@@ -1,0 +1,157 @@
+"""What follows from a suite: its runs, their seeds and order, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments.spec_file import SpecError
+from experiments.sweep.suite import PlannedRun
+from experiments.sweep.suite_file import (
+    expand,
+    find_suite,
+    is_suite,
+    load_suite,
+    suite_names,
+)
+
+
+def runs_of(folder: Path, text: str) -> list[PlannedRun]:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return expand(load_suite(path), path)
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(SpecError) as refused:
+        runs_of(folder, text)
+    return str(refused.value)
+
+
+TWO_BY_TWO = """
+seed: 5
+repetitions: 2
+factors:
+  policy: [drop, flood]
+  scenario: [drain-node, node-failure]
+"""
+
+
+def test_every_combination_and_repetition_once(tmp_path: Path) -> None:
+    runs = runs_of(tmp_path, TWO_BY_TWO)
+    assert len({run.name for run in runs}) == 8
+    assert {(r.spec.policy, r.spec.scenario, r.repetition) for r in runs} == {
+        (policy, scenario, repetition)
+        for policy in ("drop", "flood")
+        for scenario in ("drain-node", "node-failure")
+        for repetition in (1, 2)
+    }
+
+
+def test_a_scenario_lies_beneath_base_and_factors(tmp_path: Path) -> None:
+    runs = runs_of(
+        tmp_path,
+        "base: {observe_s: 1, cluster: {nodes: 4}}\n"
+        "factors: {scenario: [chassis-failure], cluster.clients: [1]}\n",
+    )
+    spec = runs[0].spec
+    assert [event.kind for event in spec.events] == ["fail-chassis", "restore-chassis"]
+    assert spec.cluster.model_dump() == {"chassis": 3, "nodes": 4, "clients": 1}
+    assert spec.observe_s == 1
+
+
+def test_designs_share_seeds_and_nothing_else_does(tmp_path: Path) -> None:
+    runs = runs_of(
+        tmp_path,
+        TWO_BY_TWO
+        + "  balancer: [modulo, rendezvous]\n  workload.connections: [9, 10]\n",
+    )
+    circumstances: dict[tuple[object, ...], set[int]] = {}
+    for run in runs:
+        spec = run.spec
+        key = (spec.scenario, spec.workload.connections, run.repetition)
+        circumstances.setdefault(key, set()).add(spec.seed)
+    assert all(len(seeds) == 1 for seeds in circumstances.values())
+    assert len(set.union(*circumstances.values())) == len(circumstances) == 8
+
+
+def test_a_suite_that_grows_keeps_names_and_seeds(tmp_path: Path) -> None:
+    before = {r.name: r.spec.seed for r in runs_of(tmp_path, TWO_BY_TWO)}
+    grown = TWO_BY_TWO.replace("[drop,", "[client-only, drop,").replace(": 2", ": 3")
+    after = {r.name: r.spec.seed for r in runs_of(tmp_path, grown)}
+    assert before.items() <= after.items()
+    assert len(after) == 18
+
+
+def test_the_suites_seed_decides_seeds_and_order(tmp_path: Path) -> None:
+    first, again = runs_of(tmp_path, TWO_BY_TWO), runs_of(tmp_path, TWO_BY_TWO)
+    other = runs_of(tmp_path, TWO_BY_TWO.replace("seed: 5", "seed: 6"))
+    assert [run.name for run in first] == [run.name for run in again]
+    assert [run.title() for run in first] != [run.title() for run in other]
+    assert {r.spec.seed for r in first}.isdisjoint(r.spec.seed for r in other)
+    positions = [run.position for run in first]
+    assert positions != sorted(positions), "the order is random"
+
+
+def test_exceptions_take_combinations_away(tmp_path: Path) -> None:
+    runs = runs_of(
+        tmp_path, TWO_BY_TWO + "except:\n  - {policy: drop, scenario: [node-failure]}\n"
+    )
+    assert {run.title() for run in runs if run.repetition == 1} == {
+        "drop drain-node #1",
+        "flood drain-node #1",
+        "flood node-failure #1",
+    }
+
+
+def test_levels_that_are_no_plain_values_have_names(tmp_path: Path) -> None:
+    runs = runs_of(
+        tmp_path,
+        "factors:\n  events:\n    none: []\n    one: [{kind: drain-node, target: c1n1}]\n",
+    )
+    assert {run.levels["events"]: len(run.spec.events) for run in runs} == {
+        "none": 0,
+        "one": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("factor: {policy: [drop]}", "mine.yaml:1: unknown key 'factor'; did you mean"),
+        ("base: {seed: 3}", "seed stands beside base"),
+        ("factors: {seed: [1, 2]}", "seed cannot be a factor"),
+        (
+            "factors: {policy: [floood]}",
+            "with {policy: floood}: policy: 'floood' is not",
+        ),
+        ("factors: {policy: []}", "expected a list of levels"),
+        ("factors: {policy: [drop, drop]}", "twice"),
+        ("factors: {events: [[]]}", "need names"),
+        ("factors: {scenario: [nowhere]}", "'nowhere' is not one of"),
+        (
+            "factors: {cluster.chassis.x: [1]}\nbase: {cluster: {chassis: 2}}",
+            "no place",
+        ),
+        ("factors: {policy: [drop]}\nexcept: [{policy: flood}]", "no level of policy"),
+        ("factors: {policy: [drop]}\nexcept: [{ip: 4}]", "'ip' is no factor"),
+        ("factors: {policy: [drop]}\nexcept: [{policy: drop}]", "no run is left"),
+        ("repetitions: 0", "repetitions"),
+        ("- 1", "expected a mapping"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, said: str, tmp_path: Path) -> None:
+    assert said in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_suites_that_ship_can_be_run(name: str) -> None:
+    path = find_suite(name)
+    assert is_suite(name)
+    assert is_suite(str(path))
+    assert expand(load_suite(path), path)
+
+
+def test_a_scenario_is_no_suite() -> None:
+    assert not is_suite("drain-node")

@@ -1,0 +1,84 @@
+"""Each reset policy beside the three first ones, live, on a planned event."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.test_scenarios import run
+
+pytestmark = pytest.mark.live
+
+#: Nodes of the scenario's cluster, all alive.
+NODES = 6
+
+
+def summary_of(folder: Path, policy: str, *overrides: str) -> dict[str, Any]:
+    """A node drained under that policy."""
+    settings = (f"policy={policy}", "observe_s=1", *overrides)
+    return run(folder / "run", "drain-node", *settings)
+
+
+@pytest.mark.parametrize("ip", [4, 6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize(
+    "policy", ["flood-others", "directed", "out-of-band", "proactive"]
+)
+def test_both_ends_of_every_moved_connection_are_freed(
+    policy: str, ip: int, tmp_path: Path
+) -> None:
+    summary = summary_of(tmp_path, policy, f"ip={ip}")
+    connections = summary["connections"]
+    assert connections["reset"] == connections["moved"] > 0
+    assert summary["half_open"]["at_end"] == 0
+    assert summary["measurement"]["half_open_by_socket_tables"] == 0
+    packets, resets = summary["packets"], summary["packets"]["node_resets"]
+    copies = packets["tier1_copies"], packets["tier2_copies"]
+    if policy == "flood-others":
+        assert copies == (2 * resets, (NODES - 1) * resets)
+        assert all(row["passed"] for row in summary["claim"]), summary["claim"]
+    if policy == "directed":
+        assert copies[0] == resets
+        assert resets <= copies[1] <= 2 * resets
+    if policy == "out-of-band":
+        assert copies == (0, NODES * resets)
+    if policy == "proactive":
+        assert copies == (0, 0)
+        assert packets["proactive_resets"] == connections["moved"]
+
+
+def test_proactive_frees_idle_connections_too(tmp_path: Path) -> None:
+    idle = ("workload.kind=echo", "workload.interval_ms=60000")
+    summary = summary_of(tmp_path, "proactive", *idle)
+    assert summary["connections"]["reset"] == summary["connections"]["moved"] > 0
+    assert summary["measurement"]["half_open_by_socket_tables"] == 0
+
+
+@pytest.mark.parametrize("guard", ["ebpf", "scapy"])
+@pytest.mark.parametrize("ip", [4, 6], ids=["IPv4", "IPv6"])
+def test_a_second_chance_breaks_nothing(ip: int, guard: str, tmp_path: Path) -> None:
+    few = ("workload.connections=12", f"guard={guard}", f"ip={ip}")
+    summary = summary_of(tmp_path, "second-chance", *few)
+    connections, packets = summary["connections"], summary["packets"]
+    assert connections["moved"] > 0
+    assert connections["reset"] == connections["reconnected"] == 0
+    assert packets["passed_on"] == packets["stray"] > 0
+    assert packets["node_resets"] == 0
+    assert summary["data"]["lost_writes"] == 0
+
+
+@pytest.mark.parametrize("ip", [4, 6], ids=["IPv4", "IPv6"])
+def test_stateful_breaks_nothing_and_says_what_it_costs(
+    ip: int, tmp_path: Path
+) -> None:
+    summary = summary_of(tmp_path, "stateful", f"ip={ip}")
+    connections = summary["connections"]
+    assert connections["moved"] > 0
+    assert connections["reset"] == connections["reconnected"] == 0
+    assert summary["packets"]["stray"] == 0
+    assert summary["measurement"]["half_open_by_socket_tables"] == 0
+    pins = summary["pins"]
+    assert pins["entries"]["fabric"] == connections["opened"]
+    assert pins["entries"]["c1"] + pins["entries"]["c2"] == connections["opened"]
+    assert all(rss > 0 for rss in pins["rss_kib"].values())
