@@ -10,6 +10,7 @@ from experiments.render import (
     claim_table,
     comparison,
     console,
+    print_reliability,
     print_unmet,
     read_summary,
 )
@@ -63,6 +64,7 @@ def show(folders: list[Path]) -> None:
         out.print("[red]the three runs did not move the same connections[/]")
     for summary in summaries:
         print_unmet(summary)
+        print_reliability(summary)
     out.print()
     out.print(claim_table(summaries[-1]))
     ladder = folders[-1] / "ladder.txt"

@@ -28,7 +28,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 ALWAYS: Mapping[str, Condition] = {
     "connections.broken_unmoved": 0,
     "data.lost_writes": 0,
-    "measurement.events_lost": 0,
     "measurement.owners_not_as_predicted": 0,
     "measurement.arrivals_not_as_predicted": 0,
     "measurement.clients_without_summary": 0,

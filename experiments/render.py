@@ -53,6 +53,7 @@ def print_run(folder: Path) -> None:
     out.print(comparison([summary]))
     out.print(claim_table(summary))
     print_unmet(summary)
+    print_reliability(summary)
     out.print(f"results: {folder}", soft_wrap=True)
 
 
@@ -64,6 +65,16 @@ def print_unmet(summary: Mapping[str, Any]) -> None:
                 f"[red]NOT as expected[/] with {summary['policy']}: {outcome['key']} "
                 f"is {outcome['found']}, expected {outcome['condition']}"
             )
+
+
+def print_reliability(summary: Mapping[str, Any]) -> None:
+    """A warning where the instruments missed something: the machine was too busy."""
+    seen = summary["measurement"]
+    if not seen["reliable"]:
+        console().print(
+            f"[yellow]unreliable[/] with {summary['policy']}: the instruments missed "
+            f"{seen['events_lost']} socket events and {seen['dropped']} segments"
+        )
 
 
 def comparison(summaries: Sequence[Mapping[str, Any]]) -> Table:

@@ -112,6 +112,7 @@ def _measurement(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
     capture = evidence.instruments.get("capture", {})
     probes = evidence.instruments["probes"]
     return {
+        "reliable": not (probes["lost"] or capture.get("dropped")),
         "events_lost": probes["lost"],
         "clock_step_ns": probes["clock_step_ns"],
         "captured": capture.get("packets"),

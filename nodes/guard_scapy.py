@@ -39,6 +39,8 @@ _SO_RCVBUFFORCE = 33  # asm/socket.h; 64 MiB of frames wait while Python thinks
 _BACKLOG_OCTETS = 64 << 20
 #: Ethernet and the longest IP packet: what is passed on is passed on whole.
 _FRAME_OCTETS = 14 + 40 + 65535
+#: To judge it the headers are enough, and the longest: Ethernet, IPv6, TCP with options.
+_HEADERS_OCTETS = 14 + 40 + 60
 _PACKET_HOST, _PACKET_OUTGOING = 0, 4  # linux/if_packet.h
 _SOL_PACKET, _PACKET_AUXDATA, _TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
 _EXTRAS_OCTETS = socket.CMSG_SPACE(20)  # struct tpacket_auxdata
@@ -105,7 +107,7 @@ class ReferenceGuard:
 
     def handle(self, frame: bytes, direction: int) -> None:
         """Judge one frame and act on the verdict."""
-        segment = dissect(frame)
+        segment = dissect(frame[:_HEADERS_OCTETS])
         if segment is None:
             return
         if direction == _PACKET_HOST and segment.dst in (VIP4, VIP6):

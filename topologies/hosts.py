@@ -12,7 +12,19 @@ from typing import Any
 
 from mininet.node import Host
 
-from topologies.plan import PREFIX4, PREFIX6, VIP4, VIP6, Client, Node
+from topologies.plan import (
+    CLIENTS4,
+    CLIENTS6,
+    GATEWAY4,
+    GATEWAY6,
+    GATEWAY_MAC,
+    PREFIX4,
+    PREFIX6,
+    VIP4,
+    VIP6,
+    Client,
+    Node,
+)
 from topologies.processes import Process, processes_in_network
 
 #: Of every host, for all its interfaces. Its TCP stays as Linux has it by default.
@@ -106,6 +118,13 @@ class StorageNode(StorageHost):
         yield from super().addresses()
         yield f"{VIP4}/32", "lo"
         yield f"{VIP6}/128", "lo"
+
+    def _ip(self) -> Iterator[str]:
+        yield from super()._ip()
+        device = f"dev {self.element.interface}"
+        for gateway, clients in ((GATEWAY4, CLIENTS4), (GATEWAY6, CLIENTS6)):
+            yield f"neigh replace {gateway} lladdr {GATEWAY_MAC} nud permanent {device}"
+            yield f"route replace {clients} via {gateway} {device} onlink"
 
 
 class StorageClient(StorageHost):

@@ -36,8 +36,15 @@ PREFIX6 = 32
 
 #: What clients resolve the VIP to.
 VIP_MAC = "02:00:00:00:00:01"
-#: What nodes resolve every client to: the chassis switch answers for all of them.
+#: Where nodes send what is for clients: the chassis switch, which answers for everyone.
 GATEWAY_MAC = "02:00:00:00:00:02"
+#: Addresses of that gateway, which nobody has. One neighbour entry a node, and a
+#: permanent one, whatever the number of clients: the kernel's neighbour table is one for
+#: all namespaces, and full at 1024 entries that are not (``neigh_alloc``, arp(7)).
+GATEWAY4 = "10.3.0.1"
+GATEWAY6 = "fd00:10:3::1"
+CLIENTS4 = "10.1.0.0/16"
+CLIENTS6 = "fd00:10:1::/48"
 #: Ethernet *source* of a fan-out copy (claim E3). Only switches write it: the fabric
 #: admits from a client's port nothing but that client's own source MAC, so no packet
 #: of a client can carry the mark past the first tier.

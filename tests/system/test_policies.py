@@ -58,7 +58,7 @@ def test_proactive_frees_idle_connections_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("guard", ["ebpf", "scapy"])
 @pytest.mark.parametrize("ip", [4, 6], ids=["IPv4", "IPv6"])
 def test_a_second_chance_breaks_nothing(ip: int, guard: str, tmp_path: Path) -> None:
-    few = ("workload.connections=12", f"guard={guard}", f"ip={ip}")
+    few = ("workload.connections=12", f"guard={guard}", f"ip={ip}", "observe_s=4")
     summary = summary_of(tmp_path, "second-chance", *few)
     connections, packets = summary["connections"], summary["packets"]
     assert connections["moved"] > 0
