@@ -20,7 +20,7 @@ _TOOLS: dict[str, Sequence[str]] = {
     "iproute2": ("ip", "-V"),
     "nbdkit": ("nbdkit", "--version"),
 }
-_PACKAGES = ("os-ken", "scapy", "pyroute2", "pydantic")
+_PACKAGES = ("os-ken", "scapy", "pyroute2", "pydantic", "polars", "numpy", "matplotlib")
 _SYSCTLS = (
     "net.ipv4.tcp_keepalive_time",
     "net.ipv4.tcp_retries2",

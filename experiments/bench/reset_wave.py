@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from controller.ovs_hash import FourTuple
@@ -40,7 +40,8 @@ class Wave:
     ``half_open``: moved connections that live nodes still held when time was up;
     ``clients_lost``: moved ones whose client was not reset; ``disturbed``: connections
     that were reset though they had not moved. ``freed``: half-open connections that
-    the fan-out ended. ``probes_lost``: events that the tracepoints lost.
+    the fan-out ended. ``probes_lost``: events that the tracepoints lost. ``strays``
+    count those that were sent again too, ``copies`` those that arrived at nodes.
     """
 
     connections: int
@@ -51,8 +52,10 @@ class Wave:
     half_open: int
     clients_lost: int
     disturbed: int
-    probes_lost: int
-    settled_seconds: float
+    probes_lost: int = 0
+    settled_seconds: float = 0.0
+    strays: int = 0
+    copies: int = 0
 
     @property
     def complete(self) -> bool:
@@ -77,6 +80,7 @@ def reset_wave(
         options = ["--output", str(file), "--port", str(ECHO_PORT)]
         probes = Instrument("probes", options, Path(folder, "log"))
         try:
+            seen = _counted(network)
             record = network.cluster.event(*event)
             after = _owners(network, herds, network.state)
             moved = {c: before[c] for c in before if before[c] != after[c]}
@@ -85,11 +89,20 @@ def reset_wave(
             half_open = {c for c, owner in moved.items() if owner in live}
             left = _await_freed(network, half_open, asked.first_s + timeout_s)
             lost = probes.finish()["lost"]
+            strays, copies = (
+                b - a for a, b in zip(seen, _counted(network), strict=True)
+            )
         finally:
             probes.kill()
         ends = _Ends.read(file, moved)
     settled = (record.settled_s or record.applied_s) - record.requested_s
-    return _wave(network, moved, half_open, left, asked, ends, lost, settled)
+    return replace(
+        _wave(network, moved, half_open, left, asked, ends),
+        probes_lost=lost,
+        settled_seconds=settled,
+        strays=strays,
+        copies=copies,
+    )
 
 
 @dataclass(frozen=True)
@@ -125,9 +138,8 @@ def _wave(
     left: Collection[FourTuple],
     asked: Asked,
     ends: _Ends,
-    probes_lost: int,
-    settled_s: float,
 ) -> Wave:
+    """The wave, as far as it can be told from the connections' ends."""
     reset = {network.connection(c, ECHO_PORT, port) for c, port in asked.reset}
     last_client = max(ends.clients.values(), default=0) / 1e9
     freed = {c: t for c, t in ends.nodes.items() if c in half_open}
@@ -141,9 +153,13 @@ def _wave(
         half_open=len(left),
         clients_lost=len(moved.keys() - reset),
         disturbed=len(reset - moved.keys()),
-        probes_lost=probes_lost,
-        settled_seconds=settled_s,
     )
+
+
+def _counted(network: OurNetwork) -> tuple[int, int]:
+    """Strays and copies that the guards have seen so far."""
+    guards = network.cluster.guard_counters()
+    return sum(one.strays for one in guards), sum(one.copies_received for one in guards)
 
 
 def _owners(
