@@ -13,7 +13,14 @@ from functools import partial
 
 from tests.topologies.waiting import eventually
 from topologies.network import ClusterNetwork
-from topologies.plan import FABRIC, LOOP_IN_PORT, LOOP_OUT_PORT, Plan
+from topologies.plan import (
+    FABRIC,
+    GATEWAY_MAC,
+    LOOP_IN_PORT,
+    LOOP_OUT_PORT,
+    UPLINK_PORT,
+    Plan,
+)
 
 
 @contextmanager
@@ -35,7 +42,20 @@ def learn(network: ClusterNetwork, switch: str) -> None:
         for port in (LOOP_OUT_PORT, LOOP_IN_PORT):
             drop = f"priority=2,in_port={port},actions=drop"
             openflow(network, switch, "add-flow", drop)
+    for flow in gateway(network.plan, switch):
+        openflow(network, switch, "add-flow", f"priority=3,dl_dst={GATEWAY_MAC},{flow}")
     openflow(network, switch, "add-flow", "priority=1,actions=NORMAL")
+
+
+def gateway(plan: Plan, switch: str) -> Iterator[str]:
+    """What becomes of what nodes send to clients: a bridge alone has no gateway."""
+    if switch != FABRIC:
+        yield f"actions=output:{UPLINK_PORT}"
+        return
+    for client in plan.clients:
+        to_client = f"set_field:{client.mac}->eth_dst,output:{client.fabric_port}"
+        yield f"ip,nw_dst={client.ipv4},actions={to_client}"
+        yield f"ipv6,ipv6_dst={client.ipv6},actions={to_client}"
 
 
 def openflow(network: ClusterNetwork, switch: str, command: str, *more: str) -> str:
