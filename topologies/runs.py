@@ -37,7 +37,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 #: tracefs instances outlive the processes that made them. The mount is a private one,
 #: because a machine need not have tracefs mounted for itself. $@: the live runs.
 _REMOVE_TRACE_INSTANCES = """
-mount -t tracefs tracefs /sys/kernel/tracing || exit 0
+test -d /sys/kernel/tracing/instances || mount -t tracefs tracefs /sys/kernel/tracing
 cd /sys/kernel/tracing/instances || exit 0
 for instance in resetbed-*; do
     run=${instance#resetbed-}
