@@ -14,6 +14,7 @@ import mmap
 import os
 import platform
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -34,8 +35,7 @@ _IOC_SET_FILTER = 1 << 30 | struct.calcsize("P") << 16 | 0x2406  # _IOW('$', 6, 
 _ATTR = struct.Struct("=II QQQQQ II QQ QQ I i Q I HH")
 _HEADER = struct.Struct("=IHH")
 _SAMPLE = struct.Struct("=QI")  # time, bytes of raw data
-_POSITIONS = struct.Struct("=QQ")  # data_head, data_tail
-_HEAD_AT, _TAIL_AT = 1024, 1032  # in struct perf_event_mmap_page
+_HEAD, _TAIL = 128, 129  # data_head, data_tail: words of struct perf_event_mmap_page
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -57,6 +57,7 @@ class PerfRing:
         self._cpu = cpu
         self._events: list[int] = []
         self._map: mmap.mmap | None = None
+        self._words: memoryview | None = None
 
     def add(self, tracepoint: int, expression: str) -> None:
         """Adds the tracepoint of that id, kept where ``expression`` holds ("": always).
@@ -70,6 +71,7 @@ class PerfRing:
             fcntl.ioctl(event, _IOC_SET_FILTER, expression.encode() + b"\0")
         if self._map is None:
             self._map = mmap.mmap(event, mmap.PAGESIZE + self._size)
+            self._words = memoryview(self._map)[: mmap.PAGESIZE].cast("Q")
         else:
             fcntl.ioctl(event, _IOC_SET_OUTPUT, self._events[0])
 
@@ -87,27 +89,33 @@ class PerfRing:
         for event in self._events:
             fcntl.ioctl(event, _IOC_DISABLE, 0)
 
-    def counted(self) -> int:
-        """How many events passed their filters, recorded or lost."""
-        return sum(
-            int.from_bytes(os.read(event, 8), "little") for event in self._events
-        )
+    def counted(self) -> list[int]:
+        """How many events passed their filters, recorded or lost: one count for each
+        tracepoint, in the order of :meth:`add`."""
+        return [
+            int.from_bytes(os.read(event, 8), sys.byteorder) for event in self._events
+        ]
 
     def take(self) -> bytes:
-        """Copies the records that are there, and gives their place back."""
-        assert self._map is not None, "add() comes first"
-        head, tail = _POSITIONS.unpack_from(self._map, _HEAD_AT)
+        """Copies the records that are there, and gives their place back.
+
+        The kernel reads and writes the two positions at any moment, so each is one load
+        or store of a machine word: ``struct`` would clear the tail before writing it.
+        """
+        assert self._map is not None and self._words is not None, "add() comes first"
+        head, tail = self._words[_HEAD], self._words[_TAIL]
         start, length = tail % self._size, head - tail
         first = min(length, self._size - start)
         data = mmap.PAGESIZE
         records = self._map[data + start : data + start + first]
         records += self._map[data : data + length - first]
-        struct.pack_into("=Q", self._map, _TAIL_AT, head)
+        self._words[_TAIL] = head
         return records
 
     def close(self) -> None:
         """Switches everything off."""
-        if self._map is not None:
+        if self._map is not None and self._words is not None:
+            self._words.release()
             self._map.close()
         for event in self._events:
             os.close(event)

@@ -21,6 +21,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -80,13 +81,25 @@ class Probes:
         step = realtime_offset_ns() - self.offset_ns
         seen = sorted(self._events())
         events = [event for event in seen if self._ours(event)]
+        lost = self._lost(Counter(event.kind for event in seen))
         with open(path, "w", encoding="utf-8") as file:
             file.writelines(event.to_line() for event in events)
         return {
             "events": len(events),
-            "lost": sum(ring.counted() for ring in self._rings) - len(seen),
+            "lost": sum(lost.values()),
             "clock_step_ns": step if abs(step) > 1_000_000 else 0,
         }
+
+    def _lost(self, seen: Counter[str]) -> Counter[str]:
+        """How many events of each tracepoint were counted but not recorded."""
+        counts = [ring.counted() for ring in self._rings]
+        lost: Counter[str] = Counter()
+        for tracepoint, counted in zip(self._tracepoints, zip(*counts)):
+            lost[tracepoint.name] = sum(counted) - seen[TRACEPOINTS[tracepoint.name]]
+            if lost[tracepoint.name]:
+                message = f"{tracepoint.name} by CPU: {counted}, not recorded:"
+                print(f"probes: {message} {lost[tracepoint.name]}", file=sys.stderr)
+        return lost
 
     def _ours(self, event: SocketEvent) -> bool:
         """What the kernel could not filter: see :func:`filter_expression`."""

@@ -92,8 +92,9 @@ static __always_inline int judge_stray(struct __sk_buff *skb, const struct packe
 				       struct counters *node, struct config *config)
 {
 	bool second = same(p->eth.h_source, config->second_chance_mac, ETH_ALEN);
+	__u64 deed = recall(&p->connection);
 
-	if (recall(&p->connection) == ABORTED || p->flags & FLAG_SYN)
+	if (deed == ABORTED || deed == HELD || p->flags & FLAG_SYN)
 		return config->answer ? refuse(skb, p) : TC_ACT_SHOT;
 	count(node->strays);
 	if (!config->answer)
@@ -132,10 +133,18 @@ int guard_ingress(struct __sk_buff *skb)
 		return judge_copy(skb, &p, node);
 	if ((p.flags & (FLAG_SYN | FLAG_ACK | FLAG_RST)) == FLAG_SYN)
 		bpf_map_delete_elem(&guard_deeds, &p.connection);
+	if (p.flags & FLAG_RST && recall(&p.connection) == HELD)
+		bpf_map_delete_elem(&guard_deeds, &p.connection);
 	if (p.flags & FLAG_RST || !(p.flags & FLAG_ACK))
 		return TC_ACT_UNSPEC;
-	if (known_of(skb, &p, &numbers) != NOTHING)
+	switch (known_of(skb, &p, &numbers)) {
+	case NOTHING:
+		break;
+	case CONNECTION:
+		remember_held(&p.connection);
+	default:
 		return TC_ACT_UNSPEC;
+	}
 	return judge_stray(skb, &p, node, config);
 }
 

@@ -16,9 +16,15 @@
 #include <bpf/bpf_helpers.h>
 
 #define MEMORY_NS 1000000000ULL /* verdict.MEMORY_S */
+#define BELIEF_NS 200000000ULL /* flow_state.BELIEF_S */
 
-/* verdict.Known, except that LISTEN has been resolved to NOTHING or EMBRYONIC. */
-enum known { NOTHING, EMBRYONIC, CONNECTION, TIME_WAIT, ABORTED, FREED };
+/*
+ * verdict.Known, except that LISTEN has been resolved to NOTHING or EMBRYONIC, and
+ * HELD: a segment found the connection here within BELIEF_NS. One that no longer does
+ * came between the kernel's unhashing of the socket and its reset (tcp_set_state in
+ * __tcp_close, tcp_disconnect): no second node's stray, but an ABORTED one's.
+ */
+enum known { NOTHING, EMBRYONIC, CONNECTION, TIME_WAIT, ABORTED, FREED, HELD };
 
 /* guard_ebpf.CONFIG */
 struct config {
@@ -80,11 +86,17 @@ struct {
 
 #define count(field) __sync_fetch_and_add(&(field), 1)
 
-static __always_inline void remember(const struct connection *connection, __u64 known)
+static __always_inline void note(const struct connection *connection, __u64 known,
+				 __u64 until_ns)
 {
-	struct deed deed = {.until_ns = bpf_ktime_get_ns() + MEMORY_NS, .known = known};
+	struct deed deed = {.until_ns = until_ns, .known = known};
 
 	bpf_map_update_elem(&guard_deeds, connection, &deed, BPF_ANY);
+}
+
+static __always_inline void remember(const struct connection *connection, __u64 known)
+{
+	note(connection, known, bpf_ktime_get_ns() + MEMORY_NS);
 }
 
 static __always_inline __u64 recall(const struct connection *connection)
@@ -92,4 +104,15 @@ static __always_inline __u64 recall(const struct connection *connection)
 	struct deed *deed = bpf_map_lookup_elem(&guard_deeds, connection);
 
 	return deed && deed->until_ns > bpf_ktime_get_ns() ? deed->known : NOTHING;
+}
+
+/* Written at most twice in BELIEF_NS, however many segments come; deeds come first. */
+static __always_inline void remember_held(const struct connection *connection)
+{
+	struct deed *deed = bpf_map_lookup_elem(&guard_deeds, connection);
+	__u64 now = bpf_ktime_get_ns();
+
+	if (deed && deed->until_ns > now + (deed->known == HELD ? BELIEF_NS / 2 : 0))
+		return;
+	note(connection, HELD, now + BELIEF_NS);
 }

@@ -75,7 +75,7 @@ class Known(Enum):
     EMBRYONIC = "SYN-RECEIVED"  # RFC 9293, 3.3.2; in Linux a request or a SYN cookie
     CONNECTION = "connection"  # ESTABLISHED to LAST-ACK
     TIME_WAIT = "TIME-WAIT"
-    ABORTED = "aborted"  # gone: the node sent its reset within MEMORY_S
+    ABORTED = "aborted"  # gone by the node's own doing, within MEMORY_S
     FREED = "freed"  # a copy was accepted for it within MEMORY_S
 
 

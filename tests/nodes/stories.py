@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 
+from nodes.flow_state import BELIEF_S
 from nodes.guard import GuardCounters
 from nodes.segment import Flags, Segment
 from nodes.verdict import Mode
@@ -131,6 +133,41 @@ def connect_after_abort(lab: Lab, guard: str, ip: int) -> list[Segment]:
     resets = resets_of(peer, lab.mark(ip))
     peer.close()
     return resets
+
+
+def end_without_a_word(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], set[Flags]]:
+    """A socket goes while segments still come to it, and the guard hears of no reset.
+
+    So it is between the kernel's unhashing of a socket and its reset. The resets that
+    answer a segment at once, and those once the guard no longer believes in the flow.
+    """
+    lab.use(guard, Mode.ANSWER)
+    at_once: set[Flags] | None = None
+    while at_once is None:
+        peer = lab.peer(ip)
+        connection = peer.bring_to(State.ESTABLISHED)
+        assert peer.server
+        peer.send(connection.segment(ACK | PSH, length=5))
+        began = time.monotonic()
+        peer.server.recv(5)
+        peer.server.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
+        peer.server.close()
+        lab.mark(ip)
+        peer.send(connection.segment(ACK, seq=5))
+        seen = {reset.flags for reset in resets_of(peer, lab.mark(ip))}
+        if time.monotonic() - began < BELIEF_S / 2:  # or the machine was too slow
+            at_once = seen
+    later: set[Flags] = set()
+
+    def answered_as_stray() -> bool:
+        peer.send(connection.segment(ACK, seq=5))
+        resets = resets_of(peer, lab.mark(ip))
+        later.update(reset.flags for reset in resets)
+        return RST in later
+
+    wait_for(answered_as_stray, "a reset for strays")
+    peer.close()
+    return at_once, later
 
 
 def real_client(lab: Lab, guard: str, ip: int) -> str:

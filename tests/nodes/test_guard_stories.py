@@ -61,6 +61,15 @@ def test_syn_ends_the_memory_of_an_abort(lab: LabProcess, guard: str, ip: int) -
 
 
 @versions
+def test_what_ends_here_by_itself_is_not_fanned_out(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    at_once, later = lab.run(stories.end_without_a_word, guard, ip)
+    assert at_once == ({_ABORTED} if guard == "ebpf" else set())
+    assert RST in later
+
+
+@versions
 def test_real_client_is_reset(lab: LabProcess, guard: str, ip: int) -> None:
     assert lab.run(stories.real_client, guard, ip) == "ConnectionResetError"
 
