@@ -94,7 +94,8 @@ class Probes:
         """How many events of each tracepoint were counted but not recorded."""
         counts = [ring.counted() for ring in self._rings]
         lost: Counter[str] = Counter()
-        for tracepoint, counted in zip(self._tracepoints, zip(*counts)):
+        by_tracepoint = zip(*counts, strict=True)
+        for tracepoint, counted in zip(self._tracepoints, by_tracepoint, strict=True):
             lost[tracepoint.name] = sum(counted) - seen[TRACEPOINTS[tracepoint.name]]
             if lost[tracepoint.name]:
                 message = f"{tracepoint.name} by CPU: {counted}, not recorded:"

@@ -51,11 +51,11 @@ def test_the_switches_get_exactly_what_the_pipeline_says(
     os_ken: ControllerProcess, cluster: VSwitch
 ) -> None:
     os_ken.serve(state(policy="drop"))
-    for policy in POLICIES:
-        for balancer in BALANCERS:
-            wanted = state(policy=policy, balancer=balancer)
-            os_ken.client.apply(wanted)
-            assert differences(cluster, wanted) == "", (policy, balancer)
+    every = [state(policy=policy) for policy in POLICIES]
+    every += [state(balancer=balancer) for balancer in BALANCERS]
+    for wanted in every:
+        os_ken.client.apply(wanted)
+        assert differences(cluster, wanted) == "", (wanted.policy, wanted.balancer)
 
 
 def test_under_either_framework_the_switches_follow_the_state(

@@ -19,7 +19,8 @@ class Switch(socketserver.StreamRequestHandler):
     """One connected switch."""
 
     def handle(self) -> None:
-        """Answer until it goes."""
+        """Say that it came, and answer until it goes."""
+        print("a switch", flush=True)
         self.wfile.write(HEADER.pack(VERSION, HELLO, HEADER.size, 0))
         while header := self.rfile.read(HEADER.size):
             _, kind, length, xid = HEADER.unpack(header)

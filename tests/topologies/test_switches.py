@@ -29,7 +29,7 @@ from topologies.plan import (
     Plan,
 )
 from topologies.runs import RUN_VARIABLE, run_directory
-from topologies.switches import OVSDB, VSWITCHD, datapath_kind
+from topologies.switches import OVSDB, VSWITCHD, IsolatedSwitch, datapath_kind
 
 pytestmark = [pytest.mark.live, pytest.mark.sandboxed]
 
@@ -103,21 +103,29 @@ def test_a_restart_leaves_a_link_down_that_is_down() -> None:
         assert "state DOWN" in on(network, "c1", "ip", "link", "show", "c1-n1")
 
 
-def test_it_finds_its_controller_and_finds_it_again() -> None:
+def test_it_finds_its_controller_and_finds_it_again(tmp_path: Path) -> None:
     """Over a UNIX socket outside its own directory, across network namespaces."""
     path = run_directory(os.environ[RUN_VARIABLE]) / "ofp.sock"
     serve = [sys.executable, "-m", "tests.topologies.openflow_listener", str(path)]
-    controller = subprocess.Popen(serve)
-    with running(PLAN, f"unix:{path}") as network:
-        switches = network.net.switches
-        eventually("all are connected", lambda: all(s.connected() for s in switches))
+    with (tmp_path / "greetings").open("w+") as greetings:
+        controller = subprocess.Popen(serve, stdout=greetings)
+        eventually("it listens", path.exists)
+        with running(PLAN, f"unix:{path}") as network:
+            switches = network.net.switches
+            count = len(switches)
+            eventually("all come", lambda: lines_of(greetings.name) == count)
+            IsolatedSwitch.hasten(switches)
+            controller.kill()
+            controller.wait()
+            controller = subprocess.Popen(serve, stdout=greetings)
+            eventually("all come again", lambda: lines_of(greetings.name) == 2 * count)
+            eventually("it is known", lambda: all(s.connected() for s in switches))
         controller.kill()
         controller.wait()
-        eventually("none is", lambda: not any(s.connected() for s in switches))
-        controller = subprocess.Popen(serve)
-        eventually("all are again", lambda: all(s.connected() for s in switches))
-    controller.kill()
-    controller.wait()
+
+
+def lines_of(path: str) -> int:
+    return Path(path).read_text().count("\n")
 
 
 def test_its_control_socket_is_where_it_is_said_to_be() -> None:
