@@ -158,7 +158,7 @@ def run(spec: str, overrides: tuple[str, ...], out: Path | None) -> None:
 
     `./resetbed scenarios` lists those that ship.
     """
-    from experiments.launch import launch_run
+    from experiments.cluster.launch import launch_run
     from experiments.render import print_run
     from experiments.spec_file import SpecError, find_spec, load_spec
 
@@ -293,7 +293,7 @@ def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @_refusing
 def up(name: str, **size: Any) -> None:
     """Keep a cluster running in the background; returns when it serves."""
-    from experiments.launch import launch_up
+    from experiments.cluster.launch import launch_up
 
     plan = Plan.build(size.pop("chassis"), size.pop("nodes"), size.pop("clients"))
     sys.exit(launch_up(name, plan, size))
@@ -305,7 +305,7 @@ def up(name: str, **size: Any) -> None:
 @_refusing
 def console(name: str, **size: Any) -> None:
     """A cluster in the foreground, with Mininet's command line on it."""
-    from experiments.launch import launch_console
+    from experiments.cluster.launch import launch_console
 
     plan = Plan.build(size.pop("chassis"), size.pop("nodes"), size.pop("clients"))
     sys.exit(launch_console(name, plan, size))
@@ -371,7 +371,7 @@ def status(name: str, as_json: bool) -> None:
 @_refusing
 def down(name: str) -> None:
     """Take the cluster away, all of it."""
-    from experiments.launch import take_down
+    from experiments.cluster.launch import take_down
 
     take_down(name)
     click.echo(f"{name} is down")
@@ -404,14 +404,14 @@ def bench(quick: bool, out: Path | None, only: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def doctor(as_json: bool) -> None:
     """What this machine has and lacks, and what each lack costs."""
-    from experiments.doctor import run_doctor
+    from experiments.machine.doctor import run_doctor
 
     sys.exit(run_doctor(as_json))
 
 
 def _ask(name: str, op: str, **args: Any) -> Any:
     """The reply of the cluster of that name. Exits with its status where it refuses."""
-    from experiments import control
+    from experiments.cluster import control
     from topologies.runs import find_run
 
     socket = find_run(name).directory / "control.sock"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from experiments.launch import launch_run, make_folder
+from experiments.cluster.launch import launch_run, make_folder
 from experiments.render import (
     claim_table,
     comparison,

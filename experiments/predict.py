@@ -22,8 +22,8 @@ from controller.membership import Membership
 from controller.ovs_hash import FourTuple
 from controller.policies import POLICIES
 from controller.state import ClusterState
-from experiments.balance import balance, forecast_of
-from experiments.connection import written
+from experiments.analysis.balance import balance, forecast_of
+from experiments.analysis.connection import written
 from experiments.events import EVENTS
 from experiments.render import console
 from experiments.spec import EventSpec, RunSpec

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiments.analysis import Analysis, Evidence
-from experiments.balance import balance
+from experiments.analysis.analysis import Analysis, Evidence
+from experiments.analysis.balance import balance
 from experiments.expectations import check, expected
 from experiments.predict import connections_of
 from experiments.spec import RunSpec

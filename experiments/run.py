@@ -15,17 +15,17 @@ from typing import Any
 import yaml
 
 from controller.ovs_hash import FourTuple
-from experiments.analysis import Course, Evidence, analyse
-from experiments.capture_points import CapturePoint, capture_points
-from experiments.cluster import Cluster, ClusterOptions, Progress
-from experiments.instruments import Instruments
-from experiments.pins import pins
+from experiments.analysis.analysis import Course, Evidence, analyse
+from experiments.cluster.cluster import Cluster, ClusterOptions, Progress
+from experiments.cluster.pins import pins
+from experiments.cluster.status import counters
+from experiments.instruments.capture_points import CapturePoint, capture_points
+from experiments.instruments.instruments import Instruments
+from experiments.instruments.socket_table import sockets_of
+from experiments.machine.provenance import provenance
 from experiments.predict import shares
-from experiments.provenance import provenance
 from experiments.results import write_results
-from experiments.socket_table import sockets_of
 from experiments.spec import RunSpec
-from experiments.status import counters
 from nodes.client_report import ClientReport, parse_report
 
 #: Every connection must be open within this time, in seconds, plus 1 s for 200 of them.

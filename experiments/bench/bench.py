@@ -16,7 +16,7 @@ from experiments.bench.figure import Figure, Found, Line, Results, Setting
 from experiments.bench.figures import FIGURES
 from experiments.bench.size import Size
 from experiments.bench.verdict import doubts
-from experiments.provenance import provenance
+from experiments.machine.provenance import provenance
 from topologies import sandbox
 
 SCHEMA = 1

@@ -18,14 +18,14 @@ from controller.state import ClusterState
 from experiments.bench.herds import Asked, Herds
 from experiments.bench.networks.network import ECHO_PORT
 from experiments.bench.networks.ours import OurNetwork
-from experiments.instruments import Instrument
-from experiments.socket_events import (
+from experiments.instruments.instruments import Instrument
+from experiments.instruments.socket_events import (
     RESET_RECEIVED,
     STATE,
     SocketEvent,
     read_socket_events,
 )
-from experiments.socket_table import sockets_of
+from experiments.instruments.socket_table import sockets_of
 
 #: How often the nodes' tables are looked at, once the clients have been reset: rarely,
 #: because looking takes time from those who work.

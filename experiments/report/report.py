@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.launch import give_to_caller
+from experiments.cluster.launch import give_to_caller
 from experiments.report.data import NothingToReport, load_report
 from experiments.report.page import page
 

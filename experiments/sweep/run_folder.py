@@ -117,7 +117,7 @@ class RunFolder:
         return self.states[len(begun)]
 
     def _half_open_from(self, said: Mapping[str, Any]) -> float | None:
-        """From when its owner held it in vain (:mod:`experiments.fates` has the rule)."""
+        """From when its owner held it in vain (:mod:`experiments.analysis.fates` has the rule)."""
         start: float | None = said["first_stray_s"]
         if start is None and said["moved"] and not self.spec.capture:
             start = said["reset_s"] or said["moved_s"]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from experiments.launch import give_to_caller
-from experiments.provenance import provenance
+from experiments.cluster.launch import give_to_caller
+from experiments.machine.provenance import provenance
 from experiments.spec_file import SpecError
 from experiments.sweep.run_folder import RunFolder
 from experiments.sweep.runner import Layout, Runner

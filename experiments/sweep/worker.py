@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from experiments.launch import launch_run
+from experiments.cluster.launch import launch_run
 from experiments.spec import RunSpec
 
 

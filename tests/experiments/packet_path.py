@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from controller.ovs_hash import FourTuple
-from experiments.observations import ACK, PSH, RST, SYN, Observation
-from experiments.socket_events import RESET_RECEIVED, STATE, SocketEvent
+from experiments.analysis.observations import ACK, PSH, RST, SYN, Observation
+from experiments.instruments.socket_events import RESET_RECEIVED, STATE, SocketEvent
 from topologies.plan import FANOUT_MAC, GATEWAY_MAC, VIP_MAC, Client, Plan
 
 US = 1_000

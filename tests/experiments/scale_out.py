@@ -9,13 +9,13 @@ from controller.membership import Membership, NodeState
 from controller.ovs_hash import FourTuple
 from controller.policies import POLICIES
 from controller.state import ClusterState
-from experiments.claim import Case, ClaimChart, ClaimRow, cases_of
-from experiments.epochs import Epoch, History
-from experiments.fates import Fate, connection_fates, is_stray_candidate
-from experiments.observations import Observation
-from experiments.socket_states import SocketLife, socket_lives
-from experiments.trails import Places, Trail, reset_trails
-from experiments.whereabouts import attributed
+from experiments.analysis.claim import Case, ClaimChart, ClaimRow, cases_of
+from experiments.analysis.epochs import Epoch, History
+from experiments.analysis.fates import Fate, connection_fates, is_stray_candidate
+from experiments.analysis.observations import Observation
+from experiments.analysis.socket_states import SocketLife, socket_lives
+from experiments.analysis.trails import Places, Trail, reset_trails
+from experiments.analysis.whereabouts import attributed
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
 from topologies.plan import VIP4, Plan
 

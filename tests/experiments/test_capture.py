@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from experiments.observations import RST, SYN, Observation, read_observations
-from experiments.pcapng import open_pcapng
+from experiments.analysis.observations import RST, SYN, Observation, read_observations
+from experiments.instruments.pcapng import open_pcapng
 from tests.experiments.two_hosts import (
     CLIENT,
     NODE,
@@ -53,7 +53,7 @@ def config_file(tmp_path: Path, **config: Any) -> str:
 
 
 def capturing(path: str) -> Any:
-    return running("experiments.capture", "--config", path)
+    return running("experiments.instruments.capture", "--config", path)
 
 
 def exchange(hosts: TwoHosts, family: int = socket.AF_INET) -> None:

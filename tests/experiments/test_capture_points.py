@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.capture_points import capture_points, chassis_points, node_point
-from experiments.trails import Places
+from experiments.analysis.trails import Places
+from experiments.instruments.capture_points import (
+    capture_points,
+    chassis_points,
+    node_point,
+)
 from topologies.plan import Plan
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from experiments.fates import totals
-from experiments.observations import RST, Observation
+from experiments.analysis.fates import totals
+from experiments.analysis.observations import RST, Observation
 from tests.experiments.packet_path import MS, SEQ, START, US
 from tests.experiments.scale_out import END, ScaleOut
 from topologies.plan import FANOUT_MAC

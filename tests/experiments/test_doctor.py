@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import doctor, kernel_trials, machine
-from experiments.doctor import CHECKS, Check, Weight
-from experiments.machine import Finding, State, missing, present, unknown
+from experiments.machine import doctor, kernel_trials, machine
+from experiments.machine.doctor import CHECKS, Check, Weight
+from experiments.machine.machine import Finding, State, missing, present, unknown
 
 HERE = present("as found")
 GONE = missing("not found")

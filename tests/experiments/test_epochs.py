@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.epochs import Epoch, History
+from experiments.analysis.epochs import Epoch, History
 
 
 def epoch(start: int, settled: int, **chassis: str) -> Epoch:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 
 from controller.ovs_hash import FourTuple
-from experiments.epochs import Epoch, History
-from experiments.fates import Fate, connection_fates, is_stray_candidate, totals
-from experiments.socket_states import socket_lives
-from experiments.statistics import Percentiles
-from experiments.whereabouts import attributed
+from experiments.analysis.epochs import Epoch, History
+from experiments.analysis.fates import (
+    Fate,
+    connection_fates,
+    is_stray_candidate,
+    totals,
+)
+from experiments.analysis.socket_states import socket_lives
+from experiments.analysis.statistics import Percentiles
+from experiments.analysis.whereabouts import attributed
 from tests.experiments.packet_path import CLIENT, MS, START, US, PacketPath
 from tests.experiments.scale_out import END, EVENT, PORT, ScaleOut
 from topologies.plan import VIP4, Plan

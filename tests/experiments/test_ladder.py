@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from experiments.ladder import (
+from experiments.ladder.ladder import (
     FAILED,
     FREED,
     HELD,
@@ -21,8 +21,8 @@ from experiments.ladder import (
     choose,
     ladder,
 )
-from experiments.ladder_svg import ladder_svg
-from experiments.ladder_text import WIDTH, ladder_text, since
+from experiments.ladder.svg import ladder_svg
+from experiments.ladder.text import WIDTH, ladder_text, since
 from tests.experiments.scale_out import ScaleOut
 
 SIZES = [(2, 3, 40), (4, 6, 80), (10, 15, 80)]

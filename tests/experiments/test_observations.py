@@ -9,9 +9,9 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
 from controller.ovs_hash import FourTuple
-from experiments.connection import written
-from experiments.observations import RST, SYN, Observation, observe
-from experiments.pcapng import CapturedPacket
+from experiments.analysis.connection import written
+from experiments.analysis.observations import RST, SYN, Observation, observe
+from experiments.instruments.pcapng import CapturedPacket
 from topologies.plan import FANOUT_MAC, VIP4, VIP6, VIP_MAC
 
 ETHERNET = Ether(src=FANOUT_MAC, dst=VIP_MAC)

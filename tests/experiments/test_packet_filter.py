@@ -10,7 +10,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 
-from experiments.packet_filter import (
+from experiments.instruments.packet_filter import (
     FULL,
     RESETS,
     STRAYS,

@@ -13,7 +13,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 from scapy.utils import rdpcap
 
-from experiments.pcapng import (
+from experiments.instruments.pcapng import (
     CapturedInterface,
     PcapngError,
     PcapngReader,

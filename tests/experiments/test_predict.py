@@ -9,10 +9,10 @@ from click.testing import CliRunner, Result
 
 from controller.balancers import BALANCERS
 from controller.ovs_hash import FourTuple
-from experiments.arrivals import arrivals
+from experiments.analysis.arrivals import arrivals
+from experiments.analysis.connection import written
+from experiments.analysis.observations import RST
 from experiments.cli import main
-from experiments.connection import written
-from experiments.observations import RST
 from experiments.predict import connections_of, predict, shares, states_of
 from experiments.spec import RunSpec
 from nodes.client_ports import seeded_ports

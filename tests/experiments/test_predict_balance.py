@@ -9,7 +9,7 @@ import pytest
 
 from controller.balancers import BALANCERS
 from controller.predict import FABRIC_BASIS, Forecast
-from experiments.balance import (
+from experiments.analysis.balance import (
     balance,
     chassis_loads,
     forecast_of,

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from experiments.perf_ring import PerfRing, samples_of
-from experiments.probes import filter_expression
-from experiments.socket_events import (
+from experiments.instruments.perf_ring import PerfRing, samples_of
+from experiments.instruments.probes import filter_expression
+from experiments.instruments.socket_events import (
     RESET_RECEIVED,
     RESET_SENT,
     STATE,
     SocketEvent,
     read_socket_events,
 )
-from experiments.socket_table import HeldSocket, sockets_of
-from experiments.tracepoint import Tracepoint
+from experiments.instruments.socket_table import HeldSocket, sockets_of
+from experiments.instruments.tracepoint import Tracepoint
 from tests.experiments.two_hosts import DEADLINE_S, TwoHosts, running, two_hosts
 from topologies.plan import VIP4, VIP6
 
@@ -61,7 +61,7 @@ def test_a_reset_is_seen_at_both_ends(
 ) -> None:
     output = str(tmp_path / "sockets.jsonl")
     arguments = ("--output", output, "--port", str(PORT), "--tracefs", str(tracefs))
-    with running("experiments.probes", *arguments) as probes:
+    with running("experiments.instruments.probes", *arguments) as probes:
         assert probes.read()["event"] == "ready"
         before = time.time_ns()
         with hosts.listen(family, PORT) as server, hosts.connect(server, family) as c:
@@ -95,7 +95,7 @@ def test_a_reset_without_a_socket_names_its_sender(
 ) -> None:
     output = str(tmp_path / "sockets.jsonl")
     arguments = ("--output", output, "--port", str(PORT), "--tracefs", str(tracefs))
-    with running("experiments.probes", *arguments) as probes:
+    with running("experiments.instruments.probes", *arguments) as probes:
         probes.read()
         client = hosts.at(hosts.client, socket.socket)
         with client, pytest.raises(ConnectionRefusedError):
@@ -110,7 +110,7 @@ def test_other_ports_are_not_reported(
 ) -> None:
     output = str(tmp_path / "sockets.jsonl")
     arguments = ("--output", output, "--port", "9", "--tracefs", str(tracefs))
-    with running("experiments.probes", *arguments) as probes:
+    with running("experiments.instruments.probes", *arguments) as probes:
         probes.read()
         with (
             hosts.listen(socket.AF_INET, PORT) as server,
@@ -123,7 +123,7 @@ def test_other_ports_are_not_reported(
 def test_without_tracefs_it_says_so(tmp_path: Path) -> None:
     arguments = ("--output", str(tmp_path / "o"), "--port", "9")
     with running(
-        "experiments.probes", *arguments, "--tracefs", str(tmp_path)
+        "experiments.instruments.probes", *arguments, "--tracefs", str(tmp_path)
     ) as probes:
         assert probes.process.wait(DEADLINE_S) == 3
 

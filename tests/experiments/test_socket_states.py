@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.ovs_hash import FourTuple
-from experiments.socket_events import (
+from experiments.analysis.socket_states import SocketLife, socket_lives
+from experiments.instruments.socket_events import (
     RESET_RECEIVED,
     RESET_SENT,
     STATE,
     STATES,
     SocketEvent,
 )
-from experiments.socket_states import SocketLife, socket_lives
 
 CONNECTION = FourTuple("10.1.0.1", 20001, "10.0.0.1", 10809)
 OTHER = CONNECTION._replace(sport=20002)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.statistics import Percentiles, peak, percentiles
+from experiments.analysis.statistics import Percentiles, peak, percentiles
 
 values = st.lists(st.floats(0, 1e9), min_size=1)
 intervals = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from controller.ovs_hash import FourTuple
-from experiments.observations import ACK, SYN
-from experiments.socket_states import SocketLife, socket_lives
-from experiments.whereabouts import attributed
+from experiments.analysis.observations import ACK, SYN
+from experiments.analysis.socket_states import SocketLife, socket_lives
+from experiments.analysis.whereabouts import attributed
 from tests.experiments.packet_path import MS, START, US, PacketPath
 from topologies.plan import Plan
 

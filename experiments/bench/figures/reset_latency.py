@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from experiments.analysis.statistics import percentiles
 from experiments.bench.figure import (
     Bound,
     Figure,
@@ -19,7 +20,6 @@ from experiments.bench.herds import herds
 from experiments.bench.networks.network import ECHO_PORT
 from experiments.bench.networks.ours import OurNetwork
 from experiments.bench.size import Size
-from experiments.statistics import percentiles
 
 PAUSE_S = 0.005
 BOUNDS = {"p50": Bound(1.5, at_least=False), "p99": Bound(5, at_least=False)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from experiments.analysis.statistics import percentiles
 from experiments.bench.figure import (
     Bound,
     Figure,
@@ -18,7 +19,6 @@ from experiments.bench.figure import (
 from experiments.bench.herds import herds
 from experiments.bench.networks.network import Network
 from experiments.bench.size import Size
-from experiments.statistics import percentiles
 
 CONNECTIONS = 40
 PAUSE_S = 0.001

@@ -12,7 +12,7 @@ from controller.ovs_hash import FourTuple
 from controller.predict import owner
 from controller.state import ClusterState
 from experiments.bench.load import available_mib
-from experiments.cluster import Cluster, ClusterOptions
+from experiments.cluster.cluster import Cluster, ClusterOptions
 from topologies import sandbox
 from topologies.plan import VIP4, Plan, client_address
 from topologies.runs import RUN_VARIABLE

@@ -1,0 +1,1 @@
+"""From what the instruments saw to what became of every connection: pure."""

@@ -1,0 +1,298 @@
+"""What became of every connection of a run: pure.
+
+A *connection* here is one life of a client's socket: a reconnection is another one,
+even on the same 4-tuple. Words and their exact meaning:
+
+================ =====================================================================
+opened           the client's socket became established
+home             the node that took it: whose SYN,ACK opened the node's socket, or where
+                 nothing was captured, the predicted owner
+moved            while the client's socket was open, an event gave the connection an
+                 owner other than its home
+stray            a segment of the client, not SYN, RST or copy, in at a node that is not
+                 the home
+reset            the client's kernel accepted a RST for it
+hung             moved, a stray was sent, and at the end of the observation the client's
+                 socket was still open
+broken unmoved   did not move, yet was reset, timed out or was destroyed
+half open        from the first stray (where nothing was captured: from the client's reset,
+                 or else the move) until the home's kernel freed its socket, if that
+                 is later; homes that failed hold nothing, so they are left out
+reset latency    from the first stray until the client's socket is reset
+================ =====================================================================
+
+Everything after the end of the observation is left out, since clients and servers are
+then taken down: a half-open interval that still lasts is *censored* there, and counts
+in the lifetimes as a lower bound.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from controller.ovs_hash import FourTuple
+from experiments.analysis.epochs import History
+from experiments.analysis.observations import RST, SYN, Observation
+from experiments.analysis.socket_states import SocketLife
+from experiments.analysis.statistics import Percentiles, peak, percentiles
+from topologies.plan import FANOUT_MAC
+
+_NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of one connection; times are CLOCK_REALTIME ns, None: never."""
+
+    connection: FourTuple
+    opened_ns: int
+    home: str | None
+    end_ns: int  # of the observation
+    moved_ns: int | None = None
+    moved_to: str | None = None
+    first_stray: Observation | None = None
+    reset_ns: int | None = None
+    #: The client's socket ended in whatever way.
+    ended_ns: int | None = None
+    #: The client's socket timed out or was destroyed.
+    lost: bool = False
+    #: The home's socket was seen, and when it was freed.
+    home_seen: bool = False
+    freed_ns: int | None = None
+    home_failed: bool = False
+    strays_captured: bool = False
+
+    @property
+    def moved(self) -> bool:
+        """Whether an event gave it another owner while it was open."""
+        return self.moved_ns is not None
+
+    @property
+    def reset(self) -> bool:
+        """Whether the client's socket was reset."""
+        return self.reset_ns is not None
+
+    @property
+    def hung(self) -> bool:
+        """Whether the client waits in vain. Without a capture, every move counts."""
+        strayed = self.first_stray is not None or not self.strays_captured
+        return self.moved and strayed and self.ended_ns is None
+
+    @property
+    def broken_unmoved(self) -> bool:
+        """Whether it was disturbed without having moved."""
+        return not self.moved and (self.reset or self.lost)
+
+    @property
+    def latency_ms(self) -> float | None:
+        """First stray segment to the client's reset."""
+        if self.reset_ns is None or self.first_stray is None:
+            return None
+        return (self.reset_ns - self.first_stray.time_ns) / _NS_PER_MS
+
+    @property
+    def half_open(self) -> tuple[int, int] | None:
+        """From the first stray to the freeing of the home's socket, or to the end."""
+        start = self._half_open_from
+        if start is None or not self.home_seen or self.home_failed:
+            return None
+        until = self.end_ns if self.freed_ns is None else self.freed_ns
+        return (start, until) if until > start else None
+
+    @property
+    def _half_open_from(self) -> int | None:
+        """The first stray; where nothing was captured, the client's reset or the move."""
+        if self.first_stray is not None:
+            return self.first_stray.time_ns
+        if self.strays_captured or not self.moved:
+            return None
+        return self.reset_ns or self.moved_ns
+
+    @property
+    def half_open_at_end(self) -> bool:
+        """Whether the home still held it when the observation ended."""
+        return self.half_open is not None and self.freed_ns is None
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What ``summary.json`` says in ``connections`` to ``reset_latency_ms``.
+
+    ``censored`` of the lifetimes are lower bounds: these lasted to the end.
+    """
+
+    opened: int
+    moved: int
+    reset: int
+    hung: int
+    broken_unmoved: int
+    half_open_peak: int
+    half_open_at_end: int
+    half_open_lifetime_ms: Percentiles
+    censored: int
+    reset_latency_ms: Percentiles
+
+
+def connection_fates(
+    lives: Iterable[SocketLife],
+    history: History,
+    strays: Iterable[Observation] | None,
+    end_ns: int,
+) -> list[Fate]:
+    """The fate of each connection that a client opened before ``end_ns``.
+
+    ``lives`` are all sockets, those of nodes with their ``host``
+    (:func:`experiments.analysis.whereabouts.attributed`). ``strays`` are the observations in
+    which strays are looked for, in the order of time; None where nothing was captured.
+    """
+    servers: dict[FourTuple, list[SocketLife]] = defaultdict(list)
+    clients: dict[FourTuple, list[SocketLife]] = defaultdict(list)
+    for life in sorted(lives, key=lambda life: life.first_ns):
+        (clients if life.at_client else servers)[life.connection].append(life)
+    inbound = None if strays is None else _by_connection(strays)
+    fates = []
+    for connection, own in clients.items():
+        begins = [life.first_ns for life in own] + [1 << 63]
+        for life, begin, next_begin in zip(own, begins, begins[1:], strict=False):
+            if not _opened(life, end_ns):
+                continue
+            span = _Span(begin, min(next_begin, end_ns))
+            server = next((s for s in servers[connection] if span.holds(s)), None)
+            fate = _fate(life, server, history, end_ns)
+            if inbound is not None:
+                stray = _first_stray(
+                    inbound.get(connection, ()), span, fate.home, server
+                )
+                fate = replace(fate, first_stray=stray, strays_captured=True)
+            fates.append(fate)
+    return fates
+
+
+def totals(fates: Sequence[Fate]) -> Totals:
+    """The figures of a whole run."""
+    intervals = [fate.half_open for fate in fates if fate.half_open]
+    latencies = [fate.latency_ms for fate in fates if fate.latency_ms is not None]
+    at_end = sum(fate.half_open_at_end for fate in fates)
+    return Totals(
+        opened=len(fates),
+        moved=sum(fate.moved for fate in fates),
+        reset=sum(fate.reset for fate in fates),
+        hung=sum(fate.hung for fate in fates),
+        broken_unmoved=sum(fate.broken_unmoved for fate in fates),
+        half_open_peak=peak(intervals),
+        half_open_at_end=at_end,
+        half_open_lifetime_ms=percentiles(
+            (end - start) / _NS_PER_MS for start, end in intervals
+        ),
+        censored=at_end,
+        reset_latency_ms=percentiles(latencies),
+    )
+
+
+def is_stray_candidate(observation: Observation, nodes: frozenset[str]) -> bool:
+    """Whether it is a client's segment in at a node that a socket would have to know.
+
+    Not a SYN, which begins a connection, not a RST, and not a switch's copy.
+    """
+    return (
+        not observation.outgoing
+        and observation.label in nodes
+        and not observation.flags & (SYN | RST)
+        and observation.eth_src != FANOUT_MAC
+    )
+
+
+class _Span(NamedTuple):
+    """While one client's socket has its 4-tuple to itself."""
+
+    begin: int
+    end: int
+
+    def holds(self, server: SocketLife) -> bool:
+        """Whether a node's socket is the other end of the client's."""
+        return server.opened_ns is None or self.begin <= server.opened_ns < self.end
+
+
+def _opened(life: SocketLife, end_ns: int) -> bool:
+    """Whether it was established in time; unseen means before the probes began."""
+    if life.established_ns is None:
+        return life.opened_ns is None
+    return life.established_ns < end_ns
+
+
+def _fate(
+    life: SocketLife, server: SocketLife | None, history: History, end_ns: int
+) -> Fate:
+    opened = life.established_ns or life.first_ns
+    home = server.host if server else None
+    home = home or history.at(opened).owner_of(life.connection)
+    ended = _until(life.closed_ns, end_ns)
+    moved_ns, moved_to = _move(life.connection, home, history, opened, ended or end_ns)
+    return Fate(
+        connection=life.connection,
+        opened_ns=opened,
+        home=home,
+        end_ns=end_ns,
+        moved_ns=moved_ns,
+        moved_to=moved_to,
+        reset_ns=_until(life.reset_ns, end_ns),
+        ended_ns=ended,
+        lost=life.lost and ended is not None,
+        home_seen=server is not None,
+        freed_ns=_until(server.closed_ns, end_ns) if server else None,
+        home_failed=moved_ns is not None and not _reachable(history, moved_ns, home),
+    )
+
+
+def _move(
+    connection: FourTuple, home: str | None, history: History, opened: int, ended: int
+) -> tuple[int | None, str | None]:
+    """When its owner first was another, while its client had it, and which."""
+    epochs = list(history.after(opened))
+    if opened <= history.at(opened).settled_ns:  # opened by the old state, perhaps
+        epochs.insert(0, history.at(opened))
+    for epoch in epochs:
+        if epoch.start_ns >= ended:
+            break
+        owner = epoch.owner_of(connection)
+        if owner != home:
+            return max(epoch.start_ns, opened), owner
+    return None, None
+
+
+def _reachable(history: History, time_ns: int, node: str | None) -> bool:
+    return any(node in nodes for nodes in history.at(time_ns).reachable.values())
+
+
+def _first_stray(
+    inbound: Sequence[Observation],
+    span: _Span,
+    home: str | None,
+    server: SocketLife | None,
+) -> Observation | None:
+    """The first segment at a node without its socket: another node, or the home after
+    it failed and came back without its state."""
+    forgotten = server.closed_ns if server and server.lost else None
+    for one in inbound:
+        if span.begin <= one.time_ns < span.end and (
+            one.label != home or (forgotten is not None and one.time_ns > forgotten)
+        ):
+            return one
+    return None
+
+
+def _by_connection(
+    observations: Iterable[Observation],
+) -> dict[FourTuple, list[Observation]]:
+    found: dict[FourTuple, list[Observation]] = defaultdict(list)
+    for one in observations:
+        if one.connection:
+            found[one.connection].append(one)
+    return found
+
+
+def _until(time_ns: int | None, end_ns: int) -> int | None:
+    return time_ns if time_ns is not None and time_ns < end_ns else None

@@ -1,0 +1,155 @@
+"""TCP segments as a capture file shows them, one small record each."""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Callable, Iterator
+from ipaddress import IPv6Address
+from socket import inet_ntoa
+from typing import NamedTuple
+
+from controller.ovs_hash import FourTuple
+from experiments.analysis.connection import connection_of
+from experiments.instruments.pcapng import CapturedPacket, open_pcapng
+
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
+_LETTERS = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK"))
+
+_ETHERNET = struct.Struct("!6s6sH")
+_IPV4 = struct.Struct("!BxHxxxxxBxx4s4s")  # first byte, length, protocol, addresses
+_IPV6 = struct.Struct("!4xHBx16s16s")  # payload length, next header, addresses
+_TCP = struct.Struct("!HHIIBB")
+_TCP_PROTOCOL = 6
+
+
+class Observation(NamedTuple):
+    """One TCP segment that one interface saw.
+
+    ``frame`` is its number in the capture file, from 1; ``time_ns`` is CLOCK_REALTIME;
+    ``label`` is the interface's (see :mod:`experiments.instruments.capture_points`); ``outgoing``
+    says that the interface's owner sent it. ``payload`` are its bytes of data, also
+    where fewer were captured.
+    """
+
+    frame: int
+    time_ns: int
+    label: str
+    outgoing: bool
+    eth_src: str
+    eth_dst: str
+    src: str
+    sport: int
+    dst: str
+    dport: int
+    seq: int
+    ack: int
+    flags: int
+    payload: int
+
+    @property
+    def connection(self) -> FourTuple | None:
+        """The connection it belongs to, ``None`` where neither end is the VIP."""
+        return connection_of(self.src, self.sport, self.dst, self.dport)
+
+    @property
+    def not_recognised(self) -> bool:
+        """Whether it is a reset that says "not recognised": RST, and no ACK, SYN, FIN.
+
+        RFC 9293, 3.10.7.1: the stray segment carried ACK.
+        """
+        return self.flags & (RST | ACK | SYN | FIN) == RST
+
+    @property
+    def flag_names(self) -> str:
+        """For people: ``SYN,ACK``; ``PSH`` is left out beside data."""
+        wanted = self.flags & ~PSH
+        return ",".join(name for bit, name in _LETTERS if wanted & bit)
+
+
+def read_observations(
+    path: str, wanted: Callable[[Observation], bool] = lambda _: True
+) -> Iterator[Observation]:
+    """Every ``wanted`` TCP segment of a capture file, in the file's order.
+
+    Raises :class:`OSError` or :class:`~experiments.instruments.pcapng.PcapngError`.
+    """
+    with open_pcapng(path) as reader:
+        for packet in reader.packets():
+            label = reader.interfaces[packet.interface].label
+            observation = observe(label, packet)
+            if observation and wanted(observation):
+                yield observation
+
+
+def dropped_segments(path: str) -> dict[str, int]:
+    """How many segments each interface's capture missed, by label."""
+    with open_pcapng(path) as reader:
+        for _ in reader.packets():
+            pass
+        return reader.dropped
+
+
+def observe(label: str, packet: CapturedPacket) -> Observation | None:
+    """What a packet says; ``None`` where it is no TCP segment over IPv4 or IPv6."""
+    data = packet.data
+    eth_dst, eth_src, kind = _ETHERNET.unpack_from(data)
+    network = _NETWORKS.get(kind)
+    layer = network(data) if network else None
+    if layer is None:
+        return None
+    at, end, src, dst = layer
+    sport, dport, seq, ack, offset, flags = _TCP.unpack_from(data, at)
+    return Observation(
+        packet.frame,
+        packet.time_ns,
+        label,
+        packet.outgoing,
+        _mac(eth_src),
+        _mac(eth_dst),
+        src,
+        sport,
+        dst,
+        dport,
+        seq,
+        ack,
+        flags,
+        end - at - (offset >> 4) * 4,
+    )
+
+
+#: Where TCP starts, where the IP packet ends, source, destination.
+_Layer = tuple[int, int, str, str]
+
+
+def _ipv4(data: memoryview) -> _Layer | None:
+    first, length, protocol, src, dst = _IPV4.unpack_from(data, 14)
+    if protocol != _TCP_PROTOCOL:
+        return None
+    return 14 + (first & 15) * 4, 14 + length, _address4(src), _address4(dst)
+
+
+def _ipv6(data: memoryview) -> _Layer | None:
+    length, protocol, src, dst = _IPV6.unpack_from(data, 14)
+    if protocol != _TCP_PROTOCOL:
+        return None
+    return 54, 54 + length, _address6(src), _address6(dst)
+
+
+_NETWORKS: dict[int, Callable[[memoryview], _Layer | None]] = {
+    0x0800: _ipv4,
+    0x86DD: _ipv6,
+}
+
+# A capture names few hosts, many times: each text is made, and kept in memory, once.
+_address4 = functools.lru_cache(4096)(inet_ntoa)
+
+
+@functools.lru_cache(4096)
+def _address6(packed: bytes) -> str:
+    return str(IPv6Address(packed))
+
+
+@functools.lru_cache(4096)
+def _mac(packed: bytes) -> str:
+    return packed.hex(":")

@@ -1,0 +1,121 @@
+"""The life of every TCP socket, from the kernel's reports: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from controller.ovs_hash import FourTuple
+from experiments.instruments.socket_events import (
+    RESET_RECEIVED,
+    RESET_SENT,
+    STATE,
+    SocketEvent,
+)
+
+_CLOSING = frozenset(
+    ("FIN_WAIT1", "FIN_WAIT2", "CLOSE_WAIT", "CLOSING", "LAST_ACK", "TIME_WAIT")
+)
+
+
+@dataclass
+class SocketLife:
+    """One TCP socket of one connection; times are CLOCK_REALTIME ns, None: not seen.
+
+    ``host`` is the name of the storage node that holds it, where that is known
+    (:mod:`experiments.analysis.whereabouts`). A node's socket begins with the last segment of
+    the handshake (``tcp_v4_syn_recv_sock``), a client's with its SYN.
+    """
+
+    connection: FourTuple
+    at_client: bool
+    opened_ns: int | None = None
+    established_ns: int | None = None
+    #: The kernel accepted a RST for it (``tcp_reset`` in net/ipv4/tcp_input.c).
+    reset_ns: int | None = None
+    #: It sent a RST itself: its program aborted it.
+    aborted_ns: int | None = None
+    #: One end had begun to close it in good order, with FIN.
+    closing_ns: int | None = None
+    #: The kernel freed its connection: state CLOSE.
+    closed_ns: int | None = None
+    host: str | None = None
+
+    @property
+    def first_ns(self) -> int:
+        """When it was there for the first time, as far as was seen: 0 if always."""
+        return self.opened_ns or 0
+
+    @property
+    def lost(self) -> bool:
+        """Whether it ended by none of reset, abort and FIN: timed out, or destroyed."""
+        return self.closed_ns is not None and not (
+            self.reset_ns or self.aborted_ns or self.closing_ns
+        )
+
+    def open_at(self, time_ns: int) -> bool:
+        """Whether its connection was established and not yet freed at that instant."""
+        return (self.established_ns or 0) <= time_ns and (
+            self.closed_ns is None or self.closed_ns > time_ns
+        )
+
+
+def socket_lives(events: Iterable[SocketEvent]) -> list[SocketLife]:
+    """Every socket that the events, oldest first, tell of; listeners are left out.
+
+    The kernel uses the address of a freed socket again: a life ends with CLOSE, and
+    whatever its address reports afterwards belongs to another one, except the RST that
+    an abort sends after it (``tcp_close`` sets the state first).
+    """
+    lives: list[SocketLife] = []
+    by_address: dict[int, SocketLife] = {}
+    for event in events:
+        if "LISTEN" in (event.new, event.old) and event.new != "SYN_RECV":
+            continue
+        life = by_address.get(event.socket)
+        if life is None or not _continues(life, event):
+            life = _begun(event)
+            if life is None:
+                continue
+            by_address[event.socket] = life
+            lives.append(life)
+        _record(life, event)
+    return lives
+
+
+def _begun(event: SocketEvent) -> SocketLife | None:
+    """A new life, unless the event belongs to no connection's socket."""
+    connection = event.connection
+    if event.socket == 0 or connection is None or event.kind == RESET_SENT:
+        return None  # a RST of no socket, or of a request that never became one
+    if event.old == "CLOSE" and event.new != "SYN_SENT":
+        return None  # the program gives back a socket whose connection is gone
+    return SocketLife(connection, event.at_client)
+
+
+def _continues(life: SocketLife, event: SocketEvent) -> bool:
+    if life.connection != event.connection and life.connection.sport != 0:
+        return False  # 0: a client's port is not chosen yet in SYN_SENT
+    return life.closed_ns is None or event.kind == RESET_SENT
+
+
+def _record(life: SocketLife, event: SocketEvent) -> None:
+    if life.connection.sport == 0 and event.connection:
+        life.connection = event.connection
+    if event.kind == RESET_RECEIVED:
+        life.reset_ns = event.time_ns
+    elif event.kind == RESET_SENT:
+        life.aborted_ns = life.aborted_ns or event.time_ns
+    elif event.kind == STATE:
+        _record_state(life, event)
+
+
+def _record_state(life: SocketLife, event: SocketEvent) -> None:
+    if event.new in ("SYN_SENT", "SYN_RECV"):
+        life.opened_ns = event.time_ns
+    elif event.new == "ESTABLISHED":
+        life.established_ns = event.time_ns
+    elif event.new in _CLOSING:
+        life.closing_ns = life.closing_ns or event.time_ns
+    elif event.new == "CLOSE":
+        life.closed_ns = event.time_ns

@@ -1,0 +1,1 @@
+"""A running cluster: how it is entered, kept alive, spoken to and shown."""

@@ -1,0 +1,126 @@
+"""What runs inside a sandbox: ``python -m experiments.cluster.inside JOB``, the job as JSON.
+
+The command line outside makes a job, enters a sandbox with this module as its command,
+and either waits for its exit status (``run``, ``console``) or talks to it through its
+control socket (``up``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from experiments.cluster import control
+from experiments.cluster.cluster import Cluster, ClusterError, ClusterOptions
+from experiments.cluster.status import status
+from experiments.events import EVENTS
+from experiments.instruments.instruments import InstrumentError
+from experiments.run import RunError, run_experiment
+from experiments.spec import RunSpec
+from nodes.guards import GuardError
+from topologies import sandbox
+from topologies.plan import Plan
+from topologies.runs import RUN_VARIABLE
+
+
+def main(text: str) -> int:
+    """Does the job that the JSON text describes; returns its exit status."""
+    job = json.loads(text)
+    try:
+        return JOBS[job.pop("job")](**job)
+    except GuardError as error:
+        say(f"resetbed: {error}; ./resetbed doctor tells what is missing")
+        return 3
+    except (ClusterError, InstrumentError, RunError) as error:
+        say(f"resetbed: {error}")
+        return 1
+
+
+def job_run(spec: dict[str, Any], out: str) -> int:
+    """One experiment, into the folder ``out``."""
+    folder = Path(out)
+    summary = run_experiment(RunSpec.model_validate(spec), folder, runtime(), say)
+    return 0 if summary["as_expected"] else 1
+
+
+def job_up(plan: dict[str, Any], options: dict[str, str]) -> int:
+    """A cluster that serves until it is told to go down."""
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    cluster = make_cluster(plan, options)
+    try:
+        cluster.start(say)
+        control.serve(runtime() / "control.sock", operations(cluster, over))
+        over.wait()
+    finally:
+        cluster.stop()
+    return 0
+
+
+def job_console(plan: dict[str, Any], options: dict[str, str]) -> int:
+    """A cluster in the foreground, with Mininet's command line on it."""
+    from experiments.cluster.console import Console
+
+    over = threading.Event()
+    cluster = make_cluster(plan, options)
+    try:
+        cluster.start(say)
+        control.serve(runtime() / "control.sock", operations(cluster, over))
+        Console(cluster)
+    finally:
+        cluster.stop()
+    return 0
+
+
+def operations(cluster: Cluster, over: threading.Event) -> dict[str, control.Operation]:
+    """What the control socket of a cluster answers."""
+
+    def event(kind: str, target: str) -> dict[str, Any]:
+        if kind not in EVENTS:
+            raise ValueError(f"no event {kind!r}; there are: {', '.join(EVENTS)}")
+        record = cluster.event(kind, target)
+        return record.to_json()
+
+    def down() -> dict[str, Any]:
+        over.set()
+        return {}
+
+    return {
+        "ping": dict,
+        "status": lambda: {"status": status(cluster)},
+        "event": event,
+        "down": down,
+    }
+
+
+def make_cluster(plan: dict[str, Any], options: dict[str, str]) -> Cluster:
+    """The cluster of a job, not yet started; its logs go to the run's directory."""
+    folder = runtime() / "cluster"
+    folder.mkdir()
+    return Cluster(Plan.from_json(plan), ClusterOptions(**options), folder, runtime())
+
+
+def runtime() -> Path:
+    """The directory of this sandbox's run, for sockets."""
+    return sandbox.run_directory(os.environ[RUN_VARIABLE])
+
+
+def say(text: str) -> None:
+    """One line of progress for whoever waits."""
+    print(text, file=sys.stderr, flush=True)
+
+
+JOBS: dict[str, Callable[..., int]] = {
+    "run": job_run,
+    "up": job_up,
+    "console": job_console,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

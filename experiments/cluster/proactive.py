@@ -1,0 +1,45 @@
+"""Resets, node by node, the connections that the switches' new tables lead elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+
+from controller.ovs_hash import FourTuple
+from controller.policies.proactive import departed
+from controller.state import ClusterState
+from experiments.instruments.socket_table import HELD, sockets_of
+from nodes import segment
+from nodes.guard import GuardSite
+from nodes.kernel_abort import KernelAborter
+from nodes.network_namespace import inside_network_of
+
+#: One whose handshake has not ended yet has moved as much as any other.
+_STATES = HELD | {"SYN_RECV"}
+
+
+def reset_moved(state: ClusterState, sites: Iterable[GuardSite]) -> dict[str, int]:
+    """Reset both ends of every connection that is not where ``state`` leads.
+
+    To be called when the switches have settled. Returns how many connections each
+    node reset, nodes with none left out.
+    """
+    done = {site.name: _reset_departed(state, site) for site in sites}
+    return {name: count for name, count in done.items() if count}
+
+
+def _reset_departed(state: ClusterState, site: GuardSite) -> int:
+    held = [one.connection for one in sockets_of(site.pid, _STATES)]
+    plan, membership, balancer = state.plan, state.membership, state.balancer
+    gone = departed(plan, membership, balancer, site.name, held)
+    if not gone:
+        return 0
+    with inside_network_of(site.pid):
+        aborter = KernelAborter()
+    with closing(aborter):
+        return aborter.abort([_as_node_names(one) for one in gone])
+
+
+def _as_node_names(connection: FourTuple) -> segment.FourTuple:
+    src, sport, dst, dport = connection
+    return segment.FourTuple(src, sport, dst, dport)

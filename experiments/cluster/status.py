@@ -1,0 +1,128 @@
+"""What a running cluster looks like at this moment: members, connections, counters."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from controller.ovs_hash import FourTuple
+from experiments.cluster.cluster import Cluster
+from experiments.instruments.socket_table import sockets_of
+from topologies import plan as addresses
+from topologies.plan import Chassis, Node
+
+
+def status(cluster: Cluster) -> dict[str, Any]:
+    """One JSON object, as the command ``status --json`` prints it.
+
+    ``established``: TCP connections in state ESTABLISHED that the node's kernel holds
+    on the VIP. ``counters`` are packets since the cluster came up.
+    """
+    with cluster.lock:
+        state = cluster.state
+        switches = {
+            name: asdict(switch) for name, switch in cluster.switch_status().items()
+        }
+        return {
+            **cluster.describe(),
+            "vip": {"ipv4": addresses.VIP4, "ipv6": addresses.VIP6},
+            "fabric": switches[addresses.FABRIC],
+            "chassis": {
+                chassis.name: {
+                    "in_service": chassis
+                    in state.membership.serving_chassis(state.plan),
+                    "alive": chassis.name not in state.membership.failed_chassis,
+                    "nodes": [node.name for node in chassis.nodes],
+                    **switches.get(chassis.name, {}),
+                }
+                for chassis in state.plan.chassis
+            },
+            "nodes": {
+                node.name: _node_status(cluster, chassis, node)
+                for chassis in state.plan.chassis
+                for node in chassis.nodes
+            },
+            "clients": [
+                {"name": client.name, "ipv4": client.ipv4, "ipv6": client.ipv6}
+                for client in state.plan.clients
+            ],
+            "counters": counters(cluster),
+            "events": len(cluster.records),
+        }
+
+
+def counters(cluster: Cluster) -> dict[str, int]:
+    """Packets of the claim, from the guards' and the switches' own counters.
+
+    ``tier1_copies`` are those that arrived at chassis switches (E4), ``tier2_copies``
+    those that arrived at nodes (E5), ``proactive_resets`` the connections that nodes
+    reset at an event without having been told by any packet.
+    """
+    guards = cluster.guard_counters()
+    return {
+        "stray": sum(one.strays for one in guards),
+        "node_resets": sum(one.resets for one in guards),
+        "tier1_copies": sum(
+            _fan_out_packets(cluster, chassis) for chassis in cluster.state.plan.chassis
+        ),
+        "tier2_copies": sum(one.copies_received for one in guards),
+        "copies_accepted": sum(one.copies_accepted for one in guards),
+        "copies_rejected": sum(one.copies_rejected for one in guards),
+        "passed_on": sum(one.passed_on for one in guards),
+        "proactive_resets": cluster.proactive_resets,
+    }
+
+
+def established(cluster: Cluster, host: str) -> set[FourTuple]:
+    """Connections to the VIP that are ESTABLISHED in that host's kernel."""
+    pid = cluster.pid(host)
+    return {held.connection for held in sockets_of(pid, ("ESTABLISHED",))}
+
+
+def half_open(cluster: Cluster) -> dict[str, int]:
+    """Node name -> connections established there whose client has no such socket."""
+    plan = cluster.state.plan
+    of_clients = {
+        connection
+        for client in plan.clients
+        for connection in established(cluster, client.name)
+    }
+    return {
+        node.name: len(established(cluster, node.name) - of_clients)
+        for node in plan.nodes
+    }
+
+
+def _node_status(cluster: Cluster, chassis: Chassis, node: Node) -> Mapping[str, Any]:
+    membership = cluster.state.membership
+    return {
+        "chassis": chassis.name,
+        "in_service": node in membership.serving_nodes(chassis),
+        "alive": node in membership.reachable_nodes(chassis),
+        "state": membership.state(node).value,
+        "established": len(established(cluster, node.name)),
+        "ipv4": node.ipv4,
+        "ipv6": node.ipv6,
+    }
+
+
+def _fan_out_packets(cluster: Cluster, chassis: Chassis) -> int:
+    """Fan-out copies that this chassis' switch took in, by its own flow counters.
+
+    They die with the switch: one that has failed, or is being restarted, has none.
+    """
+    if chassis.name in cluster.state.membership.failed_chassis:
+        return 0
+    try:
+        table = cluster.dump_flows(chassis.name)
+    except subprocess.CalledProcessError:
+        return 0
+    return sum(
+        int(match[1])
+        for line in table.splitlines()
+        if addresses.FANOUT_MAC in line.partition("actions=")[0]
+        and (match := re.search(r"n_packets=(\d+)", line))
+    )

@@ -1,0 +1,267 @@
+"""One process that captures many interfaces of many network namespaces into one file.
+
+``python -m experiments.instruments.capture --config FILE`` reads a JSON object::
+
+    {"output": "run.pcapng", "snaplen": 128, "filter": "full", "ring_bytes": 1048576,
+     "interfaces": [{"pid": 7, "interface": "c1n2-eth0", "label": "c1n2",
+                     "kind": "node", "filter": "strays"}, ...]}
+
+Only ``output`` and each interface's ``pid``, ``interface`` and ``label`` are needed. It
+answers on standard output with JSON lines: ``ready`` once every interface is captured,
+and on SIGTERM, when the file is complete, ``summary`` with what each one dropped. A line
+``{"add": {...}}`` on standard input adds an interface and is answered with ``added``
+or ``error``.
+
+While it runs it only copies the kernel's blocks to an unnamed file, so that it takes
+little from what is being measured. The capture file is written at the end, sorted by
+time over all interfaces: its frame numbers tell the order of events.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import mmap
+import os
+import selectors
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any, NamedTuple
+
+from experiments.instruments import packet_filter
+from experiments.instruments.packet_ring import SETTLED_S, PacketRing, packets_of
+from experiments.instruments.pcapng import PcapngWriter
+from nodes.network_namespace import inside_network_of
+
+DEFAULT_SNAPLEN = 128
+DEFAULT_RING_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One interface to capture; the fields are the keys of the configuration."""
+
+    pid: int
+    interface: str
+    label: str
+    kind: str = ""
+    filter: str = packet_filter.FULL
+    snaplen: int = DEFAULT_SNAPLEN
+    ring_bytes: int = DEFAULT_RING_BYTES
+
+    def open(self) -> PacketRing:
+        """Starts capturing it. Raises :class:`OSError` or ``FilterError``."""
+        program = packet_filter.program(self.filter, self.snaplen)
+        with inside_network_of(self.pid):
+            return PacketRing(self.interface, program, self.ring_bytes)
+
+
+@dataclass
+class _Tap:
+    """An interface being captured: ``start`` and ``end`` in CLOCK_REALTIME ns."""
+
+    interface: Interface
+    ring: PacketRing
+    start: int = field(default_factory=time.time_ns)
+    end: int = 0
+    received: int = 0
+    dropped: int = 0
+
+    def finish(self) -> None:
+        """Takes the kernel's counts and lets go of the interface."""
+        self.received, self.dropped = self.ring.take_statistics()
+        self.end = time.time_ns()
+        self.ring.close()
+
+
+class _Block(NamedTuple):
+    """Where a tap's block lies in the spool."""
+
+    tap: int
+    offset: int
+    length: int
+
+
+class Capture:
+    """Takes segments from every interface added, until :meth:`write`."""
+
+    def __init__(self, spool: IO[bytes]) -> None:
+        """An empty capture; the kernel's blocks wait in the file ``spool``."""
+        self._taps: list[_Tap] = []
+        self._blocks: list[_Block] = []
+        self._spool = spool
+        self._spooled = 0
+        self.selector = selectors.DefaultSelector()
+
+    def add(self, interface: Interface) -> None:
+        """Captures one more interface. Raises :class:`OSError` or ``FilterError``."""
+        tap = _Tap(interface, interface.open())
+        self.selector.register(tap.ring, selectors.EVENT_READ, len(self._taps))
+        self._taps.append(tap)
+
+    def take(self, index: int) -> None:
+        """Spools what is ready from tap number ``index``."""
+        ring = self._taps[index].ring
+        ring.clear_error()
+        for block in ring.take_blocks():
+            self._spool.write(block)
+            self._blocks.append(_Block(index, self._spooled, len(block)))
+            self._spooled += len(block)
+
+    def settle(self) -> None:
+        """Takes everything that was captured before this call."""
+        deadline = time.monotonic() + SETTLED_S
+        while (left := deadline - time.monotonic()) > 0:
+            for key, _ in self.selector.select(left):
+                if isinstance(key.data, int):
+                    self.take(key.data)
+        for index in range(len(self._taps)):
+            self.take(index)
+
+    def write(self, path: str) -> dict[str, Any]:
+        """Ends the capture and writes it; the counts of each interface."""
+        for tap in self._taps:
+            tap.finish()
+        with open(path, "wb") as file:
+            count = self._write_packets(file)
+        return {
+            "packets": count,
+            "dropped": sum(tap.dropped for tap in self._taps),
+            "interfaces": {
+                tap.interface.label: {"received": tap.received, "dropped": tap.dropped}
+                for tap in self._taps
+            },
+        }
+
+    def _write_packets(self, file: IO[bytes]) -> int:
+        writer = PcapngWriter(file)
+        for tap in self._taps:
+            of = tap.interface
+            writer.add_interface(of.label, of.kind, of.snaplen, of.filter)
+        with self._spooled_bytes() as spool:
+            rows = sorted(self._rows(spool))
+            for time_ns, tap_number, outgoing, length, start, captured in rows:
+                data = spool[start : start + captured]
+                writer.packet(tap_number, time_ns, data, length, outgoing)
+        for number, tap in enumerate(self._taps):
+            writer.statistics(number, tap.start, tap.end, tap.received, tap.dropped)
+        return len(rows)
+
+    def _rows(
+        self, spool: memoryview
+    ) -> Iterator[tuple[int, int, bool, int, int, int]]:
+        """Every segment as (time, tap, outgoing, length, place in the spool, bytes)."""
+        for tap, offset, length in self._blocks:
+            for p in packets_of(spool[offset : offset + length]):
+                start = offset + p.offset
+                yield p.time_ns, tap, p.outgoing, p.length, start, p.captured
+
+    def _spooled_bytes(self) -> memoryview:
+        if not self._spooled:
+            return memoryview(b"")
+        self._spool.flush()
+        return memoryview(
+            mmap.mmap(self._spool.fileno(), self._spooled, access=mmap.ACCESS_READ)
+        )
+
+
+class _Console:
+    """Standard input and the ending signals, as things a selector can wait for."""
+
+    def __init__(self, capture: Capture, defaults: dict[str, Any]) -> None:
+        """``defaults``: what an interface takes where its own object does not say."""
+        self._capture = capture
+        self._defaults = defaults
+        self._pending = b""
+        self.ending = False
+        wake, woken = socket.socketpair()
+        for end in (wake, woken):
+            end.setblocking(False)
+        self._ends = (wake, woken)  # kept open as long as the signals may come
+        signal.set_wakeup_fd(wake.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        capture.selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(64))
+        _register_if_possible(capture.selector, 0, self.read_commands)
+
+    def _end(self, *_: object) -> None:
+        self.ending = True
+
+    def read_commands(self) -> None:
+        """Obeys the lines on standard input; its end is not the end of the capture."""
+        data = os.read(0, 65536)
+        if not data:
+            self._capture.selector.unregister(0)
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            self._obey(line)
+
+    def _obey(self, line: bytes) -> None:
+        try:
+            interface = Interface(**self._defaults | json.loads(line)["add"])
+            self._capture.add(interface)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            _say("error", line=line.decode(errors="replace"), error=repr(error))
+        else:
+            _say("added", label=interface.label)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Captures until SIGTERM; 0 once the file is complete, 2 for a bad start."""
+    parser = argparse.ArgumentParser(description="Capture many network namespaces.")
+    parser.add_argument("--config", required=True, help="the JSON file described above")
+    config = _read_config(parser.parse_args(arguments).config)
+    interfaces = config.pop("interfaces", [])
+    output = os.path.abspath(config.pop("output"))
+    with tempfile.TemporaryFile(dir=os.path.dirname(output)) as spool:
+        capture = Capture(spool)
+        console = _Console(capture, defaults=config)
+        try:
+            for each in interfaces:
+                capture.add(Interface(**config | each))
+        except (OSError, ValueError, TypeError) as error:
+            print(f"capture: {each}: {error}", file=sys.stderr)
+            return 2
+        _say("ready", interfaces=len(interfaces))
+        _run(capture, console)
+        capture.settle()
+        _say("summary", **capture.write(output))
+    return 0
+
+
+def _run(capture: Capture, console: _Console) -> None:
+    while not console.ending:
+        for key, _ in capture.selector.select():
+            if isinstance(key.data, int):
+                capture.take(key.data)
+            else:
+                key.data()
+
+
+def _register_if_possible(
+    selector: selectors.BaseSelector, fd: int, read: object
+) -> None:
+    """A regular file or /dev/null as standard input cannot be waited for."""
+    try:
+        selector.register(fd, selectors.EVENT_READ, read)
+    except (PermissionError, ValueError, OSError):
+        pass  # epoll_ctl(2): EPERM; nothing will ever be said on it
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    with open(path, encoding="utf-8") as file:
+        config: dict[str, Any] = json.load(file)
+    return config
+
+
+def _say(event: str, **details: Any) -> None:
+    print(json.dumps({"event": event, "t": time.time(), **details}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
