@@ -23,6 +23,7 @@ settings.register_profile("here", deadline=None)  # no test times anything to pa
 settings.load_profile("here")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Live tests first, as the one group that stays in one process."""
     items.sort(key=lambda item: item.get_closest_marker("live") is None)

@@ -34,7 +34,7 @@ class Instrument:
         self._log = log
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"experiments.{name}", *arguments],
+                [sys.executable, "-m", f"experiments.instruments.{name}", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
