@@ -4,39 +4,56 @@ Tests marked ``live`` build real clusters. Elsewhere a machine that cannot is a 
 to skip them; in continuous integration (``CI=true``) it is a failure, because a suite
 that is green must have run.
 
-Live tests go first and one after the other. With ``-n 2 --dist loadgroup`` a second
-process runs the others meanwhile, on what time the live ones leave.
+Live tests run one after the other in one process, which has the machine to itself as
+far as it wants it: with ``-n 2``, a second process runs the other tests at the least
+priority meanwhile.
 """
 
 from __future__ import annotations
 
 import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from experiments.machine import doctor
 
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+ROOT = Path(__file__).resolve().parent.parent
 LEAST_PRIORITY = 19
 
 settings.register_profile("here", deadline=None)  # no test times anything to pass
 settings.load_profile("here")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Live tests first, as the one group that stays in one process."""
-    items.sort(key=lambda item: item.get_closest_marker("live") is None)
-    for item in items:
-        if item.get_closest_marker("live"):
-            item.add_marker(pytest.mark.xdist_group("live"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """All files with live tests in one process, the other tests wherever there is room."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class LiveTogether(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return "live" if _has_live_tests(nodeid.partition("::")[0]) else nodeid
+
+    return LiveTogether(config, log)
+
+
+@cache
+def _has_live_tests(file: str) -> bool:
+    return "pytest.mark.live" in (ROOT / file).read_text()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips a live test that this machine cannot run; under ``CI=true`` fails it."""
     live = item.get_closest_marker("live") is not None
     if "PYTEST_XDIST_WORKER" in os.environ and os.geteuid() == 0:
-        os.setpriority(os.PRIO_PROCESS, 0, 0 if live else LEAST_PRIORITY)
+        apart = not _has_live_tests(item.nodeid.partition("::")[0])
+        os.setpriority(os.PRIO_PROCESS, 0, LEAST_PRIORITY if apart else 0)
     if not live or not doctor.suite_blockers():
         return
     reason = "cannot run here: " + "; ".join(doctor.suite_blockers())
