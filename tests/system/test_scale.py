@@ -1,0 +1,26 @@
+"""The size of a real array: ten chassis of fifteen nodes pass the same checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.test_scenarios import run
+
+pytestmark = pytest.mark.live
+
+NINE_OF_FIFTEEN = "cluster.chassis=9", "cluster.nodes=15", "cluster.clients=4"
+WORKLOAD = "workload.kind=echo", "workload.connections=400", "workload.interval_ms=100"
+
+
+def test_the_tenth_chassis_of_fifteen_nodes_joins(tmp_path: Path) -> None:
+    size = *NINE_OF_FIFTEEN, *WORKLOAD
+    summary = run(tmp_path / "run", "scale-out-chassis", *size, "observe_s=3")
+    connections, packets = summary["connections"], summary["packets"]
+    assert connections["reset"] == connections["moved"] > 300
+    assert summary["half_open"]["at_end"] == 0
+    assert summary["measurement"]["half_open_by_socket_tables"] == 0
+    assert packets["tier1_copies"] == 10 * packets["node_resets"]
+    assert packets["tier2_copies"] == 15 * packets["tier1_copies"]
+    assert all(row["passed"] for row in summary["claim"]), summary["claim"]
