@@ -12,6 +12,7 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from experiments.bench.figure import Results, Setting
 from experiments.bench.figures import growth
@@ -48,6 +49,13 @@ def _draw_growth(size: Size, results: Results, path: Path) -> None:
     over_nodes.set(xlabel="nodes", ylabel="time for one more reset, ms")
     for axes in (over_resets, over_nodes):
         axes.set(xscale="log", yscale="log")
+    # Marked where it was measured; the marks of a decade would run into each other.
+    over_nodes.set_xticks([nodes for nodes, _ in costs], minor=False)
+    over_nodes.set_yticks([cost for _, cost in costs], minor=False)
+    for axis in (over_nodes.xaxis, over_nodes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
+    for axis in (over_nodes.xaxis, over_nodes.yaxis, over_resets.yaxis):
+        axis.set_major_formatter(StrMethodFormatter("{x:.3g}"))
     _save(figure, (over_resets, over_nodes), path)
 
 
