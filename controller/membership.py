@@ -89,6 +89,13 @@ class Membership:
         """The chassis that tier 1 balances over: those with a node in service."""
         return tuple(c for c in plan.chassis if self.serving_nodes(c))
 
+    def serving_names(self, plan: Plan) -> dict[str, tuple[str, ...]]:
+        """Chassis that tier 1 balances over -> nodes that it balances over, by name."""
+        return {
+            chassis.name: tuple(node.name for node in self.serving_nodes(chassis))
+            for chassis in self.serving_chassis(plan)
+        }
+
     def reachable_chassis(self, plan: Plan) -> tuple[Chassis, ...]:
         """The chassis that have not failed: each gets one of the further resets (E4)."""
         return tuple(c for c in plan.chassis if c.name not in self.failed_chassis)

@@ -111,7 +111,8 @@ def _fabric(
         chassis.name: _way(policy, chassis.fabric_port, (Output(chassis.fabric_port),))
         for chassis in membership.serving_chassis(plan)
     }
-    yield from _balance(ports, balancer, FABRIC_BASIS)
+    table = balancer.over_chassis(membership.serving_names(plan))
+    yield from _balance(ports, table, FABRIC_BASIS)
     yield from neighbours.answers(VIP_MAC, "the VIP's")
     yield from policy.fabric_entries(plan, membership)
     if policy.recall:
@@ -140,7 +141,7 @@ def _chassis(
             *_uplink(),
             *nodes,
             _to_fabric(),
-            *_balance(ports, balancer, CHASSIS_BASIS),
+            *_balance(ports, balancer.over_nodes(list(ports)), CHASSIS_BASIS),
             *neighbours.answers(GATEWAY_MAC, "the gateway's"),
             *policy.chassis_entries(chassis, own),
             *(recall.chassis_entries(chassis, own, tables) if recall else ()),
@@ -281,10 +282,9 @@ def _to_fabric() -> FlowEntry:
 
 
 def _balance(
-    members: dict[str, tuple[Action, ...]], balancer: Balancer, basis: int
+    members: dict[str, tuple[Action, ...]], table: Sequence[str], basis: int
 ) -> Iterator[FlowEntry]:
     """The bucket table: ``members`` maps each member's name to the way to it."""
-    table: Sequence[str] = balancer.table(list(members))
     if not table:
         yield _dropped(Table.BALANCE, "nobody is in service")
         return

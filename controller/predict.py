@@ -6,14 +6,14 @@ before a membership event which connections will move.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from controller.balancers import Balancer
 from controller.membership import Membership
 from controller.ovs_hash import FourTuple, symmetric_l4
-from topologies.plan import VIP_MAC, Chassis, Client, Plan, client_address
+from topologies.plan import VIP_MAC, Client, Plan, client_address
 
 #: Each tier hashes with a basis of its own: with one for both, the connections that
 #: tier 1 sends to a chassis would share hash bits and gather on a few of its nodes.
@@ -38,10 +38,13 @@ class Forecast:
     """
 
     def __init__(self, plan: Plan, membership: Membership, balancer: Balancer) -> None:
-        serving = membership.serving_chassis(plan)
-        self.fabric: tuple[str, ...] = balancer.table([c.name for c in serving])
+        #: Chassis in service -> its nodes in service, in the plan's order.
+        self.members: Mapping[str, Sequence[str]] = membership.serving_names(plan)
+        self.balancer = balancer
+        self.fabric: tuple[str, ...] = balancer.over_chassis(self.members)
         self.chassis: Mapping[str, tuple[str, ...]] = {
-            c.name: balancer.table(_names(membership, c)) for c in serving
+            chassis: balancer.over_nodes(nodes)
+            for chassis, nodes in self.members.items()
         }
         self._macs = {
             client_address(client, version): client.mac
@@ -102,10 +105,6 @@ def client_of(plan: Plan, address: str) -> Client:
         if address in (client_address(client, 4), client_address(client, 6)):
             return client
     raise LookupError(f"no client has the address {address}")
-
-
-def _names(membership: Membership, chassis: Chassis) -> list[str]:
-    return [node.name for node in membership.serving_nodes(chassis)]
 
 
 @lru_cache(maxsize=1 << 17)

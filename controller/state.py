@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from controller.balancers import BALANCERS, Balancer
+from controller.balancers import Balancer, balancer_of
 from controller.flows import FlowEntry
 from controller.history import HISTORY, Version
 from controller.membership import Membership
@@ -50,13 +50,14 @@ class ClusterState:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON: ``{"plan", "membership", "policy", "balancer", "history"}``, the
-        policy and the balancer by name."""
+        """Plain JSON: ``{"plan", "membership", "policy", "balancer", "weights",
+        "history"}``, the policy and the balancer by name."""
         return {
             "plan": self.plan.to_json(),
             "membership": self.membership.to_json(),
             "policy": self.policy.name,
             "balancer": self.balancer.name,
+            "weights": dict(self.balancer.weights),
             "history": [version.to_json() for version in self.history],
         }
 
@@ -70,7 +71,7 @@ class ClusterState:
             Plan.from_json(data["plan"]),
             Membership.from_json(data["membership"]),
             _choose("policy", POLICIES, data["policy"]),
-            _choose("balancer", BALANCERS, data["balancer"]),
+            balancer_of(data["balancer"], data.get("weights", {})),
             tuple(map(Version.from_json, data.get("history", ()))),
         )
 

@@ -1,6 +1,10 @@
 """The balancing algorithms there are, by name: one small module and one line each."""
 
-from controller.balancers.balancer import Balancer
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.balancers.balancer import Balancer, WeightError
 from controller.balancers.hash_threshold import HASH_THRESHOLD
 from controller.balancers.maglev import MAGLEV
 from controller.balancers.modulo import MODULO
@@ -21,4 +25,19 @@ BALANCERS: dict[str, Balancer] = {
     )
 }
 
-__all__ = ["BALANCERS", "Balancer"]
+
+def balancer_of(name: str, weights: Mapping[str, float]) -> Balancer:
+    """The balancer of that name with those weights, of nodes and chassis by name.
+
+    Raises :class:`LookupError` for a name that is none, :class:`WeightError` for
+    weights that it cannot heed; both say what there is instead.
+    """
+    if name not in BALANCERS:
+        raise LookupError(f"no balancer {name!r}; there are {', '.join(BALANCERS)}")
+    if weights and BALANCERS[name].weighted is None:
+        able = ", ".join(each.name for each in BALANCERS.values() if each.weighted)
+        raise WeightError(f"balancer {name!r} takes no weights; those that do: {able}")
+    return BALANCERS[name].with_weights(weights)
+
+
+__all__ = ["BALANCERS", "Balancer", "WeightError", "balancer_of"]

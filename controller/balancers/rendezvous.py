@@ -82,4 +82,5 @@ RENDEZVOUS = Balancer(
     name="rendezvous",
     summary="highest random weight over 256 buckets; a change moves the fewest",
     table=table,
+    weighted=weighted_table,
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
-from controller.balancers import BALANCERS
+from controller.balancers import balancer_of
 from controller.membership import Membership
 from controller.policies import POLICIES
 from controller.state import ClusterState
@@ -21,9 +23,11 @@ def state(
     policy: str = "flood",
     balancer: str = "modulo",
     plan: Plan = PLAN,
+    weights: Mapping[str, float] = MappingProxyType({}),
 ) -> ClusterState:
-    """A cluster's state by the names of its policy and balancer."""
-    return ClusterState(plan, membership, POLICIES[policy], BALANCERS[balancer])
+    """A cluster's state by the names of its policy and balancer, with those weights."""
+    chosen = balancer_of(balancer, weights)
+    return ClusterState(plan, membership, POLICIES[policy], chosen)
 
 
 def then(before: ClusterState, membership: Membership) -> ClusterState:
