@@ -167,7 +167,7 @@ def _example(
             f"topology-{slug}",
             f"Cluster before and after, {entry.design}",
             "Figures in the boxes are connections served. Dashed: drained; dotted: "
-            "failed; thick: new. The table below holds the same.",
+            "failed; thick: new; faint: not there yet. The table below holds the same.",
             topology.drawing(nodes),
             figures,
         ),

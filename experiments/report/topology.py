@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -10,7 +12,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from controller.membership import NodeState
 from controller.state import ClusterState
-from experiments.report.canvas import Draw
+from experiments.report.canvas import NARROW, WIDE, Draw
 from experiments.report.theme import light
 from experiments.sweep.run_folder import Row, RunFolder
 from topologies.plan import Chassis, Node
@@ -96,52 +98,106 @@ def _served_at_end(row: Row) -> bool:
 
 
 def drawing(nodes: list[Change]) -> Draw:
-    """Draws both states: fabric above, a column for each chassis, a box for each node."""
+    """Draws both states: fabric above, a column for each chassis, a box for each node.
+
+    The text stays as large whatever the cluster's size: where columns would be too
+    narrow for it, the states stand one below the other, and the chassis in several
+    bands, each beneath a fabric of its own.
+    """
 
     def draw(figure: Figure, narrow: bool) -> None:
-        deepest = max(_depth(nodes, chassis) for chassis in _chassis(nodes))
-        height = 1.05 + 0.47 * deepest
-        figure.set_figheight(height * (2 if narrow else 1) + 0.2)
-        panels = figure.subplots(2, 1) if narrow else figure.subplots(1, 2)
-        for panel, title, views in zip(
-            panels,
-            ("before the first event", "at the end of the observation"),
-            ([n.before for n in nodes], [n.after for n in nodes]),
-            strict=True,
-        ):
-            _panel(panel, title, views, deepest)
+        chassis = list(dict.fromkeys(node.after.chassis for node in nodes))
+        beside = not narrow and len(chassis) <= _BESIDE
+        bands = _bands(chassis, _MOST_NARROW if narrow else _MOST_WIDE)
+        width = (NARROW if narrow else WIDE) / (2 if beside else 1)
+        panels = [
+            _Panel(title, [v for v in views if v.chassis in band], band, len(bands[0]))
+            for title, views in (
+                ("before the first event", [n.before for n in nodes]),
+                ("at the end of the observation", [n.after for n in nodes]),
+            )
+            for band in bands
+        ]
+        heights = [panel.height for panel in panels]
+        rows = [max(heights)] if beside else heights
+        figure.set_figheight(sum(rows) + _TITLE_INCHES * len(rows))
+        axes = figure.subplots(
+            *((1, len(panels)) if beside else (len(panels), 1)),
+            squeeze=False,
+            height_ratios=rows,
+        )
+        for place, panel in zip(axes.flat, panels, strict=True):
+            _draw(place, panel, width, rows[0] if beside else panel.height)
 
     return draw
 
 
-def _chassis(nodes: list[Change]) -> list[str]:
-    return list(dict.fromkeys(node.after.chassis for node in nodes))
+#: Both states stand side by side up to so many chassis; a band has no more than those.
+_BESIDE, _MOST_WIDE, _MOST_NARROW = 4, 10, 5
+#: Inches: a panel's title, the fabric and chassis above the nodes, a node's row, and
+#: the row's growth where a node has a second line.
+_TITLE_INCHES, _HEAD_INCHES, _ROW_INCHES, _LINE_INCHES = 0.3, 0.78, 0.27, 0.13
+#: Points: of text, and of a column that has room for whole names.
+_TEXT, _SMALL, _ROOMY = 7.5, 6.3, 80.0
 
 
-def _depth(nodes: list[Change], chassis: str) -> int:
-    return sum(node.after.chassis == chassis for node in nodes)
+class _Panel(NamedTuple):
+    """A band of chassis in one state; ``columns`` are those of the widest band."""
+
+    title: str
+    views: list[NodeView]
+    chassis: list[str]
+    columns: int
+
+    @property
+    def row(self) -> float:
+        """Height of a node's row, in inches."""
+        return _ROW_INCHES + any(map(_second_line, self.views)) * _LINE_INCHES
+
+    @property
+    def height(self) -> float:
+        """Of all of it but the title, in inches."""
+        deepest = max(Counter(view.chassis for view in self.views).values())
+        return _HEAD_INCHES + self.row * deepest
 
 
-def _panel(panel: Axes, title: str, views: list[NodeView], deepest: int) -> None:
-    chassis = list(dict.fromkeys(view.chassis for view in views))
-    panel.set_title(title)
-    panel.axis("off")
-    panel.set_xlim(0, len(chassis))
-    panel.set_ylim(deepest + 1.75, -0.1)
-    size = max(3.5, min(8.0, 17.0 / len(chassis)))
-    middle = len(chassis) / 2
-    _box(
-        panel, middle, 0.3, min(1.0, len(chassis) * 0.4), "fabric", light("edge"), size
-    )
-    for at, name in enumerate(chassis):
-        mine = [view for view in views if view.chassis == name]
-        gone = all(view.state == ABSENT for view in mine)
-        colour = light("rule" if gone else "edge")
-        panel.plot([middle, at + 0.5], [0.6, 0.95], color=colour, linewidth=1)
-        _box(panel, at + 0.5, 1.2, 0.5, name, colour, size)
+def _bands(chassis: list[str], most: int) -> list[list[str]]:
+    """The chassis in bands of like length, the first the longest.
+
+    >>> _bands(["c1", "c2", "c3", "c4", "c5"], 3)
+    [['c1', 'c2', 'c3'], ['c4', 'c5']]
+    """
+    count = -(-len(chassis) // most)
+    size = -(-len(chassis) // count)
+    return [chassis[at : at + size] for at in range(0, len(chassis), size)]
+
+
+def _second_line(view: NodeView) -> str:
+    """What is to be said of a node besides its connections; its look says the state."""
+    if view.half_open:
+        return f"{view.half_open} half open"
+    return "" if view.state in (IN_SERVICE, ABSENT) else view.state
+
+
+def _draw(place: Axes, panel: _Panel, inches: float, height: float) -> None:
+    place.set_title(panel.title)
+    place.axis("off")
+    place.set_xlim(0, panel.columns)
+    place.set_ylim(height, 0)
+    middle = len(panel.chassis) / 2
+    width = inches / panel.columns * _POINTS
+    _box(place, middle, 0.14, min(1.0, len(panel.chassis) * 0.4), "fabric", "edge")
+    for at, name in enumerate(panel.chassis):
+        mine = [view for view in panel.views if view.chassis == name]
+        role = "rule" if all(view.state == ABSENT for view in mine) else "edge"
+        place.plot([middle, at + 0.5], [0.27, 0.49], color=light(role), linewidth=1)
+        _box(place, at + 0.5, 0.62, 0.5, name, role)
         for row, view in enumerate(mine):
-            _node(panel, at + 0.5, row + 2.1, view, size)
+            top = _HEAD_INCHES + row * panel.row
+            _node(place, at + 0.5, top, panel.row, view, roomy=width >= _ROOMY)
 
+
+_POINTS = 72  # in an inch
 
 _LOOKS = {
     IN_SERVICE: ("edge", "-", 1.0),
@@ -152,68 +208,51 @@ _LOOKS = {
 }
 
 
-def _node(panel: Axes, x: float, y: float, view: NodeView, size: float) -> None:
+def _node(
+    place: Axes, x: float, top: float, height: float, view: NodeView, *, roomy: bool
+) -> None:
     role, dashes, width = _LOOKS[view.state]
-    panel.add_patch(
+    faded, second = view.state == ABSENT, _second_line(view)
+    place.add_patch(
         FancyBboxPatch(
-            (x - 0.43, y - 0.33),
+            (x - 0.43, top + 0.03),
             0.86,
-            0.66,
-            boxstyle="round,pad=0,rounding_size=0.06",
+            height - 0.06,
+            boxstyle="round,pad=0,rounding_size=0.04",
             facecolor=light("panel"),
             edgecolor=light(role),
             linestyle=dashes,
             linewidth=width,
         )
     )
-    faded = view.state == ABSENT
-    panel.text(
-        x - 0.38,
-        y,
-        view.name,
-        va="center",
-        fontsize=size,
-        weight="bold",
-        color=light("faint" if faded else "ink"),
-    )
-    words = [] if view.state == IN_SERVICE else [view.state]
+    text = partial(place.text, va="center", fontsize=_TEXT)
+    first = top + (height - (_LINE_INCHES if second else 0)) / 2
+    ink = light("faint" if faded else "ink")
+    name = view.name if roomy else view.name.removeprefix(view.chassis)
+    text(x - 0.38, first, name, weight="bold", color=ink)
     if not faded and view.state != FAILED:
-        words.append(f"{view.serving}")
-    line = " · ".join(words)
-    panel.text(
-        x + 0.38,
-        y - (0.14 if view.half_open else 0),
-        line,
-        ha="right",
-        va="center",
-        fontsize=size,
-        color=light("faint" if role in ("edge", "rule") else role),
-    )
-    if view.half_open:
-        panel.text(
-            x + 0.38,
-            y + 0.17,
-            f"{view.half_open} half open",
-            ha="right",
-            va="center",
-            fontsize=size * 0.95,
-            color=light("reset"),
-            weight="bold",
-        )
+        text(x + 0.38, first, f"{view.serving}", ha="right", color=light("faint"))
+    elif faded and roomy:
+        text(x + 0.38, first, ABSENT, ha="right", color=light("faint"))
+    if second:
+        if roomy and view.half_open and view.state != IN_SERVICE:
+            second = f"{view.state}, {second}"
+        colour = light("reset" if view.half_open else role)
+        weight = "bold" if roomy and view.half_open else "normal"
+        below = first + _LINE_INCHES
+        text(x - 0.38, below, second, fontsize=_SMALL, weight=weight, color=colour)
 
 
-def _box(
-    panel: Axes, x: float, y: float, width: float, text: str, colour: str, size: float
-) -> None:
-    panel.add_patch(
+def _box(place: Axes, x: float, y: float, width: float, text: str, role: str) -> None:
+    place.add_patch(
         FancyBboxPatch(
-            (x - width / 2, y - 0.26),
+            (x - width / 2, y - 0.12),
             width,
-            0.52,
-            boxstyle="round,pad=0,rounding_size=0.06",
+            0.24,
+            boxstyle="round,pad=0,rounding_size=0.04",
             facecolor=light("paper"),
-            edgecolor=colour,
+            edgecolor=light(role),
             linewidth=1,
         )
     )
-    panel.text(x, y, text, ha="center", va="center", fontsize=size)
+    place.text(x, y, text, ha="center", va="center", fontsize=_TEXT)
