@@ -12,12 +12,15 @@ from typing import Any
 
 import click
 
-from topologies.plan import Plan, PlanError
+from experiments.machine.lack import MachineLacks
+from topologies.plan import Plan, PlanError, is_member_name
 from topologies.sandbox import AlreadyRunning, NotRunning, RunError
+from topologies.shaping import LinkError, LinkOptions
 
 DEFAULT_NAME = "resetbed"
 
 BAD_INPUT = 2
+MACHINE_LACKS = 3
 
 
 class Refused(click.ClickException):
@@ -26,8 +29,17 @@ class Refused(click.ClickException):
     exit_code = BAD_INPUT
 
 
+class Lacking(click.ClickException):
+    """What this machine cannot do: why and the remedy, exit status 3."""
+
+    exit_code = MACHINE_LACKS
+
+
 def _refusing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turns the errors that input can cause into :class:`Refused`."""
+    """Turns the errors that input can cause into :class:`Refused`.
+
+    And those of a machine that lacks something into :class:`Lacking`.
+    """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -36,8 +48,10 @@ def _refusing(command: Callable[..., Any]) -> Callable[..., Any]:
         except AlreadyRunning as error:
             remedy = "choose another --name, or take it down first"
             raise Refused(f"{error}; {remedy}") from error
-        except (PlanError, NotRunning, RunError) as error:
+        except (PlanError, LinkError, NotRunning, RunError) as error:
             raise Refused(str(error)) from error
+        except MachineLacks as error:
+            raise Lacking(f"{error}; see ./resetbed doctor") from error
 
     return wrapped
 
@@ -60,6 +74,22 @@ def _choice(registry: str) -> Callable[..., Any]:
         return value
 
     return check
+
+
+def _weights(
+    _context: Any, _parameter: Any, given: tuple[str, ...]
+) -> dict[str, float]:
+    """NAME=W, several times, as a mapping."""
+    found = {}
+    for item in given:
+        name, _, weight = item.partition("=")
+        try:
+            found[name] = float(weight)
+        except ValueError:
+            found[name] = -1.0
+        if not is_member_name(name) or found[name] <= 0:
+            raise click.BadParameter(f"{item!r}: expected NAME=W, e.g. c1n2=0.5")
+    return found
 
 
 def _cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,6 +135,47 @@ def _cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def _member_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What members count and what links do, for ``up`` and ``console``."""
+    for option in reversed(
+        (
+            click.option(
+                "--weight",
+                "weights",
+                multiple=True,
+                callback=_weights,
+                metavar="NAME=W",
+                help="What a node or chassis counts, e.g. c1n2=0.5; for rendezvous.",
+            ),
+            click.option(
+                "--rate-mbit", type=float, help="Rate at which each host can send."
+            ),
+            click.option(
+                "--delay-ms", type=float, help="Delay of what each host sends."
+            ),
+            click.option(
+                "--loss-percent", type=float, help="Loss of what each host sends."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _shape(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
+    """The plan of a cluster and its other options, checked, from the command's."""
+    from controller.balancers import WeightError, balancer_of
+
+    plan = Plan.build(*(options.pop(size) for size in ("chassis", "nodes", "clients")))
+    keys = ("rate_mbit", "delay_ms", "loss_percent")
+    links = LinkOptions(**{key: options.pop(key) for key in keys})
+    try:
+        balancer_of(options["balancer"], options["weights"])
+    except WeightError as error:
+        raise Refused(f"--weight: {error}") from error
+    return plan, {**options, "links": links.to_json()}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -290,25 +361,25 @@ def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @main.command()
 @_name_option
 @_cluster_options
+@_member_options
 @_refusing
 def up(name: str, **size: Any) -> None:
     """Keep a cluster running in the background; returns when it serves."""
     from experiments.cluster.launch import launch_up
 
-    plan = Plan.build(size.pop("chassis"), size.pop("nodes"), size.pop("clients"))
-    sys.exit(launch_up(name, plan, size))
+    sys.exit(launch_up(name, *_shape(size)))
 
 
 @main.command()
 @_name_option
 @_cluster_options
+@_member_options
 @_refusing
 def console(name: str, **size: Any) -> None:
     """A cluster in the foreground, with Mininet's command line on it."""
     from experiments.cluster.launch import launch_console
 
-    plan = Plan.build(size.pop("chassis"), size.pop("nodes"), size.pop("clients"))
-    sys.exit(launch_console(name, plan, size))
+    sys.exit(launch_console(name, *_shape(size)))
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})

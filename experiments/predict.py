@@ -17,10 +17,7 @@ from typing import Any
 
 from rich.table import Table
 
-from controller.balancers import BALANCERS
-from controller.membership import Membership
 from controller.ovs_hash import FourTuple
-from controller.policies import POLICIES
 from controller.state import ClusterState
 from experiments.analysis.balance import balance, forecast_of
 from experiments.analysis.connection import written
@@ -107,14 +104,7 @@ def shares(total: int, parts: int) -> list[int]:
 
 def states_of(spec: RunSpec) -> list[ClusterState]:
     """The cluster's state before the first event, and after each; see :func:`predict`."""
-    plan = spec.plan()
-    state = ClusterState(
-        plan,
-        Membership.all_in_service(plan),
-        POLICIES[spec.policy],
-        BALANCERS[spec.balancer],
-    )
-    states = [state]
+    states = [spec.state()]
     for event in spec.events:
         states.append(EVENTS[event.kind].change(states[-1], event.target))
     return states

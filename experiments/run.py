@@ -56,6 +56,8 @@ def run_experiment(
         balancer=spec.balancer,
         guard=spec.guard,
         workload=spec.workload.kind,
+        weights=spec.cluster.weights,
+        links=spec.links.options,
     )
     cluster = Cluster(spec.plan(), options, folder, runtime)
     instruments = Instruments(folder, (cluster.workload.port,), spec.capture)

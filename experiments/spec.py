@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from controller.balancers import BALANCERS
+from controller.balancers import BALANCERS, WeightError, balancer_of
 from controller.membership import Membership
 from controller.policies import POLICIES
 from controller.state import ClusterState
@@ -27,6 +27,7 @@ from experiments.events import EVENTS, EventError
 from experiments.workloads import WORKLOADS
 from nodes.guards import AUTO, GUARDS
 from topologies import plan
+from topologies.shaping import LinkOptions
 
 
 class Strict(BaseModel):
@@ -55,6 +56,23 @@ class ClusterSpec(Strict):
         default=3, ge=1, le=plan.MAX_NODES, description="nodes in each chassis"
     )
     clients: int = Field(default=2, ge=1, le=plan.MAX_CLIENTS)
+    weights: dict[str, float] = Field(
+        default_factory=dict,
+        description="how much a node or a chassis counts, by name; see Balancer",
+    )
+
+
+class LinksSpec(Strict):
+    """What every host's link does to what the host sends; see topologies/shaping.py."""
+
+    rate_mbit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    delay_ms: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    loss_percent: float | None = Field(default=None, ge=0, lt=100)
+
+    @property
+    def options(self) -> LinkOptions:
+        """The same for who builds the links."""
+        return LinkOptions(self.rate_mbit, self.delay_ms, self.loss_percent)
 
 
 class WorkloadSpec(Strict):
@@ -95,6 +113,7 @@ class RunSpec(Strict):
     ip: Literal[4, 6] = 4
     guard: Annotated[str, _known((AUTO, *GUARDS))] = AUTO
     cluster: ClusterSpec = ClusterSpec()
+    links: LinksSpec = LinksSpec()
     workload: WorkloadSpec = WorkloadSpec()
     events: tuple[EventSpec, ...] = ()
     steady_s: float = Field(default=0.5, ge=0, le=600)
@@ -115,14 +134,31 @@ class RunSpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _weights_can_be_heeded(self) -> RunSpec:
+        try:
+            balancer_of(self.balancer, self.cluster.weights)
+        except WeightError as error:
+            raise ValueError(f"cluster.weights: {error}") from error
+        return self
+
+    @model_validator(mode="after")
     def _events_make_sense(self) -> RunSpec:
-        """Each event must be possible in the state that those before it left."""
+        """Each event must be possible in the state that those before it left.
+
+        A weight may be that of a member which one of them adds.
+        """
         state = self.state()
         for number, event in enumerate(self.events):
             try:
                 state = EVENTS[event.kind].change(state, event.target)
             except (EventError, plan.PlanError) as error:
                 raise ValueError(f"events.{number}: {event.kind}: {error}") from error
+        members = [name for c in state.plan.chassis for name in (c.name, *_names(c))]
+        for name in self.cluster.weights.keys() - members:
+            raise ValueError(
+                f"cluster.weights: no chassis or node {name!r}, neither at the beginning "
+                f"nor by an event; there are: {', '.join(members)}"
+            )
         return self
 
     def state(self) -> ClusterState:
@@ -132,10 +168,14 @@ class RunSpec(Strict):
             shape,
             Membership.all_in_service(shape),
             POLICIES[self.policy],
-            BALANCERS[self.balancer],
+            balancer_of(self.balancer, self.cluster.weights),
         )
 
     def plan(self) -> plan.Plan:
         """The plan of the cluster before the first event."""
         size = self.cluster
         return plan.Plan.build(size.chassis, size.nodes, size.clients)
+
+
+def _names(chassis: plan.Chassis) -> list[str]:
+    return [node.name for node in chassis.nodes]

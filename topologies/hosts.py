@@ -26,6 +26,7 @@ from topologies.plan import (
     Node,
 )
 from topologies.processes import Process, processes_in_network
+from topologies.shaping import UNSHAPED, LinkOptions
 
 #: Of every host, for all its interfaces. Its TCP stays as Linux has it by default.
 SYSCTLS = {
@@ -59,9 +60,13 @@ KILL_TIMEOUT_S = 5.0
 class StorageHost(Host):
     """A host with one interface and addresses of both IP versions, always."""
 
-    def __init__(self, element: Node | Client) -> None:
-        """Start the host's shell, in namespaces of its own; ``element`` is the plan's."""
+    def __init__(self, element: Node | Client, link: LinkOptions = UNSHAPED) -> None:
+        """Start the host's shell, in namespaces of its own; ``element`` is the plan's.
+
+        ``link``: what its end of its link does to what it sends.
+        """
         self.element = element
+        self.link = link
         super().__init__(element.name)
 
     def config(self, **_params: Any) -> dict[str, Any]:
@@ -72,7 +77,10 @@ class StorageHost(Host):
 
     def script(self) -> str:
         """The shell script that configures the host; it may be run again."""
-        return "\n".join([*self._sysctls(), "ip -batch - <<END", *self._ip(), "END\n"])
+        lines = [*self._sysctls(), "ip -batch - <<END", *self._ip(), "END"]
+        if shaped := [*self.link.commands(self.element.interface)]:
+            lines += ["tc -batch - <<END", *shaped, "END"]
+        return "\n".join([*lines, ""])
 
     def power_off_script(self) -> str:
         """The shell script that makes it forget; its link and programs are down."""

@@ -21,6 +21,7 @@ from topologies.plan import FABRIC, Chassis, Node, Plan, PlanError
 from topologies.runs import RUN_VARIABLE
 from topologies.sandbox import publish_hosts
 from topologies.scripts import WORKERS, run_script, run_scripts
+from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.switches import IsolatedSwitch
 
 #: How long switches wait to be started until there is a controller. Until one has been
@@ -47,15 +48,22 @@ class ClusterNetwork:
     and ``net.get("c1n2").cmd(...)`` work on it.
     """
 
-    def __init__(self, plan: Plan, datapath: str | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        datapath: str | None = None,
+        link: LinkOptions = UNSHAPED,
+    ) -> None:
         """A network to be; nothing is made before :meth:`start`.
 
         ``datapath``: ``system`` or ``netdev``; None: the faster one that there is.
+        ``link``: what every host's link does to what the host sends.
         """
         #: The plan of what there is; it grows with the network.
         self.plan = plan
         self.net: Any = None
         self._datapath = datapath
+        self._link = link
         self._controller: str | None = None
         self._links = Links()
         self._created: dict[str, Any] = {}
@@ -225,8 +233,8 @@ class ClusterNetwork:
             return IsolatedSwitch(name, dpid, self._controller, self._datapath)
         for client in self.plan.clients:
             if client.name == name:
-                return StorageClient(client)
-        return StorageNode(self.plan.find_node(name))
+                return StorageClient(client, self._link)
+        return StorageNode(self.plan.find_node(name), self._link)
 
     def _publish(self) -> None:
         """Let other processes find the hosts of this sandbox, if it has a name."""

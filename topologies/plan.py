@@ -288,6 +288,15 @@ class Plan:
         return cls.of_shape(list(data["nodes_per_chassis"]), int(data["clients"]))
 
 
+def is_member_name(name: str) -> bool:
+    """Whether a chassis or a node may have that name, now or once one is added.
+
+    >>> [is_member_name(name) for name in ("c3", "c1n12", "h1", "c1n")]
+    [True, True, False, False]
+    """
+    return any(form.fullmatch(name) for form in (_CHASSIS_NAME, _NODE_NAME))
+
+
 def vip(ip_version: int) -> str:
     """The virtual address of that IP version (4 or 6)."""
     return {4: VIP4, 6: VIP6}[ip_version]

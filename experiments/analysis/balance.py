@@ -2,7 +2,8 @@
 
 ==================== =================================================================
 max over mean        connections of the busiest chassis or node, divided by the mean
-                     over those in service: 1 is even
+                     over those in service: 1 is even. Where members have weights, the
+                     most connections of any by what is its share by weight
 change               share of the connections that an event gave another node, and share
                      of the hash space, which has no chance in it: with so many
                      connections that luck does not count, both are the same
@@ -42,11 +43,15 @@ def balance(
     ends = {"before": forecasts[0], "after": forecasts[-1]}
     return {
         "fabric_max_over_mean": {
-            when: _rounded(max_over_mean(chassis_loads(one, connections)))
+            when: _rounded(
+                max_over_mean(chassis_loads(one, connections), chassis_shares(one))
+            )
             for when, one in ends.items()
         },
         "node_max_over_mean": {
-            when: _rounded(max_over_mean(node_loads(one, connections)))
+            when: _rounded(
+                max_over_mean(node_loads(one, connections), node_shares(one))
+            )
             for when, one in ends.items()
         },
         "changes": [
@@ -85,10 +90,33 @@ def node_loads(where: Forecast, connections: Iterable[FourTuple]) -> dict[str, i
     return _counted(nodes, filter(None, map(where.owner_of, connections)))
 
 
-def max_over_mean(loads: Mapping[str, int]) -> float | None:
-    """The greatest load by the mean one; None where there is no load at all."""
+def chassis_shares(where: Forecast) -> dict[str, float]:
+    """The share of all connections that each chassis should have, by weight."""
+    return _scaled(where.balancer.chassis_weights(where.members), 1.0)
+
+
+def node_shares(where: Forecast) -> dict[str, float]:
+    """The same of each node; without weights, all nodes in service count alike."""
+    if not where.balancer.weights:
+        nodes = [node for members in where.members.values() for node in members]
+        return _scaled(dict.fromkeys(nodes, 1.0), 1.0)
+    return {
+        node: part
+        for chassis, share in chassis_shares(where).items()
+        for node, part in _scaled(
+            where.balancer.node_weights(where.members[chassis]), share
+        ).items()
+    }
+
+
+def max_over_mean(
+    loads: Mapping[str, int], shares: Mapping[str, float]
+) -> float | None:
+    """The greatest load by its share of them all; None where there is no load at all."""
     total = sum(loads.values())
-    return max(loads.values()) * len(loads) / total if total else None
+    if not total:
+        return None
+    return max(load / (total * shares[name]) for name, load in loads.items())
 
 
 def moved_connections(
@@ -146,6 +174,12 @@ def _pairs(
     period = lcm(len(old), len(new))
     pairs = Counter((old[h % len(old)], new[h % len(new)]) for h in range(period))
     return ((pair, Fraction(count, period)) for pair, count in pairs.items())
+
+
+def _scaled(weights: Mapping[str, float], whole: float) -> dict[str, float]:
+    """Those weights, made to add up to ``whole``."""
+    total = sum(weights.values())
+    return {name: whole * weight / total for name, weight in weights.items()}
 
 
 def _counted(names: Iterable[str], found: Iterable[str]) -> dict[str, int]:

@@ -14,12 +14,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.balancers import BALANCERS
+from controller.balancers import balancer_of
 from controller.client import Applied, ControllerClient, ControllerError, SwitchStatus
 from controller.membership import Membership, NodeState
 from controller.policies import POLICIES, ResetPolicy
@@ -42,6 +42,7 @@ from nodes.server_ready import is_listening
 from nodes.verdict import Mode
 from topologies.network import ClusterNetwork
 from topologies.plan import Chassis, Client, Node, Plan, vip
+from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.switches import OVS_DIRECTORY, IsolatedSwitch, datapath_kind
 
 #: How often the supervisor looks for programs that died unasked, in seconds.
@@ -75,6 +76,9 @@ class ClusterOptions:
     workload: str
     #: The module that is the controller's program, for ``python -m``.
     controller: str = "controller"
+    #: How much nodes and chassis count, by name; see Balancer.with_weights.
+    weights: Mapping[str, float] = field(default_factory=dict)
+    links: LinkOptions = UNSHAPED
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,11 @@ class Cluster:
             plan,
             Membership.all_in_service(plan),
             POLICIES[options.policy],
-            BALANCERS[options.balancer],
+            balancer_of(options.balancer, options.weights),
         )
         self.initial = self.state
         self.workload = WORKLOADS[options.workload]
-        self.network = ClusterNetwork(plan)
+        self.network = ClusterNetwork(plan, link=options.links)
         self.children = Children()
         self.clients = Children()
         self.guard = open_guard(options.guard, folder / "hosts")
@@ -192,6 +196,8 @@ class Cluster:
             "name": self.options.name,
             "policy": self.options.policy,
             "balancer": self.options.balancer,
+            "weights": dict(self.options.weights),
+            "links": self.options.links.to_json(),
             "guard": self.guard.name,
             "datapath": datapath_kind(),
             "workload": self.workload.name,

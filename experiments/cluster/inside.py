@@ -27,6 +27,7 @@ from nodes.guards import GuardError
 from topologies import sandbox
 from topologies.plan import Plan
 from topologies.runs import RUN_VARIABLE
+from topologies.shaping import LinkOptions
 
 
 def main(text: str) -> int:
@@ -49,7 +50,7 @@ def job_run(spec: dict[str, Any], out: str) -> int:
     return 0 if summary["as_expected"] else 1
 
 
-def job_up(plan: dict[str, Any], options: dict[str, str]) -> int:
+def job_up(plan: dict[str, Any], options: dict[str, Any]) -> int:
     """A cluster that serves until it is told to go down."""
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
@@ -63,7 +64,7 @@ def job_up(plan: dict[str, Any], options: dict[str, str]) -> int:
     return 0
 
 
-def job_console(plan: dict[str, Any], options: dict[str, str]) -> int:
+def job_console(plan: dict[str, Any], options: dict[str, Any]) -> int:
     """A cluster in the foreground, with Mininet's command line on it."""
     from experiments.cluster.console import Console
 
@@ -99,11 +100,13 @@ def operations(cluster: Cluster, over: threading.Event) -> dict[str, control.Ope
     }
 
 
-def make_cluster(plan: dict[str, Any], options: dict[str, str]) -> Cluster:
+def make_cluster(plan: dict[str, Any], options: dict[str, Any]) -> Cluster:
     """The cluster of a job, not yet started; its logs go to the run's directory."""
     folder = runtime() / "cluster"
     folder.mkdir()
-    return Cluster(Plan.from_json(plan), ClusterOptions(**options), folder, runtime())
+    links = LinkOptions.from_json(options.pop("links"))
+    chosen = ClusterOptions(**options, links=links)
+    return Cluster(Plan.from_json(plan), chosen, folder, runtime())
 
 
 def runtime() -> Path:

@@ -14,16 +14,22 @@ from typing import Any
 import click
 
 from experiments.cluster import control
+from experiments.machine.link_needs import require
 from experiments.spec import RunSpec
 from topologies import sandbox
 from topologies.plan import Plan
+from topologies.shaping import LinkOptions
 
 READY_DEADLINE_S = 300.0
 DOWN_DEADLINE_S = 30.0
 
 
 def launch_run(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
-    """Runs one experiment in a sandbox of its own: (exit status, folder of results)."""
+    """Runs one experiment in a sandbox of its own: (exit status, folder of results).
+
+    Raises :class:`~experiments.machine.lack.MachineLacks` before all else.
+    """
+    require(spec.links.options)
     folder = make_folder(spec, out)
     job = {"job": "run", "spec": spec.model_dump(mode="json"), "out": str(folder)}
     status = _enter(f"run-{os.getpid()}", job, detach=False)
@@ -48,8 +54,11 @@ def empty_folder(out: Path) -> Path:
     return out.resolve()
 
 
-def launch_up(name: str, plan: Plan, options: Mapping[str, str]) -> int:
-    """Starts a cluster in the background; returns 0 once it serves."""
+def launch_up(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
+    """Starts a cluster in the background; returns 0 once it serves.
+
+    Raises :class:`~experiments.machine.lack.MachineLacks` before all else.
+    """
     _enter(name, _cluster_job("up", name, plan, options), detach=True)
     log = _Tail(sandbox.run_directory(name) / "log")
     deadline = time.monotonic() + READY_DEADLINE_S
@@ -71,8 +80,11 @@ def launch_up(name: str, plan: Plan, options: Mapping[str, str]) -> int:
     return 1
 
 
-def launch_console(name: str, plan: Plan, options: Mapping[str, str]) -> int:
-    """A cluster in the foreground; returns when its console is left."""
+def launch_console(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
+    """A cluster in the foreground; returns when its console is left.
+
+    Raises :class:`~experiments.machine.lack.MachineLacks` before all else.
+    """
     return _enter(name, _cluster_job("console", name, plan, options), detach=False)
 
 
@@ -98,8 +110,9 @@ def give_to_caller(folder: Path) -> None:
 
 
 def _cluster_job(
-    kind: str, name: str, plan: Plan, options: Mapping[str, str]
+    kind: str, name: str, plan: Plan, options: Mapping[str, Any]
 ) -> dict[str, Any]:
+    require(LinkOptions.from_json(options["links"]))
     return {
         "job": kind,
         "plan": plan.to_json(),

@@ -84,9 +84,9 @@ CHECKS: tuple[Check, ...] = (
     Check("socket destroy", _KERNEL, _SUITE, "a failed node cannot lose its state"),
     Check("BTF", _KERNEL, _CHOICE, "eBPF programs cannot be inspected with types"),
     Check("nftables", _KERNEL, _SUITE, "no scapy guard"),
-    Check("sch_netem", _KERNEL, _CHOICE, "links without delay and loss"),
-    Check("sch_htb", _KERNEL, _CHOICE, "links without a bandwidth (htb)"),
-    Check("sch_tbf", _KERNEL, _CHOICE, "links without a bandwidth (tbf)"),
+    Check("sch_netem", _KERNEL, _CHOICE, "no links with delay_ms or loss_percent"),
+    Check("sch_htb", _KERNEL, _CHOICE, "no links of Mininet's own with a bandwidth"),
+    Check("sch_tbf", _KERNEL, _CHOICE, "no links with rate_mbit"),
     Check(
         *("userspace datapath", _SWITCH, _ALL, "no switch, unless in the kernel"),
         instead="kernel datapath",

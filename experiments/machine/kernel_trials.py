@@ -1,7 +1,8 @@
 """Trials of what a run asks of the kernel and of Open vSwitch, in a sandbox thrown away.
 
-``python -m experiments.machine.kernel_trials`` tries everything *where it stands* and prints
-findings as JSON; :func:`try_everything` starts it in namespaces of its own, so that
+``python -m experiments.machine.kernel_trials`` tries everything, or the trials that are
+named, *where it stands* and prints findings as JSON; :func:`try_everything` and
+:func:`try_these` start it in namespaces of its own, so that
 interfaces, mounts, daemons and tables vanish with them. A module that the kernel loads
 by itself for a trial stays loaded, as after any other use of it; for what can also be
 seen from modprobe's dry run, nothing is tried.
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,13 +69,20 @@ class TrialFailed(Exception):
 
 def try_everything() -> dict[str, Finding]:
     """Findings by the names in :data:`TRIALS`; all unknown for who is not root."""
+    return try_these(TRIALS)
+
+
+def try_these(names: Iterable[str]) -> dict[str, Finding]:
+    """As :func:`try_everything`, of those alone; ``namespaces`` too where they fail."""
+    names = tuple(names)
     if os.geteuid() != 0:
-        return {name: unknown("unknown without root") for name in TRIALS}
-    command = (*SANDBOX, sys.executable, "-m", "experiments.machine.kernel_trials")
+        return {name: unknown("unknown without root") for name in names}
+    module = "experiments.machine.kernel_trials"
+    command = (*SANDBOX, sys.executable, "-m", module, *names)
     try:
         printed = _output(command, folder=CHECKOUT)
     except TrialFailed as error:
-        untried = {name: unknown("no sandbox to try it in") for name in TRIALS}
+        untried = {name: unknown("no sandbox to try it in") for name in names}
         return untried | {"namespaces": missing(str(error))}
     found: dict[str, dict[str, str]] = json.loads(printed)
     return {
@@ -235,11 +243,11 @@ TRIALS: dict[str, Callable[[], Finding]] = {
 }
 
 
-def _try_here() -> dict[str, Finding]:
-    """All trials in the namespaces of the caller, which must be its own."""
+def _try_here(names: Sequence[str]) -> dict[str, Finding]:
+    """Those trials in the namespaces of the caller, which must be its own."""
     _output(("ip", "link", "set", "lo", "up"))
     _output(("mount", "-t", "tmpfs", "trial", tempfile.gettempdir()))
-    return {name: _found(trial) for name, trial in TRIALS.items()}
+    return {name: _found(TRIALS[name]) for name in names}
 
 
 def _found(trial: Callable[[], Finding]) -> Finding:
@@ -289,5 +297,6 @@ def _module_is_there(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    found = {name: asdict(finding) for name, finding in _try_here().items()}
+    chosen = sys.argv[1:] or [*TRIALS]
+    found = {name: asdict(finding) for name, finding in _try_here(chosen).items()}
     print(json.dumps(found))

@@ -17,7 +17,7 @@ names::
 **Seeds.** A seed fixes the clients' source ports, and with them which connections there
 are. A run's seed is derived from the suite's seed, the repetition, and those parts of
 its spec in :data:`CONNECTION_KEYS`: what happens, to what cluster, under how many
-connections. Policy, balancer, guard and all else are left out, so designs are compared
+connections. Policy, balancer, weights, guard and all else are left out, so designs are compared
 on the *same* connections; another repetition, scenario or size gets others. A suite
 that grows keeps the seeds, and the names, of the runs that it had.
 """
@@ -164,6 +164,9 @@ def derived_seed(seed: int, spec: Mapping[str, Any], repetition: int) -> int:
     does not use, changes no seed.
     """
     parts = {key: _at(spec, key) for key in CONNECTION_KEYS}
+    # Weights are of the design, though they stand with the size of the cluster.
+    size = parts["cluster"] or {}
+    parts["cluster"] = {k: v for k, v in size.items() if k != "weights"} or None
     return int(_digest([seed, repetition, parts])[:8], 16) >> 1
 
 

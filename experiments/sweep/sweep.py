@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from experiments.cluster.launch import give_to_caller
+from experiments.machine.link_needs import require
 from experiments.machine.provenance import provenance
 from experiments.spec_file import SpecError
 from experiments.sweep.run_folder import RunFolder
@@ -33,11 +34,13 @@ def run_sweep(
     """Makes what is left of the suite in ``path``: (exit status, the sweep's folder).
 
     0: every run is as expected; 1: some is not. Raises
-    :class:`~experiments.spec_file.SpecError`, and
-    :class:`~experiments.sweep.state.Busy`.
+    :class:`~experiments.spec_file.SpecError`, :class:`~experiments.sweep.state.Busy`
+    and, before any run, :class:`~experiments.machine.lack.MachineLacks`.
     """
     suite = load_suite(path)
     runs = expand(suite, path)
+    for run in runs:
+        require(run.spec.links.options)
     layout = Layout((out or Path("results") / suite.name).resolve())
     _settle_in(layout, path)
     state = StateFile(layout.state)

@@ -58,7 +58,25 @@ def test_shares_are_even_and_whole(total: int, parts: int) -> None:
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("balancer", BALANCERS)
 def test_every_owner_is_where_the_flow_tables_lead(balancer: str, version: int) -> None:
-    of = spec(balancer=balancer, ip=version, workload={"connections": 12})
+    _assert_led_to_owners(
+        spec(balancer=balancer, ip=version, workload={"connections": 12})
+    )
+
+
+def test_weighted_owners_are_where_the_flow_tables_lead() -> None:
+    weights = {"c2": 4.0, "c1n2": 0.5, "c2n4": 3.0}
+    of = spec(
+        balancer="rendezvous",
+        cluster={"weights": weights},
+        workload={"connections": 60},
+    )
+    _assert_led_to_owners(of)
+    unweighted = predict(spec(balancer="rendezvous", workload={"connections": 60}))
+    assert predict(of).owners != unweighted.owners
+
+
+def _assert_led_to_owners(of: RunSpec) -> None:
+    """In every state of the spec, the switches bring each connection to its owner."""
     found = predict(of)
     for state, owners in zip(states_of(of), found.owners, strict=True):
         switches = network(state)
@@ -66,7 +84,7 @@ def test_every_owner_is_where_the_flow_tables_lead(balancer: str, version: int) 
             client = next(
                 c for c in state.plan.clients if connection.src in (c.ipv4, c.ipv6)
             )
-            frame = from_client(client, connection.sport, version)
+            frame = from_client(client, connection.sport, of.ip)
             ends = switches.delivered(client.name, frame)
             assert [end.place for end in ends] == [owner]
 

@@ -17,6 +17,7 @@ from experiments.analysis.balance import (
     moved_connections,
     moved_share,
     node_loads,
+    node_shares,
     polarisation,
 )
 from experiments.predict import connections_of, states_of
@@ -57,7 +58,8 @@ def test_loads_are_the_owners_counted() -> None:
     ids=str,
 )
 def test_max_over_mean(loads: dict[str, int], figure: float | None) -> None:
-    assert max_over_mean(loads) == figure
+    even = dict.fromkeys(loads, 1 / max(1, len(loads)))
+    assert max_over_mean(loads, even) == figure
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,31 @@ def test_the_tiers_are_not_polarised_and_would_be_with_one_basis(balancer: str) 
 def test_one_node_in_each_chassis_leaves_nothing_to_polarise() -> None:
     of = spec("modulo", cluster={"nodes": 1}, events=[])
     assert polarisation(forecasts(of)[0], connections_of(of)) is None
+
+
+@pytest.mark.parametrize("events", [[], DRAIN], ids=["no-event", "drain"])
+def test_loads_are_judged_by_weight(events: list[dict[str, str]]) -> None:
+    """Of 6,000 connections each node has what its weight says, within its buckets."""
+    weights = {"c2": 6.0, "c1n1": 5.0}
+    of = spec(
+        "rendezvous",
+        cluster={"weights": weights},
+        workload={"connections": 6000},
+        events=events,
+    )
+    where = forecasts(of)[-1]
+    shares = node_shares(where)
+    serving = 6.0 if events else 7.0
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["c1n1"] == pytest.approx(5 / (serving + 6))
+    assert shares["c2n3"] == pytest.approx(2 / (serving + 6))
+    loads = node_loads(where, connections_of(of))
+    worst = max(loads[name] / (6000 * share) for name, share in shares.items())
+    assert max_over_mean(loads, shares) == pytest.approx(worst)
+    even = dict.fromkeys(loads, 1 / len(loads))
+    unweighted = max_over_mean(loads, even)
+    assert unweighted is not None
+    assert worst < 1.4 < unweighted
 
 
 @pytest.mark.parametrize("events", [[], DRAIN], ids=["no-event", "drain"])

@@ -77,6 +77,21 @@ REFUSED = [
         id="events out of order",
     ),
     pytest.param(
+        "cluster: {weights: {c1: 2}}\n",
+        ["cluster.weights", "'modulo' takes no weights", "rendezvous"],
+        id="weights that the balancer does not take",
+    ),
+    pytest.param(
+        "balancer: rendezvous\ncluster: {weights: {c1n2: 0}}\n",
+        ["cluster.weights", "c1n2", "above 0"],
+        id="a weight of nothing",
+    ),
+    pytest.param(
+        "balancer: rendezvous\ncluster: {weights: {c3: 2}}\n",
+        ["cluster.weights", "'c3'", "c2n3"],
+        id="a weight of nobody",
+    ),
+    pytest.param(
         "events: [{kind: drain-node, target: c1n9}]\n",
         ["events.0", "drain-node", "c1 has n1 to n3"],
         id="an event on a node that is not there",
@@ -122,6 +137,12 @@ def test_a_wrong_override_is_refused(write: Write, item: str, said: str) -> None
     with pytest.raises(SpecError, match="--set") as refused:
         load_spec(write("seed: 1\n"), (item,))
     assert said in str(refused.value)
+
+
+def test_a_member_that_an_event_adds_may_have_a_weight(write: Write) -> None:
+    grown = "events: [{kind: add-chassis, target: c3}]\n"
+    path = write(f"balancer: rendezvous\ncluster: {{weights: {{c3: 2}}}}\n{grown}")
+    assert load_spec(path).cluster.weights == {"c3": 2.0}
 
 
 def test_an_unknown_scenario_names_the_nearest() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.spec_file import SpecError
-from experiments.sweep.suite import PlannedRun
+from experiments.sweep.suite import PlannedRun, derived_seed
 from experiments.sweep.suite_file import (
     expand,
     find_suite,
@@ -57,7 +57,8 @@ def test_a_scenario_lies_beneath_base_and_factors(tmp_path: Path) -> None:
     )
     spec = runs[0].spec
     assert [event.kind for event in spec.events] == ["fail-chassis", "restore-chassis"]
-    assert spec.cluster.model_dump() == {"chassis": 3, "nodes": 4, "clients": 1}
+    cluster = spec.cluster
+    assert (cluster.chassis, cluster.nodes, cluster.clients) == (3, 4, 1)
     assert spec.observe_s == 1
 
 
@@ -74,6 +75,15 @@ def test_designs_share_seeds_and_nothing_else_does(tmp_path: Path) -> None:
         circumstances.setdefault(key, set()).add(spec.seed)
     assert all(len(seeds) == 1 for seeds in circumstances.values())
     assert len(set.union(*circumstances.values())) == len(circumstances) == 8
+
+
+def test_weights_are_a_design_on_the_same_connections() -> None:
+    """Known before there were weights: the seeds of suites without any stay."""
+    plain = derived_seed(5, {"cluster": {"nodes": 5}}, 0)
+    weighted = {"cluster": {"nodes": 5, "weights": {"c1": 2.0}}}
+    assert derived_seed(5, weighted, 0) == plain
+    only = {"cluster": {"weights": {"c1": 2.0}}}
+    assert derived_seed(5, only, 0) == derived_seed(5, {}, 0) != plain
 
 
 def test_a_suite_that_grows_keeps_names_and_seeds(tmp_path: Path) -> None:

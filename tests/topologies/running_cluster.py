@@ -21,12 +21,15 @@ from topologies.plan import (
     UPLINK_PORT,
     Plan,
 )
+from topologies.shaping import UNSHAPED, LinkOptions
 
 
 @contextmanager
-def running(plan: Plan, controller: str | None = None) -> Iterator[ClusterNetwork]:
+def running(
+    plan: Plan, controller: str | None = None, link: LinkOptions = UNSHAPED
+) -> Iterator[ClusterNetwork]:
     """A started network of that plan, ended afterwards."""
-    network = ClusterNetwork(plan)
+    network = ClusterNetwork(plan, link=link)
     network.start(controller)
     try:
         for switch in plan.switches:

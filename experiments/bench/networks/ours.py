@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from controller.ovs_hash import FourTuple
 from controller.predict import owner
@@ -26,7 +27,7 @@ class OurNetwork:
     ) -> None:
         """Brings it up; ``options`` are those of the cluster that differ."""
         runtime = sandbox.run_directory(os.environ[RUN_VARIABLE])
-        chosen = {
+        chosen: dict[str, Any] = {
             "name": runtime.name,
             "policy": "flood",
             "balancer": "modulo",

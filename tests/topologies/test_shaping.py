@@ -1,0 +1,175 @@
+"""Shaped links: what tc is told, and that a host's link then does it, beside the guard."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.machine import kernel_trials
+from experiments.machine.machine import State
+from tests.topologies.running_cluster import assert_reaches, on, running
+from tests.topologies.waiting import eventually
+from topologies.network import ClusterNetwork
+from topologies.plan import Plan
+from topologies.shaping import (
+    LEAST_BURST_OCTETS,
+    UNSHAPED,
+    LinkError,
+    LinkOptions,
+    burst_octets,
+)
+
+PLAN = Plan.build(chassis=1, nodes=1, clients=1)
+
+
+def words(options: LinkOptions) -> list[str]:
+    return [*options.commands("h1-eth0")]
+
+
+def test_links_are_left_alone_unless_something_is_asked() -> None:
+    assert words(UNSHAPED) == words(LinkOptions(delay_ms=0, loss_percent=0)) == []
+    assert UNSHAPED.disciplines() == {}
+
+
+def test_a_rate_alone_is_the_interfaces_root() -> None:
+    assert words(LinkOptions(rate_mbit=10)) == [
+        "qdisc replace dev h1-eth0 root handle 1: "
+        "tbf rate 10000000bit burst 15140 latency 50ms"
+    ]
+
+
+def test_delay_and_loss_are_netems_and_the_rate_is_within() -> None:
+    """The order of the example in tc-netem(8)."""
+    netem, tbf = words(LinkOptions(rate_mbit=0.5, delay_ms=1.5, loss_percent=0.1))
+    assert netem == (
+        "qdisc replace dev h1-eth0 root handle 1: "
+        "netem limit 100000 delay 1.500ms loss 0.1000000%"
+    )
+    assert tbf.startswith("qdisc replace dev h1-eth0 parent 1:1 handle 10: tbf rate ")
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        (LinkOptions(rate_mbit=1), {"tbf": "rate_mbit"}),
+        (LinkOptions(delay_ms=1), {"netem": "delay_ms"}),
+        (LinkOptions(loss_percent=1), {"netem": "loss_percent"}),
+        (
+            LinkOptions(1, 1, 1),
+            {"netem": "delay_ms and loss_percent", "tbf": "rate_mbit"},
+        ),
+    ],
+    ids=["rate", "delay", "loss", "all"],
+)
+def test_each_option_names_the_discipline_it_needs(
+    options: LinkOptions, needed: dict[str, str]
+) -> None:
+    assert options.disciplines() == needed
+    assert len(words(options)) == len(needed)
+
+
+@given(rate=st.floats(0.01, 100_000))
+def test_a_burst_holds_some_frames_and_is_short(rate: float) -> None:
+    octets = burst_octets(rate)
+    assert octets >= LEAST_BURST_OCTETS
+    assert octets == LEAST_BURST_OCTETS or octets * 8 / (rate * 1e6) < 0.0011
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rate_mbit", 0.0),
+        ("rate_mbit", -1.0),
+        ("delay_ms", float("inf")),
+        ("delay_ms", float("nan")),
+        ("loss_percent", 100.0),
+    ],
+)
+def test_what_no_link_can_have_is_refused_by_its_key(key: str, value: float) -> None:
+    with pytest.raises(LinkError, match=key):
+        LinkOptions(**{key: value})
+
+
+def test_options_survive_json() -> None:
+    options = LinkOptions(rate_mbit=2.5, delay_ms=3)
+    assert LinkOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
+
+
+# --------------------------------------------------------------------------- live
+
+OCTETS = 1_000_000
+SINK = f"""
+import socket
+server = socket.create_server(("10.2.1.1", 7000))
+peer, got = server.accept()[0], 0
+while got < {OCTETS}:
+    got += len(peer.recv(1 << 16))
+peer.send(b"!")
+"""
+SOURCE = f"""
+import socket, time
+sink = socket.create_connection(("10.2.1.1", 7000))
+start = time.monotonic()
+sink.sendall(bytes({OCTETS}))
+sink.recv(1)
+print(time.monotonic() - start)
+"""
+
+
+def disciplines(network: ClusterNetwork, host: str) -> set[str]:
+    """Kind and place of each queueing discipline of a host's interface."""
+    shown = on(network, host, "tc", "qdisc", "show", "dev", f"{host}-eth0")
+    return {" ".join(line.split()[1:4]) for line in shown.splitlines()}
+
+
+def transfer_s(network: ClusterNetwork) -> float:
+    """Seconds that :data:`OCTETS` take from h1 to c1n1."""
+    network.popen("c1n1", [sys.executable, "-c", SINK])
+    listening = partial(on, network, "c1n1", "ss", "-Hltn", "sport", "=", "7000")
+    eventually("the sink listens", listening)
+    return float(on(network, "h1", sys.executable, "-c", SOURCE))
+
+
+@pytest.mark.live
+@pytest.mark.sandboxed
+def test_a_rate_holds_and_stays_beside_the_guards_hook() -> None:
+    """8 Mbit at 20 Mbit/s, less a burst; a power failure changes nothing about it."""
+    node = PLAN.find_node("c1n1")
+    with running(PLAN, link=LinkOptions(rate_mbit=20)) as network:
+        assert_reaches(network, "h1", node.ipv4)
+        assert 0.39 < transfer_s(network) < 0.8
+        on(network, "c1n1", "tc", "qdisc", "add", "dev", node.interface, "clsact")
+        both = {"tbf 1: root", "clsact ffff: parent"}
+        assert disciplines(network, "c1n1") == both
+        network.power_off(node)
+        network.power_on(node)
+        assert_reaches(network, "h1", node.ipv4)
+        assert disciplines(network, "c1n1") == both
+        grown, joined = network.plan.with_node("c1")
+        network.add_node(joined)
+        assert network.plan == grown
+        assert disciplines(network, joined.name) == {"tbf 1: root"}
+
+
+@pytest.fixture
+def netem() -> None:
+    """Skips, and says why, where the kernel cannot delay."""
+    found = kernel_trials.try_these(["sch_netem"])["sch_netem"]
+    if found.state is State.MISSING:
+        pytest.skip(f"no sch_netem: {found.detail}")
+
+
+@pytest.mark.live
+@pytest.mark.sandboxed
+@pytest.mark.usefixtures("netem")
+def test_a_round_trip_takes_the_delay_twice() -> None:
+    with running(PLAN, link=LinkOptions(rate_mbit=50, delay_ms=30)) as network:
+        assert_reaches(network, "h1", "10.2.1.1")
+        said = on(network, "h1", "ping", "-n", "-c", "3", "-i", "0.1", "10.2.1.1")
+        fastest = float(said.rpartition("= ")[2].split("/")[0])
+        assert 60 <= fastest < 70
