@@ -50,8 +50,13 @@ def summarise(
         "seed": spec.seed,
         "ip": spec.ip,
         "cluster": spec.cluster.model_dump(),
+        "links": spec.links.model_dump(),
         "workload": spec.workload.model_dump(),
         "events": [event.to_json() for event in evidence.events],
+        "observation": {
+            "steady_s": evidence.course.steady_s,
+            "end_s": evidence.course.end_s,
+        },
         **_fates(evidence, analysis),
         "packets": dict(evidence.packets),
         "balance": balance(

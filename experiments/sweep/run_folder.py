@@ -14,9 +14,6 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from controller.balancers import BALANCERS
-from controller.membership import Membership
-from controller.policies import POLICIES
 from controller.state import ClusterState
 from experiments.events import EVENTS
 from experiments.spec import RunSpec
@@ -76,15 +73,7 @@ class RunFolder:
     @cached_property
     def states(self) -> tuple[ClusterState, ...]:
         """The cluster before the first event and after each, by the events' own rules."""
-        plan = self.spec.plan()
-        states = [
-            ClusterState(
-                plan,
-                Membership.all_in_service(plan),
-                POLICIES[self.spec.policy],
-                BALANCERS[self.spec.balancer],
-            )
-        ]
+        states = [self.spec.state()]
         for event in self.summary["events"]:
             change = EVENTS[event["kind"]].change
             states.append(change(states[-1], event["target"]))
@@ -135,12 +124,14 @@ class RunFolder:
         )
 
     def _end_s(self, starts: Sequence[float | None]) -> float:
-        """The end of the observation.
+        """The end of the observation, as the summary says.
 
-        A censored lifetime reaches to it. The summary keeps the longest lifetime: that
+        Of a run from before it said so: a censored lifetime reaches to it. The summary keeps the longest lifetime: that
         of the censored connection which went astray first, unless a freed one lived
         longer. Then what is certain is taken: the time to observe after the last event.
         """
+        if "observation" in self.summary:
+            return float(self.summary["observation"]["end_s"])
         events = self.summary["events"]
         last_s = max((e["settled_s"] or e["applied_s"] for e in events), default=0.0)
         certain: float = last_s + self.spec.observe_s

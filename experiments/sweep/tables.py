@@ -26,7 +26,10 @@ from experiments.sweep.suite import PlannedRun
 
 #: Parts of a summary that are no figures, or stand in columns of their own.
 _NO_FIGURES = frozenset(
-    ("provenance", "claim", "wire_order", "events", "expectations", "schema", "seed")
+    (
+        *("provenance", "claim", "wire_order", "events", "observation"),
+        *("expectations", "schema", "seed"),
+    )
 )
 
 

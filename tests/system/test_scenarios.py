@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from tests.system.commands import must, resetbed
+from tests.system.readme_keys import README, untold
 
 pytestmark = pytest.mark.live
 
 
 def run(folder: Path, scenario: str, *overrides: str) -> dict[str, Any]:
-    """The summary of one run that had to be as expected."""
+    """The summary of one run that had to be as expected; README tells all of it."""
     sets = [word for item in overrides for word in ("--set", item)]
     must(resetbed("run", scenario, "--out", str(folder), *sets))
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    assert untold(summary, README.read_text()) == []
     return summary
 
 
@@ -81,6 +83,32 @@ def test_the_reference_guard_proves_the_same(tmp_path: Path) -> None:
     assert summary["provenance"]["guard"] == "scapy"
     assert summary["connections"]["reset"] == summary["connections"]["moved"] > 0
     assert summary["half_open"]["at_end"] == 0
+
+
+def test_the_claim_holds_on_slow_links_and_by_weight(tmp_path: Path) -> None:
+    """A rate at every host; c2 counts for more than c1, and c1n2 for two nodes of it."""
+    weights = {"c2": 6.0, "c1n2": 2.0}
+    options = "balancer=rendezvous", f"cluster.weights={json.dumps(weights)}"
+    slow = "links.rate_mbit=50", "observe_s=1.5"
+    summary = run(tmp_path / "run", "drain-node", *options, *slow)
+    connections, measured = summary["connections"], summary["measurement"]
+    assert connections["reset"] == connections["moved"] > 0
+    assert connections["hung"] == summary["half_open"]["at_end"] == 0
+    assert all(row["passed"] for row in summary["claim"]), summary["claim"]
+    assert measured["owners_not_as_predicted"] == 0
+    assert measured["arrivals_not_as_predicted"] == 0 < measured["arrivals_compared"]
+    origin = summary["provenance"]
+    assert origin["weights"] == weights
+    assert origin["links"] == {
+        "rate_mbit": 50.0,
+        "delay_ms": None,
+        "loss_percent": None,
+    }
+    asked = [word for each in (*options, *slow) for word in ("--set", each)]
+    foretold = json.loads(must(resetbed("predict", "drain-node", *asked, "--json")))
+    assert foretold["balance"] == summary["balance"]
+    last = summary["observation"]["end_s"] - summary["events"][-1]["applied_s"]
+    assert 1.5 <= last < 10
 
 
 def test_minimal_change_moves_less(tmp_path: Path) -> None:
