@@ -49,6 +49,27 @@ def test_hash_threshold_moves_what_rfc_2992_says(count: int) -> None:
         assert abs(share - published) <= n / 256
 
 
+@pytest.mark.parametrize("count", [4, 8, 16])
+def test_hash_threshold_is_within_the_published_bounds(count: int) -> None:
+    """RFC 2992: the loss of a region disrupts from a quarter to a half of the flows.
+
+    By its formula a half for the first and the last of n, and 1/4 + 1/4(n-1) in the middle
+    where n is even; up to one key, as these n divide the 256 of them, for each
+    border of the n - 1 regions that are left.
+    """
+    members = NAMES[:count]
+    before = BALANCERS["hash-threshold"].table(members)
+    shares = []
+    for gone in members:
+        after = BALANCERS["hash-threshold"].table([m for m in members if m != gone])
+        shares.append(sum(x != y for x, y in zip(before, after, strict=True)) / 256)
+    rounded = (count - 1) / 256
+    assert shares[0] == pytest.approx(1 / 2, abs=rounded)
+    assert shares[-1] == pytest.approx(1 / 2, abs=rounded)
+    assert min(shares) == pytest.approx(1 / 4 + 1 / (4 * (count - 1)), abs=rounded)
+    assert shares.index(min(shares)) in (count // 2 - 1, count // 2)
+
+
 # ------------------------------------------------------------------ rendezvous
 
 
@@ -134,7 +155,7 @@ def test_maglev_permutations_of_the_paper(
 
 
 def test_maglev_table_of_the_paper() -> None:
-    """The lookup table before and after the removal of B1."""
+    """The lookup table before and after the removal of B1 (NSDI 2016, section 3.4)."""
     before = maglev.populate([maglev.permutation(*pair, 7) for pair in PAPER], 7)
     assert " ".join(f"B{i}" for i in before) == "B1 B0 B1 B0 B2 B2 B0"
     left = [maglev.permutation(*PAPER[i], 7) for i in (0, 2)]

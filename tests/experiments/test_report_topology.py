@@ -48,7 +48,7 @@ def width_pt(svg: str) -> float:
     return float(found[1])
 
 
-@pytest.mark.parametrize(("chassis", "nodes"), [(2, 3), (6, 2), (10, 15)], ids=str)
+@pytest.mark.parametrize(("chassis", "nodes"), [(2, 3), (6, 2), (10, 4)], ids=str)
 def test_text_is_as_large_in_a_large_cluster(
     chassis: int, nodes: int, tmp_path: Path
 ) -> None:
