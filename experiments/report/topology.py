@@ -138,7 +138,7 @@ _BESIDE, _MOST_WIDE, _MOST_NARROW = 4, 10, 5
 #: the row's growth where a node has a second line.
 _TITLE_INCHES, _HEAD_INCHES, _ROW_INCHES, _LINE_INCHES = 0.3, 0.78, 0.27, 0.13
 #: Points: of text, and of a column that has room for whole names.
-_TEXT, _SMALL, _ROOMY = 7.5, 6.3, 80.0
+_TEXT, _SMALL, _ROOMY = 7.5, 6.3, 100.0
 
 
 class _Panel(NamedTuple):

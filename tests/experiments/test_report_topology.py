@@ -60,7 +60,9 @@ def test_text_is_as_large_in_a_large_cluster(
     ):
         assert width_pt(svg) == pytest.approx(inches * POINTS)
         styles = re.findall(r'<text style="([^"]*)"', svg)
-        sizes = [float(px) for style in styles for px in re.findall(r"([0-9.]+)px", style)]
+        sizes = [
+            float(px) for style in styles for px in re.findall(r"([0-9.]+)px", style)
+        ]
         assert min(sizes) * column / width_pt(svg) >= LEAST_PX
         shown = texts(svg)
         assert shown.count(f"c{chassis}") == 2
