@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from controller.balancers import Balancer
 from experiments.spec_file import SpecError
 from experiments.sweep.run_folder import RunFolder
 from experiments.sweep.runner import Layout
@@ -101,8 +102,11 @@ class Report:
 
     @property
     def several_balancers(self) -> bool:
-        """Whether the balancer, which decides what moves, is among what is compared."""
-        balancers = {e.folder.summary["balancer"] for e in self.entries if e.folder}
+        """Whether the balancer, which decides what moves, is among what is compared.
+
+        With other weights it is another one.
+        """
+        balancers = {e.folder.states[0].balancer for e in self.entries if e.folder}
         return len(balancers) > 1
 
     def examples(self) -> Iterator[Entry]:
@@ -119,10 +123,10 @@ class Report:
         A group are the designs of one setting, repetition and balancer. Later events
         meet what the clients opened since, and that depends on the design.
         """
-        groups: dict[tuple[str, int, str], list[frozenset[str]]] = {}
+        groups: dict[tuple[str, int, Balancer], list[frozenset[str]]] = {}
         for e in self.entries:
             if e.folder:
-                key = (e.setting, e.repetition, e.folder.summary["balancer"])
+                key = (e.setting, e.repetition, e.folder.states[0].balancer)
                 moved = e.folder.moved_first()
                 groups.setdefault(key, []).append(moved)
         several = [group for group in groups.values() if len(group) > 1]

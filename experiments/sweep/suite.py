@@ -47,7 +47,7 @@ CONNECTION_KEYS = (
     "workload.connections",
 )
 #: Factors that are a choice of the cluster's builder; the others are its circumstances.
-DESIGN_KEYS = ("policy", "balancer", "guard")
+DESIGN_KEYS = ("policy", "balancer", "cluster.weights", "guard")
 
 #: Keys of a run that the suite itself gives.
 _OWN_KEYS = ("seed", "expect", "description")

@@ -86,6 +86,17 @@ def test_weights_are_a_design_on_the_same_connections() -> None:
     assert derived_seed(5, only, 0) == derived_seed(5, {}, 0) != plain
 
 
+def test_weights_are_compared_as_designs(tmp_path: Path) -> None:
+    text = (
+        "base: {balancer: rendezvous, cluster: {nodes: 4}}\n"
+        "factors:\n  cluster.weights: {even: {}, c2-twice: {c2: 2}}\n"
+    )
+    even, twice = runs_of(tmp_path, text)
+    assert even.spec.seed == twice.spec.seed
+    weights = [run.spec.cluster.weights for run in (even, twice)]
+    assert sorted(weights, key=len) == [{}, {"c2": 2.0}]
+
+
 def test_a_suite_that_grows_keeps_names_and_seeds(tmp_path: Path) -> None:
     before = {r.name: r.spec.seed for r in runs_of(tmp_path, TWO_BY_TWO)}
     grown = TWO_BY_TWO.replace("[drop,", "[client-only, drop,").replace(": 2", ": 3")
