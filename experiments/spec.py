@@ -49,7 +49,7 @@ def _known(choices: object) -> BeforeValidator:
 
 
 class ClusterSpec(Strict):
-    """Size of the cluster before the first event."""
+    """The cluster before the first event: its size, and what its members count."""
 
     chassis: int = Field(default=2, ge=1, le=plan.MAX_CHASSIS)
     nodes: int = Field(
@@ -58,16 +58,21 @@ class ClusterSpec(Strict):
     clients: int = Field(default=2, ge=1, le=plan.MAX_CLIENTS)
     weights: dict[str, float] = Field(
         default_factory=dict,
-        description="how much a node or a chassis counts, by name; see Balancer",
+        description="what a node or a chassis counts, by name (Balancer.with_weights)",
     )
 
 
 class LinksSpec(Strict):
     """What every host's link does to what the host sends; see topologies/shaping.py."""
 
-    rate_mbit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    delay_ms: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    loss_percent: float | None = Field(default=None, ge=0, lt=100)
+    rate_mbit: float | None = None
+    delay_ms: float | None = None
+    loss_percent: float | None = None
+
+    @model_validator(mode="after")
+    def _can_be(self) -> LinksSpec:
+        _ = self.options  # refuses what no link can have, by its key
+        return self
 
     @property
     def options(self) -> LinkOptions:

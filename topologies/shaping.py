@@ -29,6 +29,9 @@ QUEUE_MS = 50.0
 #: delay would lose more than it is told to.
 NETEM_FRAMES = 100_000
 
+#: What is less, but not 0, is finer than tc and the kernel's timers can tell from 0.
+LEAST = {"rate_mbit": 1e-3, "delay_ms": 1e-3, "loss_percent": 1e-6}
+
 _BITS_IN_MBIT = 1_000_000
 
 
@@ -54,6 +57,8 @@ class LinkOptions:
         for name, value in asdict(self).items():
             if value is not None and not 0 <= value < math.inf:
                 raise LinkError(f"{name}: must not be below 0, but is {value:g}")
+            if value and value < LEAST[name]:
+                raise LinkError(f"{name}: {value:g} is below the least, {LEAST[name]:g}")
         if self.rate_mbit == 0:
             raise LinkError("rate_mbit: must be above 0; leave it out for no limit")
         if (self.loss_percent or 0) >= 100:

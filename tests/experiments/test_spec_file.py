@@ -77,6 +77,16 @@ REFUSED = [
         id="events out of order",
     ),
     pytest.param(
+        "seed: 1\nlinks: {rate_mbit: 0}\n",
+        ["mine.yaml:2", "links: rate_mbit", "above 0", "leave it out"],
+        id="a link without a rate",
+    ),
+    pytest.param(
+        "links: {los_percent: 1}\n",
+        ["'links.los_percent'", "did you mean 'loss_percent'?"],
+        id="unknown key of links",
+    ),
+    pytest.param(
         "cluster: {weights: {c1: 2}}\n",
         ["cluster.weights", "'modulo' takes no weights", "rendezvous"],
         id="weights that the balancer does not take",
