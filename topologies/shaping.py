@@ -58,7 +58,9 @@ class LinkOptions:
             if value is not None and not 0 <= value < math.inf:
                 raise LinkError(f"{name}: must not be below 0, but is {value:g}")
             if value and value < LEAST[name]:
-                raise LinkError(f"{name}: {value:g} is below the least, {LEAST[name]:g}")
+                raise LinkError(
+                    f"{name}: {value:g} is below the least, {LEAST[name]:g}"
+                )
         if self.rate_mbit == 0:
             raise LinkError("rate_mbit: must be above 0; leave it out for no limit")
         if (self.loss_percent or 0) >= 100:
