@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from controller.balancers import Balancer
 from controller.membership import Membership
-from controller.predict import forecast
+from controller.predict import basis_of
 from topologies.plan import FABRIC, Plan
 
 #: How many earlier states are remembered: whatever happened to a cluster between two
 #: segments of a connection, it was hardly more than that. Older ones are forgotten.
 HISTORY = 4
 
-#: A bucket table: the name at index ``i`` is the member of bucket ``i``.
-BucketTable = tuple[str, ...]
+
+@dataclass(frozen=True)
+class BucketTable:
+    """A bucket table: ``members[i]`` is the member of bucket ``i``; a connection is in
+    bucket ``hash % len(members)``, hashed with ``basis``. Empty: it leads nowhere."""
+
+    basis: int
+    members: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of its buckets."""
+        return len(self.members)
+
+    def __iter__(self) -> Iterator[str]:
+        """The members, bucket by bucket."""
+        return iter(self.members)
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,33 @@ class Version:
         )
 
     def table(self, switch: str, balancer: Balancer) -> BucketTable:
-        """That switch's bucket table; empty where it had none, or was not there."""
-        tables = forecast(self.plan, self.membership, balancer)
-        return tables.fabric if switch == FABRIC else tables.chassis.get(switch, ())
+        """That switch's bucket table; empty where it had none, or was not there.
+
+        A chassis that is cut off has its table all the same: its switch keeps it.
+        """
+        basis = basis_of(self.membership, switch)
+        if switch == FABRIC:
+            names = self.membership.serving_names(self.plan)
+            members = tuple((name, tuple(nodes)) for name, nodes in names.items())
+            return BucketTable(basis, _over_chassis(balancer, members))
+        for chassis in self.plan.chassis:
+            if chassis.name == switch:
+                own = self.membership.of_chassis(chassis)
+                nodes = tuple(node.name for node in own.serving_nodes(chassis))
+                return BucketTable(basis, _over_nodes(balancer, nodes))
+        return BucketTable(basis)
+
+
+# Made only once each: most events leave most switches' tables alone.
+
+
+@lru_cache(maxsize=64)
+def _over_chassis(
+    balancer: Balancer, members: tuple[tuple[str, tuple[str, ...]], ...]
+) -> tuple[str, ...]:
+    return balancer.over_chassis(dict(members))
+
+
+@lru_cache(maxsize=1024)
+def _over_nodes(balancer: Balancer, nodes: tuple[str, ...]) -> tuple[str, ...]:
+    return balancer.over_nodes(nodes)

@@ -195,7 +195,8 @@ class Keeper:
             bring(self._alive(lambda s: s.known and s.raw), self._wanted, _soon())
 
     def _repair(self) -> None:
-        """Finish what a failed order has left undone, and look after failed chassis.
+        """Finish what a failed order has left undone, and look after those chassis
+        that nobody waits for: failed or cut off.
 
         Still tier by tier: none is touched before all of the one before it is right.
         """
@@ -207,8 +208,8 @@ class Keeper:
             if len(self._of(group)) < len(group) or self._unequal(group):
                 break
         with suppress(SwitchError):
-            failed = tuple(self._state.membership.failed_chassis)
-            bring(self._unequal(failed), self._wanted, _soon())
+            aside = tuple(self._state.membership.out_of_reach)
+            bring(self._unequal(aside), self._wanted, _soon())
 
     def _alive(self, chosen: Callable[[SwitchSession], bool]) -> list[SwitchSession]:
         return [s for s in self._sessions.values() if not s.gone and chosen(s)]
@@ -236,7 +237,7 @@ class Keeper:
             request.reply.put(self._fulfil(request, missing))
 
     def _missing(self, state: ClusterState) -> list[str]:
-        """The switches that are not here, though their chassis have not failed."""
+        """The switches that are not here, though the fabric reaches their chassis."""
         chassis = state.membership.reachable_chassis(state.plan)
         here = {session.name for session in self._alive(lambda s: True)}
         return [n for n in (FABRIC, *(c.name for c in chassis)) if n not in here]

@@ -1,4 +1,4 @@
-"""Who is in service: the state of every storage node and chassis, as pure data.
+"""Who is in service: the state of every storage node and switch, as pure data.
 
 ======== ============ =========== ==================================================
 state    balanced over gets copies what it means
@@ -7,6 +7,11 @@ in       yes          yes         an ordinary member
 drained  no           yes         alive, keeps its connections until they are reset
 failed   no           no          gone; the switches do not listen to it either
 ======== ============ =========== ==================================================
+
+A chassis as a whole can have failed (no power: its nodes are gone as well) or be cut off
+(its uplink has no carrier: its nodes have power and keep their TCP state, but nothing
+goes in or out). Of neither is anything balanced over or copied to. A cut-off chassis'
+own switch does not know: its tables stay as they are.
 """
 
 from __future__ import annotations
@@ -30,23 +35,36 @@ class NodeState(str, Enum):
 
 @dataclass(frozen=True)
 class Membership:
-    """State of every node, by name, and the names of the chassis that have failed.
+    """State of every node, by name, and the names of chassis that have failed or are
+    cut off.
 
     A node that is not mentioned is in service, so that a plan can grow (by
     :meth:`~topologies.plan.Plan.with_node`) and its new member counts at once.
-    Every node of a failed chassis is out of reach, whatever its own state.
+    Every node of such a chassis is out of reach, whatever its own state.
+    ``reseeds``: how often each switch, by name, has been given another hash basis; one
+    that is not mentioned has its first (:func:`controller.predict.basis_of`).
     """
 
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     failed_chassis: frozenset[str] = frozenset()
+    cut_off_chassis: frozenset[str] = frozenset()
+    reseeds: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Freeze the mapping: a membership is a value, shared between threads."""
+        """Freeze the mappings: a membership is a value, shared between threads."""
         object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
+        object.__setattr__(self, "reseeds", MappingProxyType(dict(self.reseeds)))
 
     def __hash__(self) -> int:
-        """Equal memberships hash alike, in whatever order their nodes were named."""
-        return hash((frozenset(self.nodes.items()), self.failed_chassis))
+        """Equal memberships hash alike, in whatever order their members were named."""
+        return hash(
+            (
+                frozenset(self.nodes.items()),
+                self.failed_chassis,
+                self.cut_off_chassis,
+                frozenset(self.reseeds.items()),
+            )
+        )
 
     @classmethod
     def all_in_service(cls, plan: Plan) -> Membership:
@@ -65,6 +83,36 @@ class Membership:
         """This membership, with the chassis of that name no longer failed."""
         return replace(self, failed_chassis=self.failed_chassis - {name})
 
+    def with_chassis_cut_off(self, name: str) -> Membership:
+        """This membership, with the uplink of the chassis of that name down."""
+        return replace(self, cut_off_chassis=self.cut_off_chassis | {name})
+
+    def with_chassis_connected(self, name: str) -> Membership:
+        """This membership, with the uplink of the chassis of that name up again."""
+        return replace(self, cut_off_chassis=self.cut_off_chassis - {name})
+
+    def with_reseeded(self, switch: str) -> Membership:
+        """This membership, with another hash basis for the switch of that name."""
+        times = self.reseeds.get(switch, 0) + 1
+        return replace(self, reseeds={**self.reseeds, switch: times})
+
+    def of_chassis(self, chassis: Chassis) -> Membership:
+        """What of it matters to that chassis' own switch.
+
+        That its uplink is down does not: nobody tells a switch whom it cannot hear.
+        """
+        name = chassis.name
+        return Membership(
+            {node.name: self.state(node) for node in chassis.nodes},
+            self.failed_chassis & {name},
+            reseeds={name: self.reseeds[name]} if name in self.reseeds else {},
+        )
+
+    @property
+    def out_of_reach(self) -> frozenset[str]:
+        """Names of the chassis that the fabric cannot reach: failed or cut off."""
+        return self.failed_chassis | self.cut_off_chassis
+
     def state(self, node: Node) -> NodeState:
         """The node's own state (its chassis may have failed all the same)."""
         return self.nodes.get(node.name, NodeState.IN_SERVICE)
@@ -78,7 +126,14 @@ class Membership:
         )
 
     def reachable_nodes(self, chassis: Chassis) -> tuple[Node, ...]:
-        """The live nodes of ``chassis``: each gets one of the further resets (E5)."""
+        """The live nodes of ``chassis``, if it is not cut off: each gets one of the
+        further resets (E5)."""
+        if chassis.name in self.cut_off_chassis:
+            return ()
+        return self.powered_nodes(chassis)
+
+    def powered_nodes(self, chassis: Chassis) -> tuple[Node, ...]:
+        """The nodes of ``chassis`` that have power, and so keep their TCP state."""
         if chassis.name in self.failed_chassis:
             return ()
         return tuple(
@@ -97,14 +152,17 @@ class Membership:
         }
 
     def reachable_chassis(self, plan: Plan) -> tuple[Chassis, ...]:
-        """The chassis that have not failed: each gets one of the further resets (E4)."""
-        return tuple(c for c in plan.chassis if c.name not in self.failed_chassis)
+        """The chassis that have not failed and are not cut off: each gets one of the
+        further resets (E4)."""
+        return tuple(c for c in plan.chassis if c.name not in self.out_of_reach)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON of this membership."""
         return {
             "nodes": {name: state.value for name, state in self.nodes.items()},
             "failed_chassis": sorted(self.failed_chassis),
+            "cut_off_chassis": sorted(self.cut_off_chassis),
+            "reseeds": dict(self.reseeds),
         }
 
     @classmethod
@@ -117,4 +175,6 @@ class Membership:
         return cls(
             {name: NodeState(state) for name, state in data["nodes"].items()},
             frozenset(data["failed_chassis"]),
+            frozenset(data["cut_off_chassis"]),
+            data["reseeds"],
         )

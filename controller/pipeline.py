@@ -36,7 +36,7 @@ from controller.history import Version
 from controller.membership import Membership
 from controller.policies import ResetPolicy
 from controller.policies.policy import Tables
-from controller.predict import CHASSIS_BASIS, FABRIC_BASIS
+from controller.predict import basis_of
 from controller.tables import (
     FAMILIES,
     PINNED_PORT,
@@ -85,7 +85,7 @@ def pipeline(
     fabric = _fabric(plan, membership, policy, balancer, recalled(FABRIC))
     tables = {FABRIC: _in_order(fabric)}
     for chassis in plan.chassis:
-        own, known = _restricted(membership, chassis), recalled(chassis.name)
+        own, known = membership.of_chassis(chassis), recalled(chassis.name)
         tables[chassis.name] = _chassis(chassis, own, policy, balancer, known)
     return tables
 
@@ -112,7 +112,7 @@ def _fabric(
         for chassis in membership.serving_chassis(plan)
     }
     table = balancer.over_chassis(membership.serving_names(plan))
-    yield from _balance(ports, table, FABRIC_BASIS)
+    yield from _balance(ports, table, basis_of(membership, FABRIC))
     yield from neighbours.answers(VIP_MAC, "the VIP's")
     yield from policy.fabric_entries(plan, membership)
     if policy.recall:
@@ -129,7 +129,8 @@ def _chassis(
     balancer: Balancer,
     tables: Tables,
 ) -> tuple[FlowEntry, ...]:
-    """Tier 2: balances over the nodes of one chassis; made anew when they change."""
+    """Tier 2: balances over the nodes of one chassis; made anew when ``own`` changes,
+    what of the membership matters to it."""
     ports: dict[str, tuple[Action, ...]] = {
         node.name: _way(policy, node.port, to_node(node))
         for node in own.serving_nodes(chassis)
@@ -141,7 +142,9 @@ def _chassis(
             *_uplink(),
             *nodes,
             _to_fabric(),
-            *_balance(ports, balancer.over_nodes(list(ports)), CHASSIS_BASIS),
+            *_balance(
+                ports, balancer.over_nodes(list(ports)), basis_of(own, chassis.name)
+            ),
             *neighbours.answers(GATEWAY_MAC, "the gateway's"),
             *policy.chassis_entries(chassis, own),
             *(recall.chassis_entries(chassis, own, tables) if recall else ()),
@@ -155,14 +158,6 @@ def _way(policy: ResetPolicy, port: int, way: tuple[Action, ...]) -> tuple[Actio
     if policy.pins:
         return (SetField(PINNED_PORT, port), GoTo(Table.PIN))
     return way
-
-
-def _restricted(membership: Membership, chassis: Chassis) -> Membership:
-    """What of the membership matters to one chassis: the key of its cache."""
-    return Membership(
-        {node.name: membership.state(node) for node in chassis.nodes},
-        membership.failed_chassis & {chassis.name},
-    )
 
 
 def _client(client: Client) -> Iterator[FlowEntry]:

@@ -13,12 +13,26 @@ from typing import NamedTuple
 from controller.balancers import Balancer
 from controller.membership import Membership
 from controller.ovs_hash import FourTuple, symmetric_l4
-from topologies.plan import VIP_MAC, Client, Plan, client_address
+from topologies.plan import FABRIC, VIP_MAC, Client, Plan, client_address
 
 #: Each tier hashes with a basis of its own: with one for both, the connections that
 #: tier 1 sends to a chassis would share hash bits and gather on a few of its nodes.
 FABRIC_BASIS = 1
 CHASSIS_BASIS = 2
+#: From one basis of a switch to its next: the tiers' never become the same.
+_NEXT_BASIS = 2
+#: A basis has 16 bits in OpenFlow (``nx_action_multipath``).
+_BASES = 1 << 16
+
+
+def basis_of(membership: Membership, switch: str) -> int:
+    """The basis with which that switch, ``fabric`` or a chassis' name, hashes now.
+
+    >>> basis_of(Membership(), "fabric"), basis_of(Membership(reseeds={"c1": 2}), "c1")
+    (1, 6)
+    """
+    first = FABRIC_BASIS if switch == FABRIC else CHASSIS_BASIS
+    return (first + _NEXT_BASIS * membership.reseeds.get(switch, 0)) % _BASES
 
 
 class Route(NamedTuple):
@@ -34,7 +48,8 @@ class Forecast:
     Made once and asked often; hashes are remembered, so that the same connections cost
     a twentieth in every further forecast. ``fabric`` is the bucket table of tier 1, of
     chassis names; ``chassis`` those of tier 2, by the chassis' name, of those that tier
-    1 balances over. Get it from :func:`forecast`, which remembers.
+    1 balances over; ``fabric_basis`` and ``chassis_bases`` with what basis each switch
+    hashes. Get it from :func:`forecast`, which remembers.
     """
 
     def __init__(self, plan: Plan, membership: Membership, balancer: Balancer) -> None:
@@ -42,9 +57,13 @@ class Forecast:
         self.members: Mapping[str, Sequence[str]] = membership.serving_names(plan)
         self.balancer = balancer
         self.fabric: tuple[str, ...] = balancer.over_chassis(self.members)
+        self.fabric_basis = basis_of(membership, FABRIC)
         self.chassis: Mapping[str, tuple[str, ...]] = {
             chassis: balancer.over_nodes(nodes)
             for chassis, nodes in self.members.items()
+        }
+        self.chassis_bases: Mapping[str, int] = {
+            chassis: basis_of(membership, chassis) for chassis in self.members
         }
         self._macs = {
             client_address(client, version): client.mac
@@ -58,12 +77,12 @@ class Forecast:
         None when no node is in service. Raises :class:`LookupError` when the source
         address is no client's.
         """
-        first = self.hash_of(connection, FABRIC_BASIS)
+        first = self.hash_of(connection, self.fabric_basis)
         if not self.fabric:
             return None
         chassis = self.fabric[first % len(self.fabric)]
         nodes = self.chassis[chassis]
-        second = self.hash_of(connection, CHASSIS_BASIS)
+        second = self.hash_of(connection, self.chassis_bases[chassis])
         return Route(chassis, nodes[second % len(nodes)])
 
     def owner_of(self, connection: FourTuple) -> str | None:
@@ -72,7 +91,7 @@ class Forecast:
         return route.node if route else None
 
     def hash_of(self, connection: FourTuple, basis: int) -> int:
-        """What a tier of that basis hashes the connection to; see :meth:`route_of`."""
+        """What a switch of that basis hashes the connection to; see :meth:`route_of`."""
         mac = self._macs.get(connection.src)
         if mac is None:
             raise LookupError(f"no client has the address {connection.src}")

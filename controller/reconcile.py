@@ -59,7 +59,7 @@ def tiers(state: ClusterState) -> tuple[tuple[str, ...], ...]:
     Make before break: every chassis that the fabric is about to balance over is ready
     before the fabric is, and a chassis that leaves is emptied only when the fabric
     sends it nothing any more. In between, each switch is right for its own members.
-    Failed chassis are not there: nobody can wait for them.
+    Chassis that have failed or are cut off are not there: nobody can wait for them.
     """
     serving = tuple(c.name for c in state.membership.serving_chassis(state.plan))
     reachable = (c.name for c in state.membership.reachable_chassis(state.plan))

@@ -38,7 +38,6 @@ from controller.policies.fan_out import (
     veiled,
 )
 from controller.policies.policy import Recall, ResetPolicy, Tables
-from controller.predict import CHASSIS_BASIS, FABRIC_BASIS
 from controller.tables import FAMILIES, Family, Priority, Table, to_client
 from topologies.plan import FANOUT_MAC, Chassis, Client, Plan
 
@@ -84,7 +83,7 @@ def chassis_entries(
         Table.FANOUT,
         Priority.RESET,
         {},
-        (*_hashes(known, CHASSIS_BASIS), *_asked(known)),
+        (*_hashes(known), *_asked(known)),
         f"tier-2 copies to those of {chassis.name} that had the bucket",
     )
     return (*marked(), copies, *_members(known, numbers, ways))
@@ -102,7 +101,7 @@ def _tier1_copies(client: Client, family: Family, tables: Tables) -> FlowEntry:
         Priority.RESET,
         {**family.tcp, **to_client(client, family)},
         (
-            *_hashes(tables, FABRIC_BASIS),
+            *_hashes(tables),
             *turned(family),
             SetField(Field.ETH_DST, veiled(client, FANOUT_MAC)),
             *_asked(tables),
@@ -111,10 +110,10 @@ def _tier1_copies(client: Client, family: Family, tables: Tables) -> FlowEntry:
     )
 
 
-def _hashes(tables: Tables, basis: int) -> tuple[Action, ...]:
+def _hashes(tables: Tables) -> tuple[Action, ...]:
     """Actions that find the connection's bucket in every table."""
     return tuple(
-        Multipath(basis, len(table), register)
+        Multipath(table.basis, len(table), register)
         for table, register in zip(tables, _BUCKETS, strict=False)
     )
 

@@ -24,10 +24,10 @@ from controller.flows import (
     Output,
     SetField,
 )
+from controller.history import BucketTable
 from controller.membership import Membership
 from controller.policies.fan_out import veiled
 from controller.policies.policy import Recall, ResetPolicy, Tables
-from controller.predict import CHASSIS_BASIS, FABRIC_BASIS
 from controller.tables import FAMILIES, Family, Priority, Table
 from topologies.plan import (
     GATEWAY_MAC,
@@ -61,7 +61,7 @@ def fabric_entries(
             for family in FAMILIES
         ),
         *(
-            _from_client(client, family, len(earlier))
+            _from_client(client, family, earlier)
             for client in plan.clients
             for family in FAMILIES
         ),
@@ -89,16 +89,16 @@ def chassis_entries(
         Table.FANOUT,
         Priority.RESET,
         {},
-        (Multipath(CHASSIS_BASIS, len(earlier)), GoTo(Table.PAST)),
+        (Multipath(earlier.basis, len(earlier)), GoTo(Table.PAST)),
         f"{len(earlier)} buckets, one version ago",
     )
     downward = (_brought(family) for family in FAMILIES)
     return (*upward, *downward, hashed, *_owners(earlier, ways, anybody))
 
 
-def _earlier(tables: Tables) -> tuple[str, ...]:
+def _earlier(tables: Tables) -> BucketTable:
     """The table before the one in force; that one itself where it is the first."""
-    return next((table for table in (*tables[1:], tables[0]) if table), ())
+    return next((table for table in (*tables[1:], tables[0]) if table), tables[0])
 
 
 def _from_node(node: Node, family: Family) -> Iterator[FlowEntry]:
@@ -136,7 +136,7 @@ def _passed_on(
     )
 
 
-def _from_client(client: Client, family: Family, buckets: int) -> FlowEntry:
+def _from_client(client: Client, family: Family, earlier: BucketTable) -> FlowEntry:
     return FlowEntry.of(
         Table.FANOUT,
         Priority.RESET,
@@ -144,12 +144,12 @@ def _from_client(client: Client, family: Family, buckets: int) -> FlowEntry:
         (
             SetField(Field.ETH_SRC, SECOND_CHANCE_MAC),
             SetField(Field.ETH_DST, veiled(client, SECOND_CHANCE_MAC)),
-            Multipath(FABRIC_BASIS, buckets),
+            Multipath(earlier.basis, len(earlier)),
             # It may have to go back to where it came from.
             SetField(Field.IN_PORT, 0),
             GoTo(Table.PAST),
         ),
-        f"{client.name}'s stray: {buckets} buckets, one version ago",
+        f"{client.name}'s stray: {len(earlier)} buckets, one version ago",
     )
 
 
@@ -169,7 +169,7 @@ def _brought(family: Family) -> FlowEntry:
 
 
 def _owners(
-    table: tuple[str, ...], ways: Mapping[str, tuple[Action, ...]], anybody: str
+    table: BucketTable, ways: Mapping[str, tuple[Action, ...]], anybody: str
 ) -> Iterator[FlowEntry]:
     """Bucket -> way to who had it. Where that one is gone, anybody will do: nobody
     knows the connection any more, and one must tell the client."""

@@ -23,10 +23,10 @@ from controller.flows import (
     Resubmit,
     Value,
 )
+from controller.history import BucketTable
 from controller.membership import Membership
 from controller.ovs_hash import ETH_TYPE, IPPROTO_TCP
 from controller.policies.policy import Recall, ResetPolicy, Tables
-from controller.predict import CHASSIS_BASIS, FABRIC_BASIS
 from controller.tables import (
     FAMILIES,
     PINNED_PORT,
@@ -50,7 +50,7 @@ def fabric_entries(
         chassis.fabric_port: (Output(chassis.fabric_port),)
         for chassis in membership.reachable_chassis(plan)
     }
-    return _pinning(ways, len(tables[0]), FABRIC_BASIS)
+    return _pinning(ways, tables[0])
 
 
 def chassis_entries(
@@ -58,11 +58,11 @@ def chassis_entries(
 ) -> tuple[FlowEntry, ...]:
     """Connections are pinned to nodes."""
     ways = {node.port: to_node(node) for node in membership.reachable_nodes(chassis)}
-    return _pinning(ways, len(tables[0]), CHASSIS_BASIS)
+    return _pinning(ways, tables[0])
 
 
 def _pinning(
-    ways: Mapping[int, tuple[Action, ...]], buckets: int, basis: int
+    ways: Mapping[int, tuple[Action, ...]], table: BucketTable
 ) -> tuple[FlowEntry, ...]:
     """``ways``: by the port of each member that can be reached."""
     recall = FlowEntry.of(
@@ -77,10 +77,10 @@ def _pinning(
         Table.PINNED,
         Priority.OTHERWISE,
         {},
-        (Multipath(basis, buckets), Resubmit(Table.BUCKET)) if buckets else (),
+        (Multipath(table.basis, len(table)), Resubmit(Table.BUCKET)) if table else (),
         "to nobody who can be reached: by the bucket",
     )
-    learned = (_learned(family) for family in FAMILIES if buckets)
+    learned = (_learned(family) for family in FAMILIES if table)
     return (*_later_segments(), recall, *learned, *pinned, otherwise)
 
 

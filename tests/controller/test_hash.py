@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from controller.balancers import BALANCERS
 from controller.membership import Membership, NodeState
 from controller.ovs_hash import FourTuple, symmetric_l4
-from controller.predict import owner
+from controller.predict import basis_of, owner
 from tests.controller.clusters import H1, PLAN, network, state
 from tests.controller.frames import connection, from_client
-from topologies.plan import Client, Plan
+from topologies.plan import FABRIC, Client, Plan
 
 #: Told by Open vSwitch 3.1 (see test_hash_live.py): connection, MACs, basis, hash.
 GOLDEN = [
@@ -74,6 +74,8 @@ memberships = st.builds(
     Membership,
     st.fixed_dictionaries({n.name: st.sampled_from(NodeState) for n in PLAN.nodes}),
     st.frozensets(st.sampled_from([c.name for c in PLAN.chassis])),
+    st.frozensets(st.sampled_from([c.name for c in PLAN.chassis])),
+    st.dictionaries(st.sampled_from(list(PLAN.switches)), st.integers(1, 70_000)),
 )
 
 
@@ -95,6 +97,19 @@ def test_the_prediction_is_where_the_walk_ends(
     frame = from_client(client, sport, version)
     walked = [a.place for a in network(current).delivered(client.name, frame)]
     assert walked == ([foretold] if foretold else [])
+
+
+@given(
+    one=st.sampled_from([c.name for c in PLAN.chassis]),
+    reseeds=st.dictionaries(
+        st.sampled_from(list(PLAN.switches)), st.integers(1, 70_000)
+    ),
+)
+def test_the_tiers_never_hash_with_one_basis(one: str, reseeds: dict[str, int]) -> None:
+    membership = Membership(reseeds=reseeds)
+    bases = basis_of(membership, FABRIC), basis_of(membership, one)
+    assert bases[0] != bases[1]
+    assert all(0 <= basis < 1 << 16 for basis in bases)
 
 
 def test_a_stranger_has_no_owner() -> None:

@@ -232,6 +232,51 @@ def passed_on(frame: Frame, node: Node) -> Frame:
     return {**frame, **macs}
 
 
+RESEEDED = [("fabric",), ("c1",), ("fabric", "c1", "c2")]
+reseeded = pytest.mark.parametrize("switches", RESEEDED, ids=", ".join)
+
+
+def with_other_bases(before: ClusterState, switches: Sequence[str]) -> ClusterState:
+    """The state that follows when those switches hash with another basis."""
+    membership = before.membership
+    for switch in switches:
+        membership = membership.with_reseeded(switch)
+    return then(before, membership)
+
+
+@both_versions
+@balancers
+@reseeded
+def test_after_a_reseed_directed_copies_go_by_each_tables_own_basis(
+    version: int, balancer: str, switches: Sequence[str]
+) -> None:
+    before = state(policy="directed", balancer=balancer)
+    after = with_other_bases(before, switches)
+    tables, moved = network(after), 0
+    for sport in range(40000, 40060):
+        old, new = (owner_in(of, sport, version) for of in (before, after))
+        moved += old != new
+        frame = from_node(PLAN.find_node(new), H1, sport, version, RST)
+        assert {old, new} <= set(places(tables.delivered(new, frame))[1:])
+    assert moved > 0
+
+
+@both_versions
+@reseeded
+def test_after_a_reseed_a_second_chance_is_at_the_earlier_basis_owner(
+    version: int, switches: Sequence[str]
+) -> None:
+    before = state(policy="second-chance")
+    after = with_other_bases(before, switches)
+    tables = network(after)
+    for sport in range(40000, 40060):
+        old, new = (owner_in(of, sport, version) for of in (before, after))
+        (stray,) = tables.delivered("h1", from_client(H1, sport, version, ACK))
+        assert stray.place == new
+        (brought,) = tables.delivered(new, passed_on(stray.frame, PLAN.find_node(new)))
+        assert brought.place == old
+
+
 @both_versions
 @balancers
 @pytest.mark.parametrize("event", ["drain", "grow"])

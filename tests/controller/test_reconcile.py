@@ -21,9 +21,10 @@ from controller.flows import (
     Value,
 )
 from controller.membership import Membership, NodeState
+from controller.policies import POLICIES
 from controller.reconcile import difference, tiers
 from controller.state import ClusterState
-from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state
+from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state, then
 
 ENTRIES = [
     FlowEntry.of(table, priority, {Field.REG0: value}, (Output(port),), "an entry")
@@ -99,8 +100,9 @@ def drained(chassis: str) -> Membership:
         (drained("c1"), (("c2",), ("fabric",), ("c1",))),
         (ALL_IN_SERVICE.with_chassis_failed("c1"), (("c2",), ("fabric",))),
         (drained("c2").with_chassis_failed("c1"), (("fabric",), ("c2",))),
+        (ALL_IN_SERVICE.with_chassis_cut_off("c2"), (("c1",), ("fabric",))),
     ],
-    ids=["all serve", "one leaves", "one has failed", "nobody serves"],
+    ids=["all serve", "one leaves", "one has failed", "nobody serves", "one cut off"],
 )
 def test_chassis_that_serve_are_ready_before_the_fabric_and_others_wait_for_it(
     membership: Membership, expected: tuple[tuple[str, ...], ...]
@@ -140,3 +142,26 @@ def test_a_membership_is_restored_as_it_was() -> None:
     assert restored == ALL_IN_SERVICE
     assert hash(restored) == hash(ALL_IN_SERVICE)
     assert Membership.from_json(failed.to_json()) == failed
+
+
+def test_a_cut_off_chassis_and_a_reseeded_switch_are_kept_and_undone() -> None:
+    changed = ALL_IN_SERVICE.with_chassis_cut_off("c1").with_reseeded("c2")
+    assert Membership.from_json(json.loads(json.dumps(changed.to_json()))) == changed
+    assert changed.with_chassis_connected("c1") == ALL_IN_SERVICE.with_reseeded("c2")
+    assert changed != changed.with_reseeded("c2")
+    assert hash(changed) == hash(Membership.from_json(changed.to_json()))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_chassis_that_is_cut_off_keeps_its_tables_and_the_fabric_forgets_it(
+    policy: str,
+) -> None:
+    before = state(policy=policy)
+    after = then(before, ALL_IN_SERVICE.with_chassis_cut_off("c2"))
+    assert after.tables()["c1"] == before.tables()["c1"]
+    assert after.tables()["c2"] == before.tables()["c2"]
+    port = Output(PLAN.find_chassis("c2").fabric_port)
+    assert any(port in entry.actions for entry in before.tables()["fabric"])
+    assert not any(port in entry.actions for entry in after.tables()["fabric"])
+    again = then(after, ALL_IN_SERVICE)
+    assert again.tables()["c2"] == before.tables()["c2"]
