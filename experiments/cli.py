@@ -411,6 +411,7 @@ def event(name: str, kind: str, target: str) -> None:
     \b
       drain-node c1n2      fail-node c1n2      restore-node c1n2    add-node c2
       fail-chassis c2      restore-chassis c2  add-chassis c3
+      uplink-down c2       uplink-up c2        reseed fabric (or c2, or all)
     """
     reply = _ask(name, "event", kind=kind, target=target)
     settled = reply["settled_s"] or reply["applied_s"]

@@ -21,7 +21,6 @@ from controller.ovs_hash import FourTuple
 from controller.state import ClusterState
 from experiments.analysis.balance import balance, forecast_of
 from experiments.analysis.connection import written
-from experiments.events import EVENTS
 from experiments.render import console
 from experiments.spec import EventSpec, RunSpec
 from experiments.workloads import WORKLOADS
@@ -33,31 +32,39 @@ from topologies.plan import client_address, vip
 class Prediction:
     """Every connection's owner in every state of a cluster.
 
-    ``states`` are one more than ``events``: before the first, and after each.
-    ``owners[s][c]`` is the node of connection ``c`` in state ``s``, None for nobody.
+    ``instants`` are the events, those that happen at once together; ``states`` are one
+    more: before the first, and after each. ``owners[s][c]`` is the node of connection
+    ``c`` in state ``s``, None for nobody.
     """
 
     spec: RunSpec
     connections: Sequence[FourTuple]
-    events: Sequence[EventSpec]
+    instants: Sequence[Sequence[EventSpec]]
     states: Sequence[ClusterState]
     owners: Sequence[Sequence[str | None]]
 
-    def moved(self, event: int) -> int:
-        """How many connections that event (from 0) gives another owner."""
-        before, after = self.owners[event], self.owners[event + 1]
+    def moved(self, instant: int) -> int:
+        """How many connections have another owner after that instant (from 0)."""
+        before, after = self.owners[instant], self.owners[instant + 1]
         return sum(x != y for x, y in zip(before, after, strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """One object: what was asked, what each event moves, every owner."""
+        """One object: what was asked, what each instant's events move (together, so
+        that each of them has the same ``moved``), every owner."""
         return {
             "scenario": self.spec.scenario,
             "balancer": self.spec.balancer,
             "seed": self.spec.seed,
             "ip": self.spec.ip,
             "events": [
-                {"kind": event.kind, "target": event.target, "moved": self.moved(i)}
-                for i, event in enumerate(self.events)
+                {
+                    "at": event.at,
+                    "kind": event.kind,
+                    "target": event.target,
+                    "moved": self.moved(number),
+                }
+                for number, instant in enumerate(self.instants)
+                for event in instant
             ],
             "balance": balance(self.states, self.connections),
             "connections": [
@@ -75,9 +82,9 @@ def predict(spec: RunSpec) -> Prediction:
     Raises :class:`~experiments.events.EventError` or ``PlanError`` for an event that
     makes no sense where it stands.
     """
-    connections, states = connections_of(spec), states_of(spec)
+    connections, states = connections_of(spec), spec.states()
     owners = [[*map(forecast_of(state).owner_of, connections)] for state in states]
-    return Prediction(spec, connections, spec.events, states, owners)
+    return Prediction(spec, connections, spec.instants(), states, owners)
 
 
 def connections_of(spec: RunSpec) -> tuple[FourTuple, ...]:
@@ -100,14 +107,6 @@ def shares(total: int, parts: int) -> list[int]:
     [3, 3, 2]
     """
     return [total // parts + (i < total % parts) for i in range(parts)]
-
-
-def states_of(spec: RunSpec) -> list[ClusterState]:
-    """The cluster's state before the first event, and after each; see :func:`predict`."""
-    states = [spec.state()]
-    for event in spec.events:
-        states.append(EVENTS[event.kind].change(states[-1], event.target))
-    return states
 
 
 def print_prediction(prediction: Prediction) -> None:
@@ -138,10 +137,10 @@ def loads(prediction: Prediction) -> Table:
     )
     table.add_column("node", footer="moved")
     table.add_column("before", justify="right")
-    for i, event in enumerate(prediction.events):
-        moved = prediction.moved(i)
+    for number, instant in enumerate(prediction.instants):
+        moved = prediction.moved(number)
         table.add_column(
-            f"{event.kind} {event.target}",
+            "\n".join(f"{event.kind} {event.target}" for event in instant),
             footer=f"{moved} ({moved / total:.1%})",
             justify="right",
         )

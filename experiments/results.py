@@ -59,10 +59,7 @@ def summarise(
         },
         **_fates(evidence, analysis),
         "packets": dict(evidence.packets),
-        "balance": balance(
-            [evidence.initial, *(event.after for event in evidence.events)],
-            connections_of(spec),
-        ),
+        "balance": balance(evidence.states(), connections_of(spec)),
         "data": _data(evidence),
         "claim": [row.to_json() for row in analysis.claim],
         "wire_order": analysis.order.to_json() if analysis.order else None,
@@ -72,7 +69,7 @@ def summarise(
     }
     if evidence.pins is not None:
         summary["pins"] = evidence.pins
-    kinds = [event.kind for event in evidence.events]
+    kinds = [[event.kind for event in instant] for instant in spec.instants()]
     outcomes = check(summary, expected(spec.policy, spec.expect, kinds))
     summary["expectations"] = [asdict(outcome) for outcome in outcomes]
     summary["as_expected"] = all(outcome.met for outcome in outcomes)
@@ -94,6 +91,7 @@ def _fates(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
         "half_open": {
             "peak": totals.half_open_peak,
             "at_end": totals.half_open_at_end,
+            "out_of_reach": totals.half_open_out_of_reach,
             "count": analysis.half_open_count,
             "lifetime_ms": _rounded(totals.half_open_lifetime_ms._asdict()),
         },

@@ -84,10 +84,10 @@ def _drive(
     _sleep_until(course.steady_s + spec.steady_s)
     course.held_before = _held_by_nodes(cluster)
     start = time.time()
-    for event in spec.events:
-        _sleep_until(start + event.at)
-        progress(f"{event.kind} {event.target}")
-        cluster.event(event.kind, event.target)
+    for instant in spec.instants():
+        _sleep_until(start + instant[0].at)
+        progress(", ".join(f"{event.kind} {event.target}" for event in instant))
+        cluster.events([(event.kind, event.target) for event in instant])
     progress(f"observing for {spec.observe_s:g} s")
     time.sleep(spec.observe_s)
     course.held_after = _held_by_nodes(cluster)

@@ -24,6 +24,8 @@ from controller.membership import Membership
 from controller.policies import POLICIES
 from controller.state import ClusterState
 from experiments.events import EVENTS, EventError
+from experiments.events.event import Event
+from experiments.events.instant import happenings, instants
 from experiments.workloads import WORKLOADS
 from nodes.guards import AUTO, GUARDS
 from topologies import plan
@@ -98,11 +100,18 @@ class WorkloadSpec(Strict):
 
 
 class EventSpec(Strict):
-    """One membership event, ``at`` seconds after the clients are steady."""
+    """One membership event, ``at`` seconds after the clients are steady.
+
+    Events of the same ``at`` happen at once: the switches learn of all of them as one.
+    """
 
     at: float = Field(default=0.0, ge=0)
     kind: Annotated[str, _known(EVENTS)]
     target: str
+
+    def happens(self) -> tuple[Event, str]:
+        """What kind of event it is, and its target."""
+        return EVENTS[self.kind], self.target
 
 
 class RunSpec(Strict):
@@ -152,12 +161,18 @@ class RunSpec(Strict):
 
         A weight may be that of a member which one of them adds.
         """
-        state = self.state()
-        for number, event in enumerate(self.events):
-            try:
-                state = EVENTS[event.kind].change(state, event.target)
-            except (EventError, plan.PlanError) as error:
-                raise ValueError(f"events.{number}: {event.kind}: {error}") from error
+        state, number = self.state(), 0
+        for instant in self.instants():
+            start = state
+            for count, event in enumerate(instant, start=1):
+                here = [one.happens() for one in instant[:count]]
+                try:
+                    state = happenings(start, here)[-1].new
+                except (EventError, plan.PlanError) as error:
+                    raise ValueError(
+                        f"events.{number}: {event.kind}: {error}"
+                    ) from error
+                number += 1
         members = [name for c in state.plan.chassis for name in (c.name, *_names(c))]
         for name in self.cluster.weights.keys() - members:
             raise ValueError(
@@ -165,6 +180,18 @@ class RunSpec(Strict):
                 f"nor by an event; there are: {', '.join(members)}"
             )
         return self
+
+    def instants(self) -> list[tuple[EventSpec, ...]]:
+        """The events in their order, those that happen at once together."""
+        return instants(self.events)
+
+    def states(self) -> list[ClusterState]:
+        """The state of the cluster before the first event, and after each instant."""
+        states = [self.state()]
+        for instant in self.instants():
+            found = happenings(states[-1], [event.happens() for event in instant])
+            states.append(found[-1].new.after(states[-1]))
+        return states
 
     def state(self) -> ClusterState:
         """The state of the cluster before the first event."""

@@ -193,6 +193,18 @@ class ClusterNetwork:
         self._power_on(self._off_with_chassis.pop(chassis.name, []))
         self._set_link(chassis.name, chassis.uplink_interface, "up")
 
+    def cut_uplink(self, chassis: Chassis) -> None:
+        """Take the carrier from the cable between the fabric and a chassis.
+
+        By the fabric's end, so that the power of the chassis, which goes by its own, is
+        another matter. Both ends are dead: a veth pair has a carrier where both are up.
+        """
+        self._set_link(FABRIC, chassis.fabric_interface, "down")
+
+    def mend_uplink(self, chassis: Chassis) -> None:
+        """Give that cable its carrier back."""
+        self._set_link(FABRIC, chassis.fabric_interface, "up")
+
     def _power_off(self, nodes: Sequence[Node]) -> None:
         """Links down before anything else, so that not one packet tells of the rest."""
         for node in nodes:

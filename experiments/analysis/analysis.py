@@ -24,7 +24,7 @@ from experiments.analysis.observations import Observation, read_observations
 from experiments.analysis.socket_states import SocketLife, socket_lives
 from experiments.analysis.trails import Places, Trail, reset_trails
 from experiments.analysis.whereabouts import attributed
-from experiments.cluster.cluster import EventRecord
+from experiments.cluster.changes import EventRecord, one_each_instant
 from experiments.instruments.socket_events import read_socket_events
 from experiments.ladder.ladder import LadderError, choose, ladder
 from experiments.ladder.svg import ladder_svg
@@ -74,6 +74,10 @@ class Evidence:
         """End of the observation, CLOCK_REALTIME."""
         return round(self.course.end_s * 1e9)
 
+    def states(self) -> list[ClusterState]:
+        """The cluster's states: the first, and the one after each instant of events."""
+        return [self.initial, *(e.after for e in one_each_instant(self.events))]
+
     def history(self) -> History:
         """The cluster's states and their times."""
         return History(
@@ -81,7 +85,7 @@ class Evidence:
                 Epoch.of(self.initial),
                 *(
                     Epoch.of(e.after, e.requested_s, e.settled_s or e.applied_s)
-                    for e in self.events
+                    for e in one_each_instant(self.events)
                 ),
             ]
         )

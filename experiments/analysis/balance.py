@@ -23,12 +23,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from math import lcm
 from typing import Any
 
 from controller.ovs_hash import FourTuple
-from controller.predict import CHASSIS_BASIS, FABRIC_BASIS, Forecast, forecast
+from controller.predict import Forecast, forecast
 from controller.state import ClusterState
 
 
@@ -37,7 +37,7 @@ def balance(
 ) -> dict[str, Any]:
     """What ``summary.json`` says in ``balance``; see the table of this module.
 
-    ``states`` are those before the first event, and after each one, in order.
+    ``states`` are those before the first event, and after each instant of events.
     """
     forecasts = [forecast_of(state) for state in states]
     ends = {"before": forecasts[0], "after": forecasts[-1]}
@@ -67,7 +67,7 @@ def balance(
         "polarisation": {
             "as_it_is": _rounded(polarisation(forecasts[0], connections)),
             "same_basis": _rounded(
-                polarisation(forecasts[0], connections, FABRIC_BASIS)
+                polarisation(forecasts[0], connections, forecasts[0].fabric_basis)
             ),
         },
     }
@@ -129,14 +129,17 @@ def moved_connections(
 def moved_share(old: Forecast, new: Forecast) -> Fraction:
     """Exact share of the hash space, of both tiers' hashes, that has another owner.
 
-    The tiers' hashes count as independent; what chassis keeps is asked of its nodes.
+    The tiers' hashes count as independent, and so do a switch's hashes with two bases;
+    what a chassis keeps is asked of its nodes.
     """
     if not old.fabric or not new.fabric:
         return Fraction(old.fabric != new.fabric)
     total = Fraction(0)
-    for (before, after), share in _pairs(old.fabric, new.fabric):
+    same = old.fabric_basis == new.fabric_basis
+    for (before, after), share in _pairs(old.fabric, new.fabric, same):
         if before == after:
-            nodes = _pairs(old.chassis[before], new.chassis[before])
+            kept = old.chassis_bases[before] == new.chassis_bases[before]
+            nodes = _pairs(old.chassis[before], new.chassis[before], kept)
             total += share * sum(part for (x, y), part in nodes if x != y)
         else:
             total += share
@@ -144,17 +147,22 @@ def moved_share(old: Forecast, new: Forecast) -> Fraction:
 
 
 def polarisation(
-    where: Forecast, connections: Iterable[FourTuple], basis: int = CHASSIS_BASIS
+    where: Forecast, connections: Iterable[FourTuple], basis: int | None = None
 ) -> float | None:
-    """Chi-squared per degree of freedom of tier 2, were that its basis.
+    """Chi-squared per degree of freedom of tier 2, were ``basis`` that of every chassis;
+    None: with the bases that they have.
 
     None where tier 2 has no choice, or no connection.
     """
     loads: dict[str, Counter[str]] = defaultdict(Counter)
     for one in connections:
         if route := where.route_of(one):
-            table = where.chassis[route.chassis]
-            node = table[where.hash_of(one, basis) % len(table)]
+            table, own = (
+                where.chassis[route.chassis],
+                where.chassis_bases[route.chassis],
+            )
+            hashed = where.hash_of(one, own if basis is None else basis)
+            node = table[hashed % len(table)]
             loads[route.chassis][node] += 1
     squares, freedom = 0.0, 0
     for chassis, load in loads.items():
@@ -168,9 +176,13 @@ def polarisation(
 
 
 def _pairs(
-    old: Sequence[str], new: Sequence[str]
+    old: Sequence[str], new: Sequence[str], same_hash: bool
 ) -> Iterator[tuple[tuple[str, str], Fraction]]:
-    """Each pair of members, before and after, and its share of the hash space."""
+    """Each pair of members, before and after, and its share of the hash space: that of
+    one hash, or of two."""
+    if not same_hash:
+        each = Counter(product(old, new))
+        return ((pair, Fraction(n, each.total())) for pair, n in each.items())
     period = lcm(len(old), len(new))
     pairs = Counter((old[h % len(old)], new[h % len(new)]) for h in range(period))
     return ((pair, Fraction(count, period)) for pair, count in pairs.items())

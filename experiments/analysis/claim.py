@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from controller.ovs_hash import FourTuple
@@ -91,8 +91,12 @@ class ClaimChart:
             "E5": self._e5,
             ORDER: self._order,
         }
-        rows = [_row(element, check, cases) for element, check in checks.items()]
-        return [*rows[:-1], _with_strangers(rows[-1], trails, cases)]
+        found = {
+            element: _row(element, check, cases) for element, check in checks.items()
+        }
+        found["E3"] = _with_unreached(found["E3"], cases)
+        found[ORDER] = _with_strangers(found[ORDER], trails, cases)
+        return list(found.values())
 
     def _e1(self, case: Case) -> str:
         """A segment of an established connection comes to a second node."""
@@ -131,6 +135,11 @@ class ClaimChart:
         if fate.home_failed:
             return f"{len(trail.tier2)} nodes got a copy; {fate.home} had failed"
         at_owner = trail.tier2.get(fate.home or "")
+        if not at_owner and fate.home_out_of_reach:
+            return (
+                f"{len(trail.tier2)} nodes got a copy; {fate.home}, the owner, was cut "
+                f"off and {_owner_state(fate)}"
+            )
         if not at_owner:
             raise Broken(f"{fate.home}, the owner, got no copy")
         if fate.freed_ns is None or fate.freed_ns < at_owner[0].time_ns:
@@ -239,6 +248,24 @@ def _row(element: str, check: Check, cases: Sequence[Case]) -> ClaimRow:
         return ClaimRow(element, False, "no segment came to a second node", 0, 0)
     evidence = f"{held} of {checked} connections; {counterexample or example}"
     return ClaimRow(element, held == checked, evidence, checked, held)
+
+
+def _with_unreached(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
+    """The row, with how many owners no copy could reach: they free nothing by it."""
+    unreached = [
+        case.fate
+        for case in cases
+        if case.fate.home_out_of_reach
+        and not any(trail.tier2.get(case.fate.home or "") for trail in case.trails)
+    ]
+    if not unreached:
+        return row
+    kept = sum(fate.freed_ns is None for fate in unreached)
+    evidence = (
+        f"{row.evidence}; {len(unreached)} owners were cut off from every copy, "
+        f"{kept} of them hold it still"
+    )
+    return replace(row, evidence=evidence)
 
 
 def _with_strangers(

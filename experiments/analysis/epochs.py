@@ -21,13 +21,15 @@ class Epoch:
 
     From ``start_ns`` (the event was asked for) to ``settled_ns`` (no switch forwards by
     the old state any more) either state may be met. ``owner_of`` says which node a
-    connection's segments reach; ``reachable`` which nodes take a fan-out copy.
+    connection's segments reach; ``reachable`` which nodes take a fan-out copy, and
+    ``cut_off`` which have power and keep their sockets, but take none.
     """
 
     start_ns: int
     settled_ns: int
     owner_of: Callable[[FourTuple], str | None]
     reachable: Members
+    cut_off: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -35,17 +37,25 @@ class Epoch:
     ) -> Epoch:
         """The epoch in which the switches are equal to ``state``."""
         plan, membership = state.plan, state.membership
-
+        reachable = {
+            chassis.name: frozenset(
+                node.name for node in membership.reachable_nodes(chassis)
+            )
+            for chassis in membership.reachable_chassis(plan)
+        }
+        powered = {n.name for c in plan.chassis for n in membership.powered_nodes(c)}
         return cls(
             round(start_s * 1e9),
             round(settled_s * 1e9),
             forecast(plan, membership, state.balancer).owner_of,
-            {
-                chassis.name: frozenset(
-                    node.name for node in membership.reachable_nodes(chassis)
-                )
-                for chassis in membership.reachable_chassis(plan)
-            },
+            reachable,
+            frozenset(powered.difference(*reachable.values())),
+        )
+
+    def powers(self, node: str | None) -> bool:
+        """Whether the node of that name has power, and so keeps its sockets."""
+        return node in self.cut_off or any(
+            node in nodes for nodes in self.reachable.values()
         )
 
 
@@ -90,3 +100,11 @@ class History:
                 for c in old.keys() | now.reachable.keys()
             },
         )
+
+    def cuts_off(self, time_ns: int, node: str | None) -> bool:
+        """Whether a copy of a reset of that instant cannot be sure to reach that node,
+        because it is cut off, or was until the event that is under way."""
+        now = self.at(time_ns)
+        if time_ns > now.settled_ns:
+            return node in now.cut_off
+        return node in now.cut_off | self.before(now).cut_off

@@ -18,6 +18,8 @@ broken unmoved   did not move, yet was reset, timed out or was destroyed
 half open        from the first stray (where nothing was captured: from the client's reset,
                  or else the move) until the home's kernel freed its socket, if that
                  is later; homes that failed hold nothing, so they are left out
+out of reach     the home had power, but no copy of a reset could reach it when the half
+                 open time began: its chassis was cut off
 reset latency    from the first stray until the client's socket is reset
 ================ =====================================================================
 
@@ -63,6 +65,8 @@ class Fate:
     home_seen: bool = False
     freed_ns: int | None = None
     home_failed: bool = False
+    #: No copy could reach the home when a reset of its connection was due.
+    home_out_of_reach: bool = False
     strays_captured: bool = False
 
     @property
@@ -96,14 +100,14 @@ class Fate:
     @property
     def half_open(self) -> tuple[int, int] | None:
         """From the first stray to the freeing of the home's socket, or to the end."""
-        start = self._half_open_from
+        start = self.half_open_from
         if start is None or not self.home_seen or self.home_failed:
             return None
         until = self.end_ns if self.freed_ns is None else self.freed_ns
         return (start, until) if until > start else None
 
     @property
-    def _half_open_from(self) -> int | None:
+    def half_open_from(self) -> int | None:
         """The first stray; where nothing was captured, the client's reset or the move."""
         if self.first_stray is not None:
             return self.first_stray.time_ns
@@ -122,6 +126,7 @@ class Totals:
     """What ``summary.json`` says in ``connections`` to ``reset_latency_ms``.
 
     ``censored`` of the lifetimes are lower bounds: these lasted to the end.
+    ``half_open_out_of_reach``: those at the end that no copy could have reached.
     """
 
     opened: int
@@ -131,6 +136,7 @@ class Totals:
     broken_unmoved: int
     half_open_peak: int
     half_open_at_end: int
+    half_open_out_of_reach: int
     half_open_lifetime_ms: Percentiles
     censored: int
     reset_latency_ms: Percentiles
@@ -167,7 +173,7 @@ def connection_fates(
                     inbound.get(connection, ()), span, fate.home, server
                 )
                 fate = replace(fate, first_stray=stray, strays_captured=True)
-            fates.append(fate)
+            fates.append(_in_reach_or_not(fate, history))
     return fates
 
 
@@ -184,6 +190,9 @@ def totals(fates: Sequence[Fate]) -> Totals:
         broken_unmoved=sum(fate.broken_unmoved for fate in fates),
         half_open_peak=peak(intervals),
         half_open_at_end=at_end,
+        half_open_out_of_reach=sum(
+            fate.half_open_at_end and fate.home_out_of_reach for fate in fates
+        ),
         half_open_lifetime_ms=percentiles(
             (end - start) / _NS_PER_MS for start, end in intervals
         ),
@@ -243,7 +252,7 @@ def _fate(
         lost=life.lost and ended is not None,
         home_seen=server is not None,
         freed_ns=_until(server.closed_ns, end_ns) if server else None,
-        home_failed=moved_ns is not None and not _reachable(history, moved_ns, home),
+        home_failed=moved_ns is not None and not history.at(moved_ns).powers(home),
     )
 
 
@@ -263,8 +272,12 @@ def _move(
     return None, None
 
 
-def _reachable(history: History, time_ns: int, node: str | None) -> bool:
-    return any(node in nodes for nodes in history.at(time_ns).reachable.values())
+def _in_reach_or_not(fate: Fate, history: History) -> Fate:
+    """The fate, with whether a copy of its reset could reach the home."""
+    start = fate.half_open_from
+    if start is None or fate.home_failed:
+        return fate
+    return replace(fate, home_out_of_reach=history.cuts_off(start, fate.home))
 
 
 def _first_stray(

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cluster import control
-from experiments.cluster.cluster import Cluster, ClusterError, ClusterOptions
+from experiments.cluster.cluster import Cluster, ClusterOptions
+from experiments.cluster.errors import ClusterError
 from experiments.cluster.status import status
 from experiments.events import EVENTS
 from experiments.instruments.instruments import InstrumentError

@@ -19,7 +19,8 @@ def status(cluster: Cluster) -> dict[str, Any]:
     """One JSON object, as the command ``status --json`` prints it.
 
     ``established``: TCP connections in state ESTABLISHED that the node's kernel holds
-    on the VIP. ``counters`` are packets since the cluster came up.
+    on the VIP. ``uplink``: whether the chassis' cable to the fabric has a carrier.
+    ``counters`` are packets since the cluster came up.
     """
     with cluster.lock:
         state = cluster.state
@@ -35,6 +36,7 @@ def status(cluster: Cluster) -> dict[str, Any]:
                     "in_service": chassis
                     in state.membership.serving_chassis(state.plan),
                     "alive": chassis.name not in state.membership.failed_chassis,
+                    "uplink": chassis.name not in state.membership.cut_off_chassis,
                     "nodes": [node.name for node in chassis.nodes],
                     **switches.get(chassis.name, {}),
                 }
@@ -101,7 +103,7 @@ def _node_status(cluster: Cluster, chassis: Chassis, node: Node) -> Mapping[str,
     return {
         "chassis": chassis.name,
         "in_service": node in membership.serving_nodes(chassis),
-        "alive": node in membership.reachable_nodes(chassis),
+        "alive": node in membership.powered_nodes(chassis),
         "state": membership.state(node).value,
         "established": len(established(cluster, node.name)),
         "ipv4": node.ipv4,

@@ -8,8 +8,11 @@ from experiments.events import (
     drain_node,
     fail_chassis,
     fail_node,
+    reseed,
     restore_chassis,
     restore_node,
+    uplink_down,
+    uplink_up,
 )
 from experiments.events.event import Event, EventError, Hands
 
@@ -25,5 +28,8 @@ EVENTS: dict[str, Event] = {
         fail_chassis.EVENT,
         restore_chassis.EVENT,
         add_chassis.EVENT,
+        uplink_down.EVENT,
+        uplink_up.EVENT,
+        reseed.EVENT,
     )
 }

@@ -4,7 +4,13 @@ from dataclasses import replace
 
 from controller.membership import NodeState
 from controller.state import ClusterState
-from experiments.events.event import Event, EventError, Hands, with_node
+from experiments.events.event import (
+    Event,
+    EventError,
+    Hands,
+    require_in_reach,
+    with_node,
+)
 from topologies.plan import Node, Plan
 
 
@@ -20,8 +26,7 @@ def _grown(state: ClusterState, target: str) -> tuple[Plan, Node]:
 def change(state: ClusterState, target: str) -> ClusterState:
     """One more node at the end of the chassis, in service."""
     plan, node = _grown(state, target)
-    if f"c{node.chassis}" in state.membership.failed_chassis:
-        raise EventError(f"{target}: chassis c{node.chassis} has failed")
+    require_in_reach(state, state.plan.chassis[node.chassis - 1], target)
     grown = replace(state, plan=plan)
     return with_node(grown, node.name, NodeState.IN_SERVICE)
 

@@ -30,11 +30,17 @@ class Hands(Protocol):
     def power_on_node(self, node: Node) -> None:
         """The node comes back empty and serves."""
 
-    def power_off_chassis(self, chassis: Chassis) -> None:
-        """The chassis switch and every node of it go down at once."""
+    def power_off_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
+        """The chassis switch and those nodes, all that had power, go down at once."""
 
     def power_on_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
         """The chassis switch comes back, and those nodes, empty."""
+
+    def cut_uplink(self, chassis: Chassis) -> None:
+        """The cable to the fabric loses its carrier; nothing behind it loses power."""
+
+    def mend_uplink(self, chassis: Chassis) -> None:
+        """The cable to the fabric has its carrier again."""
 
     def build_node(self, plan: Plan, node: Node) -> None:
         """A node that was not there is wired in and serves."""
@@ -55,13 +61,18 @@ def _nothing(hands: Hands, old: ClusterState, new: ClusterState, target: str) ->
 
 @dataclass(frozen=True)
 class Event:
-    """One kind of event: its name, what it is for, its change and its physical side."""
+    """One kind of event: its name, what it is for, its change and its physical side.
+
+    ``loss``: the physical side takes power or a carrier away. Of events at one instant
+    these come last, since what comes up takes a while.
+    """
 
     kind: str
     summary: str
     target: str
     change: Change
     before: Before = _nothing
+    loss: bool = False
 
 
 def with_node(state: ClusterState, name: str, node_state: NodeState) -> ClusterState:
@@ -74,11 +85,26 @@ def node_state(state: ClusterState, name: str) -> NodeState:
     return state.membership.state(state.plan.find_node(name))
 
 
+def chassis_of(state: ClusterState, node: str) -> Chassis:
+    """The chassis of the node of that name. Raises ``PlanError`` where there is none."""
+    return state.plan.chassis[state.plan.find_node(node).chassis - 1]
+
+
+def require_in_reach(state: ClusterState, chassis: Chassis, target: str) -> None:
+    """Refuses, by :class:`EventError`, what cannot be done to ``target``, of that
+    chassis or itself it, while it has failed or is cut off."""
+    name, membership = chassis.name, state.membership
+    if name in membership.failed_chassis:
+        raise EventError(
+            f"{target}: chassis {name} has failed; restore-chassis {name} first"
+        )
+    if name in membership.cut_off_chassis:
+        raise EventError(f"{target}: chassis {name} is cut off; uplink-up {name} first")
+
+
 def require_in_service(state: ClusterState, name: str) -> None:
     """Refuses, by :class:`EventError`, what only a serving node can undergo."""
-    chassis = f"c{state.plan.find_node(name).chassis}"
-    if chassis in state.membership.failed_chassis:
-        raise EventError(f"{name}: its chassis {chassis} has failed")
+    require_in_reach(state, chassis_of(state, name), name)
     now = node_state(state, name)
     if now is not NodeState.IN_SERVICE:
         raise EventError(f"{name} is {now.value}, not in service")

@@ -17,7 +17,8 @@ def change(state: ClusterState, target: str) -> ClusterState:
 
 def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
     """Power off first; the fabric notices afterwards."""
-    hands.power_off_chassis(old.plan.find_chassis(target))
+    chassis = old.plan.find_chassis(target)
+    hands.power_off_chassis(chassis, old.membership.powered_nodes(chassis))
 
 
 EVENT = Event(
@@ -26,4 +27,5 @@ EVENT = Event(
     target="a chassis, e.g. c2",
     change=change,
     before=before,
+    loss=True,
 )

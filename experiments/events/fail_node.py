@@ -6,6 +6,7 @@ from experiments.events.event import (
     Event,
     EventError,
     Hands,
+    chassis_of,
     node_state,
     require_service,
     with_node,
@@ -13,7 +14,11 @@ from experiments.events.event import (
 
 
 def change(state: ClusterState, target: str) -> ClusterState:
-    """The node is neither balanced over nor reachable. A drained node can fail too."""
+    """The node is neither balanced over nor reachable. A drained node can fail too, and
+    one whose chassis is cut off."""
+    chassis = chassis_of(state, target).name
+    if chassis in state.membership.failed_chassis:
+        raise EventError(f"{target} has failed already, with its chassis {chassis}")
     if node_state(state, target) is NodeState.FAILED:
         raise EventError(f"{target} has failed already")
     return require_service(with_node(state, target, NodeState.FAILED), target)
@@ -30,4 +35,5 @@ EVENT = Event(
     target="a node that is up, e.g. c1n2",
     change=change,
     before=before,
+    loss=True,
 )

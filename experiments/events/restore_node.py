@@ -2,14 +2,20 @@
 
 from controller.membership import NodeState
 from controller.state import ClusterState
-from experiments.events.event import Event, EventError, Hands, node_state, with_node
+from experiments.events.event import (
+    Event,
+    EventError,
+    Hands,
+    chassis_of,
+    node_state,
+    require_in_reach,
+    with_node,
+)
 
 
 def change(state: ClusterState, target: str) -> ClusterState:
     """The node is balanced over again."""
-    chassis = f"c{state.plan.find_node(target).chassis}"
-    if chassis in state.membership.failed_chassis:
-        raise EventError(f"{target}: restore-chassis {chassis} first, it has failed")
+    require_in_reach(state, chassis_of(state, target), target)
     if node_state(state, target) is NodeState.IN_SERVICE:
         raise EventError(f"{target} is in service already")
     return with_node(state, target, NodeState.IN_SERVICE)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +17,14 @@ import yaml
 
 from controller.state import ClusterState
 from experiments.events import EVENTS
+from experiments.events.instant import happenings
 from experiments.spec import RunSpec
 
 _MS = 1e3
 #: Lifetimes in ``summary.json`` are rounded to the microsecond.
 _ROUNDING_MS = 2e-3
+#: When the second event was asked for, of a run that has none or one.
+_NEVER = (float("inf"), float("inf"))
 
 
 class HalfOpen(NamedTuple):
@@ -72,11 +76,12 @@ class RunFolder:
 
     @cached_property
     def states(self) -> tuple[ClusterState, ...]:
-        """The cluster before the first event and after each, by the events' own rules."""
+        """The cluster before the first event and after each instant of events, by the
+        events' own rules."""
         states = [self.spec.state()]
-        for event in self.summary["events"]:
-            change = EVENTS[event["kind"]].change
-            states.append(change(states[-1], event["target"]))
+        for _, instant in groupby(self.summary["events"], key=_asked_s):
+            events = [(EVENTS[event["kind"]], event["target"]) for event in instant]
+            states.append(happenings(states[-1], events)[-1].new)
         return tuple(states)
 
     @cached_property
@@ -90,8 +95,8 @@ class RunFolder:
         )
 
     def moved_first(self) -> frozenset[str]:
-        """The connections, open by then, that the first event gave another owner."""
-        asked = [e["requested_s"] for e in self.summary["events"]] + [float("inf")] * 2
+        """The connections, open by then, that the first events gave another owner."""
+        asked = [*sorted(set(map(_asked_s, self.summary["events"]))), *_NEVER]
         return frozenset(
             said["connection"]
             for said in self.said
@@ -102,8 +107,8 @@ class RunFolder:
 
     def state_at(self, time_s: float) -> ClusterState:
         """The state that had been asked for at that instant."""
-        begun = [e for e in self.summary["events"] if e["requested_s"] <= time_s]
-        return self.states[len(begun)]
+        asked = set(map(_asked_s, self.summary["events"]))
+        return self.states[sum(instant_s <= time_s for instant_s in asked)]
 
     def _half_open_from(self, said: Mapping[str, Any]) -> float | None:
         """From when its owner held it in vain (:mod:`experiments.analysis.fates` has the rule)."""
@@ -115,12 +120,12 @@ class RunFolder:
         return start
 
     def _owner_lives(self, said: Mapping[str, Any]) -> bool:
-        """Whether the owner was reachable after the event that moved the connection."""
+        """Whether the owner had power after the event that moved the connection."""
         state = self.state_at(said["moved_s"])
         return any(
             node.name == said["owner"]
             for chassis in state.plan.chassis
-            for node in state.membership.reachable_nodes(chassis)
+            for node in state.membership.powered_nodes(chassis)
         )
 
     def _end_s(self, starts: Sequence[float | None]) -> float:
@@ -148,6 +153,11 @@ class RunFolder:
         if freed and abs(max(freed) - longest) <= _ROUNDING_MS:
             return certain
         return float(min(kept) + longest / _MS)
+
+
+def _asked_s(event: Mapping[str, Any]) -> float:
+    """When an event was asked for: the same for all of one instant."""
+    return float(event["requested_s"])
 
 
 def _half_open(

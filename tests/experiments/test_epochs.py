@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments.analysis.epochs import Epoch, History
+from tests.experiments.test_events import after, fresh
 
 
 def epoch(start: int, settled: int, **chassis: str) -> Epoch:
@@ -48,3 +49,32 @@ def test_expected_copies(
     expected = HISTORY.expected(time_ns)
     assert expected.must == {c: frozenset(n.split()) for c, n in must.items()}
     assert expected.may == {c: frozenset(n.split()) for c, n in may.items()}
+
+
+CUT_C2 = Epoch(
+    200, 210, FIRST.owner_of, {"c1": frozenset(["c1n1"])}, frozenset(["c2n1"])
+)
+MENDED = epoch(300, 310, c1="c1n1", c2="c2n1")
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "cut_off"),
+    [(150, False), (205, True), (250, True), (305, True), (311, False)],
+    ids=["before", "going", "away", "coming", "back"],
+)
+def test_who_is_out_of_reach_of_every_copy(time_ns: int, cut_off: bool) -> None:
+    history = History([FIRST, CUT_C2, MENDED])
+    assert history.cuts_off(time_ns, "c2n1") is cut_off
+    assert not history.cuts_off(time_ns, "c1n1")
+
+
+def test_who_is_cut_off_has_power_and_who_failed_has_none() -> None:
+    cut = Epoch.of(after(fresh(), "uplink-down c2", "fail-node c2n1"))
+    assert cut.reachable.keys() == {"c1"}
+    assert cut.cut_off == {"c2n2", "c2n3"}
+    assert [cut.powers(n) for n in ("c1n1", "c2n1", "c2n2", None)] == [
+        True,
+        False,
+        True,
+        False,
+    ]

@@ -49,7 +49,8 @@ def reachable(state: ClusterState) -> set[str]:
     }
 
 
-ALL = {"c1n1", "c1n2", "c1n3", "c2n1", "c2n2", "c2n3"}
+C1 = {"c1n1", "c1n2", "c1n3"}
+ALL = C1 | {"c2n1", "c2n2", "c2n3"}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,16 @@ ALL = {"c1n1", "c1n2", "c1n3", "c2n1", "c2n2", "c2n3"}
             ALL - {"c2n1"},
         ),
         (["add-chassis c3"], ALL | {"c3n1", "c3n2", "c3n3"}, None),
+        (["uplink-down c2"], C1, C1),
+        (["uplink-down c2", "uplink-up c2"], ALL, ALL),
+        (["uplink-down c2", "fail-chassis c2", "uplink-up c2"], C1, C1),
+        (["uplink-down c2", "fail-chassis c2", "restore-chassis c2"], C1, C1),
+        (
+            ["uplink-down c2", "fail-node c2n1", "uplink-up c2"],
+            ALL - {"c2n1"},
+            ALL - {"c2n1"},
+        ),
+        (["reseed fabric", "reseed c1", "reseed all"], ALL, ALL),
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, list) else "",
 )
@@ -96,8 +107,24 @@ def test_what_follows(
         (["fail-chassis c1"], "fail-chassis c1", "failed already"),
         (["fail-chassis c1"], "fail-chassis c2", "no node would be left"),
         (["fail-chassis c1"], "restore-node c1n1", "restore"),
-        (["fail-chassis c1"], "drain-node c1n1", "its chassis c1 has failed"),
+        (
+            ["fail-chassis c1"],
+            "drain-node c1n1",
+            "chassis c1 has failed; restore-chassis c1 first",
+        ),
         (["fail-chassis c1"], "add-node c1", "c1 has failed"),
+        (["fail-chassis c1"], "fail-node c1n1", "with its chassis c1"),
+        (["fail-chassis c1"], "uplink-down c1", "c1 has failed"),
+        (["fail-chassis c1"], "reseed c1", "restore-chassis c1 first"),
+        ([], "uplink-down c3", "there are c1 to c2"),
+        ([], "uplink-up c1", "its uplink is up"),
+        ([], "reseed h1", "no chassis 'h1'"),
+        (["uplink-down c1"], "uplink-down c1", "cut off; uplink-up c1 first"),
+        (["uplink-down c1"], "uplink-down c2", "no node would be left"),
+        (["uplink-down c1"], "drain-node c1n1", "uplink-up c1 first"),
+        (["uplink-down c1"], "restore-node c1n1", "uplink-up c1 first"),
+        (["uplink-down c1"], "add-node c1", "uplink-up c1 first"),
+        (["uplink-down c1"], "reseed c1", "uplink-up c1 first"),
     ],
 )
 def test_what_is_refused(before: list[str], refused: str, said: str) -> None:
@@ -110,7 +137,19 @@ def test_what_is_refused(before: list[str], refused: str, said: str) -> None:
 @given(st.data())
 def test_any_course_of_events_keeps_somebody_in_service(data: st.DataObject) -> None:
     state = fresh(2, 2)
-    targets = ["c1", "c2", "c3", "c1n1", "c1n2", "c2n1", "c2n2", "c1n3", "c2n3"]
+    targets = [
+        "fabric",
+        "all",
+        "c1",
+        "c2",
+        "c3",
+        "c1n1",
+        "c1n2",
+        "c2n1",
+        "c2n2",
+        "c1n3",
+        "c2n3",
+    ]
     for _ in range(data.draw(st.integers(1, 8))):
         kind = data.draw(st.sampled_from(sorted(EVENTS)))
         target = data.draw(st.sampled_from(targets))
@@ -129,3 +168,15 @@ def test_a_change_leaves_the_old_state_alone() -> None:
     after(state, "drain-node c1n1", "add-chassis c3")
     assert state == replace(fresh())
     assert state.membership.state(state.plan.find_node("c1n1")) is NodeState.IN_SERVICE
+
+
+def test_nodes_behind_a_cut_uplink_keep_power() -> None:
+    cut = after(fresh(), "uplink-down c2", "fail-node c2n1")
+    chassis = cut.plan.find_chassis("c2")
+    powered = [node.name for node in cut.membership.powered_nodes(chassis)]
+    assert powered == ["c2n2", "c2n3"]
+
+
+def test_all_reseeds_every_switch_in_reach_and_no_other() -> None:
+    seeded = after(fresh(3), "uplink-down c2", "reseed all").membership.reseeds
+    assert seeded == {"fabric": 1, "c1": 1, "c3": 1}

@@ -13,7 +13,7 @@ from experiments.analysis.arrivals import arrivals
 from experiments.analysis.connection import written
 from experiments.analysis.observations import RST
 from experiments.cli import main
-from experiments.predict import connections_of, predict, shares, states_of
+from experiments.predict import connections_of, predict, shares
 from experiments.spec import RunSpec
 from nodes.client_ports import seeded_ports
 from tests.controller.clusters import network
@@ -27,10 +27,15 @@ EVENTS = [
     {"kind": "add-node", "target": "c2"},
     {"kind": "restore-node", "target": "c1n2"},
 ]
+RESEEDS = [
+    {"kind": "reseed", "target": target, "at": at}
+    for at, target in enumerate(("fabric", "c1", "all"))
+]
 
 
 def spec(**keys: object) -> RunSpec:
-    return RunSpec.model_validate({"events": EVENTS, **keys})
+    apart = [{**event, "at": at} for at, event in enumerate(EVENTS)]
+    return RunSpec.model_validate({"events": apart, **keys})
 
 
 def command(*words: str) -> Result:
@@ -55,11 +60,15 @@ def test_shares_are_even_and_whole(total: int, parts: int) -> None:
     assert max(found) - min(found) <= 1
 
 
+@pytest.mark.parametrize("events", [EVENTS, RESEEDS], ids=["members", "bases"])
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("balancer", BALANCERS)
-def test_every_owner_is_where_the_flow_tables_lead(balancer: str, version: int) -> None:
+def test_every_owner_is_where_the_flow_tables_lead(
+    balancer: str, version: int, events: list[dict[str, object]]
+) -> None:
+    apart = [{**event, "at": at} for at, event in enumerate(events)]
     _assert_led_to_owners(
-        spec(balancer=balancer, ip=version, workload={"connections": 12})
+        spec(balancer=balancer, ip=version, workload={"connections": 12}, events=apart)
     )
 
 
@@ -78,7 +87,7 @@ def test_weighted_owners_are_where_the_flow_tables_lead() -> None:
 def _assert_led_to_owners(of: RunSpec) -> None:
     """In every state of the spec, the switches bring each connection to its owner."""
     found = predict(of)
-    for state, owners in zip(states_of(of), found.owners, strict=True):
+    for state, owners in zip(of.states(), found.owners, strict=True):
         switches = network(state)
         for connection, owner in zip(found.connections, owners, strict=True):
             client = next(
@@ -90,7 +99,8 @@ def _assert_led_to_owners(of: RunSpec) -> None:
 
 
 def test_a_drained_node_gives_up_all_and_gets_it_back() -> None:
-    found = predict(spec(balancer="resilient", events=[EVENTS[0], EVENTS[2]]))
+    back = {**EVENTS[2], "at": 1}
+    found = predict(spec(balancer="resilient", events=[EVENTS[0], back]))
     before, drained, after = found.owners
     assert "c1n2" in before
     assert "c1n2" not in drained
@@ -113,7 +123,7 @@ def test_the_command_prints_every_owner_as_json() -> None:
     ]
     moved = [row for row in told["connections"] if len(set(row["owners"])) > 1]
     assert told["events"] == [
-        {"kind": "drain-node", "target": "c1n2", "moved": len(moved)}
+        {"at": 0.0, "kind": "drain-node", "target": "c1n2", "moved": len(moved)}
     ]
     assert moved
     assert told["balance"]["changes"][0]["connections_moved"] == len(moved)

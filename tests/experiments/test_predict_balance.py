@@ -20,11 +20,14 @@ from experiments.analysis.balance import (
     node_shares,
     polarisation,
 )
-from experiments.predict import connections_of, states_of
+from experiments.predict import connections_of
 from experiments.spec import RunSpec
 
 DRAIN = [{"kind": "drain-node", "target": "c1n2"}]
 FIRST_CHASSIS_FAILS = [{"kind": "fail-chassis", "target": "c1"}]
+RESEEDS = {
+    target: [{"kind": "reseed", "target": target}] for target in ("fabric", "c1", "all")
+}
 
 
 def spec(balancer: str, **keys: object) -> RunSpec:
@@ -34,7 +37,7 @@ def spec(balancer: str, **keys: object) -> RunSpec:
 
 
 def forecasts(of: RunSpec) -> list[Forecast]:
-    return [forecast_of(state) for state in states_of(of)]
+    return [forecast_of(state) for state in of.states()]
 
 
 def test_loads_are_the_owners_counted() -> None:
@@ -102,6 +105,33 @@ def test_the_tiers_are_not_polarised_and_would_be_with_one_basis(balancer: str) 
     assert chance < 2 < 3 < same
 
 
+@pytest.mark.parametrize(
+    ("target", "share"), [("fabric", 1 / 2), ("c1", 1 / 3), ("all", 1 - 1 / 6)]
+)
+def test_a_reseed_moves_as_two_independent_hashes_differ(
+    target: str, share: float
+) -> None:
+    """Two chassis of three nodes. A chassis' reseed moves two thirds of its own half."""
+    of = spec("modulo", events=RESEEDS[target], workload={"connections": 6000})
+    old, new = forecasts(of)
+    assert float(moved_share(old, new)) == pytest.approx(share)
+    moved = moved_connections(old, new, connections_of(of)) / 6000
+    assert moved == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize("target", RESEEDS)
+def test_after_a_reseed_the_tiers_are_still_not_polarised(target: str) -> None:
+    size = {"chassis": 3, "nodes": 3}
+    more = {"cluster": size, "workload": {"connections": 9000}}
+    of = spec("modulo", events=RESEEDS[target], **more)
+    after, connections = forecasts(of)[-1], connections_of(of)
+    chance = polarisation(after, connections)
+    same = polarisation(after, connections, after.fabric_basis)
+    assert chance is not None
+    assert same is not None
+    assert chance < 2 < 3 < same
+
+
 def test_one_node_in_each_chassis_leaves_nothing_to_polarise() -> None:
     of = spec("modulo", cluster={"nodes": 1}, events=[])
     assert polarisation(forecasts(of)[0], connections_of(of)) is None
@@ -135,7 +165,7 @@ def test_loads_are_judged_by_weight(events: list[dict[str, str]]) -> None:
 @pytest.mark.parametrize("events", [[], DRAIN], ids=["no-event", "drain"])
 def test_the_summary_has_every_figure(events: list[dict[str, str]]) -> None:
     of = spec("maglev", events=events)
-    found = balance(states_of(of), connections_of(of))
+    found = balance(of.states(), connections_of(of))
     assert found.keys() == {
         "fabric_max_over_mean",
         "node_max_over_mean",

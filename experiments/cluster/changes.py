@@ -1,0 +1,156 @@
+"""Takes a cluster from one state to the next: machines first, then the switches.
+
+Events of one instant are one change: the switches go from the state before all of them
+to the state after, and never have one in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from controller.client import Applied, ControllerClient, ControllerError
+from controller.state import ClusterState
+from experiments.cluster.event_log import EventLog
+from experiments.cluster.hands import ClusterHands
+from experiments.cluster.proactive import reset_moved
+from experiments.events import EVENTS
+from experiments.events.instant import Happening, happenings, physical_order
+
+#: How often to try again with a controller that has died and is being replaced.
+RETRY_PERIOD_S = 0.2
+APPLY_DEADLINE_S = 20.0
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """One event as it happened; times are CLOCK_REALTIME seconds.
+
+    ``applied_s``: every switch confirmed its tables by a barrier. ``settled_s``: and no
+    cached datapath flow forwards by the old ones any more. Events of one instant share
+    the times and both states.
+    """
+
+    kind: str
+    target: str
+    requested_s: float
+    applied_s: float
+    settled_s: float | None
+    before: ClusterState
+    after: ClusterState
+
+    def to_json(self) -> dict[str, Any]:
+        """Kind, target and times, as in a run's summary."""
+        return {
+            "kind": self.kind,
+            "target": self.target,
+            "requested_s": self.requested_s,
+            "applied_s": self.applied_s,
+            "settled_s": self.settled_s,
+        }
+
+
+def one_each_instant(records: Iterable[EventRecord]) -> list[EventRecord]:
+    """One of the records of each instant, in their order: one for each change of state."""
+    return list({record.requested_s: record for record in records}.values())
+
+
+class Changes:
+    """The state of one cluster, and how it changes. Callers hold the cluster's lock."""
+
+    def __init__(
+        self,
+        initial: ClusterState,
+        hands: ClusterHands,
+        controller: ControllerClient,
+        file: Path,
+        log: EventLog,
+        revive: Callable[[], None],
+    ) -> None:
+        """``file``: where the controller, started anew, finds the state. ``revive`` starts
+        again what has died, the controller for one."""
+        self.state = initial
+        self.records: list[EventRecord] = []
+        #: Connections that nodes have reset at events, by the policy's wish.
+        self.proactive_resets = 0
+        self._hands = hands
+        self._controller = controller
+        self._file = file
+        self._log = log
+        self._revive = revive
+
+    def write(self) -> None:
+        """Leaves the state where the controller finds it."""
+        self.state.write(self._file)
+
+    def make(self, events: Sequence[tuple[str, str]]) -> list[EventRecord]:
+        """Makes events, each a kind and a target, happen at one instant.
+
+        Returns when the switches have what follows. Raises
+        :class:`~experiments.events.EventError` or ``PlanError`` for an event that makes
+        no sense, before anything is touched.
+        """
+        old = self.state
+        found = happenings(old, [(EVENTS[kind], target) for kind, target in events])
+        new = found[-1].new.after(old)
+        requested = time.time()
+        for kind, target in events:
+            self._log.write("event", kind=kind, target=target)
+        for one in physical_order(found):
+            one.physically(self._hands)
+        self.state = new
+        self.write()
+        done = self._apply()
+        self._hands.hasten(new.plan.switches.keys() - old.plan.switches.keys())
+        records = [_record(one, old, new, requested, done) for one in found]
+        self.records += records
+        for record in records:
+            self._log.write("switched", **record.to_json())
+        if new.policy.resets_moved:
+            self._reset_moved()
+        return records
+
+    def _reset_moved(self) -> None:
+        """Every node that can be told resets what the switches now send to another."""
+        plan, membership = self.state.plan, self.state.membership
+        nodes = (n for c in plan.chassis for n in membership.reachable_nodes(c))
+        done = reset_moved(self.state, [self._hands.site(node) for node in nodes])
+        self.proactive_resets += sum(done.values())
+        self._log.write("reset moved connections", nodes=done)
+
+    def _apply(self) -> Applied:
+        """Tells the switches of the state, through a controller that may die meanwhile.
+
+        Raises ``ControllerError`` when they do not have it within the deadline.
+        """
+        deadline = time.monotonic() + APPLY_DEADLINE_S
+        while True:
+            try:
+                return self._controller.apply(self.state)
+            except ControllerError as error:
+                if time.monotonic() > deadline:
+                    raise
+                self._log.write("apply failed", error=str(error))
+                self._revive()
+                time.sleep(RETRY_PERIOD_S)
+
+
+def _record(
+    one: Happening,
+    old: ClusterState,
+    new: ClusterState,
+    requested_s: float,
+    done: Applied,
+) -> EventRecord:
+    return EventRecord(
+        one.event.kind,
+        one.target,
+        requested_s,
+        done.applied_s,
+        done.settled_s,
+        old,
+        new,
+    )

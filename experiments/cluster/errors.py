@@ -1,0 +1,15 @@
+"""How a cluster says that it could not do something: with the log that tells why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class ClusterError(RuntimeError):
+    """A cluster did not come up; the text ends with the log that tells why."""
+
+
+def end_of(log: Path, lines: int = 8) -> str:
+    """The last lines of a log, with its path."""
+    text = log.read_text(errors="replace").strip() if log.exists() else ""
+    return "\n".join([f"the end of {log}:", *text.splitlines()[-lines:]])

@@ -1,0 +1,189 @@
+"""What happens to the machines of a cluster: power, cables, guards, storage servers."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from experiments.cluster.children import Children, Program
+from experiments.cluster.errors import ClusterError, end_of
+from experiments.instruments.capture_points import (
+    CapturePoint,
+    chassis_points,
+    node_point,
+)
+from experiments.workloads.workload import Workload
+from nodes.forked import ForkServer
+from nodes.guard import Guard
+from nodes.guards import GuardCounters, GuardSite
+from nodes.server_ready import is_listening
+from nodes.verdict import Mode
+from topologies.network import ClusterNetwork
+from topologies.plan import Chassis, Node, Plan
+from topologies.switches import IsolatedSwitch
+
+READY_DEADLINE_S = 60.0
+
+
+class ClusterHands:
+    """The :class:`~experiments.events.Hands` of one cluster.
+
+    Whoever calls them holds the cluster's lock. ``folder`` gets the servers' logs;
+    ``store`` is what the storage servers share.
+    """
+
+    def __init__(
+        self,
+        network: ClusterNetwork,
+        workload: Workload,
+        guard: Guard,
+        mode: Mode,
+        folder: Path,
+        store: Path,
+    ) -> None:
+        """Nothing is touched yet. ``mode``: what the guards do with strays."""
+        self.network = network
+        self.workload = workload
+        self.guard = guard
+        #: Programs that are to run: the storage servers, and what the cluster adds.
+        self.children = Children()
+        #: Told of each node and chassis that is wired in live, before it serves.
+        self.watchers: list[Callable[[Sequence[CapturePoint]], None]] = []
+        self._mode = mode
+        self._folder = folder
+        self._store = store
+        self._retired: list[GuardCounters] = []
+        self._forks: ForkServer | None = None
+
+    # ------------------------------------------------------------ what events do
+
+    def power_off_node(self, node: Node) -> None:
+        """Link down, programs killed, TCP state gone: a power failure."""
+        self._forget((node,))
+        self.network.power_off(node)
+
+    def power_on_node(self, node: Node) -> None:
+        """The node comes back empty and serves."""
+        self.network.power_on(node)
+        self.serve((node,))
+        self.await_listening((node,))
+
+    def power_off_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
+        """The chassis' own port first, then those nodes, all that had power, and the
+        switch."""
+        self._forget(nodes)
+        self.network.power_off_chassis(chassis)
+
+    def power_on_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
+        """The switch comes back, then those nodes, empty."""
+        self.network.power_on_chassis(chassis)
+        self.serve(nodes)
+        self.await_listening(nodes)
+
+    def cut_uplink(self, chassis: Chassis) -> None:
+        """The cable to the fabric is dead; programs and sockets behind it live on."""
+        self.network.cut_uplink(chassis)
+
+    def mend_uplink(self, chassis: Chassis) -> None:
+        """The cable to the fabric works again."""
+        self.network.mend_uplink(chassis)
+
+    def build_node(self, plan: Plan, node: Node) -> None:
+        """A new node is wired to its chassis and serves."""
+        self.network.add_node(node)
+        self._announce((node_point(node),))
+        self.serve((node,))
+        self.await_listening((node,))
+
+    def build_chassis(self, plan: Plan, chassis: Chassis) -> None:
+        """A new chassis is wired to the fabric with all its nodes, which serve."""
+        self.network.add_chassis(chassis)
+        self._announce(chassis_points(chassis))
+        self.serve(chassis.nodes)
+        self.await_listening(chassis.nodes)
+
+    # ----------------------------------------------------------- what a cluster does
+
+    def serve(self, nodes: tuple[Node, ...]) -> None:
+        """Guards and storage servers for those nodes."""
+        self.guard.attach([self.site(node) for node in nodes], self._mode)
+        for node in nodes:
+            self.children.start(
+                _server(node), functools.partial(self._start_server, node)
+            )
+
+    def await_listening(self, nodes: tuple[Node, ...]) -> None:
+        """Waits until each has its server. Raises :class:`ClusterError`, with the end of
+        a server's log, if one has none within :data:`READY_DEADLINE_S`."""
+        deadline = time.monotonic() + READY_DEADLINE_S
+        waiting = list(nodes)
+        while waiting:
+            waiting = [
+                node
+                for node in waiting
+                if not is_listening(self.pid(node.name), self.workload.port)
+            ]
+            if waiting and time.monotonic() > deadline:
+                names = ", ".join(node.name for node in waiting)
+                log = self._folder / f"{waiting[0].name}.log"
+                raise ClusterError(
+                    f"no {self.workload.name} server listens on {names}\n{end_of(log)}"
+                )
+            if waiting:
+                time.sleep(0.01)
+
+    def hasten(self, switches: Iterable[str]) -> None:
+        """Once connected: a controller that dies and returns is found at once."""
+        IsolatedSwitch.hasten([self.network.switch(name) for name in switches])
+
+    def site(self, node: Node) -> GuardSite:
+        """Where that node's guard works."""
+        pid = self.pid(node.name)
+        return GuardSite(node.name, pid, node.interface, node.mac)
+
+    def pid(self, name: str) -> int:
+        """A process in the network namespace of that host or switch."""
+        pid: int = self.network.net[name].pid
+        return pid
+
+    def counters(self) -> list[GuardCounters]:
+        """Counters of every guard, those of nodes that lost power included."""
+        return [*self._retired, *self.guard.counters().values()]
+
+    def close(self) -> None:
+        """Ends programs, guards and the network."""
+        self.children.stop_all()
+        if self._forks:
+            self._forks.close()
+        self.guard.close()
+        self.network.stop()
+
+    def _forget(self, nodes: tuple[Node, ...]) -> None:
+        """Nodes about to lose power: nothing of theirs is to be started again."""
+        counters = self.guard.counters()
+        for node in nodes:
+            self.children.abandon(_server(node))
+            self._retired.append(counters[node.name])
+            self.guard.detach(node.name)
+
+    def _announce(self, points: Sequence[CapturePoint]) -> None:
+        for watcher in self.watchers:
+            watcher(points)
+
+    def _start_server(self, node: Node) -> Program:
+        """A Python program is forked for each node; what is not, is just started."""
+        log = self._folder / f"{node.name}.log"
+        interpreter, program, *arguments = self.workload.server(self._store)
+        if interpreter != sys.executable:
+            argv = [interpreter, program, *arguments]
+            return self.network.popen(node.name, argv, stdout=log, stderr=log)
+        if self._forks is None:
+            self._forks = ForkServer(Path(program))
+        return self._forks.start(self.pid(node.name), arguments, log)
+
+
+def _server(node: Node) -> str:
+    return f"server {node.name}"

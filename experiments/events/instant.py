@@ -1,0 +1,71 @@
+"""Events of one instant: several changes that the switches learn as one; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol, TypeVar
+
+from controller.state import ClusterState
+from experiments.events.event import Event, EventError, Hands
+
+
+class Timed(Protocol):
+    """An event as a spec has it."""
+
+    @property
+    def at(self) -> float:
+        """When, in seconds."""
+
+
+T = TypeVar("T", bound=Timed)
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One of the events of an instant, between the states that it leads from and to.
+
+    No switch ever has the states between the events of an instant.
+    """
+
+    event: Event
+    target: str
+    old: ClusterState
+    new: ClusterState
+
+    def physically(self, hands: Hands) -> None:
+        """What happens to machines."""
+        self.event.before(hands, self.old, self.new, self.target)
+
+
+def happenings(
+    state: ClusterState, events: Sequence[tuple[Event, str]]
+) -> tuple[Happening, ...]:
+    """What follows from events (each with its target) that happen at once in ``state``.
+
+    They stand in an order in which each makes sense after those before it. Raises
+    :class:`EventError`, or ``PlanError``, for one that does not, and for two of
+    different kinds with one target: at one instant they would be a contradiction.
+    """
+    kinds: dict[str, str] = {}
+    found: list[Happening] = []
+    for event, target in events:
+        if (kind := kinds.setdefault(target, event.kind)) != event.kind:
+            raise EventError(
+                f"{target}: at the instant of its {kind}; give one of them another time"
+            )
+        new = event.change(state, target)
+        found.append(Happening(event, target, state, new))
+        state = new
+    return tuple(found)
+
+
+def physical_order(found: Iterable[Happening]) -> list[Happening]:
+    """The order of their physical sides: losses last and directly one after another."""
+    return sorted(found, key=lambda one: one.event.loss)
+
+
+def instants(events: Iterable[T]) -> list[tuple[T, ...]]:
+    """Events in the order of their times, those of equal times together."""
+    return [tuple(group) for _, group in groupby(events, key=lambda one: one.at)]

@@ -1,0 +1,35 @@
+"""``reseed``: a switch hashes with another basis from now on, or all of them do."""
+
+from dataclasses import replace
+
+from controller.state import ClusterState
+from experiments.events.event import Event, require_in_reach
+from topologies.plan import FABRIC
+
+ALL = "all"
+
+
+def change(state: ClusterState, target: str) -> ClusterState:
+    """The members stay as they are; connections move to others of them.
+
+    ``all``: the fabric and every chassis that it reaches.
+    """
+    membership = state.membership
+    if target == ALL:
+        chassis = membership.reachable_chassis(state.plan)
+        switches = [FABRIC, *(each.name for each in chassis)]
+    else:
+        if target != FABRIC:
+            require_in_reach(state, state.plan.find_chassis(target), target)
+        switches = [target]
+    for switch in switches:
+        membership = membership.with_reseeded(switch)
+    return replace(state, membership=membership)
+
+
+EVENT = Event(
+    kind="reseed",
+    summary="a switch hashes with another basis; no member comes or goes",
+    target="fabric, a chassis, e.g. c2, or all",
+    change=change,
+)

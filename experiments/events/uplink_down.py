@@ -1,0 +1,35 @@
+"""``uplink-down``: the cable between the fabric and a chassis loses its carrier."""
+
+from dataclasses import replace
+
+from controller.state import ClusterState
+from experiments.events.event import (
+    Event,
+    Hands,
+    require_in_reach,
+    require_service,
+)
+
+
+def change(state: ClusterState, target: str) -> ClusterState:
+    """The fabric no longer balances over the chassis, nor sends it copies. Its nodes
+    keep their connections: no copy of a reset can free one of them."""
+    chassis = state.plan.find_chassis(target)
+    require_in_reach(state, chassis, target)
+    membership = state.membership.with_chassis_cut_off(chassis.name)
+    return require_service(replace(state, membership=membership), target)
+
+
+def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+    """The carrier goes first; the fabric notices afterwards."""
+    hands.cut_uplink(old.plan.find_chassis(target))
+
+
+EVENT = Event(
+    kind="uplink-down",
+    summary="a chassis is cut off from the fabric; its nodes keep power and TCP state",
+    target="a chassis, e.g. c2",
+    change=change,
+    before=before,
+    loss=True,
+)

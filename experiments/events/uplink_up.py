@@ -1,0 +1,29 @@
+"""``uplink-up``: the cable between the fabric and a chassis has its carrier again."""
+
+from dataclasses import replace
+
+from controller.state import ClusterState
+from experiments.events.event import Event, EventError, Hands
+
+
+def change(state: ClusterState, target: str) -> ClusterState:
+    """The chassis is balanced over again, unless it has failed meanwhile. Its nodes hold
+    what they held, also what its clients have given up: that is half open."""
+    name = state.plan.find_chassis(target).name
+    if name not in state.membership.cut_off_chassis:
+        raise EventError(f"{name} is not cut off: its uplink is up")
+    return replace(state, membership=state.membership.with_chassis_connected(name))
+
+
+def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+    """The cable is in place before the fabric sends anything along it."""
+    hands.mend_uplink(old.plan.find_chassis(target))
+
+
+EVENT = Event(
+    kind="uplink-up",
+    summary="a chassis that was cut off serves again, its nodes with what they held",
+    target="a chassis that is cut off, e.g. c2",
+    change=change,
+    before=before,
+)
