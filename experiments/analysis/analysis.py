@@ -23,7 +23,7 @@ from experiments.analysis.fates import (
 from experiments.analysis.observations import Observation, read_observations
 from experiments.analysis.socket_states import SocketLife, socket_lives
 from experiments.analysis.trails import Places, Trail, reset_trails
-from experiments.analysis.whereabouts import attributed
+from experiments.analysis.whereabouts import attributed, is_answer
 from experiments.cluster.changes import EventRecord, one_each_instant
 from experiments.instruments.socket_events import read_socket_events
 from experiments.ladder.ladder import LadderError, choose, ladder
@@ -170,7 +170,8 @@ def _fates(
         # The first node's ignorance is part of the design; the second's is final.
         strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
     ours = attributed(lives, observations, nodes)
-    return connection_fates(ours, history, strays, evidence.end_ns)
+    answers = [one for one in observations if is_answer(one, nodes)]
+    return connection_fates(ours, history, strays, evidence.end_ns, answers)
 
 
 def _lives(evidence: Evidence) -> list[SocketLife]:

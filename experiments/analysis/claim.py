@@ -215,6 +215,7 @@ class ClaimChart:
 def cases_of(fates: Iterable[Fate], trails: Iterable[Trail]) -> list[Case]:
     """Each moved connection with a stray, and the trails of its resets.
 
+    Not one whose handshake an event cut in two: no first node ever had it.
     A trail belongs to the latest connection on its 4-tuple that was open before it.
     """
     by_tuple: dict[FourTuple, list[Case]] = defaultdict(list)
@@ -228,7 +229,9 @@ def cases_of(fates: Iterable[Fate], trails: Iterable[Trail]) -> list[Case]:
         case
         for cases in by_tuple.values()
         for case in cases
-        if case.fate.moved and case.fate.first_stray is not None
+        if case.fate.moved
+        and case.fate.first_stray is not None
+        and not case.fate.unfinished
     ]
 
 

@@ -7,6 +7,8 @@ even on the same 4-tuple. Words and their exact meaning:
 opened           the client's socket became established
 home             the node that took it: whose SYN,ACK opened the node's socket, or where
                  nothing was captured, the predicted owner
+unfinished       its home answered the SYN, but an event had the end of the handshake go
+                 elsewhere: the client's socket is established, the home's never was
 moved            while the client's socket was open, an event gave the connection an
                  owner other than its home
 stray            a segment of the client, not SYN, RST or copy, in at a node that is not
@@ -65,6 +67,8 @@ class Fate:
     home_seen: bool = False
     freed_ns: int | None = None
     home_failed: bool = False
+    #: The home answered its SYN, and never had its socket.
+    unfinished: bool = False
     #: No copy could reach the home when a reset of its connection was due.
     home_out_of_reach: bool = False
     strays_captured: bool = False
@@ -147,18 +151,21 @@ def connection_fates(
     history: History,
     strays: Iterable[Observation] | None,
     end_ns: int,
+    answers: Iterable[Observation] = (),
 ) -> list[Fate]:
     """The fate of each connection that a client opened before ``end_ns``.
 
     ``lives`` are all sockets, those of nodes with their ``host``
     (:func:`experiments.analysis.whereabouts.attributed`). ``strays`` are the observations in
     which strays are looked for, in the order of time; None where nothing was captured.
+    ``answers``: the nodes' SYN,ACKs, in the order of time.
     """
     servers: dict[FourTuple, list[SocketLife]] = defaultdict(list)
     clients: dict[FourTuple, list[SocketLife]] = defaultdict(list)
     for life in sorted(lives, key=lambda life: life.first_ns):
         (clients if life.at_client else servers)[life.connection].append(life)
     inbound = None if strays is None else _by_connection(strays)
+    answered = _by_connection(answers)
     fates = []
     for connection, own in clients.items():
         begins = [life.first_ns for life in own] + [1 << 63]
@@ -167,7 +174,8 @@ def connection_fates(
                 continue
             span = _Span(begin, min(next_begin, end_ns))
             server = next((s for s in servers[connection] if span.holds(s)), None)
-            fate = _fate(life, server, history, end_ns)
+            answer = _answer(answered.get(connection, ()), span)
+            fate = _fate(life, server, answer, history, end_ns)
             if inbound is not None:
                 stray = _first_stray(
                     inbound.get(connection, ()), span, fate.home, server
@@ -232,11 +240,20 @@ def _opened(life: SocketLife, end_ns: int) -> bool:
     return life.established_ns < end_ns
 
 
+def _answer(answers: Sequence[Observation], span: _Span) -> str | None:
+    """The node that answered the SYN of the client's socket."""
+    return next((a.label for a in answers if span.begin <= a.time_ns < span.end), None)
+
+
 def _fate(
-    life: SocketLife, server: SocketLife | None, history: History, end_ns: int
+    life: SocketLife,
+    server: SocketLife | None,
+    answer: str | None,
+    history: History,
+    end_ns: int,
 ) -> Fate:
     opened = life.established_ns or life.first_ns
-    home = server.host if server else None
+    home = (server.host if server else None) or answer
     home = home or history.at(opened).owner_of(life.connection)
     ended = _until(life.closed_ns, end_ns)
     moved_ns, moved_to = _move(life.connection, home, history, opened, ended or end_ns)
@@ -251,6 +268,7 @@ def _fate(
         ended_ns=ended,
         lost=life.lost and ended is not None,
         home_seen=server is not None,
+        unfinished=server is None and answer is not None,
         freed_ns=_until(server.closed_ns, end_ns) if server else None,
         home_failed=moved_ns is not None and not history.at(moved_ns).powers(home),
     )

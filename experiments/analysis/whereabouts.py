@@ -32,9 +32,7 @@ def attributed(
     """
     begun = [o for o in observations if o.flags & (SYN | RST) == SYN]
     syns = _by_connection(o for o in begun if not o.flags & ACK)
-    answers = _by_connection(
-        o for o in begun if o.flags & ACK and o.outgoing and o.label in nodes
-    )
+    answers = _by_connection(o for o in begun if is_answer(o, nodes))
     found: list[SocketLife] = []
     for connection, group in _grouped(lives).items():
         clients = [life for life in group if life.at_client]
@@ -42,6 +40,12 @@ def attributed(
         found += _clients_of_ours(clients, syns.get(connection, {}))
         found += _servers_of_ours(servers, answers.get(connection, {}))
     return sorted(found, key=lambda life: life.first_ns)
+
+
+def is_answer(observation: Observation, nodes: Collection[str]) -> bool:
+    """Whether it is a node's SYN,ACK, as it leaves the node."""
+    handshake = observation.flags & (SYN | RST | ACK) == SYN | ACK
+    return handshake and observation.outgoing and observation.label in nodes
 
 
 def _clients_of_ours(

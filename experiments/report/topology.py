@@ -18,6 +18,7 @@ from experiments.sweep.run_folder import Row, RunFolder
 from topologies.plan import Chassis, Node
 
 IN_SERVICE, DRAINED, FAILED, NEW = "in service", "drained", "failed", "new"
+CUT_OFF = "cut off"
 ABSENT = "not there yet"
 
 _WORDS = {
@@ -85,6 +86,10 @@ def _view(
 def _state(state: ClusterState, chassis: Chassis, node: Node) -> str:
     if chassis.name in state.membership.failed_chassis:
         return FAILED
+    if chassis.name in state.membership.cut_off_chassis and node in (
+        state.membership.powered_nodes(chassis)
+    ):
+        return CUT_OFF
     return _WORDS[state.membership.state(node)]
 
 
@@ -203,6 +208,7 @@ _LOOKS = {
     IN_SERVICE: ("edge", "-", 1.0),
     NEW: ("good", "-", 2.0),
     DRAINED: ("stray", (0, (3, 2)), 1.4),
+    CUT_OFF: ("stray", (0, (1, 1)), 1.4),
     FAILED: ("bad", (0, (1, 1)), 1.4),
     ABSENT: ("rule", (0, (1, 2)), 1.0),
 }

@@ -1,4 +1,4 @@
-"""A run in the model: connections open, a node is added, the moved ones stray."""
+"""A run in the model: connections open, an event moves some, and these stray."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.analysis.fates import Fate, connection_fates, is_stray_candidat
 from experiments.analysis.observations import Observation
 from experiments.analysis.socket_states import SocketLife, socket_lives
 from experiments.analysis.trails import Places, Trail, reset_trails
-from experiments.analysis.whereabouts import attributed
+from experiments.analysis.whereabouts import attributed, is_answer
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
 from topologies.plan import VIP4, Plan
 
@@ -27,7 +27,7 @@ PORT = 10809
 
 @dataclass
 class ScaleOut:
-    """The model of one run, before and after ``c1nX`` came into service."""
+    """The model of one run: by default before and after ``c1nX`` came into service."""
 
     path: PacketPath
     history: History
@@ -50,9 +50,30 @@ class ScaleOut:
         new = plan.chassis[0].nodes[-1].name
         full = Membership.all_in_service(plan)
         without = full.with_node(new, NodeState.FAILED)
+        return cls.between(plan, (without, full), connections, policy)
+
+    @classmethod
+    def cut_off(cls, connections: int = 40, policy: str = "flood") -> ScaleOut:
+        """The same, but ``c2`` of three chassis is cut off at the event, and what it
+        held is freed by nobody."""
+        plan = Plan.build(3, 2, 1)
+        full = Membership.all_in_service(plan)
+        return cls.between(
+            plan, (full, full.with_chassis_cut_off("c2")), connections, policy
+        )
+
+    @classmethod
+    def between(
+        cls,
+        plan: Plan,
+        members: tuple[Membership, Membership],
+        connections: int,
+        policy: str,
+    ) -> ScaleOut:
+        """The model of one event that leads from the first membership to the second."""
         before, after = (
-            ClusterState(plan, members, POLICIES[policy], BALANCERS["modulo"])
-            for members in (without, full)
+            ClusterState(plan, one, POLICIES[policy], BALANCERS["modulo"])
+            for one in members
         )
         history = History(
             [
@@ -79,7 +100,7 @@ class ScaleOut:
             return
         copies = dict(self.reachable) if policy == "flood" else {}
         self.path.reset(connection, new, at, copies)
-        if policy == "flood":
+        if policy == "flood" and old not in self.history.epochs[-1].cut_off:
             self.path.freed(connection, old, at + MS)
 
     @property
@@ -96,7 +117,11 @@ class ScaleOut:
 
     def fates(self) -> list[Fate]:
         """What became of each connection."""
-        return connection_fates(self.lives, self.history, self.strays(), START + END)
+        nodes = {node.name for node in self.path.plan.nodes}
+        answers = [o for o in self.path.observations() if is_answer(o, nodes)]
+        return connection_fates(
+            self.lives, self.history, self.strays(), START + END, answers
+        )
 
     def strays(self) -> list[Observation]:
         """The strays, with the frame numbers of the whole capture."""

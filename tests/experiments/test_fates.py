@@ -157,6 +157,37 @@ def test_a_connection_opened_by_the_old_tables_during_the_event() -> None:
     assert fate.moved_ns == fate.opened_ns
 
 
+def test_a_handshake_that_an_event_cut_in_two_belongs_to_who_answered_it() -> None:
+    """Its last segment went elsewhere: the client has a socket, the node never had."""
+    run = ScaleOut.build(connections=1)
+    third = "c2n1"
+    late = next(
+        connection
+        for port in range(30000, 31000)
+        if third
+        not in {
+            epoch.owner_of(connection := FourTuple(CLIENT.ipv4, port, VIP4, PORT))
+            for epoch in run.history.epochs
+        }
+    )
+    new = run.history.epochs[1].owner_of(late)
+    assert new is not None
+    run.path.open(late, third, EVENT + 2 * MS)
+    run.path.events = [
+        one
+        for one in run.path.events
+        if one.connection != late or one.local[0] == CLIENT.ipv4
+    ]
+    run.path.reset(late, new, EVENT + 3 * MS, {})
+    fate = fate_of(run, late)
+    assert (fate.home, fate.unfinished) == (third, True)
+    assert fate.moved
+    assert fate.reset
+    assert not fate.broken_unmoved
+    assert fate.half_open is None
+    assert late not in [case.fate.connection for case in run.cases()]
+
+
 def test_a_connection_that_was_never_answered_was_not_opened(flood: ScaleOut) -> None:
     never = FourTuple(CLIENT.ipv4, 29999, VIP4, PORT)
     flood.path.state(never, "client", "CLOSE", "SYN_SENT", 300 * MS)

@@ -54,6 +54,43 @@ def test_flood_frees_both_ends(scenario: str, ip: int, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "store").exists()
 
 
+def test_what_an_uplink_cut_off_stays_half_open_and_is_said(tmp_path: Path) -> None:
+    """Only what was on the other chassis, or opened meanwhile and moved back, is freed."""
+    summary = run(tmp_path / "run", "uplink-flap", "observe_s=1")
+    half_open = summary["half_open"]
+    assert half_open["at_end"] == half_open["out_of_reach"] > 0
+    assert summary["measurement"]["half_open_by_socket_tables"] == half_open["at_end"]
+    assert all(row["passed"] for row in summary["claim"]), summary["claim"]
+    assert "cut off from every copy" in summary["claim"][2]["evidence"]
+    assert summary["wire_order"]["passed"], summary["wire_order"]
+    lines = (tmp_path / "run" / "connections.jsonl").read_text().splitlines()
+    moved = [row for row in map(json.loads, lines) if row["moved"] and row["reset_s"]]
+    kept = [row["owner"] for row in moved if row["owner_freed_s"] is None]
+    assert {owner[:2] for owner in kept} == {"c2"}
+    back = [row for row in moved if row["new_owner"].startswith("c2")]
+    assert back
+    assert all(row["owner_freed_s"] for row in back)
+
+
+def test_another_basis_moves_what_was_foretold(tmp_path: Path) -> None:
+    summary = run(tmp_path / "run", "reseed", "observe_s=0.5", "ip=6")
+    connections = summary["connections"]
+    assert connections["reset"] == connections["moved"] > 0
+    assert summary["measurement"]["half_open_by_socket_tables"] == 0
+    foretold = json.loads(must(resetbed("predict", "reseed", "--json")))
+    assert len(summary["balance"]["changes"]) == len(foretold["events"]) == 3
+    assert all(row["passed"] for row in summary["claim"]), summary["claim"]
+
+
+def test_events_of_one_time_are_one_change(tmp_path: Path) -> None:
+    summary = run(tmp_path / "run", "two-at-once", "observe_s=0.5")
+    drained, failed = summary["events"]
+    times = "requested_s", "applied_s", "settled_s"
+    assert [drained[key] for key in times] == [failed[key] for key in times]
+    assert len(summary["balance"]["changes"]) == 1
+    assert all(row["passed"] for row in summary["claim"]), summary["claim"]
+
+
 def test_without_fan_out_every_moved_connection_stays_half_open(
     tmp_path: Path,
 ) -> None:
