@@ -223,6 +223,7 @@ def _row(fate: Fate) -> dict[str, Any]:
         "first_stray_at": stray.label if stray else None,
         "reset_s": _seconds(fate.reset_ns),
         "owner_freed_s": _seconds(fate.freed_ns),
+        "owner_out_of_reach": fate.home_out_of_reach,
         "reset_latency_ms": fate.latency_ms,
     }
 

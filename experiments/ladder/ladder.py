@@ -172,7 +172,7 @@ def _worth(case: Case) -> tuple[bool, bool, bool, bool, int]:
     home, away = (fate.home or "").split("n")[0], (fate.moved_to or "").split("n")[0]
     return (
         fate.reset,
-        fate.freed_ns is not None and not fate.home_failed,
+        fate.freed_ns is not None and not (fate.home_failed or fate.home_out_of_reach),
         home != away,
         stray is not None and stray.payload > 0,
         len(trail.tier2) if trail else 0,
@@ -241,8 +241,9 @@ def _marks(fate: Fate, client: str) -> Iterator[Mark]:
         text = f"{fate.home} failed, with its state"
         yield Mark(FAILED, fate.home, fate.freed_ns or fate.moved_ns, text, "")
     elif fate.home and fate.freed_ns is not None:
-        text = f"{fate.home} frees the connection"
-        yield Mark(FREED, fate.home, fate.freed_ns, text, "E3")
+        alone = fate.home_out_of_reach  # no copy of the reset did it
+        text = f"{fate.home} frees the connection{', by itself' if alone else ''}"
+        yield Mark(FREED, fate.home, fate.freed_ns, text, "" if alone else "E3")
     elif fate.home and fate.half_open_at_end:
         yield Mark(HELD, fate.home, None, f"{fate.home} still holds it", "")
 

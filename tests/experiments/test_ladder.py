@@ -71,6 +71,18 @@ def test_an_owner_that_failed_frees_nothing() -> None:
     assert choose([failed, case]) is case
 
 
+def test_an_owner_that_was_cut_off_frees_its_end_by_itself_if_at_all() -> None:
+    run = ScaleOut.build(connections=40)
+    case = choose(run.cases())
+    away = replace(case, fate=replace(case.fate, home_out_of_reach=True))
+    diagram = ladder(away, run.path.plan)
+    (freed,) = [mark for mark in diagram.marks if mark.kind == FREED]
+    assert freed.text.endswith("frees the connection, by itself")
+    assert freed.element == ""
+    assert choose([away, case]) is case
+    assert max(map(len, ladder_text(diagram).splitlines())) <= WIDTH
+
+
 @pytest.mark.parametrize("most", [8, 12, 24, 30])
 def test_narrowing_keeps_who_is_involved_and_forgets_nobody(most: int) -> None:
     whole = diagram(10, 15, 80)
