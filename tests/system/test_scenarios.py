@@ -76,6 +76,7 @@ def test_another_basis_moves_what_was_foretold(tmp_path: Path) -> None:
     connections = summary["connections"]
     assert connections["reset"] == connections["moved"] > 0
     assert summary["measurement"]["half_open_by_socket_tables"] == 0
+    assert summary["measurement"]["arrivals_compared"] > 0
     foretold = json.loads(must(resetbed("predict", "reseed", "--json")))
     assert len(summary["balance"]["changes"]) == len(foretold["events"]) == 3
     assert all(row["passed"] for row in summary["claim"]), summary["claim"]
