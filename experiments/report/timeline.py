@@ -17,7 +17,8 @@ from experiments.sweep.run_folder import RunFolder
 class Course(NamedTuple):
     """Instants of a run, ms after the first event was asked for (or the first opening)."""
 
-    events: tuple[tuple[str, float, float, float], ...]  # what, asked, applied, settled
+    #: What, asked, applied, settled; events of one instant are one.
+    events: tuple[tuple[str, float, float, float], ...]
     strays: tuple[float, ...]
     resets: tuple[float, ...]
     freed: tuple[float, ...]
@@ -54,12 +55,12 @@ def course(folder: RunFolder) -> Course:
     return Course(
         events=tuple(
             (
-                f"{e['kind']} {e['target']}",
-                ms(e["requested_s"]),
-                ms(e["applied_s"]),
-                ms(e["settled_s"] or e["applied_s"]),
+                " + ".join(f"{e['kind']} {e['target']}" for e in instant),
+                ms(instant[0]["requested_s"]),
+                ms(instant[0]["applied_s"]),
+                ms(instant[0]["settled_s"] or instant[0]["applied_s"]),
             )
-            for e in events
+            for instant in folder.instants()
         ),
         strays=tuple(ms(o["first_stray_s"]) for o in said if o["first_stray_s"]),
         resets=resets,

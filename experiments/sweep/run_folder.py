@@ -79,10 +79,15 @@ class RunFolder:
         """The cluster before the first event and after each instant of events, by the
         events' own rules."""
         states = [self.spec.state()]
-        for _, instant in groupby(self.summary["events"], key=_asked_s):
+        for instant in self.instants():
             events = [(EVENTS[event["kind"]], event["target"]) for event in instant]
             states.append(happenings(states[-1], events)[-1].new)
         return tuple(states)
+
+    def instants(self) -> list[list[Mapping[str, Any]]]:
+        """The events of the summary, those that happened at once together."""
+        events = self.summary["events"]
+        return [list(instant) for _, instant in groupby(events, key=_asked_s)]
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -96,7 +101,7 @@ class RunFolder:
 
     def moved_first(self) -> frozenset[str]:
         """The connections, open by then, that the first events gave another owner."""
-        asked = [*sorted(set(map(_asked_s, self.summary["events"]))), *_NEVER]
+        asked = [*(_asked_s(instant[0]) for instant in self.instants()), *_NEVER]
         return frozenset(
             said["connection"]
             for said in self.said
@@ -107,8 +112,8 @@ class RunFolder:
 
     def state_at(self, time_s: float) -> ClusterState:
         """The state that had been asked for at that instant."""
-        asked = set(map(_asked_s, self.summary["events"]))
-        return self.states[sum(instant_s <= time_s for instant_s in asked)]
+        begun = [i for i in self.instants() if _asked_s(i[0]) <= time_s]
+        return self.states[len(begun)]
 
     def _half_open_from(self, said: Mapping[str, Any]) -> float | None:
         """From when its owner held it in vain (:mod:`experiments.analysis.fates` has the rule)."""

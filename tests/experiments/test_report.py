@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +19,14 @@ from experiments.report.report import write_report
 from experiments.report.survival import ended_share, quantile
 from experiments.report.theme import SERIES, TONES, stroke
 from experiments.sweep.run_folder import RunFolder
-from tests.experiments.run_folders import END_S, START_S, connection, moved, write_run
+from tests.experiments.run_folders import (
+    END_S,
+    EVENT,
+    START_S,
+    connection,
+    moved,
+    write_run,
+)
 
 STAYED = [connection(port, "c2n1") for port in (1, 2, 3)]
 
@@ -67,6 +75,33 @@ def test_share_ended_with_censoring_is_kaplan_and_meiers() -> None:
 
 def _flat(points: tuple[tuple[float, float], ...]) -> tuple[float, ...]:
     return tuple(value for point in points for value in point)
+
+
+def with_events(folder: RunFolder, *events: str) -> RunFolder:
+    """That run, as if those had happened at one instant."""
+    pairs = [event.split() for event in events]
+    told = [{"kind": kind, "target": target, **EVENT} for kind, target in pairs]
+    return replace(folder, summary={**folder.summary, "events": told})
+
+
+def test_events_of_one_instant_are_one_change(report: Report) -> None:
+    both = with_events(report.of("flood")[0], "drain-node c1n2", "fail-node c2n3")
+    assert [event[0] for event in timeline.course(both).events] == [
+        "drain-node c1n2 + fail-node c2n3"
+    ]
+    assert len(both.states) == 2
+    assert both.state_at(START_S - 1) is both.states[0]
+    assert both.state_at(START_S) is both.states[1]
+
+
+def test_a_chassis_that_is_cut_off_is_drawn_so_and_holds_what_it_held(
+    report: Report,
+) -> None:
+    cut = with_events(report.of("client-only")[0], "uplink-down c1", "fail-node c1n3")
+    after = {change.after.name: change.after for change in topology.changes(cut)}
+    words = [after[name].state for name in ("c1n1", "c1n2", "c1n3", "c2n1")]
+    assert words == ["cut off", "cut off", "failed", "in service"]
+    assert after["c1n2"].half_open == 2
 
 
 def test_half_open_lasts_to_the_owners_freeing_or_the_end(report: Report) -> None:
