@@ -129,7 +129,7 @@ def _cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default="nbd",
                 show_default=True,
                 callback=_choice("workload"),
-                help="The storage server on the nodes: nbd or echo.",
+                help="The storage server on the nodes: nbd, iscsi, http, echo, ...",
             ),
         )
     ):

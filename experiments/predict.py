@@ -4,8 +4,9 @@ No cluster is built: the seed fixes the clients' source ports, the hash of the s
 is computed (:mod:`controller.ovs_hash`), and an event's change of state is pure.
 
 The connections are those that the clients open at the beginning, and they are followed
-through all events as if nothing reset them. In a run a client that was reset comes back
-from another port: that is another connection.
+through all events as if nothing reset them. In a run a client that was reset, or that
+ended a burst, comes back: that is another connection, whether from another port or, with
+the traffic pattern ``port-reuse``, from the same one.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from experiments.analysis.balance import balance
 from experiments.expectations import check, expected
 from experiments.predict import connections_of
 from experiments.spec import RunSpec
+from experiments.workloads import WORKLOADS
 
 SCHEMA = 1
 
@@ -25,7 +26,7 @@ def write_results(
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Writes the summary and the ladder into ``folder``; returns the summary."""
-    summary = summarise(spec, evidence, analysis, provenance)
+    summary = summarise(spec, evidence, analysis, provenance, folder / "hosts")
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     if analysis.drawing is not None:
         (folder / "ladder.svg").write_text(analysis.drawing.svg)
@@ -40,8 +41,12 @@ def summarise(
     evidence: Evidence,
     analysis: Analysis,
     provenance: Mapping[str, Any],
+    hosts: Path,
 ) -> dict[str, Any]:
-    """The whole summary; see ``README.md`` for what each key means."""
+    """The whole summary; see ``README.md`` for what each key means.
+
+    ``hosts``: the folder of the hosts' output.
+    """
     summary: dict[str, Any] = {
         "schema": SCHEMA,
         "scenario": spec.scenario,
@@ -67,6 +72,9 @@ def summarise(
         "moved_connections": analysis.moved_connections,
         "provenance": {**provenance, **evidence.cluster},
     }
+    measure = WORKLOADS[spec.workload.kind].figures
+    if measure is not None:
+        summary[spec.workload.kind] = measure(hosts)
     if evidence.pins is not None:
         summary["pins"] = evidence.pins
     kinds = [[event.kind for event in instant] for instant in spec.instants()]
@@ -87,6 +95,7 @@ def _fates(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
             "hung": totals.hung,
             "broken_unmoved": totals.broken_unmoved,
             "reconnected": sum(one.reconnected for one in clients),
+            "reopened": sum(one.reopened for one in clients),
         },
         "half_open": {
             "peak": totals.half_open_peak,

@@ -142,11 +142,11 @@ def _open_connections(spec: RunSpec, cluster: Cluster) -> None:
     waiting = []
     for client, share in zip(clients, counts, strict=True):
         if share:
-            cluster.start_client(
-                cluster.client_job(
-                    client, share, spec.seed, spec.ip, spec.workload.interval_ms
-                )
+            work = spec.workload
+            job = cluster.client_job(
+                client, share, spec.seed, spec.ip, work.interval_ms, work.pattern
             )
+            cluster.start_client(job)
             waiting.append(client.name)
     deadline = time.monotonic() + OPEN_DEADLINE_S + spec.workload.connections / 200
     while waiting:

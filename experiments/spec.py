@@ -28,6 +28,7 @@ from experiments.events.event import Event
 from experiments.events.instant import happenings, instants
 from experiments.workloads import WORKLOADS
 from nodes.guards import AUTO, GUARDS
+from nodes.patterns import BUSY, PATTERNS
 from topologies import plan
 from topologies.shaping import LinkOptions
 
@@ -92,6 +93,22 @@ class WorkloadSpec(Strict):
     interval_ms: float = Field(
         default=20.0, gt=0, description="pause between two requests"
     )
+    pattern: Annotated[str, _known(PATTERNS)] = Field(
+        default=BUSY.name, description="what a connection does with its time"
+    )
+
+    @model_validator(mode="after")
+    def _pattern_is_possible(self) -> WorkloadSpec:
+        """The workload's clients must be able to follow the pattern."""
+        why = WORKLOADS[self.kind].refuses.get(self.pattern)
+        if why is not None:
+            able = [n for n, w in WORKLOADS.items() if self.pattern in w.patterns]
+            raise ValueError(
+                f"pattern: {self.pattern!r} is not possible with {self.kind}: {why}. "
+                f"{self.kind} has: {', '.join(WORKLOADS[self.kind].patterns)}; "
+                f"{self.pattern} is possible with kind: {', '.join(able)}"
+            )
+        return self
 
     @property
     def interval_s(self) -> float:

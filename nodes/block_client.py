@@ -30,7 +30,8 @@ Each connection has blocks of its own and goes round them: it reads what it wrot
 there last time and compares; writes a block that says which write it is; reads it
 back and compares; waits. When a connection is reset it reconnects from the next
 source port, writes again what was not acknowledged, and goes on. In the end one fresh
-connection reads every block.
+connection reads every block. With several requests outstanding (--pattern pipelined)
+a connection's blocks are dealt to as many such rounds, which go on side by side.
 
 verified_writes: found intact every time it was read, the last time just before it was
 overwritten or at the end. lost_writes: acknowledged, and once not found. A write in
@@ -81,7 +82,11 @@ class Worker:
         self.conn = conn
         self.session: BlockSession | None = None
         self.finished = False
-        self.ledger = Ledger(client.run_id, conn, client.layout.blocks)
+        streams = client.layout.streams
+        self.ledgers = {
+            stream: Ledger(client.run_id, stream, client.layout.blocks)
+            for stream in range(conn * streams, (conn + 1) * streams)
+        }
         self._client = client
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -94,6 +99,7 @@ class Worker:
         client = self._client
         while not self._end.done():
             self.session = await persist(lambda: client.connect(self.conn))
+            self.finished = False
             try:
                 await self._work(self.session)
             except OSError as error:
@@ -101,37 +107,68 @@ class Worker:
             finally:
                 self.session.close()
                 self.session = None
-            if not client.options.reconnect:
+            if self.finished and not self._end.done():
+                client.journal.rested(self.conn)
+                await first_of(self._end, timeout=client.options.pattern.rest_s)
+            elif not client.options.reconnect:
                 break
 
     async def _work(self, session: BlockSession) -> None:
-        while not self._end.done():
-            await self._step(session)
+        """Until the run ends, or the burst does. Raises ``OSError`` if it broke."""
+        work_s = self._client.options.pattern.work_s
+        until = None if work_s is None else time.monotonic() + work_s
+        tasks = [
+            asyncio.create_task(self._stream(session, stream, until))
+            for stream in self.ledgers
+        ]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await session.disconnect()
+        self._raise_if_reset(session)
+        self.finished = True
+
+    async def _stream(
+        self, session: BlockSession, stream: int, until: float | None
+    ) -> None:
+        """One request after the other until then, a time of ``time.monotonic``."""
+        while not self._end.done() and (until is None or time.monotonic() < until):
+            await self._step(session, stream)
             await first_of(
                 session.lost, self._end, timeout=self._client.options.interval_s
             )
             if session.lost.done():
                 raise session.lost.result()
-        await session.disconnect()
-        self.finished = True
 
-    async def _step(self, session: BlockSession) -> None:
+    @staticmethod
+    def _raise_if_reset(session: BlockSession) -> None:
+        """A goodbye may go astray like any other request: the answer is a reset."""
+        if session.lost.done() and isinstance(
+            session.lost.result(), ConnectionResetError
+        ):
+            raise session.lost.result()
+
+    async def _step(self, session: BlockSession, stream: int) -> None:
         """One write, acknowledged: the interrupted one, or else the next."""
-        ledger = self.ledger
+        ledger = self.ledgers[stream]
         if ledger.in_flight is None:
-            await self._check(session, ledger.next_block)
+            await self._check(session, stream, ledger.next_block)
             ledger.begin()
         write = ledger.in_flight
         assert write is not None
         layout = self._client.layout
-        offset = layout.offset(self.conn, write.block)
+        offset = layout.offset(stream, write.block)
         await session.write(offset, write.encode(layout.block_size))
         ledger.acknowledge()
-        await self._check(session, write.block)
+        await self._check(session, stream, write.block)
 
-    async def _check(self, session: BlockSession, block: int) -> None:
-        if block in self.ledger.written_blocks:
-            await self._client.check(session, self.ledger, self.conn, block)
+    async def _check(self, session: BlockSession, stream: int, block: int) -> None:
+        ledger = self.ledgers[stream]
+        if block in ledger.written_blocks:
+            await self._client.check(session, ledger, self.conn, stream, block)
 
 
 class BlockClient:
@@ -165,11 +202,14 @@ class BlockClient:
         return session
 
     async def check(
-        self, session: BlockSession, ledger: Ledger, conn: int, block: int
+        self, session: BlockSession, ledger: Ledger, conn: int, stream: int, block: int
     ) -> None:
-        """Read that block and compare it; report it if it is not as acknowledged."""
+        """Read that block of that stream and compare it.
+
+        It is reported, as ``conn``'s, if it is not as acknowledged.
+        """
         layout = self.layout
-        data = await session.read(layout.offset(conn, block), layout.block_size)
+        data = await session.read(layout.offset(stream, block), layout.block_size)
         if not ledger.judge(block, data):
             expected, found = ledger.expected(block), Write.decode(data)
             self.journal.lost(conn, expected=str(expected), found=str(found))
@@ -217,18 +257,19 @@ class BlockClient:
     async def _verify(self) -> None:
         """Read every acknowledged block over a fresh connection. Raises ``OSError``."""
         todo = [
-            (worker, block)
+            (ledger, worker.conn, stream, block)
             for worker in self._workers
-            for block in worker.ledger.written_blocks
+            for stream, ledger in worker.ledgers.items()
+            for block in ledger.written_blocks
         ]
-        for worker in self._workers:
-            worker.ledger.reopen()
+        for ledger in self._ledgers:
+            ledger.reopen()
         session, port = await self._open(lane := self.options.connections)
         try:
             for first in range(0, len(todo), VERIFY_BATCH):
                 batch = [
-                    self.check(session, worker.ledger, worker.conn, block)
-                    for worker, block in todo[first : first + VERIFY_BATCH]
+                    self.check(session, *one)
+                    for one in todo[first : first + VERIFY_BATCH]
                 ]
                 await within(VERIFY_BATCH_S, asyncio.gather(*batch))
             await within(VERIFY_BATCH_S, session.disconnect())
@@ -238,9 +279,13 @@ class BlockClient:
         finally:
             session.close()
 
+    @property
+    def _ledgers(self) -> list[Ledger]:
+        return [ledger for one in self._workers for ledger in one.ledgers.values()]
+
     def _summarise(self) -> int:
         summary = self.journal.summary
-        for ledger in (worker.ledger for worker in self._workers):
+        for ledger in self._ledgers:
             summary.verified_writes += ledger.count(Verdict.VERIFIED)
             summary.lost_writes += ledger.count(Verdict.LOST)
             summary.unverified_writes += ledger.count(Verdict.UNVERIFIED)

@@ -3,50 +3,66 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nodes.client_options import ClientOptions, make_parser, number, shared_options
 from nodes.nbd_blocks import SMALLEST_BLOCK
+from nodes.patterns import Pattern
 
 MOST_CONNECTIONS = 1000
 DEFAULT_REGION = 16 * 2**20
+DEFAULT_BLOCK = 4096
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where in the export this client writes: ``blocks`` of ``block_size`` bytes each.
 
-    Connection k has the k-th run of ``blocks`` blocks from byte ``start``.
+    A connection has ``streams`` of requests, each with blocks of its own: stream k of
+    all of them has the k-th run of ``blocks`` blocks from byte ``start``.
     """
 
     start: int
     blocks: int
     block_size: int
+    streams: int = 1
 
-    def offset(self, conn: int, block: int) -> int:
-        """Where in the export that block of that connection is, in bytes."""
-        return self.start + (conn * self.blocks + block) * self.block_size
+    def offset(self, stream: int, block: int) -> int:
+        """Where in the export that block of that stream is, in bytes."""
+        return self.start + (stream * self.blocks + block) * self.block_size
 
     def end(self, connections: int) -> int:
         """The first byte after the last connection's blocks."""
-        return self.offset(connections, 0)
+        return self.offset(connections * self.streams, 0)
 
 
 def parse_block_arguments(
-    argv: list[str], prog: str, text: str, port: int, files_per_session: int
+    argv: list[str],
+    prog: str,
+    text: str,
+    port: int,
+    files_per_session: int,
+    refused: Mapping[str, str],
 ) -> tuple[ClientOptions, Layout]:
     """The command line of a block client, checked. Exits with status 2 if it is wrong.
 
-    ``port`` is the protocol's own; ``files_per_session``: what one connection opens.
+    ``port`` is the protocol's own; ``files_per_session``: what one connection opens;
+    ``refused``: patterns that the protocol cannot follow, and why.
     """
-    parser = make_parser(prog, text, port, MOST_CONNECTIONS)
+    parser = make_parser(prog, text, port, MOST_CONNECTIONS, refused)
+    add_block_options(parser)
+    return block_options(parser, parser.parse_args(argv), files_per_session)
+
+
+def add_block_options(parser: argparse.ArgumentParser) -> None:
+    """Where and how large the blocks are, beside the options that every client has."""
     add = parser.add_argument
     size = number(int, SMALLEST_BLOCK, 2**40)
     add(
         "--block-size",
         type=size,
-        default=4096,
-        help="bytes in one write (default: %(default)s)",
+        help=f"bytes in one write (default: {DEFAULT_BLOCK}, or the pattern's)",
     )
     add(
         "--blocks",
@@ -66,18 +82,31 @@ def parse_block_arguments(
         default=0,
         help="which region of the export is this client's, from 0",
     )
-    args = parser.parse_args(argv)
+
+
+def block_options(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, files_per_session: int
+) -> tuple[ClientOptions, Layout]:
+    """The options out of parsed ``args``. Exits with status 2 if they make no sense."""
     options = shared_options(parser, args, files_per_session)
-    return options, _layout(parser, args)
+    return options, _layout(parser, args, options.pattern)
 
 
-def _layout(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Layout:
+def _layout(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, pattern: Pattern
+) -> Layout:
+    if args.blocks % pattern.depth:
+        parser.error(
+            f"--pattern {pattern.name} has {pattern.depth} requests outstanding, each "
+            f"on its own blocks: --blocks must be a multiple of that"
+        )
     start = args.client_index * args.region_size
-    layout = Layout(start, args.blocks, args.block_size)
+    size = args.block_size or pattern.request_bytes or DEFAULT_BLOCK
+    layout = Layout(start, args.blocks // pattern.depth, size, pattern.depth)
     need = layout.end(args.connections) - start
     if need > args.region_size:
         parser.error(
             f"{args.connections} connections of {args.blocks} blocks of "
-            f"{args.block_size} bytes need a --region-size of {need}"
+            f"{size} bytes need a --region-size of {need}"
         )
     return layout

@@ -6,8 +6,10 @@ import argparse
 import ipaddress
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from nodes.patterns import BUSY, PATTERNS, Pattern, possible
 
 #: Files a client holds beside its connections: standard streams, epoll, wake-up pipe,
 #: the connection it verifies with, libraries being imported.
@@ -39,6 +41,7 @@ class ClientOptions:
     grace_s: float
     deadline_s: float
     reconnect: bool
+    pattern: Pattern = BUSY
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -63,8 +66,17 @@ def number(
     return parse
 
 
-def make_parser(prog: str, text: str, port: int, most: int) -> argparse.ArgumentParser:
-    """A parser with the shared options: ``port`` the default, ``most`` connections."""
+def make_parser(
+    prog: str,
+    text: str,
+    port: int,
+    most: int,
+    refused: Mapping[str, str] | None = None,
+) -> argparse.ArgumentParser:
+    """A parser with the shared options: ``port`` the default, ``most`` connections.
+
+    ``refused``: the patterns that this client cannot follow, and why.
+    """
     parser = argparse.ArgumentParser(
         prog=prog,
         description=text,
@@ -85,6 +97,12 @@ def make_parser(prog: str, text: str, port: int, most: int) -> argparse.Argument
         "--stream",
         default="client",
         help=_default("name of this client among those that share a seed"),
+    )
+    add(
+        "--pattern",
+        choices=possible(refused or {}),
+        default=BUSY.name,
+        help=_default("what the connections do with their time"),
     )
     _add_timing(parser)
     return parser
@@ -128,13 +146,14 @@ def shared_options(
         parser.error(f"{need} open files needed, the limit is {hard} (ulimit -Hn)")
     if soft != resource.RLIM_INFINITY and need > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
+    pattern = PATTERNS[args.pattern]
     return ClientOptions(
         target=args.target,
         port=args.port,
         connections=args.connections,
         seed=args.seed,
         stream=args.stream,
-        interval_s=args.interval_ms / 1000,
+        interval_s=args.interval_ms / 1000 * pattern.pause_factor,
         duration_s=args.duration_s,
         open_rate=args.open_rate,
         connect_timeout_s=args.connect_timeout_ms / 1000,
@@ -142,6 +161,7 @@ def shared_options(
         grace_s=min(args.grace_ms / 1000, args.deadline_s / 2),
         deadline_s=args.deadline_s,
         reconnect=not args.no_reconnect,
+        pattern=pattern,
     )
 
 

@@ -6,7 +6,7 @@ import errno
 import itertools
 import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 #: Every port a client may use, below and above Linux's ephemeral floor alike.
 PORT_RANGE = range(20000, 60000)
@@ -26,13 +26,16 @@ class PortLanes:
 
     Connection k opens from port k of the order, as if ports were drawn in order; and
     where it reconnects from depends on how often *it* was reset, not on which of two
-    connections happened to be reset first. A lane that runs out starts again.
+    connections happened to be reset first. A lane that runs out starts again. With
+    ``keep`` a lane stays with the first port that it got.
     """
 
-    def __init__(self, seed: int, stream: str, lanes: int) -> None:
+    def __init__(self, seed: int, stream: str, lanes: int, keep: bool = False) -> None:
         order = seeded_ports(seed, stream)
         self._lanes = [order[lane::lanes] for lane in range(lanes)]
         self._next: list[Iterator[int]] = [itertools.cycle(p) for p in self._lanes]
+        self._keep = keep
+        self._kept: dict[int, int] = {}
 
     def bind(
         self, lane: int, family: socket.AddressFamily, skipped: Callable[[int], None]
@@ -40,11 +43,19 @@ class PortLanes:
         """A non-blocking TCP socket bound to the lane's next free port, and that port.
 
         ``skipped`` hears of each port that something else holds. Raises ``OSError``
-        (EADDRINUSE) when every port of the lane is held, or whatever else bind(2) says.
+        (EADDRINUSE) when every port of the lane is held, or the one that it keeps; or
+        whatever else bind(2) says.
         """
-        for port in itertools.islice(self._next[lane], len(self._lanes[lane])):
+        ports: Iterable[int] = itertools.islice(
+            self._next[lane], len(self._lanes[lane])
+        )
+        if lane in self._kept:
+            ports = (self._kept[lane],)
+        for port in ports:
             sock = _bind(family, port)
             if sock is not None:
+                if self._keep:
+                    self._kept[lane] = port
                 return sock, port
             skipped(port)
         raise OSError(errno.EADDRINUSE, f"every source port of lane {lane} is taken")

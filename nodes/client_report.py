@@ -10,6 +10,8 @@ reset        conn, port                   the peer reset it (ECONNRESET)
 closed       conn, port                   the peer closed it in good order (FIN)
 error        conn, port, reason           it broke in another way, or did not open
 reconnected  conn, port, old_port         it was opened again
+rested       conn, port                   the client closed it, as its pattern says
+reopened     conn, port                   it was opened anew after that
 port-skipped conn, port                   something else holds that source port
 lost         conn, ...                    an answer is not what was acknowledged
 summary      the fields of Summary        the last line
@@ -53,6 +55,8 @@ class Summary:
     closed: int = 0
     #: Connections established again after they broke, however they did.
     reconnected: int = 0
+    #: Connections that the client closed, as its pattern says, and opened anew.
+    reopened: int = 0
     #: Connections whose last request, or goodbye, got no answer in time at the end.
     hung: int = 0
     #: Connections that were not established at the end.
@@ -83,10 +87,16 @@ class Journal:
         self.summary = Summary()
         self._out = out
         self._ports: list[int | None] = [None] * connections
+        self._resting: set[int] = set()
 
     def established(self, conn: int, port: int) -> None:
         """Connection number ``conn`` serves, from ``port``."""
         old_port, self._ports[conn] = self._ports[conn], port
+        if conn in self._resting:
+            self._resting.remove(conn)
+            self.summary.reopened += 1
+            self._write("reopened", conn=conn, port=port)
+            return
         if old_port is not None:
             self.summary.reconnected += 1
             self._write("reconnected", conn=conn, port=port, old_port=old_port)
@@ -94,6 +104,11 @@ class Journal:
         self.summary.opened += 1
         if self.summary.opened == len(self._ports):
             self._write("ready", connections=len(self._ports), ports=self._ports)
+
+    def rested(self, conn: int) -> None:
+        """The client ended an established connection, to open another one later."""
+        self._resting.add(conn)
+        self._write("rested", conn=conn, port=self._ports[conn])
 
     def broken(self, conn: int, error: OSError) -> None:
         """An established connection ended, and the client did not end it."""

@@ -21,6 +21,8 @@ T = TypeVar("T")
 #: Pause after the first failed attempt to connect; it doubles up to the longest.
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 1.0
+#: asm-generic/socket.h; Python has no name for it. TCP paces itself, without a qdisc.
+SO_MAX_PACING_RATE = 47
 #: tcpi_state of a connection that is no more (include/net/tcp_states.h).
 TCP_CLOSE = 7
 
@@ -35,7 +37,8 @@ class Dialer:
     def __init__(self, options: ClientOptions, journal: Journal) -> None:
         self._options = options
         self._journal = journal
-        self._ports = PortLanes(options.seed, options.stream, options.connections + 1)
+        lanes, keep = options.connections + 1, options.pattern.same_port
+        self._ports = PortLanes(options.seed, options.stream, lanes, keep)
         self._next_slot = 0.0
 
     async def dial(self, lane: int) -> tuple[socket.socket, int]:
@@ -49,6 +52,8 @@ class Dialer:
         sock, port = self._ports.bind(
             lane, options.family, lambda port: self._journal.skipped(lane, port)
         )
+        if options.pattern.pace is not None:
+            sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, options.pattern.pace)
         try:
             await within(
                 options.connect_timeout_s,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,18 +16,24 @@ if not __package__:  # run as a script: the packages are one folder up
 from nodes.client_options import ClientOptions, make_parser, number, shared_options
 from nodes.client_report import Journal, ServerClosed
 from nodes.client_runtime import Agenda, Dialer, Stop, persist
-from nodes.echo_server import ECHO_PORT, EOT
+from nodes.echo_server import DC1, ECHO_PORT, EOT
 
 #: Every connection keeps a source port to spare out of 40,000.
 MOST_CONNECTIONS = 19_000
 #: Kept back from the deadline to exit.
 SPARE_S = 0.5
+#: When a burst is over and something is not answered yet.
+LOOK_AGAIN_S = 0.02
+#: Of a wrong answer, in the report.
+SHOWN_BYTES = 64
 
 TEXT = """\
 N connections to a TCP echo service. Each sends a small numbered request every
 interval, from an instant of its own that the seed fixes, and compares the answer; no
-more than one is outstanding. When a connection is reset it reconnects from the next
-source port and sends again what was not answered.
+more than one is outstanding, unless the pattern says how many. When a connection is
+reset it reconnects from the next source port and sends again what was not answered.
+With --pattern half-closed it sends one request, for a line every interval, and shuts
+down its side; a request is a line that came then.
 
 In the summary a write is one request. acknowledged_writes: answered in full.
 verified_writes: answered as it should be. lost_writes: answered with anything else. A
@@ -43,10 +50,13 @@ class EchoConnection(asyncio.BufferedProtocol):
         self._client = client
         self._transport: asyncio.WriteTransport | None = None
         self._number = 0
-        self._request = b""
-        self._answer = b""
-        self._due = 0.0
+        #: What was sent and not answered, in order, and when each was due.
+        self._requests: deque[tuple[bytes, float]] = deque()
+        self._answer = bytearray()
         self._ended = False
+        self._resting = False
+        #: Counts the times that it was started: what is due from before is not any more.
+        self._start = 0
 
     @property
     def is_open(self) -> bool:
@@ -56,7 +66,12 @@ class EchoConnection(asyncio.BufferedProtocol):
     @property
     def is_waiting(self) -> bool:
         """Whether a request has been sent that was not answered."""
-        return bool(self._request)
+        return bool(self._requests)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the client has ended it, to open another one later."""
+        return self._resting
 
     async def connect(self) -> None:
         """Open it, however many attempts that takes."""
@@ -67,9 +82,14 @@ class EchoConnection(asyncio.BufferedProtocol):
         await self._client.loop.create_connection(lambda: self, sock=sock)
 
     def start(self, delay_s: float) -> None:
-        """Send requests, the first one in ``delay_s``."""
-        self._due = self._client.loop.time() + delay_s
-        self._client.agenda.call_at(self._due, self._send_next)
+        """Send requests, the first ones in ``delay_s``."""
+        client, pattern = self._client, self._client.options.pattern
+        now = client.loop.time()
+        self._start += 1
+        for _ in range(pattern.depth):
+            self._send_at(now + delay_s)
+        if pattern.work_s is not None:
+            client.agenda.call_at(now + pattern.work_s, self._rest)
 
     def end(self) -> None:
         """Ask the server to close, so that TIME_WAIT is its, and the port free again.
@@ -77,18 +97,18 @@ class EchoConnection(asyncio.BufferedProtocol):
         The same seed then finds the same source ports in the next run.
         """
         self._ended = True
-        if self._transport is not None:
-            self._transport.write(EOT)
+        self._say_goodbye()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio. A request that the last connection took down goes first."""
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
-        self._answer = b""
+        self._resting = False
+        self._answer.clear()
         port = transport.get_extra_info("sockname")[1]
         self._client.journal.established(self._conn, port)
-        if self._request:
-            transport.write(self._request)
+        for request, _ in self._requests:
+            transport.write(request)
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """Called by asyncio. One small buffer serves every connection, one at a time.
@@ -102,32 +122,97 @@ class EchoConnection(asyncio.BufferedProtocol):
         if self._ended and self._transport is not None:
             # An answer to EOT: the server knows nothing of it, but lives.
             return self._transport.close()
-        answer = self._answer + self._client.buffer[:nbytes]
-        if len(answer) < len(self._request):
-            self._answer = answer
-            return
-        self._client.answered(self._conn, self._request, answer)
-        self._request = self._answer = b""
-        self._due = max(
-            self._due + self._client.options.interval_s, self._client.loop.time()
-        )
-        self._client.agenda.call_at(self._due, self._send_next)
+        self._answer += self._client.buffer[:nbytes]
+        self._take_answers()
+
+    def _take_answers(self) -> None:
+        while self._requests and len(self._answer) >= len(self._requests[0][0]):
+            request, due = self._requests.popleft()
+            # Nothing may follow the last answer: it belongs to what is compared.
+            length = len(request) if self._requests else len(self._answer)
+            answer = bytes(self._answer[:length])
+            del self._answer[:length]
+            self._client.answered(self._conn, request, answer)
+            self._send_at(
+                max(due + self._client.options.interval_s, self._client.loop.time())
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio, ``exc`` None for an orderly end."""
         self._transport = None
         if self._ended:
             return
+        if self._resting:
+            return self._client.connection_rests(self, self._conn, exc)
         error = exc if isinstance(exc, OSError) else ServerClosed("the server closed")
         self._client.connection_broken(self, self._conn, error)
 
-    def _send_next(self) -> None:
+    def _say_goodbye(self) -> None:
+        if self._transport is not None:
+            self._transport.write(EOT)
+
+    def _rest(self) -> None:
+        """The burst is over: close as soon as everything was answered."""
         if self._client.stop.is_set:
             return
+        if self._transport is None or self._requests:
+            soon = self._client.loop.time() + LOOK_AGAIN_S
+            return self._client.agenda.call_at(soon, self._rest)
+        self._resting = True
+        self._say_goodbye()
+
+    def _send_at(self, due: float) -> None:
+        start = self._start
+        self._client.agenda.call_at(due, lambda: self._send_next(start, due))
+
+    def _send_next(self, start: int, due: float) -> None:
+        if self._client.stop.is_set or self._resting or start != self._start:
+            return
         self._number += 1
-        self._request = b"%05d %09d\n" % (self._conn, self._number)
+        request = self._client.request(self._conn, self._number)
+        self._requests.append((request, due))
         if self._transport is not None:
-            self._transport.write(self._request)
+            self._transport.write(request)
+
+
+class Reader(EchoConnection):
+    """A connection whose client has shut down its own side and reads on."""
+
+    def __init__(self, conn: int, client: EchoClient) -> None:
+        super().__init__(conn, client)
+        self._heard = True
+        self._asked = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the next line is awaited: asked when the run ends, and from then on."""
+        if self._client.stop.is_set and not self._asked:
+            self._asked, self._heard = True, False
+        return not self._heard
+
+    def start(self, delay_s: float) -> None:
+        """Nothing: the one request goes with the connection."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio. Ask for a line every interval, and send no more."""
+        super().connection_made(transport)
+        assert self._transport is not None
+        interval_ms = max(1, round(self._client.options.interval_s * 1000))
+        line = self._client.request(self._conn, 0)
+        self._transport.write(line + DC1 + b"%d\n" % interval_ms)
+        self._transport.write_eof()
+
+    def _take_answers(self) -> None:
+        line = self._client.request(self._conn, 0)
+        while len(self._answer) >= len(line):
+            self._client.answered(self._conn, line, bytes(self._answer[: len(line)]))
+            del self._answer[: len(line)]
+            self._heard = True
+
+    def _say_goodbye(self) -> None:
+        """It cannot say any: let go, unless it hangs, which :meth:`EchoClient.run` counts."""
+        if self._transport is not None and self._heard:
+            self._transport.abort()
 
 
 class EchoClient:
@@ -138,12 +223,11 @@ class EchoClient:
         self.loop = asyncio.get_running_loop()
         self.agenda = Agenda(self.loop)
         self.journal = Journal(sys.stdout, options.connections)
-        self.buffer = bytearray(4096)
+        self.buffer = bytearray(options.pattern.request_bytes or 4096)
         self.dialer = Dialer(options, self.journal)
         self.stop = Stop(options)
-        self._connections = [
-            EchoConnection(conn, self) for conn in range(options.connections)
-        ]
+        kind = Reader if options.pattern.half_closed else EchoConnection
+        self._connections = [kind(conn, self) for conn in range(options.connections)]
         self._delays = first_delays(options, idle_fraction)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -154,13 +238,21 @@ class EchoClient:
         await self.stop.future
         await self._settle(lambda c: c.is_waiting and c.is_open)
         summary = self.journal.summary
-        summary.disconnected = sum(not c.is_open for c in self._connections)
+        summary.disconnected = sum(
+            not (c.is_open or c.is_resting) for c in self._connections
+        )
         for task in self._tasks:
             task.cancel()
         for connection in self._connections:
             connection.end()
         summary.hung = await self._settle(lambda c: c.is_open)
         return self.journal.finish()
+
+    def request(self, conn: int, number: int) -> bytes:
+        """That request of that connection: a line, over and over if it is a large one."""
+        line = b"%05d %09d\n" % (conn, number)
+        size = self.options.pattern.request_bytes
+        return line if size is None else line * (size // len(line))
 
     def answered(self, conn: int, request: bytes, answer: bytes) -> None:
         """Count an answer, and report one that is not what was sent."""
@@ -170,7 +262,10 @@ class EchoClient:
             summary.verified_writes += 1
         else:
             summary.lost_writes += 1
-            self.journal.lost(conn, expected=repr(request), found=repr(answer))
+            shown = slice(SHOWN_BYTES)
+            self.journal.lost(
+                conn, expected=repr(request[shown]), found=repr(answer[shown])
+            )
 
     def connection_broken(
         self, connection: EchoConnection, conn: int, error: OSError
@@ -179,6 +274,21 @@ class EchoClient:
         self.journal.broken(conn, error)
         if self.options.reconnect and not self.stop.is_set:
             self._spawn(connection, None)
+
+    def connection_rests(
+        self, connection: EchoConnection, conn: int, error: Exception | None
+    ) -> None:
+        """Its burst is over: open it anew after the pause. A goodbye may be reset."""
+        if isinstance(error, OSError):
+            self.journal.broken(conn, error)
+        else:
+            self.journal.rested(conn)
+        when = self.loop.time() + self.options.pattern.rest_s
+        self.agenda.call_at(when, lambda: self._open_anew(connection))
+
+    def _open_anew(self, connection: EchoConnection) -> None:
+        if not self.stop.is_set:
+            self._spawn(connection, 0.0)
 
     def _spawn(self, connection: EchoConnection, delay_s: float | None) -> None:
         """Open the connection; after that, where ``delay_s`` is given, start it."""

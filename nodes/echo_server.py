@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """A TCP echo service in one process, for as many connections as it may have files.
 
-Every byte comes back, except two control characters that say how to end:
+Every byte comes back, except three control characters:
 EOT (0x04, Ctrl-D) closes the connection after the bytes before it were answered (FIN);
-CAN (0x18, Ctrl-X) aborts it at once (RST), as a crashing application would.
+CAN (0x18, Ctrl-X) aborts it at once (RST), as a crashing application would;
+DC1 (0x11, Ctrl-Q), between a line and a number N and a newline, repeats that line every
+N milliseconds for as long as the client reads, also if it has shut down its own side.
 """
 
 from __future__ import annotations
 
 import argparse
 import errno
+import heapq
 import json
 import resource
 import select
@@ -21,6 +24,7 @@ import time
 ECHO_PORT = 7777
 EOT = b"\x04"
 CAN = b"\x18"
+DC1 = b"\x11"
 #: Waiting connections the kernel may hold; it takes min(this, net.core.somaxconn).
 BACKLOG = 65535
 CHUNK = 65536
@@ -53,19 +57,26 @@ class EchoServer:
         self._connections: dict[int, socket.socket] = {}
         self._unsent: dict[int, bytes] = {}
         self._closing: set[int] = set()
+        #: Connections whose line is repeated, and when each is due: (time, descriptor).
+        self._lines: dict[int, tuple[bytes, float]] = {}
+        self._due: list[tuple[float, int]] = []
+        self._deaf: set[int] = set()
         self._accepting = False
         self._accept_more()
 
     def serve(self) -> None:
         """Serve until the process is killed."""
         while True:
-            for fd, events in self._epoll.poll(maxevents=EVENTS_AT_ONCE):
+            for fd, events in self._epoll.poll(self._wait_s(), EVENTS_AT_ONCE):
                 if fd in self._listeners:
                     self._accept(self._listeners[fd])
+                elif fd in self._deaf and events & (select.EPOLLERR | select.EPOLLHUP):
+                    self._close(fd)  # recv(2) would only say that the client is done
                 elif events & select.EPOLLOUT:
                     self._flush(fd)
                 else:
                     self._receive(fd)
+            self._repeat_lines()
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
@@ -105,6 +116,11 @@ class EchoServer:
             return self._close(fd)
         if CAN in data:
             return self._abort(fd)
+        if DC1 in data:
+            return self._begin_line(fd, data)
+        if fd in self._lines and not data:
+            self._deaf.add(fd)
+            return self._epoll.modify(fd, 0)
         if EOT in data or not data:
             self._closing.add(fd)
             data = data.partition(EOT)[0]
@@ -124,8 +140,34 @@ class EchoServer:
         elif fd in self._closing:
             self._close(fd)
 
+    def _begin_line(self, fd: int, data: bytes) -> None:
+        """A line, DC1, milliseconds. Anything else there is the end of a connection."""
+        line, _, text = data.partition(DC1)
+        if not text.strip().isdigit() or not int(text):
+            return self._abort(fd)
+        self._lines[fd] = line, int(text) / 1000
+        heapq.heappush(self._due, (time.monotonic(), fd))
+
+    def _wait_s(self) -> float:
+        """Until the next line is due, for epoll(7): -1 for ever."""
+        if not self._due:
+            return -1.0
+        return max(0.0, self._due[0][0] - time.monotonic())
+
+    def _repeat_lines(self) -> None:
+        """Those that are due; who has not taken the last one does not get another."""
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            _, fd = heapq.heappop(self._due)
+            if fd not in self._lines:
+                continue  # its connection has ended
+            line, interval_s = self._lines[fd]
+            heapq.heappush(self._due, (now + interval_s, fd))
+            if fd not in self._unsent:
+                self._answer(fd, line)
+
     def _flush(self, fd: int) -> None:
-        self._epoll.modify(fd, select.EPOLLIN)
+        self._epoll.modify(fd, 0 if fd in self._deaf else select.EPOLLIN)
         self._answer(fd, self._unsent.pop(fd))
 
     def _abort(self, fd: int) -> None:
@@ -135,6 +177,10 @@ class EchoServer:
     def _close(self, fd: int) -> None:
         self._connections.pop(fd).close()  # epoll forgets it by itself
         self._unsent.pop(fd, None)
+        if self._lines.pop(fd, None):  # the next connection may get the same descriptor
+            self._due = [entry for entry in self._due if entry[1] != fd]
+            heapq.heapify(self._due)
+        self._deaf.discard(fd)
         self._closing.discard(fd)
         self._accept_more()
 

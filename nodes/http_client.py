@@ -12,7 +12,7 @@ if not __package__:  # run as a script: the packages are one folder up
 from nodes.block_client import TEXT, run_block_client
 from nodes.block_options import Layout, parse_block_arguments
 from nodes.client_options import ClientOptions
-from nodes.http_server import HTTP_PORT
+from nodes.http_server import HTTP_PORT, HTTP_REFUSES
 from nodes.http_session import FILES_PER_SESSION, HttpSession
 
 PROG = "http_client.py"
@@ -25,7 +25,9 @@ In the summary a write is one PUT: a 2xx acknowledges it.
 
 def parse_arguments(argv: list[str]) -> tuple[ClientOptions, Layout]:
     """The command line, checked. Exits with status 2 if it is wrong."""
-    return parse_block_arguments(argv, PROG, HTTP_TEXT, HTTP_PORT, FILES_PER_SESSION)
+    return parse_block_arguments(
+        argv, PROG, HTTP_TEXT, HTTP_PORT, FILES_PER_SESSION, HTTP_REFUSES
+    )
 
 
 def main(argv: list[str]) -> int:

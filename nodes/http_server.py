@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 HTTP_PORT = 80
+
+#: Patterns that the protocol cannot follow, and why.
+HTTP_REFUSES: Mapping[str, str] = {
+    "pipelined": "HTTP/1.1 clients wait for each answer (h11 does not pipeline)",
+    "half-closed": "a request cannot be sent once the client shut its side down",
+}
 
 #: One process, in the foreground: killing it leaves nothing. Time limits and the limit
 #: of requests on a connection are lifted, so that only the network ends connections.

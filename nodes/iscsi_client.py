@@ -12,7 +12,7 @@ if not __package__:  # run as a script: the packages are one folder up
 from nodes.block_client import TEXT, run_block_client
 from nodes.block_options import Layout, parse_block_arguments
 from nodes.client_options import ClientOptions
-from nodes.iscsi_server import ISCSI_PORT
+from nodes.iscsi_server import ISCSI_PORT, ISCSI_REFUSES
 from nodes.iscsi_session import FILES_PER_SESSION, Decoy, IscsiSession
 
 PROG = "iscsi_client.py"
@@ -26,7 +26,9 @@ In the summary a write is one WRITE(16) with FUA: acknowledged means stored.
 
 def parse_arguments(argv: list[str]) -> tuple[ClientOptions, Layout]:
     """The command line, checked. Exits with status 2 if it is wrong."""
-    return parse_block_arguments(argv, PROG, ISCSI_TEXT, ISCSI_PORT, FILES_PER_SESSION)
+    return parse_block_arguments(
+        argv, PROG, ISCSI_TEXT, ISCSI_PORT, FILES_PER_SESSION, ISCSI_REFUSES
+    )
 
 
 def main(argv: list[str]) -> int:

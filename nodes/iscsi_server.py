@@ -9,9 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 ISCSI_PORT = 3260
+
+#: Patterns that the protocol cannot follow, and why.
+ISCSI_REFUSES: Mapping[str, str] = {
+    "half-closed": "an iSCSI target ends a connection whose client shut its side down",
+}
+
 TARGET_NAME = "iqn.2024-01.resetbed:store"
 #: tgtd wants a portal to begin with. Nobody else gets at this one, and the real ones
 #: are opened last: who can connect finds a target that is whole.

@@ -12,10 +12,10 @@ if not __package__:  # run as a script: the packages are one folder up
 from nodes.block_client import TEXT, run_block_client
 from nodes.block_options import Layout, parse_block_arguments
 from nodes.client_options import ClientOptions
+from nodes.nbd_server import NBD_PORT, NBD_REFUSES
 from nodes.nbd_session import FILES_PER_SESSION, NbdSession
 
 PROG = "nbd_client.py"
-NBD_PORT = 10809
 
 NBD_TEXT = f"""\
 N connections to one NBD export. {TEXT}
@@ -25,7 +25,9 @@ In the summary a write is one NBD_CMD_WRITE with FUA: acknowledged means stored.
 
 def parse_arguments(argv: list[str]) -> tuple[ClientOptions, Layout]:
     """The command line, checked. Exits with status 2 if it is wrong."""
-    return parse_block_arguments(argv, PROG, NBD_TEXT, NBD_PORT, FILES_PER_SESSION)
+    return parse_block_arguments(
+        argv, PROG, NBD_TEXT, NBD_PORT, FILES_PER_SESSION, NBD_REFUSES
+    )
 
 
 def main(argv: list[str]) -> int:

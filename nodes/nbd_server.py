@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 NBD_PORT = 10809
+
+#: Patterns that the protocol cannot follow, and why.
+NBD_REFUSES: Mapping[str, str] = {
+    "half-closed": "an NBD server ends a connection whose client shut its side down",
+}
+
+#: The same for fio, which is a client of the same servers.
+FIO_REFUSES: Mapping[str, str] = {
+    "idle": "fio sleeps between requests: it sees no reset, nor a request to end",
+    "large": "fio's connection cannot be paced: each transfer is over in a millisecond",
+    "bursts": "fio keeps its connection for as long as its job lasts",
+    "pipelined": "with requests outstanding fio 3.33 loops for ever on a dead connection",
+    "port-reuse": "a new fio connects twice, so the port it had is not free for it",
+    **NBD_REFUSES,
+}
 
 
 def nbdkit_argv(file: Path, port: int = NBD_PORT) -> list[str]:
@@ -19,7 +35,8 @@ def nbdkit_argv(file: Path, port: int = NBD_PORT) -> list[str]:
 
     No address is given: nbdkit then listens on IPv4 and IPv6, with a socket for each.
     One thread a connection (``--threads 1``) instead of 17: a client here has one
-    request outstanding, and a cluster has many nodes.
+    request outstanding, or a few on the wire that are served in turn, and a cluster has
+    many nodes.
     """
     return [
         "nbdkit",

@@ -257,11 +257,19 @@ class Cluster:
     # ------------------------------------------------------------------- clients
 
     def client_job(
-        self, client: Client, connections: int, seed: int, ip: int, interval_ms: float
+        self,
+        client: Client,
+        connections: int,
+        seed: int,
+        ip: int,
+        interval_ms: float,
+        pattern: str,
     ) -> ClientJob:
         """What one client host is to do against this cluster's VIP."""
         return ClientJob(
-            vip(ip), connections, seed, client.name, client.number, interval_ms
+            *(vip(ip), connections, seed, client.name, client.number, interval_ms),
+            pattern=pattern,
+            folder=self.report_path(client.name).parent,
         )
 
     def start_client(self, job: ClientJob) -> None:

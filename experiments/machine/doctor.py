@@ -105,6 +105,7 @@ CHECKS: tuple[Check, ...] = (
     Check("libbpf", _TOOLS, _SUITE, "only the slow scapy guard"),
     Check("nbdkit", _TOOLS, _SUITE, "no nbd workload, which is the default"),
     Check("libnbd", _TOOLS, _SUITE, "no nbd workload, which is the default"),
+    Check("fio", _TOOLS, _SUITE, "no fio workload"),
     Check("ethtool", _TOOLS, _SUITE, "links' offloads cannot be seen"),
     Check("tcpdump", _TOOLS, _SUITE, "no captures of your own on hosts"),
     Check("nft", _TOOLS, _SUITE, "no scapy guard"),

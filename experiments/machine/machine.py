@@ -35,6 +35,7 @@ TOOLS: dict[str, Sequence[str]] = {
     "tc": ("-V",),
     "ss": ("-V",),
     "nbdkit": ("--version",),
+    "fio": ("--version",),
     "clang": ("--version",),
     "bpftool": ("version",),
     "nft": ("--version",),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from experiments.workloads import echo, http, iscsi, nbd
+from experiments.workloads import echo, fio, http, iscsi, nbd
 from experiments.workloads.workload import ClientJob, Workload
 
 __all__ = ["WORKLOADS", "ClientJob", "Workload"]
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
-    for workload in (nbd.WORKLOAD, iscsi.WORKLOAD, http.WORKLOAD, echo.WORKLOAD)
+    for workload in (
+        nbd.WORKLOAD,
+        iscsi.WORKLOAD,
+        http.WORKLOAD,
+        fio.WORKLOAD,
+        echo.WORKLOAD,
+    )
 }

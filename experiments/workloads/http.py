@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.http_server import HTTP_PORT, create_object_store, nginx_argv
+from nodes.http_server import HTTP_PORT, HTTP_REFUSES, create_object_store, nginx_argv
 
 #: Bytes of each client's own range of block offsets, and so of names of objects.
-REGION_SIZE = 64 * 2**20
+REGION_SIZE = 512 * 2**20
 #: Blocks that one connection goes round.
 BLOCKS = 8
 
@@ -32,4 +32,5 @@ WORKLOAD = Workload(
     prepare=create_object_store,
     server=nginx_argv,
     client=client,
+    refuses=HTTP_REFUSES,
 )

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.iscsi_server import ISCSI_PORT
+from nodes.iscsi_server import ISCSI_PORT, ISCSI_REFUSES
 from nodes.nbd_server import backing_size, create_backing_file
 from topologies.plan import MAX_CLIENTS
 
-#: Bytes of each client's own region. The file is sparse: untouched regions are free.
-REGION_SIZE = 64 * 2**20
+#: Bytes of each client's own region: room for 256 connections of large blocks. The
+#: file is sparse: untouched regions are free.
+REGION_SIZE = 512 * 2**20
 #: Blocks that one connection goes round.
 BLOCKS = 8
 
@@ -50,4 +51,5 @@ WORKLOAD = Workload(
     prepare=prepare,
     server=server,
     client=client,
+    refuses=ISCSI_REFUSES,
 )

@@ -6,11 +6,18 @@ import sys
 from pathlib import Path
 
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.nbd_server import NBD_PORT, backing_size, create_backing_file, nbdkit_argv
+from nodes.nbd_server import (
+    NBD_PORT,
+    NBD_REFUSES,
+    backing_size,
+    create_backing_file,
+    nbdkit_argv,
+)
 from topologies.plan import MAX_CLIENTS
 
-#: Bytes of each client's own region. The file is sparse: untouched regions are free.
-REGION_SIZE = 64 * 2**20
+#: Bytes of each client's own region: room for 256 connections of large blocks. The
+#: file is sparse: untouched regions are free.
+REGION_SIZE = 512 * 2**20
 #: Blocks that one connection goes round.
 BLOCKS = 8
 
@@ -44,4 +51,5 @@ WORKLOAD = Workload(
     prepare=prepare,
     server=server,
     client=client,
+    refuses=NBD_REFUSES,
 )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from nodes.patterns import BUSY, possible
 
 
 @dataclass(frozen=True)
 class ClientJob:
-    """What one client host is to do; ``interval_ms`` is between two requests."""
+    """What one client host is to do; ``interval_ms`` is between two requests.
+
+    ``folder``: where the host may leave files beside its report; None: nowhere.
+    """
 
     target: str
     connections: int
@@ -17,6 +23,8 @@ class ClientJob:
     host: str
     index: int
     interval_ms: float
+    pattern: str = BUSY.name
+    folder: Path | None = None
 
     def shared_options(self, port: int) -> list[str]:
         """The options that every client program of ours has."""
@@ -27,6 +35,7 @@ class ClientJob:
             f"--seed={self.seed}",
             f"--stream={self.host}",
             f"--interval-ms={self.interval_ms}",
+            f"--pattern={self.pattern}",
         ]
 
 
@@ -41,7 +50,10 @@ class Workload:
 
     ``prepare(store)`` makes what all nodes share, inside the directory ``store``;
     ``server(store)`` is the command line on a node and ``client(job)`` the one on a
-    client host. The client reports as :mod:`nodes.client_report` says.
+    client host. The client reports as :mod:`nodes.client_report` says. ``refuses``:
+    the traffic patterns (:mod:`nodes.patterns`) that its clients cannot follow, and why.
+    ``figures(folder)``: what its clients measured by themselves, from the files that they
+    left in the folder of the hosts' output; in ``summary.json`` under the workload's name.
     """
 
     name: str
@@ -50,3 +62,10 @@ class Workload:
     prepare: Callable[[Path], None]
     server: Callable[[Path], list[str]]
     client: Callable[[ClientJob], list[str]]
+    refuses: Mapping[str, str] = field(default_factory=dict)
+    figures: Callable[[Path], Mapping[str, Any]] | None = None
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The traffic patterns that its clients can follow."""
+        return possible(self.refuses)

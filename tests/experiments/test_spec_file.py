@@ -60,6 +60,11 @@ REFUSED = [
         id="unknown policy",
     ),
     pytest.param(
+        "workload:\n  kind: http\n  pattern: pipelined\n",
+        ["mine.yaml:1", "workload", "'pipelined'", "HTTP/1.1", "kind: nbd, iscsi"],
+        id="a pattern that the workload's clients cannot follow",
+    ),
+    pytest.param(
         "cluster: {chassis: 0}\n",
         ["mine.yaml:1", "cluster.chassis", "greater than or equal to 1"],
         id="no chassis",

@@ -54,6 +54,27 @@ def test_a_lane_does_not_depend_on_the_others() -> None:
     assert [take(lanes, 0) for _ in range(3)] == order[0::4]
 
 
+def test_a_lane_that_keeps_its_port_never_takes_another() -> None:
+    order = seeded_ports(3, "h1")
+    lanes = PortLanes(3, "h1", lanes=4, keep=True)
+    assert [take(lanes, 1) for _ in range(3)] == [order[1]] * 3
+    skipped: list[int] = []
+    with socket.socket() as holder:
+        holder.bind(("", order[1]))
+        with pytest.raises(OSError, match="every source port of lane 1"):
+            lanes.bind(1, socket.AF_INET, skipped.append)
+    assert skipped == [order[1]]
+
+
+def test_a_lane_that_keeps_its_port_begins_with_a_free_one() -> None:
+    order = seeded_ports(3, "h1")
+    lanes = PortLanes(3, "h1", lanes=4, keep=True)
+    with socket.socket() as holder:
+        holder.bind(("", order[1]))
+        assert take(lanes, 1) == order[5]
+    assert take(lanes, 1) == order[5]
+
+
 def test_a_lane_that_runs_out_starts_again() -> None:
     lanes = PortLanes(3, "h1", lanes=4)
     ports = [take(lanes, 2) for _ in range(4)]

@@ -73,6 +73,17 @@ def test_how_a_connection_broke_is_told_apart(
     assert journal.summary == counts
 
 
+def test_a_connection_that_rested_is_reopened_and_not_reconnected() -> None:
+    out = io.StringIO()
+    journal = Journal(out, 1)
+    journal.established(0, 30000)
+    journal.rested(0)
+    journal.established(0, 30001)
+    kinds = [json.loads(line)["event"] for line in out.getvalue().splitlines()]
+    assert kinds == ["ready", "rested", "reopened"]
+    assert journal.summary == Summary(opened=1, reopened=1)
+
+
 def test_not_ready_until_every_connection_was_open() -> None:
     out = io.StringIO()
     journal = Journal(out, 2)

@@ -1,0 +1,45 @@
+"""``fio``: the load generator, with its nbd engine, on the nodes' nbdkit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.workloads.nbd import BLOCKS, REGION_SIZE, prepare, server
+from experiments.workloads.workload import ClientJob, Workload, program
+from nodes.fio_report import figures_of
+from nodes.nbd_server import FIO_REFUSES, NBD_PORT
+
+
+def client(job: ClientJob) -> list[str]:
+    """``nodes/fio_client.py`` on this client's own region of the export."""
+    argv = [
+        sys.executable,
+        program("fio_client"),
+        *job.shared_options(NBD_PORT),
+        f"--region-size={REGION_SIZE}",
+        f"--client-index={job.index - 1}",
+        f"--blocks={BLOCKS}",
+    ]
+    if job.folder is not None:
+        argv.append(f"--fio-output={job.folder / f'{job.host}-fio.json'}")
+    return argv
+
+
+def figures(folder: Path) -> Mapping[str, Any]:
+    """IOPS, latency and errors over all clients, as fio counts them."""
+    return figures_of(sorted(folder.glob("*-fio.json")))
+
+
+WORKLOAD = Workload(
+    name="fio",
+    summary="fio's nbd engine against nbdkit, a fio a connection; verifies, restarts",
+    port=NBD_PORT,
+    prepare=prepare,
+    server=server,
+    client=client,
+    refuses=FIO_REFUSES,
+    figures=figures,
+)
