@@ -39,7 +39,6 @@ static __always_inline int free_connection(struct __sk_buff *skb,
 			    sizeof(seq), 0);
 	bpf_skb_store_bytes(skb, p->tcp_offset + offsetof(struct tcphdr, ack_seq), &ack,
 			    sizeof(ack), 0);
-	remember(&p->connection, FREED);
 	return TC_ACT_UNSPEC;
 }
 
@@ -55,10 +54,13 @@ static __always_inline int judge_copy(struct __sk_buff *skb, struct packet *p,
 	known = known_of(skb, p, &numbers);
 	if (known == CONNECTION && fits(p, &numbers)) {
 		count(node->copies_accepted);
+		remember(&p->connection, FREED);
 		return free_connection(skb, p, numbers.rcv_nxt);
 	}
 	if (known == EMBRYONIC) {
-		/* Its numbers are hidden here; tcp_check_req checks its window. */
+		/* Its numbers are hidden here; tcp_check_req checks its window. It is not
+		 * remembered as freed: a late copy does not fit a new connection of the
+		 * same ends, which then opens, and must not be reset for sending. */
 		count(node->copies_accepted);
 		return free_connection(skb, p, bpf_ntohl(p->tcp.ack_seq));
 	}

@@ -128,7 +128,7 @@ class ReferenceGuard:
             source = _readable_mac(frame[_MAC_OCTETS : 2 * _MAC_OCTETS])
             self._ports.send(verdict.segment, self._mac, source)
         elif verdict.action in (Action.FREE, Action.PROBE):
-            self._give_to_tcp(segment, verdict)
+            self._give_to_tcp(segment, verdict, knowledge.known)
 
     def _leaving(self, segment: Segment) -> None:
         connection = segment.leaving
@@ -142,17 +142,20 @@ class ReferenceGuard:
             self._judge_again(copy)
 
     def _judge_again(self, copy: Segment) -> None:
-        verdict = judge_arriving(copy, self._flows.knowledge(copy), Mode.ANSWER)
+        knowledge = self._flows.knowledge(copy)
+        verdict = judge_arriving(copy, knowledge, Mode.ANSWER)
         self._count(verdict)
         if verdict.action is Action.FREE:
-            self._give_to_tcp(copy, verdict)
+            self._give_to_tcp(copy, verdict, knowledge.known)
 
-    def _give_to_tcp(self, copy: Segment, verdict: Verdict) -> None:
+    def _give_to_tcp(self, copy: Segment, verdict: Verdict, known: Known) -> None:
         assert verdict.segment
         if verdict.action is Action.PROBE:
             self._waiting.setdefault(copy.arriving, []).append(copy)
         else:
-            self._flows.did(copy.arriving, Known.FREED)
+            # One that is still opening has its numbers checked by TCP, which may keep it.
+            freed = known is Known.CONNECTION
+            self._flows.did(copy.arriving, Known.FREED if freed else Known.NOTHING)
         self._ports.inject(verdict.segment)
         if verdict.action is Action.FREE:
             self._make_sure(copy)

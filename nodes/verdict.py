@@ -198,6 +198,8 @@ INGRESS: tuple[Rule, ...] = (
     Rule(_COPY, Kind.RESET, Known.CONNECTION, Fit.FITS, _ANY, _free, _ACCEPTED),
     Rule(_COPY, Kind.RESET, Known.CONNECTION, Fit.MISFITS, _ANY, _drop, _REJECTED),
     Rule(_COPY, Kind.RESET, Known.CONNECTION, Fit.UNSURE, _ANY, _probe),
+    # A late copy may meet the next connection of the same ends while it is opening.
+    Rule(_COPY, Kind.RESET, Known.EMBRYONIC, Fit.MISFITS, _ANY, _drop, _REJECTED),
     Rule(_COPY, Kind.RESET, Known.EMBRYONIC, _ANY, _ANY, _free, _ACCEPTED),
     Rule(_COPY, Kind.RESET, _ANY, _ANY, _ANY, _drop, _IN),
     Rule(_COPY, _ANY, _ANY, _ANY, _ANY, _drop),

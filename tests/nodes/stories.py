@@ -98,6 +98,30 @@ def late_copy(lab: Lab, guard: str, ip: int) -> tuple[str | None, GuardCounters]
     return seen
 
 
+def late_copy_while_opening(lab: Lab, guard: str, ip: int) -> str | None:
+    """The copy of a first connection arrives while a second opens from its port.
+
+    The second one's state once its server has sent something.
+    """
+    lab.use(guard, Mode.ANSWER)
+    peer = lab.peer(ip)
+    first = peer.bring_to(State.ESTABLISHED)
+    peer.send(first.segment(RST))
+    wait_for(lambda: lab.node.state_of(peer.tuple) is None, "the first one's end")
+    second = peer.bring_to(State.SYN_RECEIVED)
+    # Clocks drive initial sequence numbers: the first one's are out of the new window.
+    peer.send(first.copy(ack=-(1 << 20)))
+    lab.mark(ip)
+    peer.send(second.segment(ACK | PSH, length=5))
+    peer.server, _ = peer.listener.accept()
+    peer.server.recv(5)
+    peer.server.send(b"welcome")
+    lab.mark(ip)
+    seen = lab.node.state_of(peer.tuple)
+    peer.close()
+    return seen
+
+
 def data_after_close(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], GuardCounters]:
     """Data goes on arriving after the server has closed its end for good."""
     lab.use(guard, Mode.ANSWER)

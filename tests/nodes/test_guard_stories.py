@@ -47,6 +47,13 @@ def test_late_copy_does_not_harm_the_next_connection_of_the_same_ends(
 
 
 @versions
+def test_late_copy_does_not_harm_the_next_connection_while_it_opens(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    assert lab.run(stories.late_copy_while_opening, guard, ip) == "ESTABLISHED"
+
+
+@versions
 def test_data_after_close_is_refused_and_not_fanned_out(
     lab: LabProcess, guard: str, ip: int
 ) -> None:

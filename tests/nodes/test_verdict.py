@@ -75,8 +75,14 @@ def test_every_rule_is_needed_by_some_row(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(verdict, "INGRESS", INGRESS[:i] + INGRESS[i + 1 :])
         if _all_rows_hold():
             unneeded.append(rule)
-    # A guard that does not know a connection's numbers is no matter of packets.
-    assert unneeded == [rule for rule in INGRESS if rule.fit is verdict.Fit.UNSURE]
+    # What a guard knows of a connection's numbers is no matter of packets; those of one
+    # that is still opening the kernel shows to none that asks it.
+    assert unneeded == [
+        rule
+        for rule in INGRESS
+        if rule.fit is verdict.Fit.UNSURE
+        or (rule.fit, rule.known) == (verdict.Fit.MISFITS, Known.EMBRYONIC)
+    ]
 
 
 def _all_rows_hold() -> bool:
@@ -96,6 +102,14 @@ def test_unknown_numbers_are_asked_for_outside_the_window() -> None:
     assert kind_of(got.segment) is Kind.ACK
     assert got.segment.length == 1
     assert (got.segment.seq - _WRAPPING.rcv_nxt) % 2**32 == 3 << 30
+
+
+def test_a_late_copy_spares_the_next_connection_while_it_opens() -> None:
+    opening = Numbers(_WRAPPING.snd_nxt, _WRAPPING.snd_nxt + 1, _WRAPPING.rcv_nxt)
+    knows = Knowledge(Known.EMBRYONIC, opening)
+    late, fitting = _WRAPPING.copy(seq=-5000), _WRAPPING.copy()
+    assert judge_arriving(late, knows, Mode.ANSWER).action is Action.DROP
+    assert judge_arriving(fitting, knows, Mode.ANSWER).action is Action.FREE
 
 
 @pytest.mark.parametrize("known", Known)
