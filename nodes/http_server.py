@@ -30,7 +30,7 @@ http {
     client_body_timeout 1d;
     send_timeout 1d;
     client_max_body_size 0;
-    client_body_temp_path %(store)s/bodies;
+    client_body_temp_path @bodies@;
     proxy_temp_path %(store)s/unused;
     fastcgi_temp_path %(store)s/unused;
     uwsgi_temp_path %(store)s/unused;
@@ -51,12 +51,10 @@ http {
 def create_object_store(store: Path, port: int = HTTP_PORT) -> None:
     """What every node's nginx shares, inside the folder ``store``: put it on tmpfs.
 
-    A body is received in ``bodies/`` and renamed into ``blocks/`` before it is
-    acknowledged (ngx_http_dav_module): every node reads it whole or not at all. Nodes
-    never collide in ``bodies/``, because nginx makes its files there with O_EXCL.
+    A body is received in a folder of the node's own and renamed into ``blocks/`` before
+    it is acknowledged (ngx_http_dav_module): every node reads it whole or not at all.
     """
-    for folder in ("blocks", "bodies"):
-        (store / folder).mkdir()
+    (store / "blocks").mkdir()
     _config(store).write_text(_CONFIG % {"store": store, "port": port})
 
 
@@ -64,9 +62,15 @@ def nginx_argv(store: Path) -> list[str]:
     """The command that serves ``store`` until it is killed, in the foreground.
 
     A shell gives each node its own file for the process id, which nginx insists on
-    writing and removes at its end, and becomes nginx.
+    writing and removes at its end, and its own folder for bodies, and becomes nginx. In
+    one folder nodes would collide: once a request is done nginx unlinks its body's name,
+    which is gone by then, and may be another node's by now.
     """
-    script = 'exec nginx -c "$0" -g "pid ${0%/*}/nginx-$$.pid;"'
+    script = (
+        'own="${0%/*}/nginx-$$" && mkdir -p "$own" && '
+        'sed "s|@bodies@|$own|" "$0" >"$own.conf" && '
+        'exec nginx -c "$own.conf" -g "pid $own.pid;"'
+    )
     return ["sh", "-c", script, str(_config(store))]
 
 
