@@ -16,7 +16,15 @@ from typing import TypeVar
 
 from nodes.kernel_table import KernelView
 from nodes.segment import Flags, FourTuple, Segment, advance, precedes, within
-from nodes.verdict import MEMORY_S, Kind, Knowledge, Known, Numbers, kind_of
+from nodes.verdict import (
+    MEMORY_S,
+    QUIET_S,
+    Kind,
+    Knowledge,
+    Known,
+    Numbers,
+    kind_of,
+)
 
 _V = TypeVar("_V")
 
@@ -122,12 +130,14 @@ class FlowState:
             flow.left(segment)
 
     def did(self, connection: FourTuple, deed: Known) -> None:
-        """Remember that the node aborted or freed ``connection``; its flow is over."""
+        """Remember that the node aborted, freed or disowned ``connection``; its flow is
+        over."""
+        memory_s = QUIET_S if deed is Known.ANSWERED else MEMORY_S
         self._flows.pop(connection, None)
-        _put(self._deeds, connection, (deed, self._now() + MEMORY_S))
+        _put(self._deeds, connection, (deed, self._now() + memory_s))
 
     def deed(self, connection: FourTuple) -> Known:
-        """What the node did to ``connection`` lately: ABORTED, FREED or NOTHING."""
+        """What the node did to it lately: ABORTED, FREED, ANSWERED or NOTHING."""
         deed, until = self._deeds.get(connection, (Known.NOTHING, 0.0))
         return deed if self._now() < until else Known.NOTHING
 

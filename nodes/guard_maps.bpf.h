@@ -17,6 +17,7 @@
 
 #define MEMORY_NS 1000000000ULL /* verdict.MEMORY_S */
 #define BELIEF_NS 200000000ULL /* flow_state.BELIEF_S */
+#define QUIET_NS 500000000ULL /* verdict.QUIET_S */
 
 /*
  * verdict.Known, except that LISTEN has been resolved to NOTHING or EMBRYONIC, and
@@ -24,7 +25,16 @@
  * came between the kernel's unhashing of the socket and its reset (tcp_set_state in
  * __tcp_close, tcp_disconnect): no second node's stray, but an ABORTED one's.
  */
-enum known { NOTHING, EMBRYONIC, CONNECTION, TIME_WAIT, ABORTED, FREED, HELD };
+enum known {
+	NOTHING,
+	EMBRYONIC,
+	CONNECTION,
+	TIME_WAIT,
+	ABORTED,
+	FREED,
+	ANSWERED,
+	HELD,
+};
 
 /* guard_ebpf.CONFIG */
 struct config {

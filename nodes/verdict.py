@@ -35,6 +35,13 @@ SEQUENCE_SLACK = 16 * 1024 * 1024
 #: segments stay in flight here, shorter than any reconnection that skips the SYN.
 MEMORY_S = 1.0
 
+#: How long a node is quiet about a connection once it has said that it does not
+#: recognise it, in seconds. Each reset costs a copy for every node of the cluster, and
+#: a client with several segments on their way, or one that waits behind those copies
+#: and repeats itself, must not pay that for each. As long as Linux is with segments out
+#: of window (``net.ipv4.tcp_invalid_ratelimit``), shorter than a client gives up.
+QUIET_S = 0.5
+
 
 class Action(Enum):
     """What to do with a segment."""
@@ -77,6 +84,7 @@ class Known(Enum):
     TIME_WAIT = "TIME-WAIT"
     ABORTED = "aborted"  # gone by the node's own doing, within MEMORY_S
     FREED = "freed"  # a copy was accepted for it within MEMORY_S
+    ANSWERED = "answered"  # nothing, and the node said so within QUIET_S
 
 
 class Fit(Enum):
@@ -214,6 +222,7 @@ INGRESS: tuple[Rule, ...] = (
     Rule(_PLAIN, _ANY, Known.ABORTED, _ANY, _ANY, _refuse),
     Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _SILENT, _drop),
     Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _ANY, _refuse),
+    Rule(_PLAIN, Kind.ACK, Known.ANSWERED, _ANY, _LOUD, _drop, ("strays",)),
     Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _LOUD, _not_recognised, ("strays", "resets")),
     Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _SILENT, _drop, ("strays",)),
     Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _ONWARD, _pass_on, ("strays", "passed_on")),

@@ -112,7 +112,8 @@ class ClaimChart:
     def _e2(self, case: Case) -> str:
         """The second node resets the client through the load balancer."""
         fate, trail = case.fate, _needed(case)
-        _same_count(trail.strays, trail.resets, "strays", f"resets of {trail.node}")
+        if len(trail.resets) > len(trail.strays):  # fewer: the node was quiet (QUIET_S)
+            _same_count(trail.strays, trail.resets, "strays", f"resets of {trail.node}")
         _follow(trail.strays, trail.resets, "the reset", "its stray")
         _same_count(trail.resets, trail.arrivals, "resets", "arrivals at the fabric")
         _same_count(trail.resets, trail.client_copies, "resets", "copies to the client")

@@ -19,7 +19,7 @@ from scapy.packet import Packet
 from nodes.flow_state import BELIEF_S
 from nodes.guard import GuardCounters
 from nodes.segment import Flags, Segment
-from nodes.verdict import Mode
+from nodes.verdict import QUIET_S, Mode
 from tests.nodes.lab import Lab
 from tests.nodes.namespace import (
     CLIENTS,
@@ -192,6 +192,34 @@ def end_without_a_word(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], set[F
     wait_for(answered_as_stray, "a reset for strays")
     peer.close()
     return at_once, later
+
+
+def repeated_strays(lab: Lab, guard: str, ip: int) -> tuple[list[Flags], int]:
+    """Five strays of one connection at once, and more until the node speaks again.
+
+    The resets drawn by the five, and how many strays the node counted of them.
+    """
+    lab.use(guard, Mode.ANSWER)
+    drawn: list[Flags] | None = None
+    while drawn is None:
+        peer = lab.peer(ip)
+        connection = peer.bring_to(State.LISTENING)
+        before = lab.counters()
+        began = time.monotonic()
+        for number in range(5):
+            peer.send(connection.segment(ACK | PSH, seq=7 * number, length=7))
+        seen = [reset.flags for reset in resets_of(peer, lab.mark(ip))]
+        counted = since(before, lab.counters(), markers=1).strays
+        if time.monotonic() - began < QUIET_S / 2:  # or the machine was too slow
+            drawn = seen
+
+    def answered_again() -> bool:
+        peer.send(connection.segment(ACK, seq=99))
+        return bool(resets_of(peer, lab.mark(ip)))
+
+    wait_for(answered_again, "another answer")
+    peer.close()
+    return drawn, counted
 
 
 def real_client(lab: Lab, guard: str, ip: int) -> str:

@@ -9,7 +9,7 @@ import pytest
 from nodes.flow_state import BELIEF_S, FlowState
 from nodes.kernel_table import KernelView
 from nodes.segment import Flags, FourTuple, Segment
-from nodes.verdict import MEMORY_S, Knowledge, Known, Numbers
+from nodes.verdict import MEMORY_S, QUIET_S, Knowledge, Known, Numbers
 
 _ENDS = FourTuple("10.1.0.7", 40000, "10.0.0.1", 10809)
 _ISN, _CLIENT_ISN = 2**32 - 1, 2**32 - 4
@@ -183,7 +183,14 @@ def test_abort_is_remembered_for_a_while(world: _World) -> None:
     assert world.knows() == Knowledge(Known.NOTHING)
 
 
-@pytest.mark.parametrize("deed", [Known.ABORTED, Known.FREED])
+def test_an_answer_is_remembered_for_less(world: _World) -> None:
+    world.flows.did(_ENDS, Known.ANSWERED)
+    assert world.knows() == Knowledge(Known.ANSWERED)
+    world.time = QUIET_S
+    assert world.knows() == Knowledge(Known.NOTHING)
+
+
+@pytest.mark.parametrize("deed", [Known.ABORTED, Known.FREED, Known.ANSWERED])
 def test_syn_ends_the_memory(world: _World, deed: Known) -> None:
     world.flows.did(_ENDS, deed)
     assert world.flows.deed(_ENDS) is deed

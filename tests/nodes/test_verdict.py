@@ -76,11 +76,13 @@ def test_every_rule_is_needed_by_some_row(monkeypatch: pytest.MonkeyPatch) -> No
         if _all_rows_hold():
             unneeded.append(rule)
     # What a guard knows of a connection's numbers is no matter of packets; those of one
-    # that is still opening the kernel shows to none that asks it.
+    # that is still opening the kernel shows to none that asks it. Quiet is a story of
+    # several (test_guard_stories.py).
     assert unneeded == [
         rule
         for rule in INGRESS
         if rule.fit is verdict.Fit.UNSURE
+        or rule.known is Known.ANSWERED
         or (rule.fit, rule.known) == (verdict.Fit.MISFITS, Known.EMBRYONIC)
     ]
 
@@ -102,6 +104,15 @@ def test_unknown_numbers_are_asked_for_outside_the_window() -> None:
     assert kind_of(got.segment) is Kind.ACK
     assert got.segment.length == 1
     assert (got.segment.seq - _WRAPPING.rcv_nxt) % 2**32 == 3 << 30
+
+
+def test_one_stray_of_many_is_answered() -> None:
+    stray, knows = _WRAPPING.segment(Flags.ACK), Knowledge(Known.ANSWERED)
+    quiet = Verdict(Action.DROP, None, ("strays",))
+    assert judge_arriving(stray, knows, Mode.ANSWER) == quiet
+    assert judge_arriving(stray, knows, Mode.PASS_ON).action is Action.PASS_ON
+    passed_on = replace(stray, passed_on=True)
+    assert judge_arriving(passed_on, knows, Mode.PASS_ON) == quiet
 
 
 def test_a_late_copy_spares_the_next_connection_while_it_opens() -> None:

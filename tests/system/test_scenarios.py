@@ -32,8 +32,13 @@ STANDARD = (
 )
 
 
-@pytest.mark.parametrize("ip", [4, 6], ids=["IPv4", "IPv6"])
-@pytest.mark.parametrize("scenario", STANDARD)
+#: Tables and members are the same for both: IPv6 where most moves, and where a node dies.
+ON_IPV6 = "scale-out-chassis", "node-failure"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "ip"), [*((s, 4) for s in STANDARD), *((s, 6) for s in ON_IPV6)]
+)
 def test_flood_frees_both_ends(scenario: str, ip: int, tmp_path: Path) -> None:
     summary = run(tmp_path / "run", scenario, f"ip={ip}", "observe_s=1.5")
     connections, packets = summary["connections"], summary["packets"]
@@ -44,7 +49,7 @@ def test_flood_frees_both_ends(scenario: str, ip: int, tmp_path: Path) -> None:
     assert summary["measurement"]["half_open_by_socket_tables"] == 0
     assert summary["data"]["lost_writes"] == 0
     assert summary["data"]["unverified_writes"] == 0
-    assert packets["node_resets"] == packets["stray"]
+    assert connections["moved"] <= packets["node_resets"] <= packets["stray"]
     assert {row["element"]: row["passed"] for row in summary["claim"]} == {
         f"E{n}": True for n in range(1, 6)
     }, summary["claim"]
