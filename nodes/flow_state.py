@@ -92,6 +92,8 @@ class FlowState:
         self._now = now
         self._flows: OrderedDict[FourTuple, Flow] = OrderedDict()
         self._deeds: OrderedDict[FourTuple, tuple[Known, float]] = OrderedDict()
+        #: Sequence numbers of the latest answers to strays.
+        self._answers: OrderedDict[FourTuple, int] = OrderedDict()
 
     def knowledge(self, segment: Segment) -> Knowledge:
         """What the node knows of the connection of an arriving segment."""
@@ -100,7 +102,7 @@ class FlowState:
         if flow is None or self._is_in_doubt(flow, segment):
             flow = self._ask_kernel(connection, flow, segment)
         if flow is None:
-            return Knowledge(self.deed(connection))
+            return Knowledge(self._deed_for(segment))
         return Knowledge(flow.known, flow.numbers)
 
     def arrived(self, segment: Segment) -> None:
@@ -135,6 +137,18 @@ class FlowState:
         memory_s = QUIET_S if deed is Known.ANSWERED else MEMORY_S
         self._flows.pop(connection, None)
         _put(self._deeds, connection, (deed, self._now() + memory_s))
+
+    def answered(self, stray: Segment) -> None:
+        """Remember that the node said it does not recognise ``stray``."""
+        self.did(stray.arriving, Known.ANSWERED)
+        _put(self._answers, stray.arriving, stray.ack)
+
+    def _deed_for(self, segment: Segment) -> Known:
+        connection = segment.arriving
+        deed = self.deed(connection)
+        if deed is Known.ANSWERED and self._answers.get(connection) != segment.ack:
+            return Known.NOTHING  # other words: the client did not take the answer
+        return deed
 
     def deed(self, connection: FourTuple) -> Known:
         """What the node did to it lately: ABORTED, FREED, ANSWERED or NOTHING."""

@@ -105,9 +105,9 @@ static __always_inline int judge_stray(struct __sk_buff *skb, const struct packe
 		count(node->passed_on);
 		return pass_on(skb, p, config);
 	}
-	if (deed == ANSWERED)
+	if (was_answered(&p->connection, p->tcp.ack_seq))
 		return TC_ACT_SHOT;
-	note(&p->connection, ANSWERED, bpf_ktime_get_ns() + QUIET_NS);
+	remember_answer(&p->connection, p->tcp.ack_seq);
 	count(node->resets);
 	return reply(skb, p, bpf_ntohl(p->tcp.ack_seq), bpf_ntohl(p->tcp.seq), FLAG_RST,
 		     0);

@@ -68,7 +68,8 @@ struct connection {
 /* What a node did to a connection, remembered until then (verdict.MEMORY_S). */
 struct deed {
 	__u64 until_ns;
-	__u64 known;
+	__u32 known;
+	__u32 number; /* ANSWERED: sequence number of that answer, in network order */
 };
 
 struct {
@@ -102,6 +103,26 @@ static __always_inline void note(const struct connection *connection, __u64 know
 	struct deed deed = {.until_ns = until_ns, .known = known};
 
 	bpf_map_update_elem(&guard_deeds, connection, &deed, BPF_ANY);
+}
+
+static __always_inline void remember_answer(const struct connection *connection,
+					    __be32 number)
+{
+	struct deed deed = {.until_ns = bpf_ktime_get_ns() + QUIET_NS,
+			    .known = ANSWERED,
+			    .number = number};
+
+	bpf_map_update_elem(&guard_deeds, connection, &deed, BPF_ANY);
+}
+
+/* A client that received more since then does not take that answer (RFC 5961, 3.2). */
+static __always_inline bool was_answered(const struct connection *connection,
+					 __be32 number)
+{
+	struct deed *deed = bpf_map_lookup_elem(&guard_deeds, connection);
+
+	return deed && deed->until_ns > bpf_ktime_get_ns() && deed->known == ANSWERED &&
+	       deed->number == number;
 }
 
 static __always_inline void remember(const struct connection *connection, __u64 known)

@@ -128,7 +128,7 @@ class ReferenceGuard:
             source = _readable_mac(frame[_MAC_OCTETS : 2 * _MAC_OCTETS])
             self._ports.send(verdict.segment, self._mac, source)
             if "resets" in verdict.counts:
-                self._flows.did(segment.arriving, Known.ANSWERED)
+                self._flows.answered(segment)
         elif verdict.action in (Action.FREE, Action.PROBE):
             self._give_to_tcp(segment, verdict, knowledge.known)
 

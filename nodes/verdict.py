@@ -38,8 +38,10 @@ MEMORY_S = 1.0
 #: How long a node is quiet about a connection once it has said that it does not
 #: recognise it, in seconds. Each reset costs a copy for every node of the cluster, and
 #: a client with several segments on their way, or one that waits behind those copies
-#: and repeats itself, must not pay that for each. As long as Linux is with segments out
-#: of window (``net.ipv4.tcp_invalid_ratelimit``), shorter than a client gives up.
+#: and repeats itself, must not pay that for each. Only while the answer would be the
+#: same: a client that has received more since then did not take it (RFC 5961, 3.2), and
+#: shows that by its acknowledgment. As long as Linux is quiet about segments out of
+#: window (``net.ipv4.tcp_invalid_ratelimit``), shorter than a client gives up.
 QUIET_S = 0.5
 
 
@@ -84,7 +86,7 @@ class Known(Enum):
     TIME_WAIT = "TIME-WAIT"
     ABORTED = "aborted"  # gone by the node's own doing, within MEMORY_S
     FREED = "freed"  # a copy was accepted for it within MEMORY_S
-    ANSWERED = "answered"  # nothing, and the node said so within QUIET_S
+    ANSWERED = "answered"  # nothing, and said so in the same words within QUIET_S
 
 
 class Fit(Enum):

@@ -4,7 +4,7 @@ Tests marked ``live`` build real clusters. Elsewhere a machine that cannot is a 
 to skip them; in continuous integration (``CI=true``) it is a failure, because a suite
 that is green must have run.
 
-Live tests run one after the other in one process, which has the machine to itself as
+Tests in clusters run one after the other in one process, which has the machine to itself as
 far as it wants it: with ``-n 2``, a second process runs the other tests at the least
 priority meanwhile.
 """
@@ -33,26 +33,32 @@ settings.load_profile("here")
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """All files with live tests in one process, the other tests wherever there is room."""
+    """All files that build clusters in one process, other tests wherever there is room."""
     from xdist.scheduler import LoadScopeScheduling
 
     class LiveTogether(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
-            return "live" if _has_live_tests(nodeid.partition("::")[0]) else nodeid
+            return "live" if _builds_clusters(nodeid.partition("::")[0]) else nodeid
 
     return LiveTogether(config, log)
 
 
 @cache
-def _has_live_tests(file: str) -> bool:
-    return "pytest.mark.live" in (ROOT / file).read_text()
+def _builds_clusters(file: str) -> bool:
+    """Whether its tests are live all together, or some run in a sandbox.
+
+    A live test among others, as of the launcher, needs root but leaves the machine as
+    it is.
+    """
+    text = (ROOT / file).read_text()
+    return "pytestmark = pytest.mark.live" in text or "pytest.mark.sandboxed" in text
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips a live test that this machine cannot run; under ``CI=true`` fails it."""
     live = item.get_closest_marker("live") is not None
     if "PYTEST_XDIST_WORKER" in os.environ and os.geteuid() == 0:
-        apart = not _has_live_tests(item.nodeid.partition("::")[0])
+        apart = not _builds_clusters(item.nodeid.partition("::")[0])
         os.setpriority(os.PRIO_PROCESS, 0, LEAST_PRIORITY if apart else 0)
     if not live or not doctor.suite_blockers():
         return

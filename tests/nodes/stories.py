@@ -195,9 +195,10 @@ def end_without_a_word(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], set[F
 
 
 def repeated_strays(lab: Lab, guard: str, ip: int) -> tuple[list[Flags], int]:
-    """Five strays of one connection at once, and more until the node speaks again.
+    """Five strays of one connection at once, and one that has received more meanwhile.
 
-    The resets drawn by the five, and how many strays the node counted of them.
+    The resets that they draw, and how many strays the node counted. Returns once the
+    node has answered one of the five anew.
     """
     lab.use(guard, Mode.ANSWER)
     drawn: list[Flags] | None = None
@@ -208,13 +209,14 @@ def repeated_strays(lab: Lab, guard: str, ip: int) -> tuple[list[Flags], int]:
         began = time.monotonic()
         for number in range(5):
             peer.send(connection.segment(ACK | PSH, seq=7 * number, length=7))
+        peer.send(connection.segment(ACK, seq=35, ack=9))
         seen = [reset.flags for reset in resets_of(peer, lab.mark(ip))]
         counted = since(before, lab.counters(), markers=1).strays
         if time.monotonic() - began < QUIET_S / 2:  # or the machine was too slow
             drawn = seen
 
     def answered_again() -> bool:
-        peer.send(connection.segment(ACK, seq=99))
+        peer.send(connection.segment(ACK, seq=99, ack=9))
         return bool(resets_of(peer, lab.mark(ip)))
 
     wait_for(answered_again, "another answer")

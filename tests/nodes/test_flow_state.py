@@ -184,9 +184,14 @@ def test_abort_is_remembered_for_a_while(world: _World) -> None:
 
 
 def test_an_answer_is_remembered_for_less(world: _World) -> None:
-    world.flows.did(_ENDS, Known.ANSWERED)
+    world.flows.answered(_from_client(Flags.ACK, 12345, ack=0, length=0))
     assert world.knows() == Knowledge(Known.ANSWERED)
     world.time = QUIET_S
+    assert world.knows() == Knowledge(Known.NOTHING)
+
+
+def test_a_client_that_has_received_more_is_answered_anew(world: _World) -> None:
+    world.flows.answered(_from_client(Flags.ACK, 12345, ack=77, length=0))
     assert world.knows() == Knowledge(Known.NOTHING)
 
 

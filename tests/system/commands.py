@@ -23,6 +23,7 @@ def resetbed(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[st
         input=stdin,
         capture_output=True,
         text=True,
+        errors="replace",  # nbdinfo shows what is in the first block
         timeout=DEADLINE_S,
         check=False,
     )

@@ -10,13 +10,19 @@ from tests.system.test_scenarios import run
 
 pytestmark = pytest.mark.live
 
-NINE_OF_FIFTEEN = "cluster.chassis=9", "cluster.nodes=15", "cluster.clients=4"
-WORKLOAD = "workload.kind=echo", "workload.connections=400", "workload.interval_ms=100"
+JOINS = """
+cluster: {chassis: 9, nodes: 15, clients: 4}
+workload: {kind: echo, connections: 400, interval_ms: 100}
+events:
+  - {kind: add-chassis, target: c10}
+observe_s: 3
+"""
 
 
 def test_the_tenth_chassis_of_fifteen_nodes_joins(tmp_path: Path) -> None:
-    size = *NINE_OF_FIFTEEN, *WORKLOAD
-    summary = run(tmp_path / "run", "scale-out-chassis", *size, "observe_s=3")
+    spec = tmp_path / "joins.yaml"
+    spec.write_text(JOINS)
+    summary = run(tmp_path / "run", str(spec))
     connections, packets = summary["connections"], summary["packets"]
     assert connections["reset"] == connections["moved"] > 300
     assert summary["half_open"]["at_end"] == 0

@@ -77,7 +77,7 @@ def test_what_an_uplink_cut_off_stays_half_open_and_is_said(tmp_path: Path) -> N
 
 
 def test_another_basis_moves_what_was_foretold(tmp_path: Path) -> None:
-    summary = run(tmp_path / "run", "reseed", "observe_s=0.3", "ip=6")
+    summary = run(tmp_path / "run", "reseed", "observe_s=0.8", "ip=6")
     connections = summary["connections"]
     assert connections["reset"] == connections["moved"] > 0
     assert summary["measurement"]["half_open_by_socket_tables"] == 0
