@@ -2,7 +2,8 @@
 
 Between events every segment of a client must arrive at the node that the hash foretells,
 and at no other, whether that node knows the connection or not. While an event is under
-way, from its request until the datapath has settled, old and new owner are both right.
+way, from its request until the datapath has settled, old and new owner are both right,
+and so they are for what was on its way between the tiers at that instant.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from controller.ovs_hash import FourTuple
 from experiments.analysis.epochs import History
 from experiments.analysis.observations import Observation
 from topologies.plan import FANOUT_MAC
+
+#: How long a segment may be on its way from the fabric to a node: many times what it
+#: takes on a machine that has other things to do.
+IN_FLIGHT_NS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def arrivals(
         if one.outgoing or one.label not in nodes or one.eth_src == FANOUT_MAC:
             continue
         epoch, connection = history.at(one.time_ns), one.connection
-        if connection is None or one.time_ns <= epoch.settled_ns:
+        if connection is None or one.time_ns <= epoch.settled_ns + IN_FLIGHT_NS:
             continue
         compared.add((epoch.start_ns, connection))
         if epoch.owner_of(connection) != one.label:

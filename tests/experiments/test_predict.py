@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from controller.balancers import BALANCERS
 from controller.ovs_hash import FourTuple
-from experiments.analysis.arrivals import arrivals
+from experiments.analysis.arrivals import IN_FLIGHT_NS, arrivals
 from experiments.analysis.connection import written
 from experiments.analysis.observations import RST
 from experiments.cli import main
@@ -180,9 +180,17 @@ def test_while_an_event_is_under_way_both_owners_are_right() -> None:
     run = wire()
     elsewhere = run.history.epochs[0].owner_of(run.moved[0])
     assert elsewhere
-    for at in (EVENT, (EVENT + SETTLED) // 2, SETTLED):
+    for at in (EVENT, (EVENT + SETTLED) // 2, SETTLED, SETTLED + IN_FLIGHT_NS):
         run.path.data(run.moved[0], elsewhere, at)
     assert arrivals(run.path.observations(), run.history, nodes(run)).wrong == set()
+
+
+def test_what_was_on_its_way_when_it_settled_is_soon_there() -> None:
+    run = wire()
+    elsewhere = run.history.epochs[0].owner_of(run.moved[0])
+    assert elsewhere
+    run.path.data(run.moved[0], elsewhere, SETTLED + IN_FLIGHT_NS + 1)
+    assert arrivals(run.path.observations(), run.history, nodes(run)).wrong
 
 
 def test_copies_are_not_arrivals() -> None:

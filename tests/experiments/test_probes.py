@@ -53,6 +53,18 @@ def lives(events: list[SocketEvent], at_client: bool) -> list[str]:
     ]
 
 
+def aborted(hosts: TwoHosts, family: int) -> tuple[int, int]:
+    """One connection that its server aborts: source and destination port."""
+    with hosts.listen(family, PORT) as server, hosts.connect(server, family) as client:
+        served, _ = server.accept()
+        ports = client.getsockname()[1], PORT
+        served.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT_ON_CLOSE)
+        served.close()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    return ports
+
+
 @pytest.mark.parametrize(
     ("family", "vip"), [(socket.AF_INET, VIP4), (socket.AF_INET6, VIP6)]
 )
@@ -61,18 +73,17 @@ def test_a_reset_is_seen_at_both_ends(
 ) -> None:
     output = str(tmp_path / "sockets.jsonl")
     arguments = ("--output", output, "--port", str(PORT), "--tracefs", str(tracefs))
-    with running("experiments.instruments.probes", *arguments) as probes:
-        assert probes.read()["event"] == "ready"
-        before = time.time_ns()
-        with hosts.listen(family, PORT) as server, hosts.connect(server, family) as c:
-            served, _ = server.accept()
-            ports = c.getsockname()[1], PORT
-            served.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT_ON_CLOSE)
-            served.close()
-            with pytest.raises(ConnectionResetError):
-                c.recv(1)
-        after = time.time_ns()
-        summary = probes.end()
+    for _ in range(5):  # where the kernel lost an event it is said, and nothing follows
+        with running("experiments.instruments.probes", *arguments) as probes:
+            assert probes.read()["event"] == "ready"
+            before = time.time_ns()
+            ports = aborted(hosts, family)
+            after = time.time_ns()
+            summary = probes.end()
+        if not summary["lost"]:
+            break
+    else:
+        pytest.fail("the kernel loses events each time")
 
     events = list(read_socket_events(output))
     assert summary["events"] == len(events)
