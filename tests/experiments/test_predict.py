@@ -189,7 +189,7 @@ def test_what_was_on_its_way_when_it_settled_is_soon_there() -> None:
     run = wire()
     elsewhere = run.history.epochs[0].owner_of(run.moved[0])
     assert elsewhere
-    run.path.data(run.moved[0], elsewhere, SETTLED + IN_FLIGHT_NS + 1)
+    run.path.data(run.moved[0], elsewhere, SETTLED + IN_FLIGHT_NS + MS)
     assert arrivals(run.path.observations(), run.history, nodes(run)).wrong
 
 
