@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import socket
-import struct
 import time
 
 from nodes.network_namespace import inside_network_of
+from nodes.segment import FourTuple
+from nodes.sock_diag import NLMSG, Kind, open_socket, request
 
-_NETLINK_SOCK_DIAG, _BY_FAMILY = 4, 20  # linux/netlink.h, linux/sock_diag.h
-_MESSAGE = struct.Struct("=IHHII")  # nlmsghdr
-_REQUEST_FLAG = 1
-_ALL_STATES, _ANY_COOKIE = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _TCP_LISTEN = 10  # net/tcp_states.h
+#: No address: of both IP versions.
+_ANY = "0.0.0.0", "::"
 
 
 class NotReadyError(TimeoutError):
@@ -28,14 +27,11 @@ def is_listening(pid: int, port: int) -> bool:
     """
     try:
         with inside_network_of(pid):
-            kernel = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG
-            )
+            kernel = open_socket()
     except FileNotFoundError:
         return False
     with kernel:
-        families = (socket.AF_INET, socket.AF_INET6)
-        return all(_has_listener(kernel, family, port) for family in families)
+        return all(_has_listener(kernel, address, port) for address in _ANY)
 
 
 def wait_listening(pid: int, port: int, timeout_s: float = 10.0) -> None:
@@ -47,24 +43,10 @@ def wait_listening(pid: int, port: int, timeout_s: float = 10.0) -> None:
         time.sleep(0.005)
 
 
-def _has_listener(kernel: socket.socket, family: int, port: int) -> bool:
+def _has_listener(kernel: socket.socket, address: str, port: int) -> bool:
     """Whether a segment to that port, to any address, would find a listening socket."""
-    question = _question(family, port)
-    length = _MESSAGE.size + len(question)
-    kernel.send(_MESSAGE.pack(length, _BY_FAMILY, _REQUEST_FLAG, 0, 0) + question)
+    kernel.send(request(Kind.LOOK_UP, FourTuple(address, 0, address, port)))
     answer = kernel.recv(4096)
-    _length, kind, *_ = _MESSAGE.unpack_from(answer)
+    _length, kind, *_ = NLMSG.unpack_from(answer)
     # Anything else is NLMSG_ERROR: there is none.
-    return kind == _BY_FAMILY and answer[_MESSAGE.size + 1] == _TCP_LISTEN
-
-
-def _question(family: int, port: int) -> bytes:
-    """An ``inet_diag_req_v2`` (linux/inet_diag.h): our end's port, no address."""
-    return b"".join(
-        (
-            struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, _ALL_STATES),
-            struct.pack("!H", port),
-            bytes(2 + 16 + 16 + 4),
-            struct.pack("=Q", _ANY_COOKIE),
-        )
-    )
+    return kind == Kind.LOOK_UP and answer[NLMSG.size + 1] == _TCP_LISTEN

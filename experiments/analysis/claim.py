@@ -19,6 +19,7 @@ from experiments.analysis.epochs import END_OF_TIME, History
 from experiments.analysis.fates import Fate
 from experiments.analysis.observations import Observation
 from experiments.analysis.trails import Places, Seen, Trail
+from nodes.verdict import QUIET_S
 
 ORDER = "order"
 
@@ -112,8 +113,7 @@ class ClaimChart:
     def _e2(self, case: Case) -> str:
         """The second node resets the client through the load balancer."""
         fate, trail = case.fate, _needed(case)
-        if len(trail.resets) > len(trail.strays):  # fewer: the node was quiet (QUIET_S)
-            _same_count(trail.strays, trail.resets, "strays", f"resets of {trail.node}")
+        _answered(trail, case.trails)
         _follow(trail.strays, trail.resets, "the reset", "its stray")
         _same_count(trail.resets, trail.arrivals, "resets", "arrivals at the fabric")
         _same_count(trail.resets, trail.client_copies, "resets", "copies to the client")
@@ -295,6 +295,23 @@ def _needed(case: Case) -> Trail:
         assert stray is not None, "cases have one"
         raise Broken(f"{_at(stray, case.fate)} {stray.label} did not answer its stray")
     return case.trail
+
+
+def _answered(trail: Trail, trails: Sequence[Trail]) -> None:
+    """Every stray of the trail was, or the node had just said the same (QUIET_S)."""
+    if len(trail.resets) > len(trail.strays):
+        _same_count(trail.strays, trail.resets, "strays", f"resets of {trail.node}")
+    answers = [
+        reset.time_ns
+        for other in trails
+        if (other.node, other.key.seq) == (trail.node, trail.key.seq)
+        for reset in other.resets
+    ]
+    ends = [stray.time_ns for stray in trail.strays[1:]] + [END_OF_TIME]
+    for stray, next_ns in zip(trail.strays, ends, strict=True):
+        since_ns = stray.time_ns - round(QUIET_S * 1e9)
+        if not any(since_ns <= answer < next_ns for answer in answers):
+            raise Broken(f"frame {stray.frame}: {trail.node} did not answer that stray")
 
 
 def _same_count(expected: Seen, seen: Seen, of: str, what: str) -> None:

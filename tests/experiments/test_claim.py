@@ -9,6 +9,7 @@ import pytest
 
 from experiments.analysis.fates import totals
 from experiments.analysis.observations import RST, Observation
+from nodes.verdict import QUIET_S
 from tests.experiments.packet_path import MS, SEQ, START, US
 from tests.experiments.scale_out import END, ScaleOut
 from topologies.plan import FANOUT_MAC
@@ -234,6 +235,18 @@ def test_drop_shows_only_that_segments_went_astray() -> None:
     assert failed(run) == ELEMENTS[1:]
     assert chart["E1"].held == len(run.moved)
     assert "did not answer" in chart["E2"].evidence
+
+
+@pytest.mark.parametrize(
+    ("later_s", "wrong"), [(QUIET_S / 2, []), (QUIET_S * 1.2, ["E2"])]
+)
+def test_only_the_same_stray_soon_after_may_stay_unanswered(
+    run: ScaleOut, later_s: float, wrong: list[str]
+) -> None:
+    stray = run.trails()[0].strays[0]
+    again = stray._replace(time_ns=stray.time_ns + round(later_s * 1e9))
+    run.path.segments.append(again)
+    assert failed(run) == wrong
 
 
 def test_nothing_moved_proves_nothing(run: ScaleOut) -> None:
