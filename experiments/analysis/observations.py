@@ -82,14 +82,6 @@ def read_observations(
                 yield observation
 
 
-def dropped_segments(path: str) -> dict[str, int]:
-    """How many segments each interface's capture missed, by label."""
-    with open_pcapng(path) as reader:
-        for _ in reader.packets():
-            pass
-        return reader.dropped
-
-
 def observe(label: str, packet: CapturedPacket) -> Observation | None:
     """What a packet says; ``None`` where it is no TCP segment over IPv4 or IPv6."""
     data = packet.data

@@ -53,12 +53,6 @@ class SocketLife:
             self.reset_ns or self.aborted_ns or self.closing_ns
         )
 
-    def open_at(self, time_ns: int) -> bool:
-        """Whether its connection was established and not yet freed at that instant."""
-        return (self.established_ns or 0) <= time_ns and (
-            self.closed_ns is None or self.closed_ns > time_ns
-        )
-
 
 def socket_lives(events: Iterable[SocketEvent]) -> list[SocketLife]:
     """Every socket that the events, oldest first, tell of; listeners are left out.

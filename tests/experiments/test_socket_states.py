@@ -133,8 +133,7 @@ def test_a_socket_that_just_ends_was_lost() -> None:
 def test_a_socket_from_before_the_probes_began() -> None:
     life = only([at_node(5, RESET_RECEIVED), at_node(6, "ESTABLISHED>CLOSE")])
     assert (life.opened_ns, life.first_ns, life.reset_ns) == (None, 0, 5)
-    assert life.open_at(5)
-    assert not life.open_at(6)
+    assert life.closed_ns == 6
 
 
 def test_what_is_no_connection_has_no_life() -> None:
