@@ -94,13 +94,19 @@ def _keep_alive(sock: socket.socket, idle_s: int) -> None:
 async def within(seconds: float, what: Awaitable[T]) -> T:
     """The result of ``what``. Raises ``TimeoutError`` (an ``OSError``) if it is late.
 
-    Python 3.10's asyncio has a TimeoutError of its own, which is no ``OSError``.
+    Not ``asyncio.wait_for``: before Python 3.12 it takes a cancellation for itself where
+    ``what`` is done in the same turn of the loop, and the caller goes on for ever.
     """
+    task = asyncio.ensure_future(what)
     try:
-        return await asyncio.wait_for(what, seconds)
-    except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041
-        late = f"nothing for {seconds:g} s"
-        raise TimeoutError(errno.ETIMEDOUT, late) from None
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    if not done:
+        raise TimeoutError(errno.ETIMEDOUT, f"nothing for {seconds:g} s")
+    return await task
 
 
 def how_it_broke(sock: socket.socket) -> OSError:
@@ -203,9 +209,12 @@ class Stop:
         The alarm is for what asyncio cannot interrupt; it kills without a summary.
         """
         if not self.is_set:
-            self.deadline = self._loop.time() + self._deadline_s
-            signal.alarm(math.ceil(self._deadline_s) + 1)
+            self._begin_to_end()
             self.future.set_result(None)
+
+    def _begin_to_end(self) -> None:
+        self.deadline = self._loop.time() + self._deadline_s
+        signal.alarm(math.ceil(self._deadline_s) + 1)
 
     def watch(self, task: asyncio.Task[None]) -> None:
         """End the run if that task fails: an error must not wait for SIGTERM."""
@@ -216,6 +225,7 @@ class Stop:
             return
         error = task.exception()
         if error is not None:
+            self._begin_to_end()
             self.future.set_exception(error)
 
     def remaining_s(self, spare_s: float = 0.0) -> float:

@@ -36,6 +36,7 @@ class NbdSession:
         self._pending: dict[asyncio.Future[None], int | None] = {}
         self._spare_buffers: defaultdict[int, list[nbd.Buffer]] = defaultdict(list)
         self._reading = self._writing = False
+        self._export_size = 0
         # libnbd closes its socket when the connection dies, and the number is somebody
         # else's then: what is watched here is ours, and stays until close().
         self._sock = sock
@@ -53,7 +54,7 @@ class NbdSession:
     @property
     def export_size(self) -> int:
         """Bytes in the export. Valid after :meth:`handshake`."""
-        return int(self._nbd.get_size())
+        return self._export_size
 
     async def write(self, offset: int, data: bytes) -> None:
         """Write through to stable storage: NBD_CMD_WRITE with NBD_CMD_FLAG_FUA.
@@ -125,6 +126,9 @@ class NbdSession:
         if self._nbd.aio_is_dead():
             return self._end(how_it_broke(self._sock))
         if not self._ready.done() and self._nbd.aio_is_ready():
+            # Asked now: a reset may come before whoever waits has its turn, and a
+            # dead connection does not tell.
+            self._export_size = int(self._nbd.get_size())
             self._ready.set_result(None)
         self._settle()
         self._watch_socket()
