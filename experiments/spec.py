@@ -173,6 +173,18 @@ class RunSpec(Strict):
         return self
 
     @model_validator(mode="after")
+    def _clients_hold_the_connections(self) -> RunSpec:
+        load, clients = self.workload, self.cluster.clients
+        room = WORKLOADS[load.kind].room(PATTERNS[load.pattern])
+        if load.connections > clients * room:
+            raise ValueError(
+                f"workload.connections: {load.connections} are too many: a client of "
+                f"{load.kind} holds at most {room} with pattern {load.pattern}, and "
+                f"cluster.clients is {clients} (it may be up to {plan.MAX_CLIENTS})"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _events_make_sense(self) -> RunSpec:
         """Each event must be possible in the state that those before it left.
 

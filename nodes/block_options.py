@@ -6,13 +6,12 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nodes.capacity import BLOCK_CONNECTIONS, DEFAULT_BLOCK, block_size
 from nodes.client_options import ClientOptions, make_parser, number, shared_options
 from nodes.nbd_blocks import SMALLEST_BLOCK
 from nodes.patterns import Pattern
 
-MOST_CONNECTIONS = 1000
 DEFAULT_REGION = 16 * 2**20
-DEFAULT_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def parse_block_arguments(
     ``port`` is the protocol's own; ``files_per_session``: what one connection opens;
     ``refused``: patterns that the protocol cannot follow, and why.
     """
-    parser = make_parser(prog, text, port, MOST_CONNECTIONS, refused)
+    parser = make_parser(prog, text, port, BLOCK_CONNECTIONS, refused)
     add_block_options(parser)
     return block_options(parser, parser.parse_args(argv), files_per_session)
 
@@ -101,7 +100,7 @@ def _layout(
             f"on its own blocks: --blocks must be a multiple of that"
         )
     start = args.client_index * args.region_size
-    size = args.block_size or pattern.request_bytes or DEFAULT_BLOCK
+    size = args.block_size or block_size(pattern)
     layout = Layout(start, args.blocks // pattern.depth, size, pattern.depth)
     need = layout.end(args.connections) - start
     if need > args.region_size:

@@ -13,13 +13,12 @@ from pathlib import Path
 if not __package__:  # run as a script: the packages are one folder up
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from nodes.capacity import ECHO_CONNECTIONS
 from nodes.client_options import ClientOptions, make_parser, number, shared_options
 from nodes.client_report import Journal, ServerClosed
 from nodes.client_runtime import Agenda, Dialer, Stop, persist
 from nodes.echo_server import DC1, ECHO_PORT, EOT
 
-#: Every connection keeps a source port to spare out of 40,000.
-MOST_CONNECTIONS = 19_000
 #: Kept back from the deadline to exit.
 SPARE_S = 0.5
 #: When a burst is over and something is not answered yet.
@@ -337,7 +336,7 @@ def first_delays(options: ClientOptions, idle_fraction: float) -> list[float | N
 
 def parse_arguments(argv: list[str]) -> tuple[ClientOptions, float]:
     """The command line, checked. Exits with status 2 if it is wrong."""
-    parser = make_parser("echo_client.py", TEXT, ECHO_PORT, MOST_CONNECTIONS)
+    parser = make_parser("echo_client.py", TEXT, ECHO_PORT, ECHO_CONNECTIONS)
     parser.add_argument(
         "--idle-fraction",
         type=number(float, 0, 1),

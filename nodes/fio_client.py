@@ -18,6 +18,7 @@ if not __package__:  # run as a script: the packages are one folder up
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from nodes.block_options import Layout, add_block_options, block_options
+from nodes.capacity import FIO_CONNECTIONS
 from nodes.client_options import ClientOptions, make_parser
 from nodes.client_ports import seeded_ports
 from nodes.client_report import Journal
@@ -34,8 +35,6 @@ from nodes.nbd_server import FIO_REFUSES, NBD_PORT
 from nodes.own_sockets import is_established
 
 PROG = "fio_client.py"
-#: A fio is a process of its own, and they are started one after the other.
-MOST_CONNECTIONS = 64
 #: Files of one fio: the process's pipe, and its end.
 FILES_PER_FIO = 2
 #: fio's engine asks a dead connection for events without end, and says so each time.
@@ -257,7 +256,7 @@ async def _watch_errors(fio: asyncio.subprocess.Process) -> str:
 
 def parse_arguments(argv: list[str]) -> tuple[ClientOptions, Layout, Path | None]:
     """The command line, checked. Exits with status 2 if it is wrong."""
-    parser = make_parser(PROG, TEXT, NBD_PORT, MOST_CONNECTIONS, FIO_REFUSES)
+    parser = make_parser(PROG, TEXT, NBD_PORT, FIO_CONNECTIONS, FIO_REFUSES)
     add_block_options(parser)
     parser.add_argument(
         "--fio-output", type=Path, help="where fio's own JSON is kept, all of it"

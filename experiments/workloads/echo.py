@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from experiments.workloads.workload import ClientJob, Workload, program
+from nodes.capacity import ECHO_CONNECTIONS
 
 ECHO_PORT = 7777
 
@@ -31,4 +32,5 @@ WORKLOAD = Workload(
     prepare=prepare,
     server=server,
     client=client,
+    room=lambda _pattern: ECHO_CONNECTIONS,
 )

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.workloads.nbd import BLOCKS, REGION_SIZE, prepare, server
+from experiments.workloads.blocks import fio_room, prepare_disk, region_options
+from experiments.workloads.nbd import server
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.fio_report import figures_of
 from nodes.nbd_server import FIO_REFUSES, NBD_PORT
@@ -19,9 +20,7 @@ def client(job: ClientJob) -> list[str]:
         sys.executable,
         program("fio_client"),
         *job.shared_options(NBD_PORT),
-        f"--region-size={REGION_SIZE}",
-        f"--client-index={job.index - 1}",
-        f"--blocks={BLOCKS}",
+        *region_options(job),
     ]
     if job.folder is not None:
         argv.append(f"--fio-output={job.folder / f'{job.host}-fio.json'}")
@@ -37,9 +36,10 @@ WORKLOAD = Workload(
     name="fio",
     summary="fio's nbd engine against nbdkit, a fio a connection; verifies, restarts",
     port=NBD_PORT,
-    prepare=prepare,
+    prepare=prepare_disk,
     server=server,
     client=client,
     refuses=FIO_REFUSES,
+    room=fio_room,
     figures=figures,
 )

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from experiments.workloads.blocks import block_room, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.http_server import HTTP_PORT, HTTP_REFUSES, create_object_store, nginx_argv
-
-#: Bytes of each client's own range of block offsets, and so of names of objects.
-REGION_SIZE = 512 * 2**20
-#: Blocks that one connection goes round.
-BLOCKS = 8
 
 
 def client(job: ClientJob) -> list[str]:
@@ -19,9 +15,7 @@ def client(job: ClientJob) -> list[str]:
         sys.executable,
         program("http_client"),
         *job.shared_options(HTTP_PORT),
-        f"--region-size={REGION_SIZE}",
-        f"--client-index={job.index - 1}",
-        f"--blocks={BLOCKS}",
+        *region_options(job),
     ]
 
 
@@ -33,4 +27,5 @@ WORKLOAD = Workload(
     server=nginx_argv,
     client=client,
     refuses=HTTP_REFUSES,
+    room=block_room,
 )

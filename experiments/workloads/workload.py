@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nodes.patterns import BUSY, possible
+from nodes.patterns import BUSY, Pattern, possible
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class Workload:
 
     ``prepare(store)`` makes what all nodes share, inside the directory ``store``;
     ``server(store)`` is the command line on a node and ``client(job)`` the one on a
-    client host. The client reports as :mod:`nodes.client_report` says. ``refuses``:
-    the traffic patterns (:mod:`nodes.patterns`) that its clients cannot follow, and why.
+    client host. The client reports as :mod:`nodes.client_report` says.
+    ``room(pattern)``: how many connections one client holds. ``refuses``: the traffic
+    patterns (:mod:`nodes.patterns`) that its clients cannot follow, and why.
     ``figures(folder)``: what its clients measured by themselves, from the files that they
     left in the folder of the hosts' output; in ``summary.json`` under the workload's name.
     """
@@ -62,6 +63,7 @@ class Workload:
     prepare: Callable[[Path], None]
     server: Callable[[Path], list[str]]
     client: Callable[[ClientJob], list[str]]
+    room: Callable[[Pattern], int]
     refuses: Mapping[str, str] = field(default_factory=dict)
     figures: Callable[[Path], Mapping[str, Any]] | None = None
 

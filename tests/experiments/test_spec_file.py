@@ -92,6 +92,16 @@ REFUSED = [
         id="unknown key of links",
     ),
     pytest.param(
+        "workload: {kind: fio, connections: 129}\n",
+        ["mine.yaml:1", "workload.connections", "at most 64", "cluster.clients is 2"],
+        id="more connections than the clients hold",
+    ),
+    pytest.param(
+        "workload: {connections: 513, pattern: large}\n",
+        ["mine.yaml:1", "workload.connections", "at most 256 with pattern large"],
+        id="more large blocks than there is room for",
+    ),
+    pytest.param(
         "cluster: {weights: {c1: 2}}\n",
         ["cluster.weights", "'modulo' takes no weights", "rendezvous"],
         id="weights that the balancer does not take",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
 
+from experiments.workloads import WORKLOADS
+from experiments.workloads.workload import ClientJob, Workload
 from nodes import echo_client, fio_client, http_client, iscsi_client, nbd_client
 from nodes.client_options import ClientOptions
 from nodes.patterns import PATTERNS, possible
@@ -35,6 +38,22 @@ def test_a_client_follows_a_pattern_or_refuses_it(
     with pytest.raises(SystemExit, match="2"):
         program.parse_arguments(argv)
     assert "--pattern" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("workload", WORKLOADS.values(), ids=lambda each: each.name)
+def test_a_client_holds_what_its_workload_says_and_not_one_more(
+    workload: Workload, pattern: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, refused = CLIENTS[workload.name]
+    if pattern in refused:
+        return
+    room = workload.room(PATTERNS[pattern])
+    job = ClientJob("10.0.0.1", room, 1, "h1", 1, 20, pattern)
+    assert _options(program, workload.client(job)[2:]).connections == room
+    with pytest.raises(SystemExit, match="2"):
+        program.parse_arguments(workload.client(replace(job, connections=room + 1))[2:])
+    assert str(room + 1) in capsys.readouterr().err
 
 
 def _options(program: ModuleType, argv: list[str]) -> ClientOptions:
