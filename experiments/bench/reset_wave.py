@@ -86,7 +86,7 @@ def reset_wave(
             moved = {c: before[c] for c in before if before[c] != after[c]}
             asked = herds.ask(at_once=True, timeout_s=timeout_s)
             live = {node.name for node in network.cluster.live_nodes()}
-            half_open = {c for c, owner in moved.items() if owner in live}
+            half_open = {c: o for c, o in moved.items() if o is not None and o in live}
             left = _await_freed(network, half_open, asked.first_s + timeout_s)
             lost = probes.finish()["lost"]
             strays, copies = (
@@ -173,16 +173,22 @@ def _owners(
 
 
 def _await_freed(
-    network: OurNetwork, half_open: Collection[FourTuple], deadline_s: float
+    network: OurNetwork, half_open: Mapping[FourTuple, str], deadline_s: float
 ) -> set[FourTuple]:
-    """Those of the half-open connections that live nodes hold when time is up."""
+    """Those of the half-open connections (and owners) that are held when time is up.
+
+    A look at a thousand busy nodes takes many seconds, and what it saw first may be
+    gone by its end: only one that began after the deadline says what is left.
+    """
+    left = set(half_open)
     while True:
+        began_s = time.time()
         held = {
             one.connection
-            for node in network.cluster.live_nodes()
-            for one in sockets_of(network.pid(node.name))
+            for owner in {half_open[connection] for connection in left}
+            for one in sockets_of(network.pid(owner))
         }
-        left = held & set(half_open)
-        if not left or time.time() > deadline_s:
+        left &= held
+        if not left or began_s > deadline_s:
             return left
         time.sleep(LOOK_PERIOD_S)
