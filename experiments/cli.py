@@ -231,10 +231,10 @@ def run(spec: str, overrides: tuple[str, ...], out: Path | None) -> None:
     """
     from experiments.cluster.launch import launch_run
     from experiments.render import print_run
-    from experiments.spec_file import SpecError, find_spec, load_spec
+    from experiments.spec_file import SpecError, find_spec, load_run
 
     try:
-        loaded = load_spec(find_spec(spec), overrides)
+        loaded = load_run(find_spec(spec), overrides)
     except SpecError as error:
         raise Refused(str(error)) from error
     status, folder = launch_run(loaded, out)
@@ -261,7 +261,7 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
     """
     import yaml
 
-    from experiments.spec_file import SpecError, find_spec, load_spec
+    from experiments.spec_file import SpecError, find_spec, load_run
     from experiments.sweep.suite_file import find_suite, is_suite
     from experiments.sweep.sweep import print_plan
 
@@ -270,7 +270,7 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
             if overrides:
                 raise SpecError(f"{spec} is a suite: --set is for a run's spec")
             return print_plan(find_suite(spec), None)
-        loaded = load_spec(find_spec(spec), overrides)
+        loaded = load_run(find_spec(spec), overrides)
     except SpecError as error:
         raise Refused(str(error)) from error
     click.echo(
@@ -402,25 +402,26 @@ def execute(name: str, host: str, command: tuple[str, ...]) -> None:
 
 @main.command()
 @_name_option
-@click.argument("kind")
-@click.argument("target")
+@click.argument("events", nargs=-1, required=True, metavar="KIND TARGET ...")
 @_refusing
-def event(name: str, kind: str, target: str) -> None:
+def event(name: str, events: tuple[str, ...]) -> None:
     """Make a membership event happen; returns when the switches have it.
+
+    Several, one after the other on the line, happen at once, as one change.
 
     \b
       drain-node c1n2      fail-node c1n2      restore-node c1n2    add-node c2
       fail-chassis c2      restore-chassis c2  add-chassis c3
       uplink-down c2       uplink-up c2        reseed fabric (or c2, or all)
     """
-    reply = _ask(name, "event", kind=kind, target=target)
-    settled = reply["settled_s"] or reply["applied_s"]
-    applied_ms = (reply["applied_s"] - reply["requested_s"]) * 1e3
-    settled_ms = (settled - reply["requested_s"]) * 1e3
-    click.echo(
-        f"{kind} {target}: applied after {applied_ms:.1f} ms, "
-        f"settled in the datapath after {settled_ms:.1f} ms"
-    )
+    for record in _ask(name, "events", words=events)["events"]:
+        settled = record["settled_s"] or record["applied_s"]
+        applied_ms = (record["applied_s"] - record["requested_s"]) * 1e3
+        settled_ms = (settled - record["requested_s"]) * 1e3
+        click.echo(
+            f"{record['kind']} {record['target']}: applied after {applied_ms:.1f} ms, "
+            f"settled in the datapath after {settled_ms:.1f} ms"
+        )
 
 
 @main.command()

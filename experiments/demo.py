@@ -14,7 +14,7 @@ from experiments.render import (
     print_unmet,
     read_summary,
 )
-from experiments.spec_file import find_spec, load_spec
+from experiments.spec_file import find_spec, load_run
 
 SCENARIO = "scale-out-node"
 POLICIES = ("drop", "client-only", "flood")
@@ -35,7 +35,7 @@ def run_demo(out: Path | None, seed: int) -> int:
     for number, policy in enumerate(POLICIES, start=1):
         console().print(f"[bold]run {number} of {len(POLICIES)}: {policy}[/]")
         overrides = (f"policy={policy}", f"seed={seed}")
-        spec = load_spec(find_spec(SCENARIO), overrides)
+        spec = load_run(find_spec(SCENARIO), overrides)
         status, folder = launch_run(spec, make_folder(spec, out / policy))
         if not (folder / "summary.json").exists():
             return status or 1

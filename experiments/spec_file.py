@@ -73,6 +73,16 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
         ) from error
 
 
+def load_run(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
+    """The same for a spec that is to be run: its clients hold its connections."""
+    spec = load_spec(path, overrides)
+    try:
+        spec.check_room()
+    except ValueError as error:
+        raise SpecError(f"{path}: {error}") from error
+    return spec
+
+
 def _override(data: dict[str, Any], item: str) -> Place:
     """Lays one ``key.sub=value`` over ``data``; the value is read as YAML."""
     dotted, equals, value = item.partition("=")

@@ -9,7 +9,7 @@ from mininet.log import output
 
 from experiments.cluster.cluster import Cluster
 from experiments.cluster.status import half_open, status
-from experiments.events import EVENTS, EventError
+from experiments.events import EVENTS, EventError, parse_events
 from topologies.plan import PlanError
 
 
@@ -34,7 +34,7 @@ class Console(CLI):  # type: ignore[misc]
             super().default(line)
 
     def do_event(self, line: str) -> None:
-        """Make a membership event happen: event KIND TARGET, e.g. drain-node c1n2."""
+        """Make membership events happen at once: event KIND TARGET [KIND TARGET ...]."""
         self._event(shlex.split(line))
 
     def do_members(self, _line: str) -> None:
@@ -55,14 +55,17 @@ class Console(CLI):  # type: ignore[misc]
             output(f"{name:8} {count:6}\n")
 
     def _event(self, words: list[str]) -> None:
-        if len(words) != 2 or words[0] not in EVENTS:
+        if not words:
             kinds = "\n".join(f"  {e.kind:16} {e.target}" for e in EVENTS.values())
-            output(f"usage: event KIND TARGET\n{kinds}\n")
+            output(f"usage: event KIND TARGET [KIND TARGET ...]\n{kinds}\n")
             return
         try:
-            record = self.cluster.event(*words)
+            records = self.cluster.events(parse_events(words))
         except (EventError, PlanError) as error:
             output(f"{error}\n")
             return
-        settled = (record.settled_s or record.applied_s) - record.requested_s
-        output(f"{words[0]} {words[1]}: in the switches after {settled * 1e3:.1f} ms\n")
+        for one in records:
+            settled = (one.settled_s or one.applied_s) - one.requested_s
+            output(
+                f"{one.kind} {one.target}: in the switches after {settled * 1e3:.1f} ms\n"
+            )

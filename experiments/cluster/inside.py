@@ -20,7 +20,7 @@ from experiments.cluster import control
 from experiments.cluster.cluster import Cluster, ClusterOptions
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.status import status
-from experiments.events import EVENTS
+from experiments.events import parse_events
 from experiments.instruments.instruments import InstrumentError
 from experiments.run import RunError, run_experiment
 from experiments.spec import RunSpec
@@ -83,11 +83,9 @@ def job_console(plan: dict[str, Any], options: dict[str, Any]) -> int:
 def operations(cluster: Cluster, over: threading.Event) -> dict[str, control.Operation]:
     """What the control socket of a cluster answers."""
 
-    def event(kind: str, target: str) -> dict[str, Any]:
-        if kind not in EVENTS:
-            raise ValueError(f"no event {kind!r}; there are: {', '.join(EVENTS)}")
-        record = cluster.event(kind, target)
-        return record.to_json()
+    def events(words: list[str]) -> dict[str, Any]:
+        records = cluster.events(parse_events(words))
+        return {"events": [record.to_json() for record in records]}
 
     def down() -> dict[str, Any]:
         over.set()
@@ -96,7 +94,7 @@ def operations(cluster: Cluster, over: threading.Event) -> dict[str, control.Ope
     return {
         "ping": dict,
         "status": lambda: {"status": status(cluster)},
-        "event": event,
+        "events": events,
         "down": down,
     }
 

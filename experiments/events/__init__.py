@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from experiments.events import (
     add_chassis,
     add_node,
@@ -16,7 +18,7 @@ from experiments.events import (
 )
 from experiments.events.event import Event, EventError, Hands
 
-__all__ = ["EVENTS", "Event", "EventError", "Hands"]
+__all__ = ["EVENTS", "Event", "EventError", "Hands", "parse_events"]
 
 EVENTS: dict[str, Event] = {
     event.kind: event
@@ -33,3 +35,21 @@ EVENTS: dict[str, Event] = {
         reseed.EVENT,
     )
 }
+
+
+def parse_events(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Events as people type them: a kind and its target, as often as they like.
+
+    Raises :class:`EventError` where a kind is none, or a target is missing.
+
+    >>> parse_events(["drain-node", "c1n2", "fail-chassis", "c2"])
+    [('drain-node', 'c1n2'), ('fail-chassis', 'c2')]
+    """
+    kinds, targets = words[::2], words[1::2]
+    for kind in kinds:
+        if kind not in EVENTS:
+            raise EventError(f"no event {kind!r}; there are: {', '.join(EVENTS)}")
+    if len(kinds) != len(targets) or not words:
+        missing = EVENTS[kinds[-1]].target if words else "KIND TARGET"
+        raise EventError(f"an event is a kind and its target; missing: {missing}")
+    return list(zip(kinds, targets, strict=True))

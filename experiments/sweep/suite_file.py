@@ -100,14 +100,18 @@ def expand(suite: Suite, path: Path) -> list[PlannedRun]:
 
 def _spec(one: Configuration, path: Path) -> RunSpec:
     try:
-        return RunSpec.model_validate(one.data)
-    except ValidationError as error:
+        spec = RunSpec.model_validate(one.data)
+        spec.check_room()
+    except ValueError as error:
         chosen = ", ".join(f"{key}: {level}" for key, level in one.levels.items())
-        problems = "; ".join(
-            f"{'.'.join(map(str, each['loc']))}: {_message(each)}"
-            for each in error.errors()
-        )
+        problems = str(error)
+        if isinstance(error, ValidationError):
+            problems = "; ".join(
+                f"{'.'.join(map(str, each['loc']))}: {_message(each)}"
+                for each in error.errors()
+            )
         raise SpecError(f"{path}: with {{{chosen}}}: {problems}") from error
+    return spec
 
 
 def _mapping(path: Path) -> dict[str, Any]:

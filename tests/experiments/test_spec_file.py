@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from experiments.spec import RunSpec
-from experiments.spec_file import SpecError, find_spec, load_spec, scenario_names
+from experiments.spec_file import (
+    SpecError,
+    find_spec,
+    load_run,
+    load_spec,
+    scenario_names,
+)
 
 Write = Callable[[str], Path]
 
@@ -92,16 +98,6 @@ REFUSED = [
         id="unknown key of links",
     ),
     pytest.param(
-        "workload: {kind: fio, connections: 129}\n",
-        ["mine.yaml:1", "workload.connections", "at most 64", "cluster.clients is 2"],
-        id="more connections than the clients hold",
-    ),
-    pytest.param(
-        "workload: {connections: 513, pattern: large}\n",
-        ["mine.yaml:1", "workload.connections", "at most 256 with pattern large"],
-        id="more large blocks than there is room for",
-    ),
-    pytest.param(
         "cluster: {weights: {c1: 2}}\n",
         ["cluster.weights", "'modulo' takes no weights", "rendezvous"],
         id="weights that the balancer does not take",
@@ -139,6 +135,24 @@ def test_refusal_names_line_key_and_remedy(
         load_spec(write(text))
     for part in said:
         assert part in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{kind: fio, connections: 129}", "fio holds at most 64"),
+        ("{connections: 513, pattern: large}", "at most 256 with pattern large"),
+    ],
+)
+def test_a_run_asks_no_more_of_clients_than_they_hold(
+    write: Write, text: str, said: str
+) -> None:
+    path = write(f"workload: {text}\n")
+    assert load_spec(path), "connections that nobody opens can still be foretold"
+    with pytest.raises(SpecError, match=r"workload\.connections") as refused:
+        load_run(path)
+    assert said in str(refused.value)
+    assert load_run(path, ("cluster.clients=3",)).cluster.clients == 3
 
 
 def test_overrides_are_laid_over_the_file(write: Write) -> None:

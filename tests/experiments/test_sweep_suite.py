@@ -147,6 +147,10 @@ def test_levels_that_are_no_plain_values_have_names(tmp_path: Path) -> None:
             "factors: {policy: [floood]}",
             "with {policy: floood}: policy: 'floood' is not",
         ),
+        (
+            "factors: {workload.connections: [5000]}",
+            "with {workload.connections: 5000}: workload.connections: 5000 are too many",
+        ),
         ("factors: {policy: []}", "expected a list of levels"),
         ("factors: {policy: [drop, drop]}", "twice"),
         ("factors: {events: [[]]}", "need names"),

@@ -72,9 +72,9 @@ class Background:
         """What a Python program prints on one of its hosts."""
         return must(self.execute(host, sys.executable, "-", stdin=code))
 
-    def event(self, kind: str, target: str) -> str:
-        """A membership event."""
-        return must(resetbed("event", "--name", self.name, kind, target))
+    def event(self, *words: str) -> str:
+        """A membership event, or several at once: kind, target, kind, target, ..."""
+        return must(resetbed("event", "--name", self.name, *words))
 
     def status(self) -> dict[str, Any]:
         """The object of ``status --json``."""

@@ -118,11 +118,26 @@ def test_status_is_the_contracts_object(cluster: Background) -> None:
     assert {"stray", "tier1_copies", "tier2_copies"} <= status["counters"].keys()
 
 
+def test_events_on_one_line_happen_at_once(cluster: Background) -> None:
+    done = cluster.event("drain-node", "c1n2", "drain-node", "c2n3")
+    first, second = done.splitlines()
+    assert first.partition(": ")[::2] == ("drain-node c1n2", second.partition(": ")[2])
+    nodes = cluster.status()["nodes"]
+    assert {n for n, node in nodes.items() if not node["in_service"]} == {
+        "c1n2",
+        "c2n3",
+    }
+    cluster.event("restore-node", "c1n2", "restore-node", "c2n3")
+    assert all(node["in_service"] for node in cluster.status()["nodes"].values())
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["event", "drain-node", "c9n9"], "no node 'c9n9'"),
         (["event", "burn-node", "c1n1"], "no event 'burn-node'"),
+        (["event", "drain-node", "c1n1", "drain-node"], "missing: a node"),
+        (["event", "drain-node", "c1n1", "add-node", "c7"], "no chassis 'c7'"),
         (["exec", "h7", "--", "true"], "no host 'h7'"),
     ],
 )
