@@ -27,6 +27,11 @@ _BIT_DISABLED, _BIT_WATERMARK, _BIT_USE_CLOCKID = 1, 1 << 14, 1 << 25
 _ATTR_SIZE_VER5 = 112
 _FLAG_FD_CLOEXEC = 8
 _RECORD_SAMPLE = 9
+_OTHER_RECORDS = {
+    2: "PERF_RECORD_LOST",
+    5: "PERF_RECORD_THROTTLE",
+    6: "PERF_RECORD_UNTHROTTLE",
+}
 
 _IOC_ENABLE, _IOC_DISABLE = 0x2400, 0x2401
 _IOC_SET_OUTPUT = 0x2405
@@ -123,13 +128,26 @@ class PerfRing:
 
 def samples_of(records: bytes) -> Iterator[Sample]:
     """The samples in what :meth:`PerfRing.take` returned, oldest first."""
+    for kind, at in _records(records):
+        if kind == _RECORD_SAMPLE:
+            when, length = _SAMPLE.unpack_from(records, at)
+            raw = at + _SAMPLE.size
+            yield Sample(when, records[raw : raw + length])
+
+
+def other_kinds(records: bytes) -> Iterator[str]:
+    """What else the kernel wrote there: names of ``enum perf_event_type``."""
+    for kind, _ in _records(records):
+        if kind != _RECORD_SAMPLE:
+            yield _OTHER_RECORDS.get(kind, f"PERF_RECORD {kind}")
+
+
+def _records(records: bytes) -> Iterator[tuple[int, int]]:
+    """The kind of each record, and where what follows its header begins."""
     at = 0
     while at < len(records):
         kind, _, size = _HEADER.unpack_from(records, at)
-        if kind == _RECORD_SAMPLE:
-            when, length = _SAMPLE.unpack_from(records, at + _HEADER.size)
-            raw = at + _HEADER.size + _SAMPLE.size
-            yield Sample(when, records[raw : raw + length])
+        yield kind, at + _HEADER.size
         at += size
 
 

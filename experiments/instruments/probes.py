@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from experiments.instruments.perf_ring import PerfRing, samples_of
+from experiments.instruments.perf_ring import PerfRing, other_kinds, samples_of
 from experiments.instruments.socket_events import TRACEPOINTS, SocketEvent, decoder
 from experiments.instruments.tracepoint import Tracepoint
 
@@ -47,6 +47,8 @@ class Probes:
         self._spool = spool
         self._ports = frozenset(ports)
         self.offset_ns = 0
+        #: What the kernel wrote beside events, such as that it lost some.
+        self._said: Counter[str] = Counter()
         self._tracepoints = [Tracepoint.load(tracefs, name) for name in TRACEPOINTS]
         self._rings: list[PerfRing] = []
         for cpu in sorted(_online_cpus()):
@@ -99,7 +101,12 @@ class Probes:
             lost[tracepoint.name] = sum(counted) - seen[TRACEPOINTS[tracepoint.name]]
             if lost[tracepoint.name]:
                 message = f"{tracepoint.name} by CPU: {counted}, not recorded:"
-                print(f"probes: {message} {lost[tracepoint.name]}", file=sys.stderr)
+                said = dict(self._said) or "nothing"
+                print(
+                    f"probes: {message} {lost[tracepoint.name]}; "
+                    f"the kernel says of that: {said}",
+                    file=sys.stderr,
+                )
         return lost
 
     def _ours(self, event: SocketEvent) -> bool:
@@ -111,6 +118,7 @@ class Probes:
         self._spool.seek(0)
         while head := self._spool.read(8):
             records = self._spool.read(int.from_bytes(head, "little"))
+            self._said.update(other_kinds(records))
             for when, record in samples_of(records):
                 decode = decoders[int.from_bytes(record[:2], sys.byteorder)]
                 yield decode(when + self.offset_ns, record)
