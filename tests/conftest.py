@@ -5,8 +5,8 @@ to skip them; in continuous integration (``CI=true``) it is a failure, because a
 that is green must have run.
 
 Tests in clusters run one after the other in one process, which has the machine to itself as
-far as it wants it: with ``-n 2``, a second process runs the other tests at the least
-priority meanwhile.
+far as it wants it: with ``-n 2``, a second process runs the other tests meanwhile: at the least priority, or, if
+they are marked ``beside``, live and of one node and its peers only, at the same.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def _builds_clusters(file: str) -> bool:
     it is.
     """
     text = (ROOT / file).read_text()
+    if "pytest.mark.beside" in text:
+        return False
     return "pytestmark = pytest.mark.live" in text or "pytest.mark.sandboxed" in text
 
 
@@ -58,8 +60,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips a live test that this machine cannot run; under ``CI=true`` fails it."""
     live = item.get_closest_marker("live") is not None
     if "PYTEST_XDIST_WORKER" in os.environ and os.geteuid() == 0:
-        apart = not _builds_clusters(item.nodeid.partition("::")[0])
-        os.setpriority(os.PRIO_PROCESS, 0, LEAST_PRIORITY if apart else 0)
+        os.setpriority(os.PRIO_PROCESS, 0, 0 if live else LEAST_PRIORITY)
     if not live or not doctor.suite_blockers():
         return
     reason = "cannot run here: " + "; ".join(doctor.suite_blockers())

@@ -12,7 +12,7 @@ import pytest
 from nodes.server_ready import wait_listening
 from tests.nodes.client_bench import PORTS, EchoBench, eventually
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 CONNECTIONS = 3
 LANES = CONNECTIONS + 1

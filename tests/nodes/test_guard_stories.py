@@ -11,7 +11,7 @@ from tests.nodes.lab_process import LabProcess
 from tests.nodes.packet_states import RST, State
 from tests.nodes.packet_table import bare_reset
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 versions = pytest.mark.parametrize("ip", [4, 6], ids=["ipv4", "ipv6"])
 

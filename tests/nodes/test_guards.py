@@ -15,7 +15,7 @@ from tests.nodes.packet_table import COPIES, ROWS, STRAYS, SUPERPACKETS, Effect,
 from tests.nodes.wire import CLIENT_MAC, Caught, Offload
 from topologies.plan import SECOND_CHANCE_MAC
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 #: What the lab's node has (tests/nodes/lab.py).
 _NODE_MAC = "02:02:00:00:01:03"

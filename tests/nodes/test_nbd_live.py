@@ -20,7 +20,7 @@ from tests.nodes.client_bench import (
     eventually,
 )
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 #: Connections of these tests' clients, and the lanes they deal source ports to.
 CONNECTIONS = 3

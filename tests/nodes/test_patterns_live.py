@@ -11,7 +11,7 @@ from nodes.client_report import ClientReport, Summary
 from nodes.patterns import BURSTS, LARGE, PATTERNS
 from tests.nodes.client_bench import PORTS, EchoBench, NbdBench, eventually
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 CONNECTIONS = 3
 LANES = CONNECTIONS + 1
