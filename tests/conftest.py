@@ -4,9 +4,10 @@ Tests marked ``live`` build real clusters. Elsewhere a machine that cannot is a 
 to skip them; in continuous integration (``CI=true``) it is a failure, because a suite
 that is green must have run.
 
-Tests in clusters run one after the other in one process, which has the machine to itself as
-far as it wants it: with ``-n 2``, a second process runs the other tests meanwhile: at the least priority, or, if
-they are marked ``beside``, live and of one node and its peers only, at the same.
+Tests in clusters run one after the other in one process, which has the machine to
+itself as far as it wants it: with ``-n 2``, a second process runs the other tests
+meanwhile: at the least priority, or, if they are marked ``beside``, live and of one
+node and its peers only, at the same.
 """
 
 from __future__ import annotations
