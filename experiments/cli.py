@@ -178,7 +178,23 @@ def _shape(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     return plan, {**options, "links": links.to_json()}
 
 
+def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from experiments.machine.provenance import version
+
+        click.echo(version())
+        context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_tell_version,
+    help="Say which version this is, and exit.",
+)
 def main() -> None:
     """Stateful connection reset in a storage cluster with a stateless load balancer.
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from configparser import ConfigParser
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ def provenance() -> dict[str, Any]:
         "packages": {name: _package_version(name) for name in _PACKAGES},
         "sysctls": {name: _sysctl(name) for name in _SYSCTLS},
     }
+
+
+def version() -> str:
+    """Name and version of the testbed, and the commit of this checkout, in one line."""
+    setup = ConfigParser(interpolation=None)
+    setup.read(_ROOT / "setup.cfg", encoding="utf-8")
+    told = setup["metadata"]
+    return f"{told['name']} {told['version']} ({_code_version() or 'no commit'})"
 
 
 def _code_version() -> str | None:
