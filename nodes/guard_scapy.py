@@ -194,6 +194,8 @@ def main() -> int:
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
+    # Once: a second signal must not come into what is done at the end.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
