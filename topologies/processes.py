@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,17 @@ class Process:
         stat = _stat(pid)
         if stat is None:
             raise ProcessLookupError(pid)
-        return cls(pid, stat[1])
+        return cls(pid, stat.start_time)
 
     def alive(self) -> bool:
-        """Whether it still runs; a zombie does not."""
+        """Whether it still runs; a zombie does not.
+
+        One of which only the first thread has ended does: its files and locks are held.
+        """
         stat = _stat(self.pid)
-        return stat is not None and stat[0] not in "ZX" and stat[1] == self.start_time
+        if stat is None or stat.start_time != self.start_time:
+            return False
+        return stat.state not in "ZX" or stat.threads > 1
 
     def send(self, signum: int) -> None:
         """Send it a signal, and never another process that has its pid by now."""
@@ -65,15 +71,23 @@ class Process:
             os.close(pidfd)
 
 
-def _stat(pid: int) -> tuple[str, int] | None:
-    """State and start time of a process; None if there is none."""
+class _Stat(NamedTuple):
+    """Fields 3, 20 and 22 of ``/proc/PID/stat``, proc(5)."""
+
+    state: str
+    threads: int
+    start_time: int
+
+
+def _stat(pid: int) -> _Stat | None:
+    """State, threads and start time of a process; None if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command's name, in parentheses, may hold spaces and parentheses itself.
     fields = stat.rpartition(")")[2].split()
-    return fields[0], int(fields[19])
+    return _Stat(fields[0], int(fields[17]), int(fields[19]))
 
 
 def processes_in_network(pid: int) -> list[Process]:
