@@ -2,180 +2,23 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from experiments.machine.lack import MachineLacks
-from topologies.plan import Plan, PlanError, is_member_name
-from topologies.sandbox import AlreadyRunning, NotRunning, RunError
-from topologies.shaping import LinkError, LinkOptions
-
-DEFAULT_NAME = "resetbed"
-
-BAD_INPUT = 2
-MACHINE_LACKS = 3
-
-
-class Refused(click.ClickException):
-    """Input that cannot be used: its text on standard error, exit status 2."""
-
-    exit_code = BAD_INPUT
-
-
-class Lacking(click.ClickException):
-    """What this machine cannot do: why and the remedy, exit status 3."""
-
-    exit_code = MACHINE_LACKS
-
-
-def _refusing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turns the errors that input can cause into :class:`Refused`.
-
-    And those of a machine that lacks something into :class:`Lacking`.
-    """
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except AlreadyRunning as error:
-            remedy = "choose another --name, or take it down first"
-            raise Refused(f"{error}; {remedy}") from error
-        except (PlanError, LinkError, NotRunning, RunError) as error:
-            raise Refused(str(error)) from error
-        except MachineLacks as error:
-            raise Lacking(f"{error}; see ./resetbed doctor") from error
-
-    return wrapped
-
-
-def _name_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--name", default=DEFAULT_NAME, show_default=True, help="Name of the cluster."
-    )(command)
-
-
-def _choice(registry: str) -> Callable[..., Any]:
-    """A validator against a registry that is only imported when the option is used."""
-
-    def check(_context: Any, _parameter: Any, value: str) -> str:
-        from experiments.choices import choices
-
-        if value not in choices(registry):
-            known = ", ".join(choices(registry))
-            raise click.BadParameter(f"{value!r} is not one of: {known}")
-        return value
-
-    return check
-
-
-def _weights(
-    _context: Any, _parameter: Any, given: tuple[str, ...]
-) -> dict[str, float]:
-    """NAME=W, several times, as a mapping."""
-    found = {}
-    for item in given:
-        name, _, weight = item.partition("=")
-        try:
-            found[name] = float(weight)
-        except ValueError:
-            found[name] = -1.0
-        if not is_member_name(name) or found[name] <= 0:
-            raise click.BadParameter(f"{item!r}: expected NAME=W, e.g. c1n2=0.5")
-    return found
-
-
-def _cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that shape a cluster, for ``up`` and ``console``."""
-    for option in reversed(
-        (
-            click.option("--chassis", default=2, show_default=True, help="Chassis."),
-            click.option(
-                "--nodes", default=3, show_default=True, help="Nodes in each chassis."
-            ),
-            click.option("--clients", default=2, show_default=True, help="Clients."),
-            click.option(
-                "--reset",
-                "--policy",
-                "policy",
-                default="flood",
-                show_default=True,
-                callback=_choice("policy"),
-                help="What becomes of a stray segment: drop, client-only, flood, ...",
-            ),
-            click.option(
-                "--balancer",
-                default="modulo",
-                show_default=True,
-                callback=_choice("balancer"),
-                help="How buckets get members: modulo, rendezvous, maglev, ...",
-            ),
-            click.option(
-                "--guard",
-                default="auto",
-                show_default=True,
-                callback=_choice("guard"),
-                help="The nodes' guard: ebpf, scapy, or the best there can be.",
-            ),
-            click.option(
-                "--workload",
-                default="nbd",
-                show_default=True,
-                callback=_choice("workload"),
-                help="The storage server on the nodes: nbd, iscsi, http, echo, ...",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def _member_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What members count and what links do, for ``up`` and ``console``."""
-    for option in reversed(
-        (
-            click.option(
-                "--weight",
-                "weights",
-                multiple=True,
-                callback=_weights,
-                metavar="NAME=W",
-                help="What a node or chassis counts, e.g. c1n2=0.5; for rendezvous.",
-            ),
-            click.option(
-                "--rate-mbit", type=float, help="Rate at which each host can send."
-            ),
-            click.option(
-                "--delay-ms", type=float, help="Delay of what each host sends."
-            ),
-            click.option(
-                "--loss-percent", type=float, help="Loss of what each host sends."
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def _shape(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
-    """The plan of a cluster and its other options, checked, from the command's."""
-    from controller.balancers import WeightError, balancer_of
-
-    plan = Plan.build(*(options.pop(size) for size in ("chassis", "nodes", "clients")))
-    keys = ("rate_mbit", "delay_ms", "loss_percent")
-    links = LinkOptions(**{key: options.pop(key) for key in keys})
-    try:
-        balancer_of(options["balancer"], options["weights"])
-    except WeightError as error:
-        raise Refused(f"--weight: {error}") from error
-    return plan, {**options, "links": links.to_json()}
+from experiments.cli_options import (
+    BAD_INPUT,
+    Refused,
+    cluster_options,
+    member_options,
+    name_option,
+    refusing,
+    shape,
+)
 
 
 def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -218,7 +61,7 @@ def main() -> None:
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option("--seed", default=1, show_default=True, help="Fixes every source port.")
-@_refusing
+@refusing
 def demo(out: Path | None, seed: int) -> None:
     """Scale-out by a node three times: strays dropped, answered, and fanned out.
 
@@ -234,7 +77,7 @@ def demo(out: Path | None, seed: int) -> None:
 @click.argument("spec")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
-@_refusing
+@refusing
 def run(spec: str, overrides: tuple[str, ...], out: Path | None) -> None:
     """Run one experiment: SPEC is a YAML file or the name of a shipped scenario.
 
@@ -300,7 +143,7 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1))
 @click.option("--dry-run", is_flag=True, help="Lists the runs and makes none.")
 @click.option("--retry-failed", is_flag=True, help="Makes failed runs once more.")
-@_refusing
+@refusing
 def sweep(
     suite: str, out: Path | None, jobs: int, dry_run: bool, retry_failed: bool
 ) -> None:
@@ -330,7 +173,7 @@ def sweep(
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@_refusing
+@refusing
 def report(folder: Path) -> None:
     """One HTML page of a sweep's or a run's FOLDER, and its plots as SVG and PDF.
 
@@ -350,7 +193,7 @@ def report(folder: Path) -> None:
 @click.argument("spec")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, every owner.")
-@_refusing
+@refusing
 def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Which node will own each connection of SPEC, before and after each event.
 
@@ -375,34 +218,34 @@ def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 
 @main.command()
-@_name_option
-@_cluster_options
-@_member_options
-@_refusing
+@name_option
+@cluster_options
+@member_options
+@refusing
 def up(name: str, **size: Any) -> None:
     """Keep a cluster running in the background; returns when it serves."""
     from experiments.cluster.launch import launch_up
 
-    sys.exit(launch_up(name, *_shape(size)))
+    sys.exit(launch_up(name, *shape(size)))
 
 
 @main.command()
-@_name_option
-@_cluster_options
-@_member_options
-@_refusing
+@name_option
+@cluster_options
+@member_options
+@refusing
 def console(name: str, **size: Any) -> None:
     """A cluster in the foreground, with Mininet's command line on it."""
     from experiments.cluster.launch import launch_console
 
-    sys.exit(launch_console(name, *_shape(size)))
+    sys.exit(launch_console(name, *shape(size)))
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})
-@_name_option
+@name_option
 @click.argument("host")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@_refusing
+@refusing
 def execute(name: str, host: str, command: tuple[str, ...]) -> None:
     """Run a command on a host of the cluster; its exit status is the command's.
 
@@ -417,9 +260,9 @@ def execute(name: str, host: str, command: tuple[str, ...]) -> None:
 
 
 @main.command()
-@_name_option
+@name_option
 @click.argument("events", nargs=-1, required=True, metavar="KIND TARGET ...")
-@_refusing
+@refusing
 def event(name: str, events: tuple[str, ...]) -> None:
     """Make a membership event happen; returns when the switches have it.
 
@@ -441,9 +284,9 @@ def event(name: str, events: tuple[str, ...]) -> None:
 
 
 @main.command()
-@_name_option
+@name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@_refusing
+@refusing
 def status(name: str, as_json: bool) -> None:
     """Members, switches, connections on each node, counters."""
     answer = _ask(name, "status")["status"]
@@ -456,8 +299,8 @@ def status(name: str, as_json: bool) -> None:
 
 
 @main.command()
-@_name_option
-@_refusing
+@name_option
+@refusing
 def down(name: str) -> None:
     """Take the cluster away, all of it."""
     from experiments.cluster.launch import take_down
@@ -474,7 +317,7 @@ def down(name: str) -> None:
     metavar="FIGURE,...",
     help="Only these figures, e.g. bring-up,connections.",
 )
-@_refusing
+@refusing
 def bench(quick: bool, out: Path | None, only: str | None) -> None:
     """This testbed beside its references, in one run, on this machine.
 
