@@ -30,6 +30,7 @@ from experiments.ladder.ladder import LadderError, choose, ladder
 from experiments.ladder.svg import ladder_svg
 from experiments.ladder.text import ladder_text
 from nodes.client_report import ClientReport, Summary
+from topologies.datapaths import Datapath
 from topologies.plan import SECOND_CHANCE_MAC
 
 
@@ -61,6 +62,7 @@ class Evidence:
     capture_file: Path | None
     sockets_file: Path
     cluster: Mapping[str, Any]
+    datapath: Datapath
     #: What pinning cost (:func:`experiments.cluster.pins.pins`); None where nothing is pinned.
     pins: Mapping[str, Any] | None = None
 

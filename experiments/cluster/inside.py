@@ -28,7 +28,9 @@ from nodes.guards import GuardError
 from topologies import sandbox
 from topologies.plan import Plan
 from topologies.runs import RUN_VARIABLE
+from topologies.scripts import ScriptError
 from topologies.shaping import LinkOptions
+from topologies.switches import SwitchError
 
 
 def main(text: str) -> int:
@@ -39,7 +41,7 @@ def main(text: str) -> int:
     except GuardError as error:
         say(f"resetbed: {error}; ./resetbed doctor tells what is missing")
         return 3
-    except (ClusterError, InstrumentError, RunError) as error:
+    except (ClusterError, InstrumentError, RunError, ScriptError, SwitchError) as error:
         say(f"resetbed: {error}")
         return 1
 
