@@ -105,7 +105,7 @@ def _collect(
     cluster.save_flow_tables()
     with cluster.lock:
         cluster.clients.stop(*cluster.clients.running, grace_s=CLIENT_GRACE_S)
-    said = instruments.finish()
+    said = instruments.finish(cluster.namespaces())
     return Evidence(
         initial=cluster.initial,
         final=cluster.state,

@@ -31,6 +31,7 @@ from experiments.cluster.hands import READY_DEADLINE_S, ClusterHands
 from experiments.cluster.messenger import CableEnd, Messenger
 from experiments.workloads import WORKLOADS, ClientJob
 from nodes.guards import GuardCounters, open_guard
+from nodes.network_namespace import number_of_network
 from nodes.verdict import Mode
 from topologies.datapaths import AUTO, find_datapath
 from topologies.network import ClusterNetwork
@@ -216,6 +217,13 @@ class Cluster:
     def pid(self, name: str) -> int:
         """A process in the network namespace of that host or switch."""
         return self._hands.pid(name)
+
+    def namespaces(self) -> dict[str, int]:
+        """Host -> inode number of its network namespace: every node and client."""
+        plan = self.state.plan
+        nodes, clients = (n.name for n in plan.nodes), (c.name for c in plan.clients)
+        names = (*nodes, *clients)
+        return {name: number_of_network(self.pid(name)) for name in names}
 
     def live_nodes(self) -> list[Node]:
         """Nodes that have power, in service, drained or cut off."""

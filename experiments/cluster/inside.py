@@ -25,6 +25,7 @@ from experiments.instruments.instruments import InstrumentError
 from experiments.run import RunError, run_experiment
 from experiments.spec import RunSpec
 from nodes.guards import GuardError
+from nodes.libbpf import BpfError
 from topologies import sandbox
 from topologies.plan import Plan
 from topologies.runs import RUN_VARIABLE
@@ -38,7 +39,7 @@ def main(text: str) -> int:
     job = json.loads(text)
     try:
         return JOBS[job.pop("job")](**job)
-    except GuardError as error:
+    except (BpfError, GuardError) as error:
         say(f"resetbed: {error}; ./resetbed doctor tells what is missing")
         return 3
     except (ClusterError, InstrumentError, RunError, ScriptError, SwitchError) as error:
