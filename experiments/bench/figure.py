@@ -14,17 +14,21 @@ from topologies.plan import Plan
 
 @dataclass(frozen=True)
 class Setting:
-    """A network to be brought up: ``kind`` is one of ``networks.NETWORKS``."""
+    """A network to be brought up: ``kind`` is one of ``networks.NETWORKS``.
+
+    ``datapath``: of all its switches, ``kernel`` or ``userspace``.
+    """
 
     kind: str
     chassis: int
     nodes: int
     clients: int
+    datapath: str
 
     @classmethod
     def array(cls, kind: str, size: Size) -> Setting:
         """That kind of network, as large as the array."""
-        return cls(kind, size.chassis, size.nodes, size.clients)
+        return cls(kind, size.chassis, size.nodes, size.clients, size.datapath)
 
     @property
     def plan(self) -> Plan:
@@ -33,8 +37,8 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """E.g. ``ours 10x15``."""
-        return f"{self.kind} {self.chassis}x{self.nodes}"
+        """E.g. ``ours 10x15 kernel``."""
+        return f"{self.kind} {self.chassis}x{self.nodes} {self.datapath}"
 
 
 #: What one measurement found: plain numbers, lists and objects, for JSON.
@@ -78,6 +82,8 @@ class Line:
     met: bool | None = None
     spread: tuple[float, float] | None = None
     remarks: Sequence[str] = field(default_factory=tuple)
+    #: Of all switches, ours and the reference's.
+    datapath: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""

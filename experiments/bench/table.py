@@ -13,7 +13,7 @@ from experiments.render import console
 def print_outcome(outcome: Outcome) -> None:
     """Table, remarks, doubts and failures."""
     table = Table(title="benchmark", title_justify="left")
-    for heading in ("ratio", "must be", "", "figure", "ours", "reference"):
+    for heading in ("ratio", "must be", "", "figure", "datapath", "ours", "reference"):
         right = heading in ("ratio", "ours", "reference")
         table.add_column(heading, justify="right" if right else "left")
     for name, lines in outcome.lines.items():
@@ -48,6 +48,7 @@ def _row(line: Line, doubtful: bool) -> list[str]:
         line.bound,
         verdict[line.met] + mark,
         escape(line.title),
+        line.datapath,
         _with_unit(line.ours, line.unit),
         _with_unit(line.reference, line.unit) if line.reference is not None else "",
     ]
@@ -60,4 +61,5 @@ def _with_unit(value: float, unit: str) -> str:
 def _print_remarks(line: Line) -> None:
     remarks = [f"against {line.reference_is}"] if line.reference_is else []
     for remark in (*remarks, *line.remarks):
-        console().print(f"  {escape(line.title)}: {escape(remark)}", style="dim")
+        title = f"{line.title}, {line.datapath}"
+        console().print(f"  {escape(title)}: {escape(remark)}", style="dim")
