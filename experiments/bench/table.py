@@ -11,24 +11,32 @@ from experiments.render import console
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """Table, remarks, doubts and failures."""
-    table = Table(title="benchmark", title_justify="left")
-    for heading in ("ratio", "must be", "", "figure", "datapath", "ours", "reference"):
-        right = heading in ("ratio", "ours", "reference")
-        table.add_column(heading, justify="right" if right else "left")
-    for name, lines in outcome.lines.items():
-        for line in lines:
-            table.add_row(*_row(line, bool(outcome.doubts[name])))
+    """A table and its remarks for each datapath; then doubts and failures."""
     out = console()
-    out.print(table)
-    for lines in outcome.lines.values():
-        for line in lines:
-            _print_remarks(line)
+    every = [line for lines in outcome.lines.values() for line in lines]
+    for datapath in dict.fromkeys(line.datapath for line in every):
+        out.print(_table(outcome, datapath))
+        for line in every:
+            if line.datapath == datapath:
+                _print_remarks(line)
     for name, why in outcome.doubts.items():
         for reason in why:
             out.print(f"[yellow]unreliable[/] {name}: {escape(reason)}")
     for error in outcome.errors:
         out.print(f"[red]failed[/] {escape(error)}")
+
+
+def _table(outcome: Outcome, datapath: str) -> Table:
+    """Ours beside the references, all on that datapath."""
+    table = Table(title=f"benchmark, {datapath} datapath", title_justify="left")
+    for heading in ("ratio", "must be", "", "figure", "ours", "reference"):
+        right = heading in ("ratio", "ours", "reference")
+        table.add_column(heading, justify="right" if right else "left")
+    for name, lines in outcome.lines.items():
+        for line in lines:
+            if line.datapath == datapath:
+                table.add_row(*_row(line, bool(outcome.doubts[name])))
+    return table
 
 
 def number(value: float) -> str:
@@ -48,7 +56,6 @@ def _row(line: Line, doubtful: bool) -> list[str]:
         line.bound,
         verdict[line.met] + mark,
         escape(line.title),
-        line.datapath,
         _with_unit(line.ours, line.unit),
         _with_unit(line.reference, line.unit) if line.reference is not None else "",
     ]
@@ -61,5 +68,4 @@ def _with_unit(value: float, unit: str) -> str:
 def _print_remarks(line: Line) -> None:
     remarks = [f"against {line.reference_is}"] if line.reference_is else []
     for remark in (*remarks, *line.remarks):
-        title = f"{line.title}, {line.datapath}"
-        console().print(f"  {escape(title)}: {escape(remark)}", style="dim")
+        console().print(f"  {escape(line.title)}: {escape(remark)}", style="dim")
