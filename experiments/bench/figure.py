@@ -115,7 +115,7 @@ def compared(
     ours: Sequence[float],
     reference: Sequence[float],
     reference_is: str,
-    bound: Bound,
+    bound: Bound | None,
     *,
     speedup: bool = False,
     remarks: Sequence[str] = (),
@@ -123,8 +123,9 @@ def compared(
 ) -> Line:
     """Ours beside the reference, medians over repetitions.
 
-    The ratio is ours to reference, with ``speedup`` reference to ours. ``also``: what
-    else must be true for the line to be met.
+    The ratio is ours to reference, with ``speedup`` reference to ours; no ``bound``: it
+    is told, and need not be anything. ``also``: what else must be true for the line to
+    be met.
     """
     mine, other = statistics.median(ours), statistics.median(reference)
     ratio = other / mine if speedup else mine / other
@@ -135,8 +136,8 @@ def compared(
         reference=other,
         reference_is=reference_is,
         value=ratio,
-        bound=str(bound),
-        met=bound.holds(ratio) and also,
+        bound=str(bound) if bound else "",
+        met=bound.holds(ratio) and also if bound else None,
         spread=(min(ours), max(ours)),
         remarks=tuple(remarks),
     )
