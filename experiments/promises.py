@@ -43,11 +43,7 @@ _ALL_WHO_SPOKE = "== connections.spoke - connections.unfinished"
 
 def _element(name: str) -> dict[str, Condition]:
     """That element was seen, for every connection that spoke and had an owner."""
-    return {
-        f"claim.{name}.passed": True,
-        f"claim.{name}.checked": _ALL_WHO_SPOKE,
-        f"claim.{name}.held": _ALL_WHO_SPOKE,
-    }
+    return {f"claim.{name}.passed": True, f"claim.{name}.held": _ALL_WHO_SPOKE}
 
 
 #: Each promise in figures.

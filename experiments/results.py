@@ -95,9 +95,7 @@ def _verdict(spec: RunSpec, summary: Mapping[str, Any]) -> dict[str, Any]:
         captured=summary["wire_order"] is not None,
         hashed=not POLICIES[spec.policy].keeps_moved,
     )
-    came_to = outcome(
-        summary["measurement"]["reasons"], all(each.met for each in met)
-    )
+    came_to = outcome(summary["measurement"]["reasons"], all(each.met for each in met))
     return {
         "expectations": [asdict(each) for each in met],
         "not_judged": [asdict(each) for each in left],

@@ -21,7 +21,9 @@ Figures = Mapping[str, Any]
 
 def _blind_probes(seen: Figures) -> str | None:
     if seen["opened"] and not seen["opened_by_kernel"]:
-        return f"the probes saw none of {seen['opened']} connections that clients opened"
+        return (
+            f"the probes saw none of {seen['opened']} connections that clients opened"
+        )
     return None
 
 

@@ -17,10 +17,10 @@ from experiments.analysis.agreement import (
     by_events,
     in_flux,
 )
-from experiments.analysis.arrivals import IN_FLIGHT_NS, Arrivals, arrivals
+from experiments.analysis.arrivals import Arrivals, arrivals
 from experiments.analysis.claim import ORDER, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.connection import written
-from experiments.analysis.epochs import Epoch, History
+from experiments.analysis.epochs import IN_FLIGHT_NS, Epoch, History
 from experiments.analysis.fates import (
     Fate,
     Totals,
@@ -253,9 +253,7 @@ def _seconds(time_ns: int | None) -> float | None:
     return None if time_ns is None else time_ns / 1e9
 
 
-def _mispredicted(
-    evidence: Evidence, history: History, fates: Sequence[Fate]
-) -> int:
+def _mispredicted(evidence: Evidence, history: History, fates: Sequence[Fate]) -> int:
     """Connections that the first look found elsewhere than foretold, or nowhere."""
     owner_of, course = history.epochs[0].owner_of, evidence.course
     wrong = {

@@ -8,7 +8,8 @@ opened           the client's socket became established
 home             the node that took it: whose SYN,ACK opened the node's socket, or where
                  nothing was captured, the predicted owner
 unfinished       its home answered the SYN, but an event had the end of the handshake go
-                 elsewhere: the client's socket is established, the home's never was
+                 elsewhere: the client's socket is established, the home's never was. Only
+                 where an event was under way then: otherwise its home was not seen
 moved            while the client's socket was open, an event gave the connection an
                  owner other than its home
 stray            a segment of the client, not SYN, RST or copy, in at a node that is not
@@ -47,7 +48,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from controller.ovs_hash import FourTuple
-from experiments.analysis.epochs import History
+from experiments.analysis.epochs import IN_FLIGHT_NS, History
 from experiments.analysis.observations import RST, SYN, Observation
 from experiments.analysis.socket_states import SocketLife
 from experiments.analysis.statistics import Percentiles, peak, percentiles
@@ -322,7 +323,9 @@ def _fate(
         ended_ns=ended,
         lost=life.lost and ended is not None,
         home_seen=server is not None,
-        unfinished=server is None and answer is not None,
+        unfinished=server is None
+        and answer is not None
+        and history.under_way(opened, IN_FLIGHT_NS),
         freed_ns=_until(server.closed_ns, end_ns) if server else None,
         home_failed=moved_ns is not None and not history.at(moved_ns).powers(home),
     )

@@ -72,7 +72,9 @@ def read_evidence(folder: Path) -> Evidence:
         events=tuple(_events(initial, said["events"])),
         course=course,
         packets=said["packets"],
-        reports={h: parse_report(folder / "hosts" / f"{h}.jsonl") for h in said["reports"]},
+        reports={
+            h: parse_report(folder / "hosts" / f"{h}.jsonl") for h in said["reports"]
+        },
         instruments=said["instruments"],
         capture_file=folder / said["capture"] if said["capture"] else None,
         sockets_file=folder / said["sockets"],
@@ -94,7 +96,9 @@ def _held_again(said: Iterable[Any]) -> dict[FourTuple, list[str]]:
     return {FourTuple(*connection): list(nodes) for connection, nodes in said}
 
 
-def _events(initial: ClusterState, said: Iterable[Mapping[str, Any]]) -> list[EventRecord]:
+def _events(
+    initial: ClusterState, said: Iterable[Mapping[str, Any]]
+) -> list[EventRecord]:
     """The events; those of one instant share the states before and after."""
     found: list[EventRecord] = []
     before, after, asked = initial, initial, None

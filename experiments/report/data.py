@@ -11,8 +11,8 @@ from pathlib import Path
 from controller.balancers import Balancer
 from experiments.spec_file import SpecError
 from experiments.sweep.run_folder import RunFolder
-from experiments.sweep.runner import Layout
-from experiments.sweep.state import FAILED, MET, UNMET, read_lines
+from experiments.sweep.runner import Layout, why_so
+from experiments.sweep.state import FAILED, UNTRUSTED, read_lines
 from experiments.sweep.suite import DESIGN_KEYS, PlannedRun, Suite
 from experiments.sweep.suite_file import expand, load_suite
 from experiments.sweep.sweep import made_runs
@@ -25,7 +25,10 @@ class NothingToReport(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One run: its ``design`` (policy, ...) and its ``setting`` (event, size, ...)."""
+    """One run: its ``design`` (policy, ...) and its ``setting`` (event, size, ...).
+
+    ``folder``: None where it failed, or its measurement cannot be trusted.
+    """
 
     name: str
     design: str
@@ -146,8 +149,11 @@ def load_report(path: Path) -> Report:
     else:
         report = _of_runs(path, [f.parent for f in path.glob("*/summary.json")])
     if not any(entry.folder for entry in report.entries):
+        doubts = {e.reason for e in report.entries if e.outcome == UNTRUSTED}
+        why = f"; not to be trusted: {', '.join(map(str, doubts))}" if doubts else ""
         raise NothingToReport(
-            f"{path}: neither a run's folder nor a sweep's with a run that came to figures"
+            f"{path}: neither a run's folder nor a sweep's with a run that came to "
+            f"figures{why}"
         )
     return report
 
@@ -214,18 +220,17 @@ def _of_runs(path: Path, folders: Sequence[Path]) -> Report:
 
 
 def _lone(folder: RunFolder) -> Entry:
-    unmet = [each for each in folder.summary["expectations"] if not each["met"]]
-    said = (f"{e['key']} is {e['found']}, not {e['condition']}" for e in unmet)
+    outcome = folder.summary["outcome"]
     return Entry(
         name=folder.path.name,
         design=folder.spec.policy,
         setting=folder.spec.scenario,
         repetition=1,
-        outcome=UNMET if unmet else MET,
-        reason="; ".join(said) or None,
+        outcome=outcome,
+        reason=why_so(folder.summary),
         took_s=None,
         seed=folder.spec.seed,
-        folder=folder,
+        folder=None if outcome == UNTRUSTED else folder,
     )
 
 
