@@ -38,12 +38,19 @@ def run_demo(out: Path | None, seed: int) -> int:
         overrides = (f"policy={policy}", f"seed={seed}")
         spec = load_run(find_spec(SCENARIO), overrides)
         status, folder = launch_run(spec, make_folder(spec, out / policy))
-        if not (folder / "summary.json").exists():
+        if not _came_to_its_end(status, folder):
             return status or 1
         folders.append(folder)
     show(folders)
     console().print(f"{time.monotonic() - started:.0f} s; results in {out}")
     return EXIT_STATUS[worst([read_summary(one)["outcome"] for one in folders])]
+
+
+def _came_to_its_end(status: int, folder: Path) -> bool:
+    """Whether a run left a summary, and ended as that says."""
+    if not (folder / "summary.json").exists():
+        return False
+    return status == EXIT_STATUS[read_summary(folder)["outcome"]]
 
 
 def show(folders: list[Path]) -> None:

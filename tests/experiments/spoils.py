@@ -47,12 +47,12 @@ class Spoil:
 
 def event_ns(run: GoldenRun) -> int:
     """When the record's event was asked for."""
-    return round(run.said["events"][0]["requested_s"] * SECOND)
+    return round(float(run.said["events"][0]["requested_s"]) * SECOND)
 
 
 def settled_ns(run: GoldenRun) -> int:
     """When no cached flow was left of before the event."""
-    return round(run.said["events"][0]["settled_s"] * SECOND)
+    return round(float(run.said["events"][0]["settled_s"]) * SECOND)
 
 
 def is_copy(one: Observation, victim: Victim) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments.expectations import check, judge
+from experiments.expectations import Condition, check, judge
 
 SUMMARY = {
     "connections": {"moved": 12, "hung": 0},
@@ -62,7 +62,7 @@ def of_claim(
 CLAIM = "claim.E1.passed"
 RESET = "connections.reset"
 ARRIVALS = "measurement.arrivals_not_as_predicted"
-ALL = {CLAIM: True, RESET: "== connections.spoke", ARRIVALS: 0}
+ALL: dict[str, Condition] = {CLAIM: True, RESET: "== connections.spoke", ARRIVALS: 0}
 
 
 @pytest.mark.parametrize(
