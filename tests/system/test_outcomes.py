@@ -27,11 +27,17 @@ pytestmark = pytest.mark.live
 
 def test_a_moved_connection_that_nobody_hears_of_is_counted(tmp_path: Path) -> None:
     """Its client has nothing to say until, a second after it opened, its kernel sends a
-    keepalive; on a machine that is slow to open them, some have done so."""
+    keepalive. On a machine that is slow to open them all of them may have done so: then
+    it is tried again."""
     quiet = ("workload.kind=echo", "workload.interval_ms=60000")
     brief = ("steady_s=0", "observe_s=0.1")
-    summary = summary_of(tmp_path / "run", "policy=drop", *quiet, *brief)
-    connections, half_open = summary["connections"], summary["half_open"]
+    for attempt in range(4):
+        run = tmp_path / f"run-{attempt}"
+        summary = summary_of(run, "policy=drop", *quiet, *brief)
+        connections, half_open = summary["connections"], summary["half_open"]
+        if connections["silent"]:
+            break
+    assert connections["silent"] > 0
     moved = connections["moved"]
     assert moved > 0
     assert connections["spoke"] == connections["hung"] == half_open["at_end"]
