@@ -32,6 +32,7 @@ _CAPTURED = ("claim.", "wire_order.", "connections.spoke", "connections.silent")
 _OF_CASES = ("claim.", "wire_order.")
 _NO_CAPTURE = "nothing was captured (capture: false)"
 _NO_CASE = "no connection that had moved sent a stray"
+_LOSSY = "links lose segments (links.loss_percent)"
 _NO_HASH = "it is not the hash alone that leads segments"
 _NOTHING_COMPARED = "no segment came when it could be compared"
 
@@ -59,21 +60,29 @@ class NotJudged:
     why: str
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What a run can tell of, by its spec.
+
+    ``captured``: segments were. ``hashed``: the hash alone leads them to nodes.
+    ``lossy``: hosts' links lose some, resets before they are captured too.
+    """
+
+    captured: bool = True
+    hashed: bool = True
+    lossy: bool = False
+
+
 def judge(
     summary: Mapping[str, Any],
     conditions: Mapping[str, Condition],
-    *,
-    captured: bool,
-    hashed: bool = True,
+    sight: Sight,
 ) -> tuple[list[Outcome], list[NotJudged]]:
-    """Each condition held against the summary, or why it cannot be.
-
-    ``captured``: segments were. ``hashed``: the hash alone leads them.
-    """
+    """Each condition held against the summary, or why a run of that sight cannot be."""
     left = {
         key: why
         for key, condition in conditions.items()
-        if (why := _why_not(summary, key, condition, captured, hashed))
+        if (why := _why_not(summary, key, condition, sight))
     }
     judged = {key: one for key, one in conditions.items() if key not in left}
     others = [NotJudged(key, conditions[key], why) for key, why in left.items()]
@@ -105,17 +114,18 @@ def _why_not(
     summary: Mapping[str, Any],
     key: str,
     condition: Condition,
-    captured: bool,
-    hashed: bool,
+    sight: Sight,
 ) -> str | None:
     """Why that expectation cannot be judged; None where it can."""
     arrivals = key == "measurement.arrivals_not_as_predicted"
-    if arrivals and not hashed:
+    if arrivals and not sight.hashed:
         return _NO_HASH
-    if not captured and (arrivals or _mentions(key, condition, _CAPTURED)):
+    if not sight.captured and (arrivals or _mentions(key, condition, _CAPTURED)):
         return _NO_CAPTURE
     if arrivals and not look_up(summary, "measurement.arrivals_compared"):
         return _NOTHING_COMPARED
+    if sight.lossy and key.startswith(_OF_CASES):
+        return _LOSSY
     cases = _value(summary, "connections.spoke - connections.unfinished")
     if cases == 0 and key.startswith(_OF_CASES):
         return _NO_CASE

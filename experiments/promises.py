@@ -121,7 +121,9 @@ def everyone_speaks(spec: RunSpec) -> bool:
     work = spec.workload
     pattern = PATTERNS[work.pattern]
     pause_s = work.interval_s * pattern.pause_factor
-    needs_s = _RETRANSMISSION_S + 2 * pause_s + work.connections / _TURNS_PER_S
+    trip_s = 2 * (spec.links.delay_ms or 0.0) / 1000
+    turns_s = work.connections / _TURNS_PER_S
+    needs_s = _RETRANSMISSION_S + 2 * (pause_s + trip_s) + turns_s
     return not pattern.half_closed and spec.observe_s >= needs_s
 
 

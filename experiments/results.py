@@ -14,7 +14,7 @@ from typing import Any
 from controller.policies import POLICIES
 from experiments.analysis.analysis import Analysis, Evidence
 from experiments.analysis.balance import balance
-from experiments.expectations import judge
+from experiments.expectations import Sight, judge
 from experiments.predict import connections_of
 from experiments.promises import expected
 from experiments.spec import RunSpec
@@ -89,12 +89,12 @@ def summarise(
 
 def _verdict(spec: RunSpec, summary: Mapping[str, Any]) -> dict[str, Any]:
     """Expectations, those that could not be judged, and what the run came to."""
-    met, left = judge(
-        summary,
-        expected(spec),
+    sight = Sight(
         captured=summary["wire_order"] is not None,
         hashed=not POLICIES[spec.policy].keeps_moved,
+        lossy=bool(spec.links.loss_percent),
     )
+    met, left = judge(summary, expected(spec), sight)
     came_to = outcome(summary["measurement"]["reasons"], all(each.met for each in met))
     return {
         "expectations": [asdict(each) for each in met],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments.expectations import Condition, check, judge
+from experiments.expectations import Condition, Sight, check, judge
 
 SUMMARY = {
     "connections": {"moved": 12, "hung": 0},
@@ -66,27 +66,27 @@ ALL: dict[str, Condition] = {CLAIM: True, RESET: "== connections.spoke", ARRIVAL
 
 
 @pytest.mark.parametrize(
-    ("spoke", "unfinished", "compared", "captured", "hashed", "left"),
+    ("spoke", "unfinished", "compared", "sight", "left"),
     [
-        (2, 0, 9, True, True, set()),
-        (None, 0, 0, False, True, {CLAIM, RESET, ARRIVALS}),
-        (0, 0, 9, True, True, {CLAIM}),
-        (2, 2, 9, True, True, {CLAIM}),
-        (2, 0, 0, True, True, {ARRIVALS}),
-        (2, 0, 9, True, False, {ARRIVALS}),
+        (2, 0, 9, Sight(), set()),
+        (None, 0, 0, Sight(captured=False), {CLAIM, RESET, ARRIVALS}),
+        (0, 0, 9, Sight(), {CLAIM}),
+        (2, 2, 9, Sight(), {CLAIM}),
+        (2, 0, 0, Sight(), {ARRIVALS}),
+        (2, 0, 9, Sight(hashed=False), {ARRIVALS}),
+        (2, 0, 9, Sight(lossy=True), {CLAIM}),
     ],
-    ids=["all", "no capture", "no case", "no owner", "none came", "pinned"],
+    ids=["all", "no capture", "no case", "no owner", "none came", "pinned", "lossy"],
 )
 def test_what_cannot_be_judged_is_said(
     spoke: int | None,
     unfinished: int,
     compared: int,
-    captured: bool,
-    hashed: bool,
+    sight: Sight,
     left: set[str],
 ) -> None:
     summary = of_claim(spoke, unfinished, compared)
-    met, others = judge(summary, ALL, captured=captured, hashed=hashed)
+    met, others = judge(summary, ALL, sight)
     assert {one.key for one in others} == left
     assert all(one.why for one in others)
     assert {one.key for one in met} == ALL.keys() - left
