@@ -207,7 +207,7 @@ def _labels(run: PlannedRun, suite: Suite) -> tuple[str, str]:
 
 def _of_runs(path: Path, folders: Sequence[Path]) -> Report:
     read = sorted(
-        map(RunFolder.read, folders),
+        map(_read, folders),
         key=lambda one: (
             one.summary["events"][0]["requested_s"] if one.summary["events"] else 0.0
         ),
@@ -217,6 +217,14 @@ def _of_runs(path: Path, folders: Sequence[Path]) -> Report:
     description = read[0].spec.description if read else ""
     title = ", ".join(names) or path.name
     return Report(title, description, path, entries, None, len(entries))
+
+
+def _read(path: Path) -> RunFolder:
+    """The run in that folder. Raises :class:`NothingToReport`."""
+    try:
+        return RunFolder.read(path)
+    except (OSError, ValueError) as error:
+        raise NothingToReport(f"{path}: cannot be read: {error}") from error
 
 
 def _lone(folder: RunFolder) -> Entry:

@@ -195,6 +195,13 @@ def test_a_lone_run_not_to_be_trusted_has_no_report(tmp_path: Path) -> None:
         load_report(folder)
 
 
+def test_a_lone_run_that_is_broken_has_no_report(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", "flood", STAYED)
+    (folder / "connections.jsonl").unlink()
+    with pytest.raises(NothingToReport, match="connections.jsonl"):
+        load_report(folder)
+
+
 def test_a_second_sweep_in_the_same_folder_changes_nothing(
     done: Sweep, tmp_path: Path
 ) -> None:
