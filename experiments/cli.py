@@ -54,7 +54,7 @@ def main() -> None:
       ./resetbed setup                        install what is needed, and nothing else
 
     Exit status: 0 done and as expected; 1 an expectation failed; 2 bad input; 3 the
-    machine lacks something.
+    machine lacks something; 4 ran, but its measurement cannot be trusted.
     """
 
 
@@ -142,7 +142,11 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1))
 @click.option("--dry-run", is_flag=True, help="Lists the runs and makes none.")
-@click.option("--retry-failed", is_flag=True, help="Makes failed runs once more.")
+@click.option(
+    "--retry-failed",
+    is_flag=True,
+    help="Makes once more what failed or cannot be trusted.",
+)
 @refusing
 def sweep(
     suite: str, out: Path | None, jobs: int, dry_run: bool, retry_failed: bool

@@ -1,15 +1,17 @@
-"""What a run must show to count as expected: exit status 0 or 1 hangs on this.
+"""Expectations held against a summary, and what of them could not be judged: pure.
 
 An expectation is a dotted key of ``summary.json`` and a condition: a number or a text
-(equal), or an operator and a number or another key, e.g. ``"> 0"`` or
-``"== connections.moved"``. Some hold for every run, some come with the policy, the
-rest stand in the spec's ``expect``.
+(equal), or an operator and a number, another key, or a sum of keys, e.g. ``"> 0"``,
+``"== connections.moved"`` or ``"== half_open.at_end + half_open.silent"``. In a list of
+elements a key names one, e.g. ``claim.E1.held``. What a run of a spec must show is in
+:mod:`experiments.promises`.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,62 +26,15 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
 }
 
-#: True of every design: who did not move is not disturbed, what was acknowledged stays.
-ALWAYS: Mapping[str, Condition] = {
-    "connections.broken_unmoved": 0,
-    "data.lost_writes": 0,
-    "measurement.owners_not_as_predicted": 0,
-    "measurement.arrivals_not_as_predicted": 0,
-    "measurement.clients_without_summary": 0,
-}
-
-#: Events that are somebody's intention; the others happen to a cluster.
-PLANNED = frozenset(
-    (
-        "drain-node",
-        "restore-node",
-        "add-node",
-        "add-chassis",
-        "restore-chassis",
-        "uplink-up",
-        "reseed",
-    )
-)
-
-#: What the designs that avoid resets promise where every event is planned.
-WHEN_PLANNED: Mapping[str, Mapping[str, Condition]] = {
-    "stateful": {"connections.reset": 0, "connections.reconnected": 0},
-    "second-chance": {"connections.reset": 0, "connections.reconnected": 0},
-}
-
-#: More changes than these move a connection out of a policy's reach.
-MOST_EVENTS: Mapping[str, int] = {"second-chance": 1}
-
-#: What copies could reach is freed: half open is only what none could, because its
-#: chassis was cut off when they were made.
-_ALL_IN_REACH_FREED = "== half_open.out_of_reach"
-
-#: What each reset policy promises.
-BY_POLICY: Mapping[str, Mapping[str, Condition]] = {
-    "drop": {"connections.reset": 0, "packets.node_resets": 0},
-    "client-only": {"connections.hung": 0, "packets.tier1_copies": 0},
-    "flood": {"connections.hung": 0, "half_open.at_end": _ALL_IN_REACH_FREED},
-    "flood-others": {"connections.hung": 0, "half_open.at_end": _ALL_IN_REACH_FREED},
-    "directed": {"connections.hung": 0, "half_open.at_end": _ALL_IN_REACH_FREED},
-    "out-of-band": {
-        "connections.hung": 0,
-        "half_open.at_end": _ALL_IN_REACH_FREED,
-        "packets.tier1_copies": 0,
-    },
-    "stateful": {"connections.hung": 0},
-    "second-chance": {"connections.hung": 0},
-    "proactive": {
-        "connections.hung": 0,
-        "half_open.at_end": _ALL_IN_REACH_FREED,
-        "measurement.half_open_by_socket_tables": _ALL_IN_REACH_FREED,
-        "packets.tier1_copies": 0,
-    },
-}
+#: Parts of keys that only a capture can tell of.
+_CAPTURED = ("claim.", "wire_order.", "connections.spoke", "connections.silent")
+#: The claim's own, of which there must have been a case.
+_OF_CASES = ("claim.", "wire_order.")
+_NO_CAPTURE = "nothing was captured (capture: false)"
+_NO_CASE = "no connection that had moved sent a stray"
+_LOSSY = "links lose segments (links.loss_percent)"
+_NO_HASH = "it is not the hash alone that leads segments"
+_NOTHING_COMPARED = "no segment came when it could be compared"
 
 
 @dataclass(frozen=True)
@@ -96,19 +51,42 @@ class Outcome:
         return f"{self.key} {self.condition}: {word} (found {self.found})"
 
 
-def expected(
-    policy: str,
-    of_spec: Mapping[str, Condition],
-    events: Sequence[Collection[str]] = (),
-) -> dict[str, Condition]:
-    """All that a run with this policy must show; the spec's word is the last.
+@dataclass(frozen=True)
+class NotJudged:
+    """One expectation that this run could neither meet nor miss, and why."""
 
-    ``events``: the kinds of its events, those that happen at once together.
+    key: str
+    condition: Condition
+    why: str
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a run can tell of, by its spec.
+
+    ``captured``: segments were. ``hashed``: the hash alone leads them to nodes.
+    ``lossy``: hosts' links lose some, resets before they are captured too.
     """
-    planned_all = all(PLANNED.issuperset(kinds) for kinds in events)
-    kept = planned_all and len(events) <= MOST_EVENTS.get(policy, len(events))
-    planned = WHEN_PLANNED.get(policy, {}) if kept else {}
-    return {**ALWAYS, **BY_POLICY.get(policy, {}), **planned, **of_spec}
+
+    captured: bool = True
+    hashed: bool = True
+    lossy: bool = False
+
+
+def judge(
+    summary: Mapping[str, Any],
+    conditions: Mapping[str, Condition],
+    sight: Sight,
+) -> tuple[list[Outcome], list[NotJudged]]:
+    """Each condition held against the summary, or why a run of that sight cannot be."""
+    left = {
+        key: why
+        for key, condition in conditions.items()
+        if (why := _why_not(summary, key, condition, sight))
+    }
+    judged = {key: one for key, one in conditions.items() if key not in left}
+    others = [NotJudged(key, conditions[key], why) for key, why in left.items()]
+    return check(summary, judged), others
 
 
 def check(
@@ -124,22 +102,63 @@ def look_up(summary: Mapping[str, Any], dotted: str) -> Any:
     """The value at a dotted key, None where there is none."""
     value: Any = summary
     for key in dotted.split("."):
+        if isinstance(value, list):
+            value = {one.get("element"): one for one in value if isinstance(one, dict)}
         if not isinstance(value, Mapping) or key not in value:
             return None
         value = value[key]
     return value
 
 
+def _why_not(
+    summary: Mapping[str, Any],
+    key: str,
+    condition: Condition,
+    sight: Sight,
+) -> str | None:
+    """Why that expectation cannot be judged; None where it can."""
+    arrivals = key == "measurement.arrivals_not_as_predicted"
+    if arrivals and not sight.hashed:
+        return _NO_HASH
+    if not sight.captured and (arrivals or _mentions(key, condition, _CAPTURED)):
+        return _NO_CAPTURE
+    if arrivals and not look_up(summary, "measurement.arrivals_compared"):
+        return _NOTHING_COMPARED
+    if sight.lossy and key.startswith(_OF_CASES):
+        return _LOSSY
+    cases = _value(summary, "connections.spoke - connections.unfinished")
+    if cases == 0 and key.startswith(_OF_CASES):
+        return _NO_CASE
+    return None
+
+
+def _mentions(key: str, condition: Condition, parts: tuple[str, ...]) -> bool:
+    text = f"{key} {condition}"
+    return any(part in text for part in parts)
+
+
 def _check_one(summary: Mapping[str, Any], key: str, condition: Condition) -> Outcome:
     found = look_up(summary, key)
     symbol, wanted = _parse(condition)
-    if isinstance(wanted, str) and look_up(summary, wanted) is not None:
-        wanted = look_up(summary, wanted)
+    if isinstance(wanted, str) and (value := _value(summary, wanted)) is not None:
+        wanted = value
     try:
         met = found is not None and _OPERATORS[symbol](found, wanted)
     except TypeError:
         met = False
     return Outcome(key, condition, found, met)
+
+
+def _value(summary: Mapping[str, Any], text: str) -> Any:
+    """What a key, or a sum of keys, comes to; None where one of them is not there."""
+    first, *rest = re.split(r" ([+-]) ", text)
+    value = look_up(summary, first)
+    for sign, key in zip(rest[::2], rest[1::2], strict=True):
+        term = look_up(summary, key)
+        if value is None or term is None:
+            return None
+        value = value + term if sign == "+" else value - term
+    return value
 
 
 def _parse(condition: Condition) -> tuple[str, Condition]:

@@ -19,8 +19,10 @@ FIGURES: tuple[tuple[str, str], ...] = (
     ("connections moved", "connections.moved"),
     ("clients reset", "connections.reset"),
     ("clients hung", "connections.hung"),
+    ("moved, never heard of again", "connections.silent"),
     ("unmoved connections disturbed", "connections.broken_unmoved"),
     ("half-open left on nodes", "half_open.at_end"),
+    ("half-open left, silent", "half_open.silent"),
     ("half-open lifetime, p50", "half_open.lifetime_ms.p50"),
     ("half-open lifetime, max", "half_open.lifetime_ms.max"),
     ("reset latency, p50", "reset_latency_ms.p50"),
@@ -30,6 +32,9 @@ FIGURES: tuple[tuple[str, str], ...] = (
     ("acknowledged writes", "data.acknowledged_writes"),
     ("acknowledged writes lost", "data.lost_writes"),
 )
+
+#: Disagreements of the instruments that are shown; ``summary.json`` has them all.
+_SHOWN = 5
 
 
 def console() -> Console:
@@ -52,29 +57,26 @@ def print_run(folder: Path) -> None:
     out = console()
     out.print(comparison([summary]))
     out.print(claim_table(summary))
-    print_unmet(summary)
-    print_reliability(summary)
+    print_verdict(summary)
     out.print(f"results: {folder}", soft_wrap=True)
 
 
-def print_unmet(summary: Mapping[str, Any]) -> None:
-    """Each expectation that a run did not meet."""
-    for outcome in summary["expectations"]:
-        if not outcome["met"]:
-            console().print(
-                f"[red]NOT as expected[/] with {summary['policy']}: {outcome['key']} "
-                f"is {outcome['found']}, expected {outcome['condition']}"
+def print_verdict(summary: Mapping[str, Any]) -> None:
+    """What a run came to, where that is not "as expected", or not in everything."""
+    out, policy = console(), summary["policy"]
+    for reason in summary["measurement"]["reasons"]:
+        out.print(f"[yellow]cannot be trusted[/], {policy}: {escape(reason)}")
+    for one in summary["expectations"]:
+        if not one["met"]:
+            out.print(
+                f"[red]NOT as expected[/] with {policy}: {one['key']} is "
+                f"{one['found']}, expected {one['condition']}"
             )
-
-
-def print_reliability(summary: Mapping[str, Any]) -> None:
-    """A warning where the instruments missed something: the machine was too busy."""
-    seen = summary["measurement"]
-    if not seen["reliable"]:
-        console().print(
-            f"[yellow]unreliable[/] with {summary['policy']}: the instruments missed "
-            f"{seen['events_lost']} socket events and {seen['dropped']} segments"
-        )
+    for text in summary["measurement"]["disagreements"][:_SHOWN]:
+        out.print(f"[red]NOT agreed[/] with {policy}: {escape(text)}")
+    for why in dict.fromkeys(one["why"] for one in summary["not_judged"]):
+        keys = [one["key"] for one in summary["not_judged"] if one["why"] == why]
+        out.print(f"[yellow]not judged[/] with {policy}: {why}: {', '.join(keys)}")
 
 
 def comparison(summaries: Sequence[Mapping[str, Any]]) -> Table:

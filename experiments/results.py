@@ -1,4 +1,7 @@
-"""``summary.json`` of a run: the contract's figures, expectations, provenance."""
+"""``summary.json`` of a run: the contract's figures, expectations, provenance.
+
+It is written last and whole: where it is, everything else of the folder is.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from controller.policies import POLICIES
 from experiments.analysis.analysis import Analysis, Evidence
 from experiments.analysis.balance import balance
-from experiments.expectations import check, expected
+from experiments.expectations import Sight, judge
 from experiments.predict import connections_of
+from experiments.promises import expected
 from experiments.spec import RunSpec
+from experiments.trust import AS_EXPECTED, UNTRUSTED, outcome, reasons
+from experiments.whole_file import write_whole
 from experiments.workloads import WORKLOADS
 
 SCHEMA = 1
@@ -25,14 +32,14 @@ def write_results(
     analysis: Analysis,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Writes the summary and the ladder into ``folder``; returns the summary."""
+    """Writes connections and ladder into ``folder``, then the summary; returns that."""
     summary = summarise(spec, evidence, analysis, provenance, folder / "hosts")
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     if analysis.drawing is not None:
         (folder / "ladder.svg").write_text(analysis.drawing.svg)
         (folder / "ladder.txt").write_text(analysis.drawing.text)
     with (folder / "connections.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in analysis.connections)
+    write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 
@@ -78,11 +85,24 @@ def summarise(
         summary[spec.workload.kind] = measure(hosts)
     if evidence.pins is not None:
         summary["pins"] = evidence.pins
-    kinds = [[event.kind for event in instant] for instant in spec.instants()]
-    outcomes = check(summary, expected(spec.policy, spec.expect, kinds))
-    summary["expectations"] = [asdict(outcome) for outcome in outcomes]
-    summary["as_expected"] = all(outcome.met for outcome in outcomes)
-    return summary
+    return {**summary, **_verdict(spec, summary)}
+
+
+def _verdict(spec: RunSpec, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Expectations, those that could not be judged, and what the run came to."""
+    sight = Sight(
+        captured=summary["wire_order"] is not None,
+        hashed=not POLICIES[spec.policy].keeps_moved,
+        lossy=bool(spec.links.loss_percent),
+    )
+    met, left = judge(summary, expected(spec), sight)
+    came_to = outcome(summary["measurement"]["reasons"], all(each.met for each in met))
+    return {
+        "expectations": [asdict(each) for each in met],
+        "not_judged": [asdict(each) for each in left],
+        "outcome": came_to,
+        "as_expected": None if came_to == UNTRUSTED else came_to == AS_EXPECTED,
+    }
 
 
 def _fates(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
@@ -92,6 +112,9 @@ def _fates(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
         "connections": {
             "opened": sum(one.opened for one in clients),
             "moved": totals.moved,
+            "spoke": totals.spoke,
+            "unfinished": totals.unfinished,
+            "silent": totals.silent,
             "reset": totals.reset,
             "hung": totals.hung,
             "broken_unmoved": totals.broken_unmoved,
@@ -101,6 +124,8 @@ def _fates(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
         "half_open": {
             "peak": totals.half_open_peak,
             "at_end": totals.half_open_at_end,
+            "silent": totals.half_open_silent,
+            "returned": totals.half_open_returned,
             "out_of_reach": totals.half_open_out_of_reach,
             "count": analysis.half_open_count,
             "lifetime_ms": _rounded(totals.half_open_lifetime_ms._asdict()),
@@ -124,8 +149,8 @@ def _measurement(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
     """How far the instruments can be trusted: what they lost, what they disagree on."""
     capture = evidence.instruments.get("capture", {})
     probes = evidence.instruments["probes"]
-    return {
-        "reliable": not (probes["lost"] or capture.get("dropped")),
+    agreed = analysis.agreement
+    figures = {
         "events_lost": probes["lost"],
         "clock_step_ns": probes["clock_step_ns"],
         "captured": capture.get("packets"),
@@ -133,10 +158,19 @@ def _measurement(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
         "owners_not_as_predicted": analysis.mispredicted,
         "arrivals_compared": analysis.arrivals.compared,
         "arrivals_not_as_predicted": len(analysis.arrivals.wrong),
-        "half_open_by_socket_tables": analysis.half_open_by_tables,
+        "opened_by_kernel": analysis.opened_by_kernel,
+        "sockets_begun_unseen": analysis.begun_unseen,
+        "sockets_compared": agreed.compared,
+        "sockets_not_agreed": agreed.not_agreed,
+        "half_open_by_socket_tables": len(agreed.half_open),
+        "half_open_not_agreed": len(agreed.half_open_not_agreed),
+        "disagreements": agreed.told(),
         "clients_without_summary": len(evidence.reports)
         - len(evidence.client_summaries),
     }
+    opened = sum(one.opened for one in evidence.client_summaries)
+    why = reasons(figures, opened)
+    return {"reliable": not why, "reasons": why, **figures}
 
 
 def _rounded(figures: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -16,6 +16,7 @@ import yaml
 
 from controller.ovs_hash import FourTuple
 from experiments.analysis.analysis import Course, Evidence, analyse
+from experiments.analysis.record import write_evidence
 from experiments.cluster.cluster import Cluster, ClusterOptions, Progress
 from experiments.cluster.pins import pins
 from experiments.cluster.status import counters
@@ -69,6 +70,7 @@ def run_experiment(
     finally:
         instruments.kill()
         cluster.stop()
+    write_evidence(folder, evidence)
     progress("analysing")
     analysis = analyse(evidence)
     return write_results(folder, spec, evidence, analysis, origin)
@@ -83,6 +85,7 @@ def _drive(
     _open_connections(spec, cluster)
     course = Course(steady_s=time.time())
     _sleep_until(course.steady_s + spec.steady_s)
+    course.first_look_s = time.time()
     course.held_before = _held_by_nodes(cluster)
     start = time.time()
     for instant in spec.instants():
@@ -91,6 +94,7 @@ def _drive(
         cluster.events([(event.kind, event.target) for event in instant])
     progress(f"observing for {spec.observe_s:g} s")
     time.sleep(spec.observe_s)
+    course.last_look_s = time.time()
     course.held_after = _held_by_nodes(cluster)
     course.clients_after = _held_by_clients(cluster)
     course.end_s = time.time()

@@ -48,6 +48,11 @@ class Datapath:
         """Its ``datapath_type``: ``system`` or ``netdev``."""
         return TYPES[self.name]
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, str]) -> Datapath:
+        """What :meth:`to_json` described."""
+        return cls(data["name"], data["asked"], data["why"])
+
     def __str__(self) -> str:
         """For people: which it is, and why."""
         return f"{TITLES[self.name]} ({self.why})"

@@ -1,9 +1,19 @@
 """ECMP as it is today: the client is reset, the old owner keeps a half-open connection."""
 
 from controller.policies.policy import ResetPolicy
+from controller.policies.promise import Promise
 
 CLIENT_ONLY = ResetPolicy(
     name="client-only",
     summary="the client is reset; the old owner is left half-open",
     guard_answers=True,
+    promises=frozenset(
+        (
+            Promise.RESETS_WHO_SPOKE,
+            Promise.ANSWERS_STRAYS,
+            Promise.NOBODY_HANGS,
+            Promise.NO_COPIES,
+            Promise.TELLS_NO_NODE,
+        )
+    ),
 )

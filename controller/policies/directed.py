@@ -38,6 +38,7 @@ from controller.policies.fan_out import (
     veiled,
 )
 from controller.policies.policy import Recall, ResetPolicy, Tables
+from controller.policies.promise import Promise
 from controller.tables import FAMILIES, Family, Priority, Table, to_client
 from topologies.plan import FANOUT_MAC, Chassis, Client, Plan
 
@@ -168,5 +169,14 @@ DIRECTED = ResetPolicy(
     name="directed",
     summary="copies only to those who owned the bucket in the latest tables",
     guard_answers=True,
+    promises=frozenset(
+        (
+            Promise.RESETS_WHO_SPOKE,
+            Promise.ANSWERS_STRAYS,
+            Promise.IN_ORDER,
+            Promise.NOBODY_HANGS,
+            Promise.FREES_OWNERS,
+        )
+    ),
     recall=Recall(HISTORY, fabric_entries, chassis_entries),
 )

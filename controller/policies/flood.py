@@ -12,6 +12,7 @@ from controller.policies.fan_out import (
     turned,
 )
 from controller.policies.policy import ResetPolicy
+from controller.policies.promise import Promise
 from controller.tables import FAMILIES, Family, Priority, Table
 from topologies.plan import VIP_MAC, Chassis, Node, Plan
 
@@ -66,6 +67,16 @@ FLOOD = ResetPolicy(
     name="flood",
     summary="the claim: the client, then every chassis, then every node is reset",
     guard_answers=True,
+    promises=frozenset(
+        (
+            Promise.RESETS_WHO_SPOKE,
+            Promise.ANSWERS_STRAYS,
+            Promise.FANS_OUT,
+            Promise.IN_ORDER,
+            Promise.NOBODY_HANGS,
+            Promise.FREES_OWNERS,
+        )
+    ),
     fabric_entries=fabric_entries,
     chassis_entries=chassis_entries,
 )

@@ -16,6 +16,7 @@ from controller.policies.fan_out import (
     turned,
 )
 from controller.policies.policy import ResetPolicy
+from controller.policies.promise import Promise
 from controller.tables import FAMILIES, Family, Priority, Table
 from topologies.plan import LOOP_OUT_PORT, Chassis, Client, Node, Plan
 
@@ -84,6 +85,16 @@ FLOOD_OTHERS = ResetPolicy(
     name="flood-others",
     summary="as flood, but no copy goes to the node that sent the reset",
     guard_answers=True,
+    promises=frozenset(
+        (
+            Promise.RESETS_WHO_SPOKE,
+            Promise.ANSWERS_STRAYS,
+            Promise.FANS_OUT,
+            Promise.IN_ORDER,
+            Promise.NOBODY_HANGS,
+            Promise.FREES_OWNERS,
+        )
+    ),
     fabric_entries=fabric_entries,
     chassis_entries=chassis_entries,
     spares_origin=True,

@@ -11,6 +11,7 @@ from controller.flows import FlowEntry, ToController
 from controller.membership import Membership
 from controller.policies.fan_out import client_reset
 from controller.policies.policy import ResetPolicy
+from controller.policies.promise import Promise
 from controller.tables import FAMILIES
 from topologies.plan import Plan
 
@@ -28,6 +29,15 @@ OUT_OF_BAND = ResetPolicy(
     name="out-of-band",
     summary="the reset is trapped to the controller, which tells the nodes' guards",
     guard_answers=True,
+    promises=frozenset(
+        (
+            Promise.RESETS_WHO_SPOKE,
+            Promise.ANSWERS_STRAYS,
+            Promise.NOBODY_HANGS,
+            Promise.FREES_OWNERS,
+            Promise.NO_COPIES,
+        )
+    ),
     fabric_entries=fabric_entries,
     tells_guards=True,
 )

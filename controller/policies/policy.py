@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controller.flows import FlowEntry
 from controller.history import BucketTable
 from controller.membership import Membership
+from controller.policies.promise import Promise
 from topologies.plan import Chassis, Plan
 
 
@@ -44,6 +45,7 @@ class Recall:
 class ResetPolicy:
     """What happens when a segment reaches a node that does not recognise it.
 
+    ``promises``: what a run under it must show, something at least.
     ``guard_answers``: whether nodes answer such a segment with a reset (E2), or are
     silent. ``fabric_entries`` and ``chassis_entries``: the flow entries that the policy
     adds to each tier's pipeline; pure functions. ``recall``: those that depend on what
@@ -59,6 +61,7 @@ class ResetPolicy:
     name: str
     summary: str
     guard_answers: bool
+    promises: frozenset[Promise]
     fabric_entries: Callable[[Plan, Membership], tuple[FlowEntry, ...]] = (
         no_fabric_entries
     )
@@ -72,3 +75,8 @@ class ResetPolicy:
     pins: bool = False
     passes_on: bool = False
     keeps_moved: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises :class:`ValueError` for a policy of which nothing could be expected."""
+        if not self.promises:
+            raise ValueError(f"{self.name}: a policy promises something")

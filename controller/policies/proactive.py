@@ -15,6 +15,7 @@ from controller.balancers import Balancer
 from controller.membership import Membership
 from controller.ovs_hash import FourTuple
 from controller.policies.policy import ResetPolicy
+from controller.policies.promise import Promise
 from controller.predict import forecast
 from topologies.plan import Plan
 
@@ -22,6 +23,15 @@ PROACTIVE = ResetPolicy(
     name="proactive",
     summary="at the event, each node resets both ends of what has left it, idle or not",
     guard_answers=True,
+    promises=frozenset(
+        (
+            Promise.NOBODY_HANGS,
+            Promise.FREES_OWNERS,
+            Promise.FREES_THE_SILENT,
+            Promise.NO_COPIES,
+            Promise.TELLS_NO_NODE,
+        )
+    ),
     resets_moved=True,
 )
 

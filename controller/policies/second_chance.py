@@ -28,6 +28,7 @@ from controller.history import BucketTable
 from controller.membership import Membership
 from controller.policies.fan_out import veiled
 from controller.policies.policy import Recall, ResetPolicy, Tables
+from controller.policies.promise import Promise
 from controller.tables import FAMILIES, Family, Priority, Table
 from topologies.plan import (
     GATEWAY_MAC,
@@ -187,6 +188,15 @@ SECOND_CHANCE = ResetPolicy(
     name="second-chance",
     summary="baseline: a node passes a stray on to its bucket's earlier owner",
     guard_answers=True,
+    promises=frozenset(
+        (
+            Promise.RESETS_WHO_SPOKE,
+            Promise.NOBODY_HANGS,
+            Promise.KEEPS_CONNECTIONS,
+            Promise.NO_COPIES,
+            Promise.TELLS_NO_NODE,
+        )
+    ),
     recall=Recall(1, fabric_entries, chassis_entries),
     passes_on=True,
     keeps_moved=True,

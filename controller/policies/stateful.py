@@ -27,6 +27,7 @@ from controller.history import BucketTable
 from controller.membership import Membership
 from controller.ovs_hash import ETH_TYPE, IPPROTO_TCP
 from controller.policies.policy import Recall, ResetPolicy, Tables
+from controller.policies.promise import Promise
 from controller.tables import (
     FAMILIES,
     PINNED_PORT,
@@ -134,6 +135,15 @@ STATEFUL = ResetPolicy(
     name="stateful",
     summary="baseline: switches pin each connection; a planned event breaks none",
     guard_answers=True,
+    promises=frozenset(
+        (
+            Promise.RESETS_WHO_SPOKE,
+            Promise.NOBODY_HANGS,
+            Promise.KEEPS_CONNECTIONS,
+            Promise.NO_COPIES,
+            Promise.TELLS_NO_NODE,
+        )
+    ),
     recall=Recall(0, fabric_entries, chassis_entries),
     pins=True,
     keeps_moved=True,

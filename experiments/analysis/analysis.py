@@ -9,10 +9,18 @@ from typing import Any
 
 from controller.ovs_hash import FourTuple
 from controller.state import ClusterState
+from experiments.analysis.agreement import (
+    CLIENT,
+    Agreement,
+    Place,
+    agreement,
+    by_events,
+    in_flux,
+)
 from experiments.analysis.arrivals import Arrivals, arrivals
 from experiments.analysis.claim import ORDER, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.connection import written
-from experiments.analysis.epochs import Epoch, History
+from experiments.analysis.epochs import IN_FLIGHT_NS, Epoch, History
 from experiments.analysis.fates import (
     Fate,
     Totals,
@@ -43,6 +51,9 @@ class Course:
 
     steady_s: float = 0.0
     end_s: float = 0.0
+    #: When the first look at the nodes' sockets began, and the last one at all sockets.
+    first_look_s: float = 0.0
+    last_look_s: float = 0.0
     #: Connection -> nodes that held it when all were open and nothing had happened.
     held_before: dict[FourTuple, list[str]] = field(default_factory=dict)
     #: The same at the end of the observation: what live nodes still hold.
@@ -110,11 +121,13 @@ class Analysis:
 
     ``moved_connections``: as people write them, sorted: the same for the same seed.
     ``mispredicted``: connections that, before the first event, were not on the node
-    that the hash foretells; ``arrivals``: the same for every captured segment of a
-    client, all through the run. ``half_open_count``: connections that were half open for
-    some time, those of ``at_end`` included. ``half_open_by_tables``: sockets on live nodes, at the end,
-    that no client has or that are not where the hash leads: counted without the
-    instruments, from the kernels' socket tables.
+    that the hash foretells, or on none; ``arrivals``: the same for every captured
+    segment of a client, all through the run. ``half_open_count``: connections that were
+    half open for some time, those of ``at_end`` included. ``agreement``: the kernels'
+    socket tables at the end, held against the socket events. ``opened_by_kernel``: of
+    the connections that clients had opened when they were ready, those of which the
+    probes saw the client's socket established. ``begun_unseen``: sockets of which the
+    probes saw something, and not the beginning, though they were there before it.
     """
 
     totals: Totals
@@ -124,7 +137,9 @@ class Analysis:
     connections: list[dict[str, Any]]
     mispredicted: int
     arrivals: Arrivals
-    half_open_by_tables: int
+    agreement: Agreement
+    opened_by_kernel: int
+    begun_unseen: int
     half_open_count: int
     drawing: Drawing | None
 
@@ -134,7 +149,8 @@ def analyse(evidence: Evidence) -> Analysis:
     history = evidence.history()
     places = Places.of(evidence.final.plan)
     observations = _observations(evidence)
-    fates = _fates(evidence, history, places, observations)
+    lives = _lives(evidence)
+    fates = _fates(evidence, history, places, observations, lives)
     trails = reset_trails(observations or (), places)
     rows = _claim(evidence, history, places, fates, trails)
     return Analysis(
@@ -143,9 +159,11 @@ def analyse(evidence: Evidence) -> Analysis:
         order=next((row for row in rows if row.element == ORDER), None),
         moved_connections=sorted({written(f.connection) for f in fates if f.moved}),
         connections=[_row(fate) for fate in fates],
-        mispredicted=_mispredicted(evidence, history),
+        mispredicted=_mispredicted(evidence, history, fates),
         arrivals=_arrivals(evidence, history, places, observations),
-        half_open_by_tables=_half_open_by_tables(evidence, history),
+        agreement=_agreement(evidence, history, lives, fates),
+        opened_by_kernel=_opened_by_kernel(evidence, fates),
+        begun_unseen=sum(life.opened_ns is None for life in lives),
         half_open_count=sum(fate.half_open is not None for fate in fates),
         drawing=_draw(evidence, fates, trails),
     )
@@ -165,17 +183,22 @@ def _fates(
     history: History,
     places: Places,
     observations: Sequence[Observation] | None,
+    lives: Sequence[SocketLife],
 ) -> list[Fate]:
-    lives = _lives(evidence)
+    keeps_moved = evidence.initial.policy.keeps_moved
     if observations is None:
-        return connection_fates(lives, history, None, evidence.end_ns)
+        return connection_fates(
+            lives, history, None, evidence.end_ns, keeps_moved=keeps_moved
+        )
     nodes = frozenset(places.nodes)
     strays = [one for one in observations if is_stray_candidate(one, nodes)]
     if evidence.initial.policy.passes_on:
         # The first node's ignorance is part of the design; the second's is final.
         strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
     answers = [one for one in observations if is_answer(one, nodes)]
-    return connection_fates(lives, history, strays, evidence.end_ns, answers)
+    return connection_fates(
+        lives, history, strays, evidence.end_ns, answers, keeps_moved
+    )
 
 
 def _lives(evidence: Evidence) -> list[SocketLife]:
@@ -223,12 +246,22 @@ def _seconds(time_ns: int | None) -> float | None:
     return None if time_ns is None else time_ns / 1e9
 
 
-def _mispredicted(evidence: Evidence, history: History) -> int:
-    owner_of = history.epochs[0].owner_of
-    return sum(
-        nodes != [owner_of(connection)]
-        for connection, nodes in evidence.course.held_before.items()
-    )
+def _mispredicted(evidence: Evidence, history: History, fates: Sequence[Fate]) -> int:
+    """Connections that the first look found elsewhere than foretold, or nowhere."""
+    owner_of, course = history.epochs[0].owner_of, evidence.course
+    wrong = {
+        connection
+        for connection, nodes in course.held_before.items()
+        if nodes != [owner_of(connection)]
+    }
+    look_ns = round(course.first_look_s * 1e9)
+    opened = {
+        fate.connection
+        for fate in fates
+        if fate.opened_ns < look_ns - IN_FLIGHT_NS
+        and (fate.ended_ns or evidence.end_ns) > look_ns + IN_FLIGHT_NS
+    }
+    return len(wrong | (opened - course.held_before.keys()))
 
 
 def _arrivals(
@@ -243,15 +276,54 @@ def _arrivals(
     return arrivals(observations, history, frozenset(places.nodes))
 
 
-def _half_open_by_tables(evidence: Evidence, history: History) -> int:
-    course, owner_of = evidence.course, history.epochs[-1].owner_of
-    stays = evidence.initial.policy.keeps_moved
-    return sum(
-        connection not in course.clients_after
-        or not (stays or node == owner_of(connection))
+def _agreement(
+    evidence: Evidence,
+    history: History,
+    lives: Sequence[SocketLife],
+    fates: Sequence[Fate],
+) -> Agreement:
+    """The socket tables of the end held against the socket events."""
+    course, last = evidence.course, history.epochs[-1]
+    powered = {n.name for n in evidence.final.plan.nodes if last.powers(n.name)}
+    clients = {(connection, CLIENT) for connection in course.clients_after}
+    return agreement(
+        _held_by_tables(course) | clients,
+        by_events(lives, evidence.end_ns, powered),
+        _half_open_by_tables(evidence, history),
+        fates,
+        in_flux(lives, round(course.last_look_s * 1e9), evidence.end_ns),
+    )
+
+
+def _held_by_tables(course: Course) -> frozenset[Place]:
+    return frozenset(
+        (connection, node)
         for connection, nodes in course.held_after.items()
         for node in nodes
     )
+
+
+def _half_open_by_tables(evidence: Evidence, history: History) -> frozenset[Place]:
+    course, owner_of = evidence.course, history.epochs[-1].owner_of
+    stays = evidence.initial.policy.keeps_moved
+    return frozenset(
+        (connection, node)
+        for connection, node in _held_by_tables(course)
+        if connection not in course.clients_after
+        or not (stays or node == owner_of(connection))
+    )
+
+
+def _opened_by_kernel(evidence: Evidence, fates: Sequence[Fate]) -> int:
+    """How many of the connections with which clients were ready the kernels tell of."""
+    ready = {
+        (address, port)
+        for client in evidence.final.plan.clients
+        if (report := evidence.reports.get(client.name))
+        for address in (client.ipv4, client.ipv6)
+        for port in report.ports
+    }
+    return len(ready & {(f.connection.src, f.connection.sport) for f in fates})
 
 
 def _draw(

@@ -12,13 +12,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from controller.ovs_hash import FourTuple
-from experiments.analysis.epochs import History
+from experiments.analysis.epochs import IN_FLIGHT_NS, History
 from experiments.analysis.observations import Observation
 from topologies.plan import FANOUT_MAC
-
-#: How long a segment may be on its way from the fabric to a node: many times what it
-#: takes on a machine that has other things to do.
-IN_FLIGHT_NS = 50_000_000
 
 
 @dataclass(frozen=True)

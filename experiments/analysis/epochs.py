@@ -13,6 +13,9 @@ from controller.state import ClusterState
 #: Chassis name -> names of its nodes.
 Members = Mapping[str, frozenset[str]]
 END_OF_TIME = 1 << 63
+#: How long a segment may be on its way from the fabric to a node: many times what it
+#: takes on a machine that has other things to do.
+IN_FLIGHT_NS = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,14 @@ class History:
     def before(self, epoch: Epoch) -> Epoch:
         """The epoch that ``epoch`` replaced; the first replaced none but itself."""
         return self.epochs[max(0, self.epochs.index(epoch) - 1)]
+
+    def under_way(self, time_ns: int, slack_ns: int) -> bool:
+        """Whether an event is at that instant, give or take ``slack_ns``: from when it
+        is asked for until no switch forwards by the old state."""
+        return any(
+            epoch.start_ns - slack_ns <= time_ns <= epoch.settled_ns + slack_ns
+            for epoch in self.epochs[1:]
+        )
 
     def expected(self, time_ns: int) -> Expected:
         """Who gets a copy of a reset that the fabric receives at that instant."""

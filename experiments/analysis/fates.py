@@ -8,18 +8,28 @@ opened           the client's socket became established
 home             the node that took it: whose namespace its socket is in; where there is
                  none, the one that answered its SYN, or else the predicted owner
 unfinished       its home answered the SYN, but an event had the end of the handshake go
-                 elsewhere: the client's socket is established, the home's never was
+                 elsewhere: the client's socket is established, the home's never was. Only
+                 where an event was under way then: otherwise its home was not seen
 moved            while the client's socket was open, an event gave the connection an
                  owner other than its home
 stray            a segment of the client, not SYN, RST or copy, in at a node that is not
                  the home
 reset            the client's kernel accepted a RST for it
+spoke            moved, and a stray of it was seen
+silent           moved, and none was: the client waits and does not know. Not where at
+                 the end the tables lead to its home again: then nothing is amiss
 hung             moved, a stray was sent, and at the end of the observation the client's
                  socket was still open
 broken unmoved   did not move, yet was reset, timed out or was destroyed
 half open        from the first stray (where nothing was captured: from the client's reset,
                  or else the move) until the home's kernel freed its socket, if that
                  is later; homes that failed hold nothing, so they are left out
+held in vain     at the end of the observation: the home's socket is there, and no client
+                 has the other end, or the tables lead elsewhere
+half open,       of which no stray was seen: held in vain, and by the definition above
+silent           not half open
+half open,       by the definition above, yet the tables lead to the home again and the
+returned         client has the other end: it goes on
 out of reach     the home had power, but no copy of a reset could reach it when the half
                  open time began: its chassis was cut off
 reset latency    from the first stray until the client's socket is reset
@@ -38,7 +48,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from controller.ovs_hash import FourTuple
-from experiments.analysis.epochs import History
+from experiments.analysis.epochs import IN_FLIGHT_NS, History
 from experiments.analysis.observations import RST, SYN, Observation
 from experiments.analysis.socket_states import SocketLife
 from experiments.analysis.statistics import Percentiles, peak, percentiles
@@ -71,6 +81,8 @@ class Fate:
     unfinished: bool = False
     #: No copy could reach the home when a reset of its connection was due.
     home_out_of_reach: bool = False
+    #: By the tables of the end its segments reach a node that is not the home.
+    led_elsewhere: bool = False
     strays_captured: bool = False
 
     @property
@@ -82,6 +94,17 @@ class Fate:
     def reset(self) -> bool:
         """Whether the client's socket was reset."""
         return self.reset_ns is not None
+
+    @property
+    def spoke(self) -> bool:
+        """Whether a stray of it was seen once it had moved."""
+        return self.moved and self.first_stray is not None
+
+    @property
+    def silent(self) -> bool:
+        """Whether its client waits, led to a strange node, and no stray was seen."""
+        waits = self.moved and self.ended_ns is None and self.led_elsewhere
+        return waits and self.first_stray is None
 
     @property
     def hung(self) -> bool:
@@ -124,6 +147,22 @@ class Fate:
         """Whether the home still held it when the observation ended."""
         return self.half_open is not None and self.freed_ns is None
 
+    @property
+    def held_in_vain(self) -> bool:
+        """Whether at the end the home holds what no client has, or nobody leads to it."""
+        held = self.home_seen and self.freed_ns is None
+        return held and (self.ended_ns is not None or self.led_elsewhere)
+
+    @property
+    def half_open_silent(self) -> bool:
+        """Whether it is held in vain, and no stray tells of it."""
+        return self.held_in_vain and not self.half_open_at_end
+
+    @property
+    def half_open_returned(self) -> bool:
+        """Whether it was half open, and is a whole connection again."""
+        return self.half_open_at_end and not self.held_in_vain
+
 
 @dataclass(frozen=True)
 class Totals:
@@ -131,15 +170,21 @@ class Totals:
 
     ``censored`` of the lifetimes are lower bounds: these lasted to the end.
     ``half_open_out_of_reach``: those at the end that no copy could have reached.
+    ``spoke`` and ``silent`` are None where nothing was captured.
     """
 
     opened: int
     moved: int
+    spoke: int | None
+    unfinished: int
+    silent: int | None
     reset: int
     hung: int
     broken_unmoved: int
     half_open_peak: int
     half_open_at_end: int
+    half_open_silent: int
+    half_open_returned: int
     half_open_out_of_reach: int
     half_open_lifetime_ms: Percentiles
     censored: int
@@ -152,12 +197,14 @@ def connection_fates(
     strays: Iterable[Observation] | None,
     end_ns: int,
     answers: Iterable[Observation] = (),
+    keeps_moved: bool = False,
 ) -> list[Fate]:
     """The fate of each connection that a client opened before ``end_ns``.
 
     ``lives`` are all sockets, each with its ``host``. ``strays`` are the observations in
     which strays are looked for, in the order of time; None where nothing was captured.
-    ``answers``: the nodes' SYN,ACKs, in the order of time.
+    ``answers``: the nodes' SYN,ACKs, in the order of time. ``keeps_moved``: the policy
+    leads a connection to its home whatever the tables say.
     """
     servers: dict[FourTuple, list[SocketLife]] = defaultdict(list)
     clients: dict[FourTuple, list[SocketLife]] = defaultdict(list)
@@ -180,6 +227,8 @@ def connection_fates(
                     inbound.get(connection, ()), span, fate.home, server
                 )
                 fate = replace(fate, first_stray=stray, strays_captured=True)
+            elsewhere = not keeps_moved and _led_elsewhere(fate, history)
+            fate = replace(fate, led_elsewhere=elsewhere)
             fates.append(_in_reach_or_not(fate, history))
     return fates
 
@@ -189,14 +238,20 @@ def totals(fates: Sequence[Fate]) -> Totals:
     intervals = [fate.half_open for fate in fates if fate.half_open]
     latencies = [fate.latency_ms for fate in fates if fate.latency_ms is not None]
     at_end = sum(fate.half_open_at_end for fate in fates)
+    seen = all(fate.strays_captured for fate in fates)
     return Totals(
         opened=len(fates),
         moved=sum(fate.moved for fate in fates),
+        spoke=sum(fate.spoke for fate in fates) if seen else None,
+        unfinished=sum(fate.spoke and fate.unfinished for fate in fates),
+        silent=sum(fate.silent for fate in fates) if seen else None,
         reset=sum(fate.reset for fate in fates),
         hung=sum(fate.hung for fate in fates),
         broken_unmoved=sum(fate.broken_unmoved for fate in fates),
         half_open_peak=peak(intervals),
         half_open_at_end=at_end,
+        half_open_silent=sum(fate.half_open_silent for fate in fates),
+        half_open_returned=sum(fate.half_open_returned for fate in fates),
         half_open_out_of_reach=sum(
             fate.half_open_at_end and fate.home_out_of_reach for fate in fates
         ),
@@ -267,7 +322,9 @@ def _fate(
         ended_ns=ended,
         lost=life.lost and ended is not None,
         home_seen=server is not None,
-        unfinished=server is None and answer is not None,
+        unfinished=server is None
+        and answer is not None
+        and history.under_way(opened, IN_FLIGHT_NS),
         freed_ns=_until(server.closed_ns, end_ns) if server else None,
         home_failed=moved_ns is not None and not history.at(moved_ns).powers(home),
     )
@@ -287,6 +344,11 @@ def _move(
         if owner != home:
             return max(epoch.start_ns, opened), owner
     return None, None
+
+
+def _led_elsewhere(fate: Fate, history: History) -> bool:
+    """Whether the last tables lead the connection to a node that is not its home."""
+    return history.epochs[-1].owner_of(fate.connection) != fate.home
 
 
 def _in_reach_or_not(fate: Fate, history: History) -> Fate:

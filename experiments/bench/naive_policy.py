@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from controller.flows import Action, Field, FlowEntry, Output
 from controller.membership import Membership
 from controller.policies import ResetPolicy
+from controller.policies.promise import Promise
 from controller.tables import (
     FAMILIES,
     NOT_RECOGNISED,
@@ -62,6 +63,7 @@ NAIVE = ResetPolicy(
     name="naive",
     summary="the controller makes every copy (a reference for the benchmark)",
     guard_answers=True,
+    promises=frozenset((Promise.RESETS_WHO_SPOKE, Promise.FREES_OWNERS)),
     fabric_entries=fabric_entries,
     chassis_entries=chassis_entries,
 )

@@ -24,6 +24,7 @@ from experiments.events import parse_events
 from experiments.instruments.instruments import InstrumentError
 from experiments.run import RunError, run_experiment
 from experiments.spec import RunSpec
+from experiments.trust import EXIT_STATUS
 from nodes.guards import GuardError
 from nodes.libbpf import BpfError
 from topologies import sandbox
@@ -48,10 +49,10 @@ def main(text: str) -> int:
 
 
 def job_run(spec: dict[str, Any], out: str) -> int:
-    """One experiment, into the folder ``out``."""
+    """One experiment, into the folder ``out``; the exit status says what it came to."""
     folder = Path(out)
     summary = run_experiment(RunSpec.model_validate(spec), folder, runtime(), say)
-    return 0 if summary["as_expected"] else 1
+    return EXIT_STATUS[summary["outcome"]]
 
 
 def job_up(plan: dict[str, Any], options: dict[str, Any]) -> int:

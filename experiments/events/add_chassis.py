@@ -36,5 +36,6 @@ EVENT = Event(
     summary="a new chassis is built, as large as the first, and joins the fabric",
     target="the next chassis' name, e.g. c3",
     change=change,
+    planned=True,
     before=before,
 )

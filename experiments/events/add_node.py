@@ -42,5 +42,6 @@ EVENT = Event(
     summary="a new node is built in a chassis and joins its bucket table",
     target="a chassis, e.g. c2, or the next node's name, e.g. c2n4",
     change=change,
+    planned=True,
     before=before,
 )

@@ -21,4 +21,5 @@ EVENT = Event(
     summary="the node gets no new buckets and stays up with what it holds",
     target="a node in service, e.g. c1n2",
     change=change,
+    planned=True,
 )

@@ -63,6 +63,7 @@ def _nothing(hands: Hands, old: ClusterState, new: ClusterState, target: str) ->
 class Event:
     """One kind of event: its name, what it is for, its change and its physical side.
 
+    ``planned``: it is somebody's intention; the others happen to a cluster.
     ``loss``: the physical side takes power or a carrier away. Of events at one instant
     these come last, since what comes up takes a while.
     """
@@ -71,6 +72,7 @@ class Event:
     summary: str
     target: str
     change: Change
+    planned: bool
     before: Before = _nothing
     loss: bool = False
 

@@ -26,6 +26,7 @@ EVENT = Event(
     summary="the chassis switch and its nodes die at once; the fabric follows",
     target="a chassis, e.g. c2",
     change=change,
+    planned=False,
     before=before,
     loss=True,
 )

@@ -34,6 +34,7 @@ EVENT = Event(
     summary="the node dies at once and loses its TCP state; the tables follow",
     target="a node that is up, e.g. c1n2",
     change=change,
+    planned=False,
     before=before,
     loss=True,
 )

@@ -32,4 +32,5 @@ EVENT = Event(
     summary="a switch hashes with another basis; no member comes or goes",
     target="fabric, a chassis, e.g. c2, or all",
     change=change,
+    planned=True,
 )

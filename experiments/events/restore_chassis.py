@@ -31,5 +31,6 @@ EVENT = Event(
     summary="a failed chassis serves again; its nodes come back empty",
     target="a failed chassis, e.g. c2",
     change=change,
+    planned=True,
     before=before,
 )

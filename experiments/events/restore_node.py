@@ -32,5 +32,6 @@ EVENT = Event(
     summary="a drained or failed node serves again (a failed one comes back empty)",
     target="a drained or failed node, e.g. c1n2",
     change=change,
+    planned=True,
     before=before,
 )

@@ -30,6 +30,7 @@ EVENT = Event(
     summary="a chassis is cut off from the fabric; its nodes keep power and TCP state",
     target="a chassis, e.g. c2",
     change=change,
+    planned=False,
     before=before,
     loss=True,
 )

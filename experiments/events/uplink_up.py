@@ -25,5 +25,6 @@ EVENT = Event(
     summary="a chassis that was cut off serves again, its nodes with what they held",
     target="a chassis that is cut off, e.g. c2",
     change=change,
+    planned=True,
     before=before,
 )

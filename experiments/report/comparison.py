@@ -9,6 +9,7 @@ from experiments.render import milliseconds
 from experiments.report.data import Report
 from experiments.sweep.bootstrap import Median, median
 from experiments.sweep.figures import FIGURES, HIGHER, Figure, is_lower_bound
+from experiments.sweep.state import FAILED, UNTRUSTED
 
 BEST, WORST = "best", "worst"
 
@@ -27,6 +28,7 @@ class Line(NamedTuple):
     design: str
     runs: int
     failed: int
+    untrusted: int
     cells: tuple[Cell, ...]
 
 
@@ -65,15 +67,23 @@ def compare(report: Report, settings: Sequence[str], caption: str) -> Comparison
         Line(
             design,
             len(report.paired(design, settings)),
-            sum(
-                e.design == design and e.setting in settings and not e.folder
-                for e in report.entries
-            ),
+            _left_out(report, design, settings, FAILED),
+            _left_out(report, design, settings, UNTRUSTED),
             tuple(_cell(f, found[design, f], marks[f][at]) for f in columns),
         )
         for at, design in enumerate(report.designs)
     ]
     return Comparison(caption, columns, tuple(lines))
+
+
+def _left_out(
+    report: Report, design: str, settings: Sequence[str], outcome: str
+) -> int:
+    """How many runs of a design have that outcome, and so no figures."""
+    return sum(
+        e.design == design and e.setting in settings and e.outcome == outcome
+        for e in report.entries
+    )
 
 
 def _found(

@@ -11,8 +11,8 @@ from pathlib import Path
 from controller.balancers import Balancer
 from experiments.spec_file import SpecError
 from experiments.sweep.run_folder import RunFolder
-from experiments.sweep.runner import Layout
-from experiments.sweep.state import FAILED, MET, UNMET, read_lines
+from experiments.sweep.runner import Layout, why_so
+from experiments.sweep.state import FAILED, UNTRUSTED, read_lines
 from experiments.sweep.suite import DESIGN_KEYS, PlannedRun, Suite
 from experiments.sweep.suite_file import expand, load_suite
 from experiments.sweep.sweep import made_runs
@@ -25,7 +25,10 @@ class NothingToReport(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """One run: its ``design`` (policy, ...) and its ``setting`` (event, size, ...)."""
+    """One run: its ``design`` (policy, ...) and its ``setting`` (event, size, ...).
+
+    ``folder``: None where it failed, or its measurement cannot be trusted.
+    """
 
     name: str
     design: str
@@ -146,8 +149,11 @@ def load_report(path: Path) -> Report:
     else:
         report = _of_runs(path, [f.parent for f in path.glob("*/summary.json")])
     if not any(entry.folder for entry in report.entries):
+        doubts = {e.reason for e in report.entries if e.outcome == UNTRUSTED}
+        why = f"; not to be trusted: {', '.join(map(str, doubts))}" if doubts else ""
         raise NothingToReport(
-            f"{path}: neither a run's folder nor a sweep's with a run that came to figures"
+            f"{path}: neither a run's folder nor a sweep's with a run that came to "
+            f"figures{why}"
         )
     return report
 
@@ -201,7 +207,7 @@ def _labels(run: PlannedRun, suite: Suite) -> tuple[str, str]:
 
 def _of_runs(path: Path, folders: Sequence[Path]) -> Report:
     read = sorted(
-        map(RunFolder.read, folders),
+        map(_read, folders),
         key=lambda one: (
             one.summary["events"][0]["requested_s"] if one.summary["events"] else 0.0
         ),
@@ -213,19 +219,26 @@ def _of_runs(path: Path, folders: Sequence[Path]) -> Report:
     return Report(title, description, path, entries, None, len(entries))
 
 
+def _read(path: Path) -> RunFolder:
+    """The run in that folder. Raises :class:`NothingToReport`."""
+    try:
+        return RunFolder.read(path)
+    except (OSError, ValueError) as error:
+        raise NothingToReport(f"{path}: cannot be read: {error}") from error
+
+
 def _lone(folder: RunFolder) -> Entry:
-    unmet = [each for each in folder.summary["expectations"] if not each["met"]]
-    said = (f"{e['key']} is {e['found']}, not {e['condition']}" for e in unmet)
+    outcome = folder.summary["outcome"]
     return Entry(
         name=folder.path.name,
         design=folder.spec.policy,
         setting=folder.spec.scenario,
         repetition=1,
-        outcome=UNMET if unmet else MET,
-        reason="; ".join(said) or None,
+        outcome=outcome,
+        reason=why_so(folder.summary),
         took_s=None,
         seed=folder.spec.seed,
-        folder=folder,
+        folder=None if outcome == UNTRUSTED else folder,
     )
 
 

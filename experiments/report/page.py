@@ -18,7 +18,7 @@ from experiments.report.data import Entry, Report
 from experiments.report.theme import variables
 from experiments.sweep.bootstrap import CONFIDENCE, LEAST, RESAMPLES
 from experiments.sweep.run_folder import RunFolder
-from experiments.sweep.state import FAILED, MET
+from experiments.sweep.state import FAILED, MET, UNTRUSTED
 
 _HERE = Path(__file__).parent
 
@@ -66,7 +66,12 @@ def page(report: Report, figures: Path) -> str:
         distributions=_distributions(report, figures),
         examples=_examples(report, figures),
         failed=[entry for entry in report.entries if entry.outcome == FAILED],
-        outcomes={MET: "as expected", FAILED: "failed"},
+        untrusted=[e for e in report.entries if e.outcome == UNTRUSTED],
+        outcomes={
+            MET: "as expected",
+            FAILED: "failed",
+            UNTRUSTED: "cannot be trusted",
+        },
         facts=_facts(report),
         reproduce=_reproduce(report),
         interval=f"{CONFIDENCE:.0%} bootstrap interval of the median, {RESAMPLES:,} "

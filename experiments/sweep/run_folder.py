@@ -23,6 +23,11 @@ from experiments.spec import RunSpec
 _MS = 1e3
 #: Lifetimes in ``summary.json`` are rounded to the microsecond.
 _ROUNDING_MS = 2e-3
+#: What a summary must have to be read at all.
+_NEEDED = (
+    *("policy", "events", "connections", "half_open", "packets", "claim"),
+    *("moved_connections", "expectations", "outcome", "provenance"),
+)
 #: When the second event was asked for, of a run that has none or one.
 _NEVER = (float("inf"), float("inf"))
 
@@ -60,13 +65,13 @@ class RunFolder:
 
     @classmethod
     def read(cls, path: Path) -> RunFolder:
-        """The run in that folder. Raises :class:`OSError` or :class:`ValueError`."""
+        """The run in that folder. Raises :class:`OSError`; :class:`ValueError`: what is
+        there is not whole, or of a version that did not say what a run came to."""
         lines = (path / "connections.jsonl").read_text().splitlines()
-        return cls(
-            path,
-            json.loads((path / "summary.json").read_text()),
-            [json.loads(line) for line in lines],
-        )
+        summary = json.loads((path / "summary.json").read_text())
+        if missing := [key for key in _NEEDED if key not in summary]:
+            raise ValueError(f"{path}: its summary lacks {', '.join(missing)}")
+        return cls(path, summary, [json.loads(line) for line in lines])
 
     @cached_property
     def spec(self) -> RunSpec:

@@ -13,12 +13,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from experiments.sweep.state import FAILED, MET, UNMET, Record, StateFile
+from experiments.sweep.state import (
+    FAILED,
+    UNTRUSTED,
+    Record,
+    StateFile,
+)
 from experiments.sweep.suite import PlannedRun
+from experiments.trust import EXIT_STATUS
 
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 _POLL_S = 0.05
@@ -165,19 +172,26 @@ class Runner:
 def outcome_of(status: int | None, folder: Path, log: Path) -> tuple[str, str | None]:
     """Outcome and reason of a run that ended with ``status``.
 
-    Without a whole summary it has failed, whatever its status.
+    It has failed without a whole summary, and also where its exit status is not that of
+    the outcome in the summary: whatever it died of came after that.
     """
     try:
         summary = json.loads((folder / "summary.json").read_text())
-        unmet = [each for each in summary["expectations"] if not each["met"]]
-    except (OSError, ValueError, KeyError):
+        outcome, why = summary["outcome"], why_so(summary)
+    except (OSError, ValueError, KeyError, TypeError):
         return FAILED, _last_words(log) or f"exit status {status}, without a word"
-    if status not in (0, 1):
+    if status is None or status != EXIT_STATUS.get(outcome):
         return FAILED, f"exit status {status}: {_last_words(log)}"
-    if not unmet:
-        return MET, None
+    return outcome, why
+
+
+def why_so(summary: Mapping[str, Any]) -> str | None:
+    """Why a run came to what its summary says: nothing where it is as expected."""
+    if summary["outcome"] == UNTRUSTED:
+        return "; ".join(summary["measurement"]["reasons"])
+    unmet = [each for each in summary["expectations"] if not each["met"]]
     found = (f"{e['key']} is {e['found']}, not {e['condition']}" for e in unmet)
-    return UNMET, "; ".join(found)
+    return "; ".join(found) or None
 
 
 def _last_words(log: Path) -> str:

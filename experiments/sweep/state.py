@@ -15,8 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-#: Outcomes: as expected; ran, but an expectation was not met; did not come to figures.
-MET, UNMET, FAILED = "as-expected", "unexpected", "failed"
+from experiments import trust
+
+#: Outcomes: as expected; ran, but an expectation was not met; ran, but its measurement
+#: cannot be trusted; did not come to figures.
+MET, UNMET, UNTRUSTED = trust.AS_EXPECTED, trust.UNEXPECTED, trust.UNTRUSTED
+FAILED = "failed"
+#: Outcomes of runs whose figures are compared.
+COMPARED = frozenset((MET, UNMET))
 
 
 class Busy(RuntimeError):

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,17 +17,29 @@ from experiments.machine.provenance import provenance
 from experiments.spec_file import SpecError
 from experiments.sweep.run_folder import RunFolder
 from experiments.sweep.runner import Layout, Runner
-from experiments.sweep.state import FAILED, MET, Record, StateFile, read_records
+from experiments.sweep.state import (
+    COMPARED,
+    FAILED,
+    MET,
+    UNTRUSTED,
+    Record,
+    StateFile,
+    read_records,
+)
 from experiments.sweep.suite import PlannedRun, Suite
 from experiments.sweep.suite_file import expand, load_suite
 from experiments.sweep.tables import Made, write_tables
+from experiments.trust import AS_EXPECTED, EXIT_STATUS, UNEXPECTED, worst
+from experiments.whole_file import write_whole
 from topologies.datapaths import find_datapath
 
 #: Seconds that a run takes beyond its steady time, events and observation, before any
 #: has been measured.
 _OVERHEAD_S = 6.0
 
-_WORDS = {MET: "as expected", FAILED: "FAILED"}
+_WORDS = {MET: "as expected", FAILED: "FAILED", UNTRUSTED: "cannot be trusted"}
+#: What makes a run worth another try (``--retry-failed``).
+_AGAIN = frozenset((FAILED, UNTRUSTED))
 
 
 def run_sweep(
@@ -34,7 +47,8 @@ def run_sweep(
 ) -> tuple[int, Path]:
     """Makes what is left of the suite in ``path``: (exit status, the sweep's folder).
 
-    0: every run is as expected; 1: some is not. Raises
+    0: every run is as expected; 1: some is not; 4: the measurement of some cannot be
+    trusted, and the others are. Raises
     :class:`~experiments.spec_file.SpecError`, :class:`~experiments.sweep.state.Busy`
     and, before any run, :class:`~experiments.machine.lack.MachineLacks`.
     """
@@ -44,10 +58,11 @@ def run_sweep(
         require(run.spec.links.options)
         find_datapath(run.spec.cluster.datapath)
     layout = Layout((out or Path("results") / suite.name).resolve())
-    _settle_in(layout, path)
+    _make_room(layout)
     state = StateFile(layout.state)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
+        _keep_suite(layout, path)
         state.append(
             "start",
             suite=suite.name,
@@ -62,7 +77,7 @@ def run_sweep(
             write_tables(layout.folder, made)
         state.close()
         give_to_caller(layout.folder)
-    return int(any(one.record.outcome != MET for one in made)), layout.folder
+    return EXIT_STATUS[worst([_came_to(one.record) for one in made])], layout.folder
 
 
 def print_plan(path: Path, out: Path | None) -> None:
@@ -83,21 +98,34 @@ def print_plan(path: Path, out: Path | None) -> None:
     )
 
 
+def _came_to(record: Record) -> str:
+    """Its outcome as that of a run; one that failed is not as expected, for certain."""
+    if record.outcome == FAILED:
+        return UNEXPECTED
+    return AS_EXPECTED if record.outcome == MET else record.outcome
+
+
 def made_runs(runs: Sequence[PlannedRun], layout: Layout) -> list[Made]:
-    """Those runs of a suite that have ended, in the order of its factors."""
+    """Those runs of a suite that have ended, in the order of its factors.
+
+    Only those whose figures are compared come with their folder. One that should, and
+    whose folder cannot be read, has failed.
+    """
     records = read_records(layout.state)
     order = {run.name: at for at, run in enumerate(_in_factors_order(runs))}
     done = [run for run in runs if run.name in records]
-    return [
-        Made(run, records[run.name], _folder(records[run.name], layout))
-        for run in sorted(done, key=lambda run: order[run.name])
-    ]
+    ordered = sorted(done, key=lambda run: order[run.name])
+    return [_made(run, records[run.name], layout) for run in ordered]
 
 
-def _folder(record: Record, layout: Layout) -> RunFolder | None:
-    if record.outcome == FAILED:
-        return None
-    return RunFolder.read(layout.run(record.run))
+def _made(run: PlannedRun, record: Record, layout: Layout) -> Made:
+    if record.outcome not in COMPARED:
+        return Made(run, record, None)
+    try:
+        return Made(run, record, RunFolder.read(layout.run(run.name)))
+    except (OSError, ValueError) as error:
+        reason = f"its folder cannot be read: {error}"
+        return Made(run, replace(record, outcome=FAILED, reason=reason), None)
 
 
 def _in_factors_order(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
@@ -105,8 +133,8 @@ def _in_factors_order(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     return sorted(runs, key=lambda run: (run.position, run.repetition))
 
 
-def _settle_in(layout: Layout, path: Path) -> None:
-    """The sweep's folder, with a copy of the suite; not among another one's results."""
+def _make_room(layout: Layout) -> None:
+    """The sweep's folder, made if need be; not among another one's results."""
     if (
         layout.folder.is_dir()
         and any(layout.folder.iterdir())
@@ -114,8 +142,12 @@ def _settle_in(layout: Layout, path: Path) -> None:
     ):
         raise SpecError(f"--out {layout.folder}: exists and is no sweep's folder")
     layout.folder.mkdir(parents=True, exist_ok=True)
+
+
+def _keep_suite(layout: Layout, path: Path) -> None:
+    """A copy of the suite, for the report; who holds the state file may change it."""
     if not (layout.suite.exists() and layout.suite.samefile(path)):
-        layout.suite.write_bytes(path.read_bytes())
+        write_whole(layout.suite, path.read_text(encoding="utf-8"))
 
 
 def _make_the_rest(
@@ -126,8 +158,10 @@ def _make_the_rest(
     jobs: int,
     retry_failed: bool,
 ) -> None:
-    records = read_records(layout.state)
-    again = {n for n, r in records.items() if r.outcome == FAILED and retry_failed}
+    records = {one.run.name: one.record for one in made_runs(runs, layout)}
+    written = read_records(layout.state)
+    again = {n for n, r in records.items() if r.outcome in _AGAIN and retry_failed}
+    again |= {n for n, r in records.items() if r.outcome != written[n].outcome}
     left = [run for run in runs if run.name not in records or run.name in again]
     done = len(runs) - len(left)
     if done:

@@ -2,7 +2,8 @@
 
 ================ =====================================================================
 ``runs``         one row a run, failed ones too: levels, seed, outcome, reason, and every
-                 figure of its summary under its dotted key
+                 figure of its summary under its dotted key, unless it failed or cannot
+                 be trusted
 ``connections``  one row a connection of every run: who owned it, what became of it when
 ``summary``      one row a configuration and figure: N, median, bootstrap interval
 ================ =====================================================================
@@ -21,21 +22,22 @@ import polars
 from experiments.sweep.bootstrap import CONFIDENCE, median
 from experiments.sweep.figures import FIGURES, is_lower_bound
 from experiments.sweep.run_folder import RunFolder
-from experiments.sweep.state import Record
+from experiments.sweep.state import UNTRUSTED, Record
 from experiments.sweep.suite import PlannedRun
 
 #: Parts of a summary that are no figures, or stand in columns of their own.
 _NO_FIGURES = frozenset(
     (
         *("provenance", "claim", "wire_order", "events", "observation"),
-        *("expectations", "schema", "seed"),
+        *("expectations", "not_judged", "outcome", "schema", "seed"),
     )
 )
 
 
 @dataclass(frozen=True)
 class Made:
-    """A run of a suite that has ended; ``folder`` is None where it has failed."""
+    """A run of a suite that has ended; ``folder`` is None where it has failed, or its
+    measurement cannot be trusted: then it is counted and its figures are left out."""
 
     run: PlannedRun
     record: Record
@@ -74,6 +76,7 @@ def summary_rows(made: Sequence[Made]) -> list[dict[str, Any]]:
 
 def _figures(members: Sequence[Made]) -> Iterator[dict[str, Any]]:
     folders = [one.folder for one in members if one.folder]
+    untrusted = sum(one.record.outcome == UNTRUSTED for one in members)
     for figure in FIGURES:
         values = [figure.of(folder.summary) for folder in folders]
         found = median([value for value in values if value is not None])
@@ -83,7 +86,8 @@ def _figures(members: Sequence[Made]) -> Iterator[dict[str, Any]]:
             "unit": figure.unit,
             "better": figure.better,
             "runs": len(members),
-            "failed": len(members) - len(folders),
+            "failed": len(members) - len(folders) - untrusted,
+            "untrusted": untrusted,
             "n": found.n,
             "median": found.value,
             "ci_low": found.low,

@@ -104,6 +104,7 @@ def _summary(spec: RunSpec, rows: list[dict[str, Any]]) -> dict[str, Any]:
             {"element": "E1", "passed": True, "evidence": "a <frame>", "checked": 1, "held": 1}
         ],
         "expectations": [],
+        "outcome": "as-expected",
         "moved_connections": sorted(row["connection"] for row in strayed),
         "provenance": {
             "code": "0123abc", "system": "Debian", "kernel": "6.1", "cores": 2,

@@ -1,14 +1,17 @@
-"""Expectations: a run fails when one is not met, and says which."""
+"""Expectations held against a summary: met, not met, and not to be judged."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from experiments.expectations import check, expected
+from experiments.expectations import Condition, Sight, check, judge
 
 SUMMARY = {
     "connections": {"moved": 12, "hung": 0},
-    "half_open": {"at_end": 12, "lifetime_ms": {"p50": None}},
+    "half_open": {"at_end": 12, "silent": 3, "lifetime_ms": {"p50": None}},
+    "claim": [{"element": "E1", "held": 12}, {"element": "E2", "held": 11}],
     "policy": "client-only",
 }
 
@@ -23,6 +26,13 @@ SUMMARY = {
         ("connections.moved", "<= 12", True),
         ("half_open.at_end", "== connections.moved", True),
         ("connections.hung", "== connections.moved", False),
+        ("connections.moved", "== half_open.at_end + half_open.silent", False),
+        ("connections.moved", "== half_open.at_end + connections.hung", True),
+        ("connections.moved", "> half_open.at_end - half_open.silent", True),
+        ("connections.moved", "== half_open.at_end - half_open.sient", False),
+        ("claim.E1.held", "== connections.moved", True),
+        ("claim.E2.held", "== connections.moved", False),
+        ("claim.E3.held", 0, False),
         ("policy", "client-only", True),
         ("policy", "!= flood", True),
         ("connections.mooved", 12, False),
@@ -35,34 +45,57 @@ def test_condition(key: str, condition: str | int, met: bool) -> None:
     assert key in str(outcome)
 
 
-def test_the_specs_word_is_the_last() -> None:
-    conditions = expected("flood", {"connections.hung": "> 0"})
-    assert conditions["connections.hung"] == "> 0"
-    assert conditions["half_open.at_end"] == "== half_open.out_of_reach"
-    assert conditions["data.lost_writes"] == 0
+def of_claim(
+    spoke: int | None, unfinished: int = 0, compared: int = 9
+) -> dict[str, Any]:
+    """A summary with that many cases, of which the first element failed."""
+    return {
+        "connections": {"spoke": spoke, "unfinished": unfinished, "reset": 2},
+        "claim": [{"element": "E1", "passed": False}],
+        "measurement": {
+            "arrivals_compared": compared,
+            "arrivals_not_as_predicted": 0,
+        },
+    }
+
+
+CLAIM = "claim.E1.passed"
+RESET = "connections.reset"
+ARRIVALS = "measurement.arrivals_not_as_predicted"
+ALL: dict[str, Condition] = {CLAIM: True, RESET: "== connections.spoke", ARRIVALS: 0}
 
 
 @pytest.mark.parametrize(
-    ("policy", "events", "kept"),
+    ("spoke", "unfinished", "compared", "sight", "left"),
     [
-        ("second-chance", [["drain-node", "add-node"]], True),
-        ("second-chance", [["drain-node"], ["add-node"]], False),
-        ("second-chance", [["reseed"]], True),
-        ("second-chance", [["uplink-down"]], False),
-        ("stateful", [["drain-node"], ["reseed"]], True),
-        ("stateful", [["drain-node", "fail-node"]], False),
-        ("flood", [["drain-node"]], False),
+        (2, 0, 9, Sight(), set()),
+        (None, 0, 0, Sight(captured=False), {CLAIM, RESET, ARRIVALS}),
+        (0, 0, 9, Sight(), {CLAIM}),
+        (2, 2, 9, Sight(), {CLAIM}),
+        (2, 0, 0, Sight(), {ARRIVALS}),
+        (2, 0, 9, Sight(hashed=False), {ARRIVALS}),
+        (2, 0, 9, Sight(lossy=True), {CLAIM}),
     ],
+    ids=["all", "no capture", "no case", "no owner", "none came", "pinned", "lossy"],
 )
-def test_what_avoids_resets_promises_it_where_it_can(
-    policy: str, events: list[list[str]], kept: bool
+def test_what_cannot_be_judged_is_said(
+    spoke: int | None,
+    unfinished: int,
+    compared: int,
+    sight: Sight,
+    left: set[str],
 ) -> None:
-    assert ("connections.reset" in expected(policy, {}, events)) is kept
+    summary = of_claim(spoke, unfinished, compared)
+    met, others = judge(summary, ALL, sight)
+    assert {one.key for one in others} == left
+    assert all(one.why for one in others)
+    assert {one.key for one in met} == ALL.keys() - left
+    assert CLAIM in left or not next(one.met for one in met if one.key == CLAIM)
 
 
 @pytest.mark.parametrize(("unreached", "met"), [(12, True), (11, False), (0, False)])
 def test_half_open_is_only_what_no_copy_could_reach(unreached: int, met: bool) -> None:
     half_open = {"at_end": 12, "out_of_reach": unreached}
-    condition = expected("flood", {})["half_open.at_end"]
-    (outcome,) = check({"half_open": half_open}, {"half_open.at_end": condition})
+    condition = {"half_open.at_end": "== half_open.out_of_reach"}
+    (outcome,) = check({"half_open": half_open}, condition)
     assert outcome.met is met

@@ -9,8 +9,9 @@ from click.testing import CliRunner, Result
 
 from controller.balancers import BALANCERS
 from controller.ovs_hash import FourTuple
-from experiments.analysis.arrivals import IN_FLIGHT_NS, arrivals
+from experiments.analysis.arrivals import arrivals
 from experiments.analysis.connection import written
+from experiments.analysis.epochs import IN_FLIGHT_NS
 from experiments.analysis.observations import RST
 from experiments.cli import main
 from experiments.predict import connections_of, predict, shares

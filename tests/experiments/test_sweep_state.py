@@ -13,6 +13,7 @@ from experiments.sweep.state import (
     FAILED,
     MET,
     UNMET,
+    UNTRUSTED,
     Busy,
     Record,
     StateFile,
@@ -65,21 +66,47 @@ def test_one_sweep_at_a_time_in_a_folder(tmp_path: Path) -> None:
     StateFile(tmp_path / "state").close()
 
 
-def summary(folder: Path, *, met: bool) -> None:
-    outcome = {"key": "connections.hung", "condition": 0, "found": 3, "met": met}
-    (folder / "summary.json").write_text(json.dumps({"expectations": [outcome]}))
+def summary(folder: Path, outcome: str, *, met: bool = True) -> None:
+    expectation = {"key": "connections.hung", "condition": 0, "found": 3, "met": met}
+    reasons = ["6 socket events were lost"] if outcome == UNTRUSTED else []
+    said = {
+        "expectations": [expectation],
+        "outcome": outcome,
+        "measurement": {"reasons": reasons},
+    }
+    (folder / "summary.json").write_text(json.dumps(said))
 
 
 def test_outcomes_and_their_reasons(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("wiring\nTraceback\nRunError: no node serves\n\n")
     assert outcome_of(1, tmp_path, log) == (FAILED, "RunError: no node serves")
-    summary(tmp_path, met=True)
+    summary(tmp_path, MET)
     assert outcome_of(0, tmp_path, log) == (MET, None)
-    summary(tmp_path, met=False)
+    summary(tmp_path, UNMET, met=False)
     assert outcome_of(1, tmp_path, log) == (UNMET, "connections.hung is 3, not 0")
+    summary(tmp_path, UNTRUSTED, met=False)
+    assert outcome_of(4, tmp_path, log) == (UNTRUSTED, "6 socket events were lost")
     (tmp_path / "summary.json").write_text('{"expectations": [')
     assert outcome_of(0, tmp_path, log)[0] == FAILED
+    (tmp_path / "summary.json").write_text("[]")
+    assert outcome_of(0, tmp_path, log)[0] == FAILED
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [(MET, 1), (MET, 4), (MET, 137), (MET, None), (UNMET, 0), (UNTRUSTED, 1)],
+)
+def test_a_run_that_died_after_its_summary_has_failed(
+    outcome: str, status: int | None, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("RuntimeError: too late\n")
+    summary(tmp_path, outcome, met=outcome == MET)
+    assert outcome_of(status, tmp_path, log) == (
+        FAILED,
+        f"exit status {status}: RuntimeError: too late",
+    )
 
 
 def test_medians_and_their_intervals() -> None:

@@ -1,0 +1,149 @@
+"""Records of real, good runs, small enough to keep: to be spoiled, fact by fact.
+
+What each is of stands in its ``spec.yaml``. Made anew from a run's folder, where the
+format of a record has changed::
+
+    ./resetbed run drain-node --set policy=flood --set workload.kind=echo \
+        --set workload.connections=24 --set workload.interval_ms=150 \
+        --set cluster.clients=1 --set steady_s=0.2 --set observe_s=1.5 --out DIR
+    python -m tests.experiments.golden_runs DIR flood
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from controller.ovs_hash import FourTuple
+from experiments.analysis.analysis import analyse
+from experiments.analysis.observations import Observation, observe
+from experiments.analysis.record import FILE, read_evidence
+from experiments.instruments.pcapng import PcapngWriter, open_pcapng
+from experiments.instruments.socket_events import SocketEvent
+from experiments.results import summarise
+from experiments.spec import RunSpec
+
+FOLDER = Path(__file__).with_name("golden")
+#: What a record keeps of a run's folder; the large ones are compressed.
+KEPT = ("spec.yaml", FILE, "sockets.jsonl", "capture.pcapng", "hosts/h1.jsonl")
+
+
+@dataclass
+class Frame:
+    """One captured segment, with what it says."""
+
+    seen: Observation
+    data: bytes
+    length: int
+
+
+@dataclass
+class GoldenRun:
+    """A record in memory: ``said`` is its ``evidence.json``, ``report`` the client's lines."""
+
+    spec: dict[str, Any]
+    said: dict[str, Any]
+    frames: list[Frame]
+    sockets: list[SocketEvent]
+    report: list[dict[str, Any]]
+
+    @classmethod
+    def load(cls, name: str) -> GoldenRun:
+        """The record of that name."""
+        files = {file: _unpacked(name, file) for file in KEPT}
+        return cls(
+            yaml.safe_load(files["spec.yaml"]),
+            json.loads(files[FILE]),
+            _frames(files["capture.pcapng"]),
+            [
+                SocketEvent.from_line(line)
+                for line in files["sockets.jsonl"].decode().splitlines()
+            ],
+            [json.loads(line) for line in files["hosts/h1.jsonl"].splitlines()],
+        )
+
+    def summary(self, folder: Path) -> dict[str, Any]:
+        """What the real analysis makes of it, by way of files in ``folder``."""
+        (folder / "hosts").mkdir(exist_ok=True)
+        (folder / FILE).write_text(json.dumps(self.said))
+        self._write_capture(folder / "capture.pcapng")
+        sockets = "".join(event.to_line() for event in sorted(self.sockets))
+        (folder / "sockets.jsonl").write_text(sockets)
+        lines = "".join(json.dumps(line) + "\n" for line in self.report)
+        (folder / "hosts" / "h1.jsonl").write_text(lines)
+        evidence = read_evidence(folder)
+        spec = RunSpec.model_validate(self.spec)
+        return summarise(spec, evidence, analyse(evidence), {}, folder / "hosts")
+
+    def drop_frames(self, unwanted: Callable[[Observation], bool]) -> None:
+        """As if these had not been captured. There must be some."""
+        kept = [frame for frame in self.frames if not unwanted(frame.seen)]
+        assert len(kept) < len(self.frames)
+        self.frames = kept
+
+    def drop_sockets(self, unwanted: Callable[[SocketEvent], bool]) -> None:
+        """As if the kernel had not reported these. There must be some."""
+        kept = [event for event in self.sockets if not unwanted(event)]
+        assert len(kept) < len(self.sockets)
+        self.sockets = kept
+
+    def hold(self, connection: FourTuple, node: str) -> None:
+        """The node's kernel has a socket of it at the end."""
+        held = self.said["held_after"]
+        for other, nodes in held:
+            if FourTuple(*other) == connection:
+                nodes.append(node)
+                return
+        held.append([list(connection), [node]])
+
+    def _write_capture(self, path: Path) -> None:
+        labels = dict.fromkeys(frame.seen.label for frame in self.frames)
+        with path.open("wb") as stream:
+            writer = PcapngWriter(stream)
+            numbers = {label: writer.add_interface(label) for label in labels}
+            for frame in sorted(self.frames, key=lambda one: one.seen.time_ns):
+                seen = frame.seen
+                number = numbers[seen.label]
+                writer.packet(
+                    number, seen.time_ns, frame.data, frame.length, seen.outgoing
+                )
+
+
+def _frames(capture: bytes) -> list[Frame]:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(capture)
+        file.flush()
+        with open_pcapng(file.name) as reader:
+            return [
+                Frame(seen, bytes(packet.data), packet.length)
+                for packet in reader.packets()
+                if (seen := observe(reader.interfaces[packet.interface].label, packet))
+            ]
+
+
+def _packed(name: str, file: str) -> Path:
+    return FOLDER / name / (file.replace("/", "-") + ".gz")
+
+
+def _unpacked(name: str, file: str) -> bytes:
+    return gzip.decompress(_packed(name, file).read_bytes())
+
+
+def main(source: str, name: str) -> None:
+    """Packs a run's folder into the record of that name."""
+    (FOLDER / name).mkdir(parents=True, exist_ok=True)
+    for file in KEPT:
+        data = (Path(source) / file).read_bytes()
+        _packed(name, file).write_bytes(gzip.compress(data, mtime=0))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,96 @@
+"""Socket tables held against socket events: who knows of which socket."""
+
+from __future__ import annotations
+
+from experiments.analysis.agreement import (
+    CLIENT,
+    Agreement,
+    Place,
+    agreement,
+    by_events,
+    in_flux,
+)
+from tests.experiments.packet_path import MS, START, US
+from tests.experiments.scale_out import END, ScaleOut
+
+
+def compared(
+    run: ScaleOut,
+    tables: frozenset[Place],
+    half_open: frozenset[Place] = frozenset(),
+    last_look: int = END - 20 * MS,
+) -> Agreement:
+    """The tables of a run's end beside its events."""
+    powered = {node.name for node in run.path.plan.nodes}
+    flux = in_flux(run.lives, START + last_look, START + END)
+    events = by_events(run.lives, START + END, powered)
+    return agreement(tables, events, half_open, run.fates(), flux)
+
+
+def tables(run: ScaleOut) -> frozenset[Place]:
+    """What the kernels hold at the end: both ends of what stayed; of what moved, with
+    ``client-only``, the owner's."""
+    owner_of = run.history.epochs[0].owner_of
+    places: set[Place] = {(c, CLIENT) for c in run.stayed}
+    return frozenset(places | {(c, owner_of(c) or "") for c in run.stayed + run.moved})
+
+
+def left(run: ScaleOut) -> frozenset[Place]:
+    owner_of = run.history.epochs[0].owner_of
+    return frozenset((c, owner_of(c) or "") for c in run.moved)
+
+
+def test_they_agree() -> None:
+    run = ScaleOut.build(policy="client-only")
+    found = compared(run, tables(run), left(run))
+    assert found.compared == 2 * len(run.stayed) + len(run.moved)
+    assert (found.not_agreed, len(found.half_open_not_agreed)) == (0, 0)
+    assert found.half_open == left(run)
+    assert found.told() == []
+
+
+def test_a_socket_that_only_one_of_them_knows_is_named() -> None:
+    run = ScaleOut.build(policy="client-only")
+    homes = {node for one, node in tables(run) if one == run.stayed[0]}
+    strange = next(n.name for n in run.path.plan.nodes if n.name not in homes)
+    extra = (run.stayed[0], strange)
+    missing = next(place for place in tables(run) if place[0] == run.moved[0])
+    found = compared(run, (tables(run) | {extra}) - {missing}, left(run) - {missing})
+    assert found.only_in_tables == {extra}
+    assert found.only_in_events == {missing}
+    assert found.half_open_not_agreed == {missing}
+    assert found.not_agreed == 2
+    assert [text for text in found.told() if strange in text and "tables" in text]
+
+
+def test_what_came_or_went_while_the_tables_were_read_is_not_compared() -> None:
+    run = ScaleOut.build(policy="client-only")
+    goes = run.stayed[0]
+    run.path.state(goes, "client", "ESTABLISHED", "FIN_WAIT1", END - 10 * MS)
+    run.path.state(goes, "client", "FIN_WAIT1", "CLOSE", END - 10 * MS + US)
+    assert compared(run, tables(run), left(run)).not_agreed == 0
+    late = compared(run, tables(run), left(run), last_look=END - 5 * MS)
+    assert late.only_in_tables == {(goes, CLIENT)}
+
+
+def test_a_node_without_power_holds_nothing() -> None:
+    run = ScaleOut.build(policy="client-only")
+    gone = next(node for _, node in tables(run) if node != CLIENT)
+    powered = {node.name for node in run.path.plan.nodes} - {gone}
+    assert gone not in {p for _, p in by_events(run.lives, START + END, powered)}
+
+
+def test_a_silent_connection_is_half_open_by_both() -> None:
+    """Moved, held by its old owner, and not a segment of it was seen since."""
+    run = ScaleOut.build(policy="drop")
+    silent = run.moved[0]
+    run.path.segments = [
+        one
+        for one in run.path.segments
+        if one.connection != silent or one.time_ns < START + 500 * MS
+    ]
+    (fate,) = [fate for fate in run.fates() if fate.connection == silent]
+    assert (fate.silent, fate.spoke, fate.half_open_at_end) == (True, False, False)
+    assert (fate.held_in_vain, fate.half_open_silent) == (True, True)
+    places = tables(run) | {(c, CLIENT) for c in run.moved}
+    assert compared(run, places, left(run)).half_open_not_agreed == frozenset()

@@ -1,0 +1,135 @@
+"""What a run must show by its spec: every policy promises, and nobody else does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controller.policies import POLICIES
+from controller.policies.policy import ResetPolicy
+from experiments.events import EVENTS
+from experiments.promises import everyone_speaks, expected, planned, promised
+from experiments.spec import RunSpec
+
+#: What each policy is expected to show of a planned event, beside what all are.
+PROMISED = {
+    "drop": {
+        *("connections.reset", "connections.hung", "packets.node_resets"),
+        *("packets.tier1_copies", "packets.tier2_copies"),
+    },
+    "client-only": {"E1", "E2", "packets.tier1_copies", "packets.tier2_copies"},
+    "flood": {"E1", "E2", "E3", "E4", "E5", "wire_order", "half_open.at_end"},
+    "flood-others": {"E1", "E2", "E3", "E4", "E5", "wire_order", "half_open.at_end"},
+    "directed": {"E1", "E2", "wire_order", "half_open.at_end"},
+    "out-of-band": {"E1", "E2", "half_open.at_end", "packets.tier1_copies"},
+    "proactive": {
+        *("connections.hung", "half_open.at_end", "half_open.silent"),
+        "measurement.half_open_by_socket_tables",
+        *("packets.tier1_copies", "packets.tier2_copies"),
+    },
+    "stateful": {
+        *("connections.reset", "connections.reconnected", "connections.hung"),
+        *("packets.tier1_copies", "packets.tier2_copies"),
+    },
+    "second-chance": {
+        *("connections.reset", "connections.reconnected", "connections.hung"),
+        *("packets.tier1_copies", "packets.tier2_copies"),
+    },
+}
+#: What all promise that answer strays: they do it by a reset.
+RESETTING = {"connections.reset", "connections.hung"}
+
+
+def spec(policy: str = "flood", **more: Any) -> RunSpec:
+    """A run of one drained node."""
+    events = [{"kind": "drain-node", "target": "c1n2"}]
+    return RunSpec.model_validate({"policy": policy, "events": events, **more})
+
+
+def test_every_policy_of_the_registry_is_told_of_here() -> None:
+    assert POLICIES.keys() == PROMISED.keys()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_a_policy_promises(policy: str) -> None:
+    figures = {_shortened(key) for key in promised(POLICIES[policy], [["drain-node"]])}
+    resetting = RESETTING if "E2" in PROMISED[policy] else set()
+    assert figures == PROMISED[policy] | resetting
+
+
+def _shortened(key: str) -> str:
+    first, *rest = key.split(".")
+    return rest[0] if first == "claim" else first if first == "wire_order" else key
+
+
+def test_a_policy_that_promises_nothing_is_none() -> None:
+    with pytest.raises(ValueError, match="mute: a policy promises something"):
+        ResetPolicy("mute", "says nothing", guard_answers=False, promises=frozenset())
+    with pytest.raises(TypeError, match="promises"):
+        ResetPolicy("mute", "says nothing", guard_answers=False)  # type: ignore[call-arg]
+
+
+def test_a_policy_that_is_in_no_registry_is_an_error() -> None:
+    unknown = spec().model_copy(update={"policy": "unheard-of"})
+    with pytest.raises(KeyError, match="unheard-of"):
+        expected(unknown)
+
+
+def test_the_specs_word_is_the_last() -> None:
+    conditions = expected(spec(expect={"connections.hung": "> 0"}))
+    assert conditions["connections.hung"] == "> 0"
+    assert conditions["half_open.at_end"] == "== half_open.out_of_reach"
+    assert conditions["data.lost_writes"] == 0
+
+
+def test_events_say_themselves_whether_they_are_planned() -> None:
+    happen = {"fail-node", "fail-chassis", "uplink-down"}
+    assert {kind for kind in EVENTS if not planned([[kind]])} == happen
+    with pytest.raises(KeyError):
+        planned([["drain-node", "quake"]])
+
+
+@pytest.mark.parametrize(
+    ("policy", "events", "kept"),
+    [
+        ("second-chance", [["drain-node", "add-node"]], True),
+        ("second-chance", [["drain-node"], ["add-node"]], False),
+        ("second-chance", [["reseed"]], True),
+        ("second-chance", [["uplink-down"]], False),
+        ("stateful", [["drain-node"], ["reseed"]], True),
+        ("stateful", [["drain-node", "fail-node"]], False),
+        ("flood", [["drain-node"]], False),
+    ],
+)
+def test_what_avoids_resets_promises_it_where_it_can(
+    policy: str, events: list[list[str]], kept: bool
+) -> None:
+    conditions = promised(POLICIES[policy], events)
+    assert (conditions.get("connections.reconnected") == 0) is kept
+    assert (conditions.get("connections.reset") == 0) is kept
+
+
+@pytest.mark.parametrize(
+    ("work", "observe_s", "speaks"),
+    [
+        ({}, 2.0, True),
+        ({}, 0.5, False),
+        ({"interval_ms": 60_000}, 2.0, False),
+        ({"kind": "echo", "pattern": "idle"}, 2.0, False),
+        ({"kind": "echo", "pattern": "half-closed"}, 2.0, False),
+        ({"kind": "echo", "connections": 9000}, 2.0, False),
+        ({"kind": "echo", "connections": 9000}, 20.0, True),
+    ],
+)
+def test_silence_is_amiss_where_everyone_has_to_speak(
+    work: dict[str, Any], observe_s: float, speaks: bool
+) -> None:
+    one = spec(workload=work, observe_s=observe_s)
+    assert everyone_speaks(one) is speaks
+    assert ("connections.silent" in expected(one)) is speaks
+
+
+@pytest.mark.parametrize("policy", ["stateful", "second-chance"])
+def test_where_connections_stay_nobody_has_to_stray(policy: str) -> None:
+    assert "connections.silent" not in expected(spec(policy))

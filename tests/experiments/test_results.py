@@ -1,0 +1,162 @@
+"""A run's results as files: the summary comes last and whole; what it came to."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.analysis.analysis import Analysis, Evidence, analyse
+from experiments.analysis.record import read_evidence, write_evidence
+from experiments.render import print_verdict
+from experiments.results import write_results
+from experiments.spec import RunSpec
+from experiments.trust import (
+    AS_EXPECTED,
+    EXIT_STATUS,
+    UNEXPECTED,
+    UNTRUSTED,
+    outcome,
+    reasons,
+    worst,
+)
+from experiments.whole_file import write_whole
+from tests.experiments.golden_runs import GoldenRun
+
+QUIET: dict[str, Any] = {
+    "events_lost": 0,
+    "dropped": 0,
+    "clock_step_ns": 0,
+    "clients_without_summary": 0,
+    "captured": 100,
+    "opened_by_kernel": 12,
+    "sockets_begun_unseen": 0,
+}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> tuple[Path, RunSpec, Evidence, Analysis]:
+    """A good run, analysed, and its folder before anything was written of that."""
+    golden = GoldenRun.load("flood")
+    golden.summary(tmp_path)
+    evidence = read_evidence(tmp_path)
+    spec = RunSpec.model_validate(golden.spec)
+    return tmp_path, spec, evidence, analyse(evidence)
+
+
+def test_the_summary_is_there_last(
+    run: tuple[Path, RunSpec, Evidence, Analysis], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, spec, evidence, analysis = run
+    written: list[set[str]] = []
+    move = os.replace
+
+    def moved(source: Path, target: Path) -> Path:
+        written.append({path.name for path in folder.iterdir()})
+        move(source, target)
+        return Path(target)
+
+    monkeypatch.setattr(Path, "replace", moved)
+    summary = write_results(folder, spec, evidence, analysis, {})
+    (before,) = written
+    assert {"connections.jsonl", "ladder.svg", "ladder.txt"} <= before
+    assert "summary.json" not in before
+    assert json.loads((folder / "summary.json").read_text()) == summary
+
+
+def test_a_run_that_dies_before_its_end_has_no_summary(
+    run: tuple[Path, RunSpec, Evidence, Analysis],
+) -> None:
+    folder, spec, evidence, analysis = run
+    dying = replace(analysis, connections=[*analysis.connections, {"no": object()}])
+    with pytest.raises(TypeError):
+        write_results(folder, spec, evidence, dying, {})
+    assert not (folder / "summary.json").exists()
+
+
+def test_a_file_is_whole_or_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_whole(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_whole(path, "new, and cut short")
+    assert path.read_text() == "old"
+
+
+def test_evidence_is_read_as_it_was_written(
+    run: tuple[Path, RunSpec, Evidence, Analysis],
+) -> None:
+    folder, _, evidence, _ = run
+    write_evidence(folder, evidence)
+    assert read_evidence(folder) == evidence
+
+
+@pytest.mark.parametrize(
+    ("seen", "opened", "said"),
+    [
+        ({}, 12, []),
+        ({"events_lost": 10}, 12, ["10 socket events were lost"]),
+        ({"sockets_begun_unseen": 2}, 12, ["2 sockets were there whose beginning"]),
+        ({"dropped": 3}, 12, ["3 segments were dropped"]),
+        ({"dropped": None, "captured": None}, 12, []),
+        ({"clock_step_ns": -5}, 12, ["-5 ns is how far the clock was set"]),
+        ({"clients_without_summary": 1}, 12, ["1 clients ended without"]),
+        ({"opened_by_kernel": 11}, 12, ["12 connections by their word, 11 by"]),
+        ({}, 11, ["11 connections by their word, 12 by"]),
+        ({"opened_by_kernel": 0}, 12, ["saw none of 12"]),
+        ({"captured": 0}, 12, ["holds no segment"]),
+        ({"captured": 0, "opened_by_kernel": 0}, 0, []),
+    ],
+)
+def test_reasons_for_distrust(
+    seen: dict[str, Any], opened: int, said: list[str]
+) -> None:
+    found = reasons({**QUIET, **seen}, opened)
+    assert len(found) == len(said)
+    assert all(part in text for part, text in zip(said, found, strict=True))
+
+
+def test_what_a_run_comes_to() -> None:
+    assert outcome([], all_met=True) == AS_EXPECTED
+    assert outcome([], all_met=False) == UNEXPECTED
+    assert outcome(["lost"], all_met=True) == UNTRUSTED
+    assert outcome(["lost"], all_met=False) == UNTRUSTED
+    assert EXIT_STATUS == {AS_EXPECTED: 0, UNEXPECTED: 1, UNTRUSTED: 4}
+
+
+def test_what_several_runs_come_to() -> None:
+    assert worst([]) == worst([AS_EXPECTED]) == AS_EXPECTED
+    assert worst([AS_EXPECTED, UNTRUSTED]) == UNTRUSTED
+    assert worst([UNTRUSTED, UNEXPECTED, AS_EXPECTED]) == UNEXPECTED
+
+
+def test_a_person_is_told(
+    run: tuple[Path, RunSpec, Evidence, Analysis], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, spec, evidence, analysis = run
+    summary = write_results(folder, spec, evidence, analysis, {})
+    print_verdict(summary)
+    assert capsys.readouterr().out == ""
+    no_capture = replace(evidence, capture_file=None)
+    blind = write_results(folder, spec, no_capture, analyse(no_capture), {})
+    print_verdict(blind)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not judged with flood: nothing was captured (capture: false)" in said
+    assert "claim.E1.passed" in said
+    summary["measurement"] |= {"reasons": ["[it] lost"], "disagreements": ["x at c1n1"]}
+    summary["expectations"][0] |= {"met": False}
+    print_verdict(summary)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cannot be trusted, flood: [it] lost" in said
+    assert "NOT as expected with flood: connections.broken_unmoved" in said
+    assert "NOT agreed with flood: x at c1n1" in said
