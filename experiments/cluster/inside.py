@@ -25,10 +25,13 @@ from experiments.instruments.instruments import InstrumentError
 from experiments.run import RunError, run_experiment
 from experiments.spec import RunSpec
 from nodes.guards import GuardError
+from nodes.libbpf import BpfError
 from topologies import sandbox
 from topologies.plan import Plan
 from topologies.runs import RUN_VARIABLE
+from topologies.scripts import ScriptError
 from topologies.shaping import LinkOptions
+from topologies.switches import SwitchError
 
 
 def main(text: str) -> int:
@@ -36,10 +39,10 @@ def main(text: str) -> int:
     job = json.loads(text)
     try:
         return JOBS[job.pop("job")](**job)
-    except GuardError as error:
+    except (BpfError, GuardError) as error:
         say(f"resetbed: {error}; ./resetbed doctor tells what is missing")
         return 3
-    except (ClusterError, InstrumentError, RunError) as error:
+    except (ClusterError, InstrumentError, RunError, ScriptError, SwitchError) as error:
         say(f"resetbed: {error}")
         return 1
 

@@ -45,7 +45,9 @@ WITH_DATA = {
     "data-behind-ip-options": V4_OPTIONS / TCP(flags="A") / b"x",
     "data-behind-tcp-options": V4 / TCP(flags="A", options=[("MSS", 9)]) / b"x",
     "data-behind-both": V4_OPTIONS / TCP(flags="A", options=[("MSS", 9)]) / b"x",
-    "ipv6-data-behind-options": V6 / TCP(flags="A", options=[("Timestamp", (1, 2))]) / b"x",
+    "ipv6-data-behind-options": V6
+    / TCP(flags="A", options=[("Timestamp", (1, 2))])
+    / b"x",
     "ipv6-data": V6 / TCP(flags="A") / b"x",
 }
 WITHOUT = {
