@@ -82,7 +82,7 @@ def test_herds_know_them_by_client_and_port() -> None:
     several = Herds.__new__(Herds)
     several._index = {("h1", 20001): 0, ("h1", 20002): 1, ("h2", 20001): 0}
     reply = {"asked": 1, "answered": 1, "reset": [], "hung": [], "first_s": 1.0}
-    lists = {"last_reset_s": None, "answer_ms": [], "reset_ms": []}
+    lists: dict[str, Any] = {"last_reset_s": None, "answer_ms": [], "reset_ms": []}
     asked = several._asked(
         {
             "h1": {**reply, **lists, "waited_ms": [[1, 2.5]]},

@@ -28,18 +28,18 @@ class Port:
 
     def up(self, at: int, flags: str, seq: int, data: int = 0, **more: object) -> bool:
         """A segment of the client."""
-        ends = {"src": CLIENT[self.version], "dst": VIP[self.version]}
+        ends = CLIENT[self.version], VIP[self.version]
         tcp = TCP(sport=20001, dport=10809, flags=flags, seq=seq, **more)
-        return self.see(at, False, self.network(ends) / tcp / bytes(data))
+        return self.see(at, False, self.network(*ends) / tcp / bytes(data))
 
     def down(self, at: int, flags: str, seq: int, ack: int, data: int = 0) -> bool:
         """A segment to the client."""
-        ends = {"dst": CLIENT[self.version], "src": VIP[self.version]}
+        ends = VIP[self.version], CLIENT[self.version]
         tcp = TCP(sport=10809, dport=20001, flags=flags, seq=seq, ack=ack)
-        return self.see(at, True, self.network(ends) / tcp / bytes(data))
+        return self.see(at, True, self.network(*ends) / tcp / bytes(data))
 
-    def network(self, ends: dict[str, str]) -> Packet:
-        return IP(**ends) if self.version == 4 else IPv6(**ends)
+    def network(self, src: str, dst: str) -> Packet:
+        return IP(src=src, dst=dst) if self.version == 4 else IPv6(src=src, dst=dst)
 
     def see(self, at: int, outgoing: bool, packet: Packet) -> bool:
         data = bytes(Ether() / packet)

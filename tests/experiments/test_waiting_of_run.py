@@ -11,6 +11,7 @@ from scapy.layers.l2 import Ether
 
 from controller.ovs_hash import FourTuple
 from experiments.analysis.analysis import Course, Evidence, analyse
+from experiments.analysis.observations import ACK, PSH
 from experiments.cluster.changes import EventRecord
 from experiments.instruments.capture_points import capture_points
 from experiments.instruments.pcapng import PcapngWriter
@@ -20,7 +21,7 @@ from experiments.spec import RunSpec
 from experiments.sweep.figures import FIGURES as COMPARED
 from experiments.sweep.figures import LOWER
 from nodes.client_report import ClientReport
-from tests.experiments.packet_path import ACK, CLIENT, MS, PSH, START, PacketPath
+from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
 from tests.experiments.scale_out import EVENT, PORT, SETTLED
 from tests.system.readme_keys import README, untold
 from topologies.datapaths import Datapath
@@ -111,7 +112,8 @@ def summary_of(tmp_path: Path, *, capture: bool = True) -> dict[str, Any]:
     file, sockets = tmp_path / "capture.pcapng", tmp_path / "sockets.jsonl"
     write_capture(file, path)
     sockets.write_text("".join(event.to_line() for event in path.socket_events()))
-    times = ((START + at) / 1e9 for at in (EVENT, EVENT, SETTLED))
+    requested_s, settled_s = (START + EVENT) / 1e9, (START + SETTLED) / 1e9
+    times = (requested_s, requested_s, settled_s)
     event = EventRecord("drain-node", "c1n2", *times, OLD, NEW)
     found = evidence(NEW, file if capture else None, sockets, event)
     return summarise(SPEC, found, analyse(found), {}, tmp_path)
