@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
@@ -12,11 +14,13 @@ from controller.ovs_hash import FourTuple
 from experiments.analysis.client_wire import ClientWire
 from experiments.analysis.dialogue import Wait
 from experiments.instruments.pcapng import CapturedPacket
-from topologies.plan import VIP4, VIP6
+from topologies.plan import GATEWAY_MAC, VIP4, VIP6, VIP_MAC
 
 CLIENT = {4: "10.1.0.1", 6: "fd00:10:1::1"}
 VIP = {4: VIP4, 6: VIP6}
 SNAPLEN = 100
+#: Both named, or scapy would ask the machine's own network for them.
+ETHERNET = Ether(src=GATEWAY_MAC, dst=VIP_MAC)
 
 
 class Port:
@@ -26,7 +30,7 @@ class Port:
         self.wire = ClientWire()
         self.version = version
 
-    def up(self, at: int, flags: str, seq: int, data: int = 0, **more: object) -> bool:
+    def up(self, at: int, flags: str, seq: int, data: int = 0, **more: Any) -> bool:
         """A segment of the client."""
         ends = CLIENT[self.version], VIP[self.version]
         tcp = TCP(sport=20001, dport=10809, flags=flags, seq=seq, **more)
@@ -42,7 +46,7 @@ class Port:
         return IP(src=src, dst=dst) if self.version == 4 else IPv6(src=src, dst=dst)
 
     def see(self, at: int, outgoing: bool, packet: Packet) -> bool:
-        data = bytes(Ether() / packet)
+        data = bytes(ETHERNET / packet)
         seen = memoryview(data[:SNAPLEN])
         return self.wire.take(CapturedPacket(1, 0, at, outgoing, len(data), seen))
 

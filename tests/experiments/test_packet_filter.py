@@ -19,12 +19,15 @@ from experiments.instruments.packet_filter import (
     attach,
     program,
 )
+from topologies.plan import GATEWAY_MAC, VIP_MAC
 
 SNAPLEN = 60
-V4 = Ether() / IP(src="10.0.0.1", dst="10.1.0.1")
-V4_OPTIONS = Ether() / IP(src="10.0.0.1", dst="10.1.0.1", options=b"\x01" * 8)
-V4_FRAGMENT = Ether() / IP(src="10.0.0.1", dst="10.1.0.1", frag=5)
-V6 = Ether() / IPv6(src="fd00:10::1", dst="fd00:10:1::1")
+#: Both named, or scapy would ask the machine's own network for them.
+ETHERNET = Ether(src=GATEWAY_MAC, dst=VIP_MAC)
+V4 = ETHERNET / IP(src="10.0.0.1", dst="10.1.0.1")
+V4_OPTIONS = ETHERNET / IP(src="10.0.0.1", dst="10.1.0.1", options=b"\x01" * 8)
+V4_FRAGMENT = ETHERNET / IP(src="10.0.0.1", dst="10.1.0.1", frag=5)
+V6 = ETHERNET / IPv6(src="fd00:10::1", dst="fd00:10:1::1")
 
 #: segment, kept by ``resets``.  ``full`` and, inwards, ``strays`` keep every TCP one.
 SEGMENTS = {
@@ -61,7 +64,7 @@ NOT_TCP = {
     "udp": V4 / UDP() / bytes(40),
     "icmp": V4 / ICMP() / bytes(40),
     "ipv6-udp": V6 / UDP() / bytes(40),
-    "arp": Ether() / ARP() / bytes(40),
+    "arp": ETHERNET / ARP() / bytes(40),
     "later-fragment": V4_FRAGMENT / TCP(flags="R") / bytes(40),
 }
 

@@ -98,7 +98,12 @@ def write_capture(file: Path, path: PacketPath) -> None:
                 seq=one.seq,
                 ack=one.ack,
             )
-            packet = Ether() / IP(src=one.src, dst=one.dst) / tcp / bytes(one.payload)
+            packet = (
+                Ether(src=one.eth_src, dst=one.eth_dst)
+                / IP(src=one.src, dst=one.dst)
+                / tcp
+                / bytes(one.payload)
+            )
             data = bytes(packet)
             number = numbers[one.label]
             writer.packet(number, one.time_ns, data[:96], len(data), one.outgoing)
