@@ -14,6 +14,7 @@ from typing import Any
 from controller.policies import POLICIES
 from experiments.analysis.analysis import Analysis, Evidence
 from experiments.analysis.balance import balance
+from experiments.analysis.waiting import Waiting
 from experiments.expectations import Sight, judge
 from experiments.predict import connections_of
 from experiments.promises import expected
@@ -131,6 +132,18 @@ def _fates(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
             "lifetime_ms": _rounded(totals.half_open_lifetime_ms._asdict()),
         },
         "reset_latency_ms": _rounded(totals.reset_latency_ms._asdict()),
+        "waiting_unmoved_ms": _waiting(analysis.waiting),
+    }
+
+
+def _waiting(waiting: Waiting | None) -> dict[str, Any] | None:
+    """How long unmoved connections waited for answers; None where nothing was captured."""
+    if waiting is None:
+        return None
+    return {
+        "before": _rounded(waiting.before._asdict()),
+        "after": _rounded(waiting.after._asdict()),
+        "still_waiting": waiting.still_waiting,
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from experiments.analysis.agreement import (
 )
 from experiments.analysis.arrivals import Arrivals, arrivals
 from experiments.analysis.claim import ORDER, ClaimChart, ClaimRow, cases_of
+from experiments.analysis.client_wire import ClientWire
 from experiments.analysis.connection import written
 from experiments.analysis.epochs import IN_FLIGHT_NS, Epoch, History
 from experiments.analysis.fates import (
@@ -35,6 +38,7 @@ from experiments.analysis.observations import (
 )
 from experiments.analysis.socket_states import SocketLife, socket_lives
 from experiments.analysis.trails import Places, Trail, reset_trails
+from experiments.analysis.waiting import Waiting, waiting_unmoved
 from experiments.cluster.changes import EventRecord, one_each_instant
 from experiments.instruments.socket_events import read_socket_events
 from experiments.ladder.ladder import LadderError, choose, ladder
@@ -127,7 +131,8 @@ class Analysis:
     socket tables at the end, held against the socket events. ``opened_by_kernel``: of
     the connections that clients had opened when they were ready, those of which the
     probes saw the client's socket established. ``begun_unseen``: sockets of which the
-    probes saw something, and not the beginning, though they were there before it.
+    probes saw something, and not the beginning, though they were there before it. ``waiting``:
+    how long unmoved connections waited for answers; None where nothing was captured.
     """
 
     totals: Totals
@@ -142,13 +147,33 @@ class Analysis:
     begun_unseen: int
     half_open_count: int
     drawing: Drawing | None
+    waiting: Waiting | None
 
 
 def analyse(evidence: Evidence) -> Analysis:
     """The whole analysis of one run."""
+    with _no_collection():
+        return _analyse(evidence)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without Python's search for cycles: there are none among millions of records, and
+    looking for them again and again takes a quarter of the analysis."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _analyse(evidence: Evidence) -> Analysis:
     history = evidence.history()
     places = Places.of(evidence.final.plan)
-    observations = _observations(evidence)
+    wire = ClientWire()
+    observations = _observations(evidence, places, wire)
     lives = _lives(evidence)
     fates = _fates(evidence, history, places, observations, lives)
     trails = reset_trails(observations or (), places)
@@ -166,16 +191,32 @@ def analyse(evidence: Evidence) -> Analysis:
         begun_unseen=sum(life.opened_ns is None for life in lives),
         half_open_count=sum(fate.half_open is not None for fate in fates),
         drawing=_draw(evidence, fates, trails),
+        waiting=_waiting(evidence, fates, wire),
     )
 
 
-def _observations(evidence: Evidence) -> list[Observation] | None:
-    """What was captured until the end of the observation; None: nothing was."""
+def _observations(
+    evidence: Evidence, places: Places, wire: ClientWire
+) -> list[Observation] | None:
+    """What was captured until the end of the observation; None: nothing was.
+
+    Requests and answers at clients' ports go to ``wire`` alone.
+    """
     if evidence.capture_file is None:
         return None
-    end_ns = evidence.end_ns
+    takers = dict.fromkeys(places.client_ports, wire.take)
     path = str(evidence.capture_file)
-    return list(read_observations(path, lambda one: one.time_ns < end_ns))
+    return list(read_observations(path, evidence.end_ns, takers))
+
+
+def _waiting(
+    evidence: Evidence, fates: Sequence[Fate], wire: ClientWire
+) -> Waiting | None:
+    if evidence.capture_file is None:
+        return None
+    requested = sorted(round(event.requested_s * 1e9) for event in evidence.events)
+    steady_ns = round(evidence.course.steady_s * 1e9)
+    return waiting_unmoved(fates, wire.dialogues(), requested, steady_ns)
 
 
 def _fates(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from controller.ovs_hash import FourTuple
 from topologies.plan import VIP4, VIP6
 
 VIPS = frozenset((VIP4, VIP6))
 
 
+@lru_cache(1 << 17)  # asked for every segment of a capture, of few connections
 def connection_of(src: str, sport: int, dst: str, dport: int) -> FourTuple | None:
     """The connection, from the client's side, of a segment ``src:sport > dst:dport``.
 

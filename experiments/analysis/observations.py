@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from ipaddress import IPv6Address
 from socket import inet_ntoa
+from types import MappingProxyType
 from typing import NamedTuple
 
 from controller.ovs_hash import FourTuple
 from experiments.analysis.connection import connection_of
+from experiments.analysis.epochs import END_OF_TIME
 from experiments.instruments.pcapng import CapturedPacket, open_pcapng
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
@@ -74,17 +76,26 @@ def is_answer(observation: Observation, nodes: Collection[str]) -> bool:
 
 
 def read_observations(
-    path: str, wanted: Callable[[Observation], bool] = lambda _: True
+    path: str,
+    until_ns: int = END_OF_TIME,
+    takers: Mapping[str, Callable[[CapturedPacket], bool]] = MappingProxyType({}),
 ) -> Iterator[Observation]:
-    """Every ``wanted`` TCP segment of a capture file, in the file's order.
+    """Every TCP segment of a capture file before ``until_ns``, in the order of time.
 
-    Raises :class:`OSError` or :class:`~experiments.instruments.pcapng.PcapngError`.
+    ``takers``: label -> who is shown each packet of that interface first; what it takes
+    (answers ``True``) is left out. Raises :class:`OSError` or
+    :class:`~experiments.instruments.pcapng.PcapngError`.
     """
     with open_pcapng(path) as reader:
+        labels = reader.interfaces
         for packet in reader.packets():
-            label = reader.interfaces[packet.interface].label
+            if packet.time_ns >= until_ns:
+                return  # the file is sorted by time
+            label = labels[packet.interface].label
+            if label in takers and takers[label](packet):
+                continue
             observation = observe(label, packet)
-            if observation and wanted(observation):
+            if observation:
                 yield observation
 
 

@@ -38,7 +38,8 @@ class Opened:
 class Asked:
     """What came of one request on each connection; latencies in milliseconds.
 
-    ``reset`` and ``hung``: (client, source port) of those connections.
+    ``reset`` and ``hung``: (client, source port) of those connections. ``waited_ms``:
+    how long each that was not reset waited for its answer, hung ones to the end.
     """
 
     asked: int
@@ -49,6 +50,7 @@ class Asked:
     last_reset_s: float | None
     answer_ms: Sequence[float]
     reset_ms: Sequence[float]
+    waited_ms: Mapping[tuple[str, int], float]
 
 
 class Herds:
@@ -156,6 +158,11 @@ class Herds:
             last_reset_s=max(resets, default=None),
             answer_ms=[ms for r in replies.values() for ms in r["answer_ms"]],
             reset_ms=[ms for r in replies.values() for ms in r["reset_ms"]],
+            waited_ms={
+                by_index[client, index]: ms
+                for client, reply in replies.items()
+                for index, ms in reply["waited_ms"]
+            },
         )
 
     def _order(self, orders: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

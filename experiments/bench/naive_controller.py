@@ -24,12 +24,10 @@ from controller.framework import (
     parser,
     run,
 )
-from controller.policies import POLICIES
 from controller.state import ClusterState
-from experiments.bench.naive_policy import CONTROLLER_PORT, NAIVE
+from experiments.bench.naive_policy import CONTROLLER_PORT, register
 from topologies.plan import FABRIC, FANOUT_MAC, VIP_MAC, Plan
 
-POLICIES[NAIVE.name] = NAIVE
 _library = importlib.import_module(f"{FRAMEWORK}.lib.packet.packet")
 
 
@@ -98,6 +96,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="naive_controller", description=__doc__)
     options.add_argument("--listen", type=Path, required=True, metavar="SOCKET")
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    register()
     run("experiments.bench.naive_controller", options.parse_args().listen)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controller.flows import Action, Field, FlowEntry, Output
 from controller.membership import Membership
-from controller.policies import ResetPolicy
+from controller.policies import POLICIES, ResetPolicy
 from controller.policies.promise import Promise
 from controller.tables import (
     FAMILIES,
@@ -67,3 +67,8 @@ NAIVE = ResetPolicy(
     fabric_entries=fabric_entries,
     chassis_entries=chassis_entries,
 )
+
+
+def register() -> None:
+    """Make the policy known by its name, in this process."""
+    POLICIES[NAIVE.name] = NAIVE

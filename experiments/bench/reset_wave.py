@@ -10,11 +10,13 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from controller.ovs_hash import FourTuple
 from controller.state import ClusterState
+from experiments.analysis.statistics import percentiles
 from experiments.bench.herds import Asked, Herds
 from experiments.bench.networks.network import ECHO_PORT
 from experiments.bench.networks.ours import OurNetwork
@@ -42,6 +44,7 @@ class Wave:
     that were reset though they had not moved. ``freed``: half-open connections that
     the fan-out ended. ``probes_lost``: events that the tracepoints lost. ``strays``
     count those that were sent again too, ``copies`` those that arrived at nodes.
+    ``waiting``: how long connections that did not move waited for their answers.
     """
 
     connections: int
@@ -56,13 +59,14 @@ class Wave:
     settled_seconds: float = 0.0
     strays: int = 0
     copies: int = 0
+    waiting: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
         """Whether every moved connection was reset on both sides, and no other."""
         return not (self.half_open or self.clients_lost or self.disturbed)
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, Any]:
         """All of it."""
         return asdict(self)
 
@@ -70,11 +74,13 @@ class Wave:
 def reset_wave(
     network: OurNetwork, herds: Herds, event: tuple[str, str], timeout_s: float
 ) -> Wave:
-    """Make the event happen, then one request on every connection at once.
+    """One request on every connection at once, before the event and after it.
 
-    ``herds`` hold connections of which nothing was heard since they were opened.
+    ``herds`` hold connections of which nothing was heard since they were opened. What
+    the first requests cost an unmoved connection is what such a burst costs anyway.
     """
     before = _owners(network, herds, network.state)
+    quiet = herds.ask(at_once=True, timeout_s=timeout_s)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "sockets.jsonl")
         options = ["--output", str(file), "--port", str(ECHO_PORT)]
@@ -102,7 +108,32 @@ def reset_wave(
         settled_seconds=settled,
         strays=strays,
         copies=copies,
+        waiting=waiting(_waited(network, quiet), _waited(network, asked), moved),
     )
+
+
+def _waited(network: OurNetwork, asked: Asked) -> dict[FourTuple, float]:
+    return {
+        network.connection(client, ECHO_PORT, port): ms
+        for (client, port), ms in asked.waited_ms.items()
+    }
+
+
+def waiting(
+    before: Mapping[FourTuple, float],
+    during: Mapping[FourTuple, float],
+    moved: Collection[FourTuple],
+) -> dict[str, Any]:
+    """How long connections that did not move waited for their answers, in ms.
+
+    ``before`` the event and ``during`` the wave: the same connections, asked at once.
+    """
+    unmoved = [
+        {c: ms for c, ms in waited.items() if c not in moved}
+        for waited in (before, during)
+    ]
+    quiet, wave = (percentiles(each.values())._asdict() for each in unmoved)
+    return {"connections": len(unmoved[1]), "before": quiet, "during": wave}
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,17 @@ kind        interface              filter   what it alone proves
 =========== ====================== ======== ==========================================
 node        each node's eth0       strays   E1 the stray segment in, E2 the reset out,
                                             E5 the tier-2 copy in
-fabric-port fabric's port to each  resets   E2 the reset in and the client's copy out,
-            chassis, each client            E4 the tier-1 copies out, in their order
+fabric-port fabric's port to each  resets   E2 the reset in, E4 the tier-1 copies out, in
+            chassis                         their order
+fabric-port fabric's port to each  data     E2 the client's copy out; and how long each
+            client                          request waited for its answer
 uplink      each chassis's uplink  resets   E4 the tier-1 copy in; nothing goes back up
 =========== ====================== ======== ==========================================
 
 A client's own interface is the far end of a fabric port's veth: it shows nothing more,
-so it is not captured. Only nodes need more than segments with SYN, FIN or RST, and
-only inwards, which is what keeps a run with 10,000 connections cheap.
+so it is not captured. Only nodes and clients need more than segments with SYN, FIN or
+RST: nodes only inwards, clients only what carries data, which is what keeps a run with
+10,000 connections cheap.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.instruments.packet_filter import RESETS, STRAYS
+from experiments.instruments.packet_filter import DATA, RESETS, STRAYS
 from topologies.plan import FABRIC, Chassis, Node, Plan
 
 NODE = "node"
@@ -57,9 +60,7 @@ class CapturePoint:
 def capture_points(plan: Plan) -> tuple[CapturePoint, ...]:
     """Every interface of the cluster that the claim's proof needs."""
     points = [
-        CapturePoint(
-            FABRIC, c.fabric_interface, c.fabric_interface, FABRIC_PORT, RESETS
-        )
+        CapturePoint(FABRIC, c.fabric_interface, c.fabric_interface, FABRIC_PORT, DATA)
         for c in plan.clients
     ]
     for chassis in plan.chassis:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 FULL = "full"
 #: Segments that open or end a connection: SYN, FIN or RST set.
 RESETS = "resets"
+#: Segments that carry data, and what ``resets`` keeps.
+DATA = "data"
 #: Every segment that comes in; of those that go out, what ``resets`` keeps.
 STRAYS = "strays"
 
@@ -30,6 +32,9 @@ _LDB_ABS, _LDH_ABS, _LDW_ABS = 0x30, 0x28, 0x20
 _LDB_IND = 0x50  # A = byte at X + k
 _LDX_IHL = 0xB1  # X = 4 * (byte at k & 0x0f)
 _JEQ, _JSET, _JA = 0x15, 0x45, 0x05
+_JGT_X = 0x2D  # is A > X?
+_RSH, _AND, _ADD_X = 0x74, 0x54, 0x0C
+_TAX = 0x07
 _RET = 0x06
 
 
@@ -65,10 +70,32 @@ _FLAGS_OF_TCP = (
     _Step(_LDB_ABS, 54 + 13),
 )
 
+#: Of the byte that has the data offset in its upper half: the TCP header's bytes.
+_HEADER_BYTES = (_Step(_RSH, 2), _Step(_AND, 0x3C))
+
 #: What each filter asks, with the TCP flags in A.
 _QUESTIONS: dict[str, tuple[_Step, ...]] = {
     FULL: (_Step(_JA, yes="keep", label="flags"),),
     RESETS: (_Step(_JSET, _FIN_SYN_RST, yes="keep", no="refuse", label="flags"),),
+    DATA: (
+        _Step(_JSET, _FIN_SYN_RST, yes="keep", label="flags"),
+        _Step(_LDH_ABS, 12),
+        _Step(_JEQ, 0x86DD, yes="data6"),
+        # IPv4: is the packet longer than both its headers?
+        _Step(_LDX_IHL, 14),
+        _Step(_LDB_IND, 14 + 12),
+        *_HEADER_BYTES,
+        _Step(_ADD_X),
+        _Step(_TAX),
+        _Step(_LDH_ABS, 16),
+        _Step(_JGT_X, yes="keep", no="refuse"),
+        # IPv6: its length leaves its own header out.
+        _Step(_LDB_ABS, 54 + 12, label="data6"),
+        *_HEADER_BYTES,
+        _Step(_TAX),
+        _Step(_LDH_ABS, 18),
+        _Step(_JGT_X, yes="keep", no="refuse"),
+    ),
     STRAYS: (
         _Step(_JSET, _FIN_SYN_RST, yes="keep", label="flags"),
         _Step(_LDW_ABS, _AD_PKTTYPE),

@@ -29,6 +29,8 @@ _HEAD = struct.Struct("<II")
 _PACKET_HEAD = struct.Struct("<7I")  # with type and total length
 #: epb_flags, end of options, total length.
 _PACKET_TAIL = struct.Struct("<HHIHHI")
+#: Of that, what is read: the option's code, and the flags.
+_PACKET_FLAGS = struct.Struct("<H2xI")
 _STATISTICS_HEAD = struct.Struct("<III")
 
 
@@ -140,11 +142,22 @@ class PcapngReader:
 
         ``dropped`` (label -> segments) is complete after the last one.
         """
-        frame = 0
+        frame, buffer, interfaces = 0, self._buffer, self.interfaces
+        head, tail = _PACKET_HEAD.unpack_from, _PACKET_FLAGS.unpack_from
         for kind, start, end in self._blocks():
             if kind == _PACKET:
+                # As many as a run has packets: no call of our own for each of them.
                 frame += 1
-                yield self._packet(frame, start, end)
+                _, _, number, high, low, captured, length = head(buffer, start)
+                code, flags = tail(buffer, end - _PACKET_TAIL.size)
+                if number >= len(interfaces) or code != _EPB_FLAGS:
+                    raise PcapngError(f"frame {frame}: not one of ours")
+                first = start + _PACKET_HEAD.size
+                data = buffer[first : first + captured]
+                outgoing = flags & 3 == _OUTBOUND
+                yield CapturedPacket(
+                    frame, number, high << 32 | low, outgoing, length, data
+                )
             elif kind == _INTERFACE:
                 self.interfaces.append(self._interface(start, end))
             elif kind == _STATISTICS:
@@ -161,25 +174,6 @@ class PcapngReader:
                 raise PcapngError(f"cut short at byte {at}")
             yield kind, at, at + total
             at += total
-
-    def _packet(self, frame: int, start: int, end: int) -> CapturedPacket:
-        _, _, number, high, low, captured, length = _PACKET_HEAD.unpack_from(
-            self._buffer, start
-        )
-        first = start + _PACKET_HEAD.size
-        code, _, flags, _, _, _ = _PACKET_TAIL.unpack_from(
-            self._buffer, end - _PACKET_TAIL.size
-        )
-        if number >= len(self.interfaces) or code != _EPB_FLAGS:
-            raise PcapngError(f"frame {frame}: not one of ours")
-        return CapturedPacket(
-            frame,
-            number,
-            high << 32 | low,
-            flags & 3 == _OUTBOUND,
-            length,
-            self._buffer[first : first + captured],
-        )
 
     def _interface(self, start: int, end: int) -> CapturedInterface:
         options = self._options(start + 16, end - 4)

@@ -37,6 +37,22 @@ FIGURES = (
     Figure("hung", "Clients hung", ("connections.hung",)),
     Figure("reset", "Clients reset", ("connections.reset",), None),
     Figure("broken", "Unmoved connections disturbed", ("connections.broken_unmoved",)),
+    Figure(
+        "waiting_before",
+        "Unmoved kept waiting, max before the event",
+        ("waiting_unmoved_ms.before.max",),
+        None,
+        unit="ms",
+    ),
+    *(
+        Figure(
+            f"waiting_{share}",
+            f"Unmoved kept waiting, {share}",
+            (f"waiting_unmoved_ms.after.{share}",),
+            unit="ms",
+        )
+        for share in ("p50", "p99", "max")
+    ),
     Figure("left", "Half-open left on nodes", ("half_open.at_end",)),
     Figure(
         "lifetime", "Half-open lifetime, p50", ("half_open.lifetime_ms.p50",), unit="ms"

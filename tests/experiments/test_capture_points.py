@@ -37,7 +37,9 @@ def test_what_comes_later_adds_what_it_would_have_had() -> None:
     )
 
 
-def test_only_nodes_need_more_than_resets() -> None:
-    points = capture_points(Plan.build(2, 3, 2))
-    assert {p.filter for p in points if p.kind == "node"} == {"strays"}
-    assert {p.filter for p in points if p.kind != "node"} == {"resets"}
+def test_only_nodes_and_clients_need_more_than_resets() -> None:
+    plan = Plan.build(2, 3, 2)
+    clients = Places.of(plan).client_ports
+    for point in capture_points(plan):
+        at_client = "data" if point.label in clients else "resets"
+        assert point.filter == ("strays" if point.kind == "node" else at_client)

@@ -18,6 +18,7 @@ from experiments.bench.figures.mass_reset import OURS_TIMEOUT_S, leave
 from experiments.bench.networks.ours import OurNetwork
 from experiments.bench.reset_wave import Wave
 from experiments.bench.size import Size
+from experiments.bench.waiting import waiting_lines, waiting_remark
 
 
 def settings(size: Size) -> Sequence[Setting]:
@@ -49,9 +50,11 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
                 [wave.seconds for wave in waves],
                 remarks=[
                     f"{waves[0].moved} moved, "
-                    + ("nothing lost" if complete else "NOT complete")
+                    + ("nothing lost" if complete else "NOT complete"),
+                    waiting_remark(waves[0].waiting),
                 ],
             ),
+            *waiting_lines(title, [wave.waiting for wave in waves]),
         ]
     return lines
 

@@ -20,6 +20,7 @@ from experiments.bench.herds import herds
 from experiments.bench.networks.ours import OurNetwork
 from experiments.bench.reset_wave import Wave, reset_wave
 from experiments.bench.size import Size
+from experiments.bench.waiting import waiting_lines, waiting_remark
 
 #: Time is up by then; what is half open is counted as lost.
 OURS_TIMEOUT_S = 60.0
@@ -66,6 +67,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
             also=complete,
         ),
         alone("the same, first stray to last end", "s", each(results, ours, "seconds")),
+        *waiting_lines("the same", each(results, ours, "waiting")),
     ]
 
 
@@ -77,7 +79,8 @@ def _left(found: Found) -> str:
     return (
         f"{found['moved']} of {found['connections']} moved, {found['clients_lost']} "
         f"clients and {found['half_open']} half-open left, {found['disturbed']} others "
-        f"disturbed, {found['probes_lost']} events lost by the probes"
+        f"disturbed, {found['probes_lost']} events lost by the probes; "
+        f"{waiting_remark(found['waiting'])}"
     )
 
 

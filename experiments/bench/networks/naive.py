@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from controller.policies import POLICIES
-from experiments.bench.naive_policy import NAIVE
+from experiments.bench.naive_policy import NAIVE, register
 from experiments.bench.networks.ours import OurNetwork
 from topologies.plan import Plan
-
-POLICIES[NAIVE.name] = NAIVE
 
 
 def open_naive(plan: Plan, folder: Path, datapath: str) -> OurNetwork:
     """A cluster under that policy, controller and guard."""
+    register()
     options = {
         "policy": NAIVE.name,
         "guard": "scapy",

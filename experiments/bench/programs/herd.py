@@ -27,7 +27,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 #: As nodes/client_ports.py deals them.
@@ -153,6 +153,7 @@ class Inquiry:
         self._sent: dict[int, float] = {}
         self._answered: dict[int, float] = {}
         self._reset: dict[int, float] = {}
+        self._watched_s = 0.0
         self._first_s: float | None = None
         self._last_reset_s: float | None = None
 
@@ -178,6 +179,7 @@ class Inquiry:
                 if events & (BROKEN | select.EPOLLIN):
                     self._receive(index)
                     waiting.discard(index)
+        self._watched_s = clock()
 
     def result(self) -> dict[str, Any]:
         """Latencies by outcome, and who was reset or heard nothing."""
@@ -190,8 +192,18 @@ class Inquiry:
             "first_s": self._first_s,
             "last_reset_s": self._last_reset_s,
             "answer_ms": [round(v * 1e3, 4) for v in self._answered.values()],
+            "waited_ms": [[i, round(v * 1e3, 4)] for i, v in self._waited(hung)],
             "reset_ms": [round(v * 1e3, 4) for v in self._reset.values()],
         }
+
+    def _waited(self, hung: Collection[int]) -> Iterator[tuple[int, float]]:
+        """Each connection that was asked and not reset, and how long it waited.
+
+        One that heard nothing waited until it was watched no longer.
+        """
+        yield from self._answered.items()
+        for index in hung:
+            yield index, self._watched_s - self._sent[index]
 
     def _receive(self, index: int) -> None:
         sock = self._sockets[index]

@@ -1,0 +1,178 @@
+"""How long one TCP connection kept its client waiting, told from the segments at its port.
+
+================ =====================================================================
+answered         the server's next bytes came in their order, and acknowledge the request
+wait             from the first segment of a request that is not answered yet until it is;
+                 what one answer leaves unanswered waits on, from its own first segment
+amid an answer   a segment without PSH (RFC 9293, 3.9.1.2: more is to come), or one that
+                 leaves a gap, is no whole answer: where the rest is later to come than
+                 the answer was, its wait is that for the rest
+half-closed      a client that has shut down its side waits for whatever comes next
+================ =====================================================================
+
+A request that is sent again, in pieces or whole, is the same request; an answer that is
+sent again is no answer. What a server sends unasked ends no wait. Nothing is known of
+the protocol above TCP: what a client says in reply to its server's own question counts
+as a request, and of requests that one answer acknowledges the first one counts.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+_HALF, _MASK = 1 << 31, (1 << 32) - 1
+
+
+class Wait(NamedTuple):
+    """One wait, CLOCK_REALTIME ns; not ``over``: it lasted longer than was watched."""
+
+    begin_ns: int
+    end_ns: int
+    over: bool = True
+
+    @property
+    def length_ns(self) -> int:
+        """How long it was, as far as it was watched."""
+        return self.end_ns - self.begin_ns
+
+
+class Dialogue:
+    """One life of a client's socket on the wire; segments in the order of time.
+
+    Numbers of bytes are counted on from 32 bits, so that they may wrap.
+    """
+
+    __slots__ = (
+        "_acked",
+        "_early",
+        "_heard_ns",
+        "_pushed",
+        "_read",
+        "_requests",
+        "_sent",
+        "_server_shut",
+        "_shut",
+        "_unfinished_ns",
+        "_waits",
+        "began_ns",
+        "isn",
+    )
+
+    def __init__(self, began_ns: int, isn: int) -> None:
+        """``isn``: the sequence number of the client's SYN, first seen at ``began_ns``."""
+        self.began_ns, self.isn = began_ns, isn
+        self._sent = self._acked = isn + 1
+        #: The server's next byte in order, and the last one that had PSH before it.
+        self._read: int | None = None
+        self._pushed = 0
+        #: What came ahead of it: (first byte, byte behind the last).
+        self._early: list[tuple[int, int]] = []
+        #: Requests that are not answered: (byte behind the last, when it was sent).
+        self._requests: deque[tuple[int, int]] = deque()
+        self._unfinished_ns: int | None = None
+        self._heard_ns = began_ns
+        self._shut = self._server_shut = False
+        self._waits: list[Wait] = []
+
+    def accept(self, seq: int) -> None:
+        """The server's SYN,ACK."""
+        if self._read is None:
+            self._read = self._pushed = seq + 1
+
+    def ask(self, time_ns: int, seq: int, length: int, fin: bool = False) -> None:
+        """A segment of the client with ``length`` bytes of data."""
+        end = _counted_on(self._sent, seq) + length
+        if end > self._sent:
+            self._sent = end
+            self._requests.append((end, time_ns))
+            self._unfinished_ns = None
+        if fin and not self._shut:
+            self._shut = True
+            self._heard_ns = time_ns
+
+    def answer(
+        self,
+        time_ns: int,
+        seq: int,
+        ack: int,
+        length: int,
+        pushed: bool = True,
+        fin: bool = False,
+    ) -> None:
+        """A segment of the server, on its way to the client; FIN is a byte like others."""
+        self._acked = max(self._acked, _counted_on(self._acked, ack))
+        start = seq if self._read is None else _counted_on(self._read, seq)
+        end = start + length + fin
+        if pushed or fin:
+            self._pushed = max(self._pushed, end)
+        if self._delivers(start, end):
+            self._progress(time_ns, length)
+            self._server_shut = self._server_shut or fin
+            if self._pushed >= end and not self._early:
+                return
+        elif not self._early:
+            return
+        if self._unfinished_ns is None and not self._requests:
+            self._unfinished_ns = time_ns
+
+    def waits(self, until_ns: int, ended: bool) -> list[Wait]:
+        """Every wait; what lasts ended at ``until_ns``, or was not watched any longer.
+
+        ``ended``: the client's socket was gone then.
+        """
+        begin = self._unfinished_ns
+        if self._requests:
+            begin = self._requests[0][1]
+        elif self._shut and not self._server_shut:
+            begin = self._heard_ns
+        if begin is None or (ended and not self._requests):
+            return self._waits
+        return [*self._waits, Wait(begin, max(begin, until_ns), ended)]
+
+    def _delivers(self, start: int, end: int) -> bool:
+        """Whether these bytes bring the client further; early ones are kept for later."""
+        if self._read is None:  # its SYN,ACK was not captured
+            self._read = start
+        if end <= self._read:
+            return False
+        if start > self._read:
+            self._early.append((start, end))
+            return False
+        self._read = end
+        if self._early:
+            self._take_early()
+        return True
+
+    def _take_early(self) -> None:
+        assert self._read is not None
+        left = []
+        for start, end in sorted(self._early):
+            if start <= self._read:
+                self._read = max(self._read, end)
+            else:
+                left.append((start, end))
+        self._early = left
+
+    def _progress(self, time_ns: int, length: int) -> None:
+        """New bytes have reached the client in their order, ``length`` of them data."""
+        unfinished, self._unfinished_ns = self._unfinished_ns, None
+        if unfinished is not None:
+            rest = Wait(unfinished, time_ns)
+            answer = self._waits.pop() if self._waits else rest
+            self._waits.append(max(answer, rest, key=lambda one: one.length_ns))
+        requests = self._requests
+        if requests and requests[0][0] <= self._acked:
+            self._waits.append(Wait(requests[0][1], time_ns))
+            while requests and requests[0][0] <= self._acked:
+                requests.popleft()
+        elif self._shut and length:
+            self._waits.append(Wait(self._heard_ns, time_ns))
+        self._heard_ns = time_ns
+
+
+def _counted_on(near: int, number: int) -> int:
+    """A 32-bit sequence number as one that goes on beyond, the nearest to ``near``."""
+    if number == near:  # most often
+        return near
+    return near + ((number - near + _HALF) & _MASK) - _HALF

@@ -1,0 +1,141 @@
+"""The benchmark's account of how long unmoved connections waited during a wave."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from controller.ovs_hash import FourTuple
+from experiments.bench.figure import Setting
+from experiments.bench.figures import beyond, mass_reset
+from experiments.bench.herds import Herds
+from experiments.bench.programs.herd import REQUEST, Inquiry
+from experiments.bench.reset_wave import Wave, waiting
+from experiments.bench.size import FULL, QUICK
+from experiments.bench.waiting import waiting_lines, waiting_remark
+from topologies.plan import VIP4
+
+
+def connection(port: int) -> FourTuple:
+    return FourTuple("10.1.0.1", port, VIP4, 10809)
+
+
+class Few:
+    """A herd's connections, whose servers are at hand."""
+
+    def __init__(self, count: int) -> None:
+        pairs = [socket.socketpair() for _ in range(count)]
+        self.ours: list[socket.socket | None] = [own for own, _ in pairs]
+        self.servers = [server for _, server in pairs]
+        self.epoll = select.epoll()
+        self.index = {own.fileno(): n for n, (own, _) in enumerate(pairs)}
+        for own, _ in pairs:
+            own.setblocking(False)
+            self.epoll.register(own, select.EPOLLIN | select.EPOLLET)
+        self.inquiry = Inquiry(self.ours, self.index, self.epoll)
+
+    def close(self) -> None:
+        for one in (*self.ours, *self.servers):
+            if one is not None:
+                one.close()
+        self.epoll.close()
+
+
+@pytest.fixture
+def few() -> Iterator[Few]:
+    made = Few(3)
+    yield made
+    made.close()
+
+
+def test_each_answer_is_told_with_its_connection(few: Few) -> None:
+    for server in few.servers:
+        server.send(REQUEST)
+    few.inquiry.ask([0, 2], timeout_s=5)
+    found = few.inquiry.result()
+    assert [index for index, _ in found["waited_ms"]] == [0, 2]
+    assert sorted(ms for _, ms in found["waited_ms"]) == sorted(found["answer_ms"])
+
+
+def test_who_hears_nothing_waited_as_long_as_it_was_watched(few: Few) -> None:
+    few.servers[0].send(REQUEST)
+    few.inquiry.ask([0, 1], timeout_s=0.05)
+    found = few.inquiry.result()
+    assert found["hung"] == [1]
+    assert dict(found["waited_ms"])[1] >= 50
+
+
+def test_who_is_reset_waited_for_nothing(few: Few) -> None:
+    few.servers[0].close()
+    few.servers[1].send(REQUEST)
+    few.inquiry.ask([0, 1], timeout_s=5)
+    found = few.inquiry.result()
+    assert found["reset"] == [0]
+    assert [index for index, _ in found["waited_ms"]] == [1]
+
+
+def test_herds_know_them_by_client_and_port() -> None:
+    several = Herds.__new__(Herds)
+    several._index = {("h1", 20001): 0, ("h1", 20002): 1, ("h2", 20001): 0}
+    reply = {"asked": 1, "answered": 1, "reset": [], "hung": [], "first_s": 1.0}
+    lists: dict[str, Any] = {"last_reset_s": None, "answer_ms": [], "reset_ms": []}
+    asked = several._asked(
+        {
+            "h1": {**reply, **lists, "waited_ms": [[1, 2.5]]},
+            "h2": {**reply, **lists, "waited_ms": [[0, 7.5]]},
+        }
+    )
+    assert asked.waited_ms == {("h1", 20002): 2.5, ("h2", 20001): 7.5}
+
+
+def test_only_those_that_stayed_count() -> None:
+    stayed, moved = connection(1), connection(2)
+    found = waiting({stayed: 2.0, moved: 9.0}, {stayed: 3000.0, moved: 8.0}, {moved})
+    assert found == {
+        "connections": 1,
+        "before": {"p50": 2.0, "p99": 2.0, "max": 2.0},
+        "during": {"p50": 3000.0, "p99": 3000.0, "max": 3000.0},
+    }
+
+
+def wave(during: float, before: float = 40.0) -> dict[str, Any]:
+    stayed = connection(1)
+    waits = waiting({stayed: before}, {stayed: during}, {})
+    return Wave(10, 9, 9, 1.0, 1.0, 0, 0, 0, waiting=waits).to_json()
+
+
+def test_the_line_puts_it_beside_the_same_before() -> None:
+    waits = [wave(during)["waiting"] for during in (3000.0, 2000.0, 1000.0)]
+    (line,) = waiting_lines("a wave", waits)
+    assert (line.ours, line.reference, line.value) == (2000.0, 40.0, 50.0)
+    assert (line.met, line.bound) == (None, "")
+    assert "max 3.00 s" in line.remarks[0]
+    assert "before: p50 40 ms" in line.remarks[0]
+
+
+def test_where_all_moved_the_remark_says_so() -> None:
+    none = waiting({}, {}, {})
+    assert list(waiting_lines("a wave", [none])) == []
+    assert "no connection stayed" in waiting_remark(none)
+
+
+def test_the_mass_reset_tells_it() -> None:
+    ours = Setting.array("ours", QUICK)
+    naive = Setting.array("naive", QUICK)
+    found = wave(3000.0)
+    lines = mass_reset.lines(
+        QUICK, {ours: [found], naive: [{"waves": [found], **found}]}
+    )
+    assert [line.ours for line in lines if "kept waiting" in line.title] == [3000.0]
+    assert sum("1 unmoved kept waiting" in r for r in lines[0].remarks) == 2
+
+
+def test_the_thousand_nodes_tell_it() -> None:
+    (setting,) = beyond.settings(FULL)
+    found = {"up": {"seconds": 30.0}, "wave": wave(3000.0)}
+    lines = beyond.lines(FULL, {setting: [found]})
+    assert [line.ours for line in lines if "kept waiting" in line.title] == [3000.0]
