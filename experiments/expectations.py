@@ -32,6 +32,7 @@ _CAPTURED = ("claim.", "wire_order.", "connections.spoke", "connections.silent")
 _OF_CASES = ("claim.", "wire_order.")
 _NO_CAPTURE = "nothing was captured (capture: false)"
 _NO_CASE = "no connection that had moved sent a stray"
+_TOO_FEW = "the cluster was too small for a plurality"
 _LOSSY = "links lose segments (links.loss_percent)"
 _NO_HASH = "it is not the hash alone that leads segments"
 _NOTHING_COMPARED = "no segment came when it could be compared"
@@ -65,12 +66,14 @@ class Sight:
     """What a run can tell of, by its spec.
 
     ``captured``: segments were. ``hashed``: the hash alone leads them to nodes.
-    ``lossy``: hosts' links lose some, resets before they are captured too.
+    ``lossy``: hosts' links lose some, resets before they are captured too. ``too_few``:
+    elements of the claim for whose plurality the cluster was too small at some time.
     """
 
     captured: bool = True
     hashed: bool = True
     lossy: bool = False
+    too_few: frozenset[str] = frozenset()
 
 
 def judge(
@@ -126,6 +129,8 @@ def _why_not(
         return _NOTHING_COMPARED
     if sight.lossy and key.startswith(_OF_CASES):
         return _LOSSY
+    if any(key.startswith(f"claim.{element}.") for element in sight.too_few):
+        return _TOO_FEW
     cases = _value(summary, "connections.spoke - connections.unfinished")
     if cases == 0 and key.startswith(_OF_CASES):
         return _NO_CASE

@@ -55,7 +55,8 @@ IN_FIGURES: Mapping[Promise, Conditions] = {
     },
     Promise.RESETS_WHO_SPOKE: {"connections.reset": "== connections.spoke"},
     Promise.ANSWERS_STRAYS: {**_element("E1"), **_element("E2")},
-    Promise.FANS_OUT: {**_element("E3"), **_element("E4"), **_element("E5")},
+    Promise.TELLS_NODES: _element("E3"),
+    Promise.FANS_OUT: {**_element("E4"), **_element("E5")},
     Promise.IN_ORDER: {
         "wire_order.passed": True,
         "wire_order.held": _ALL_WHO_SPOKE,

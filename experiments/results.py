@@ -6,12 +6,13 @@ It is written last and whole: where it is, everything else of the folder is.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from controller.policies import POLICIES
+from controller.state import ClusterState
 from experiments.analysis.analysis import Analysis, Evidence
 from experiments.analysis.balance import balance
 from experiments.analysis.waiting import Waiting
@@ -86,15 +87,31 @@ def summarise(
         summary[spec.workload.kind] = measure(hosts)
     if evidence.pins is not None:
         summary["pins"] = evidence.pins
-    return {**summary, **_verdict(spec, summary)}
+    return {**summary, **_verdict(spec, summary, _too_few(evidence.states()))}
 
 
-def _verdict(spec: RunSpec, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _too_few(states: Sequence[ClusterState]) -> frozenset[str]:
+    """Elements whose copies have to go to several, and could at some time not."""
+    found = set()
+    for state in states:
+        chassis = state.membership.reachable_chassis(state.plan)
+        nodes = [n for c in chassis for n in state.membership.reachable_nodes(c)]
+        if len(chassis) < 2:
+            found.add("E4")
+        if len(nodes) - state.policy.spares_origin < 2:
+            found.add("E3")
+    return frozenset(found)
+
+
+def _verdict(
+    spec: RunSpec, summary: Mapping[str, Any], too_few: frozenset[str]
+) -> dict[str, Any]:
     """Expectations, those that could not be judged, and what the run came to."""
     sight = Sight(
         captured=summary["wire_order"] is not None,
         hashed=not POLICIES[spec.policy].keeps_moved,
         lossy=bool(spec.links.loss_percent),
+        too_few=too_few,
     )
     met, left = judge(summary, expected(spec), sight)
     came_to = outcome(summary["measurement"]["reasons"], all(each.met for each in met))

@@ -89,6 +89,7 @@ FLOOD_OTHERS = ResetPolicy(
         (
             Promise.RESETS_WHO_SPOKE,
             Promise.ANSWERS_STRAYS,
+            Promise.TELLS_NODES,
             Promise.FANS_OUT,
             Promise.IN_ORDER,
             Promise.NOBODY_HANGS,

@@ -33,6 +33,7 @@ OUT_OF_BAND = ResetPolicy(
         (
             Promise.RESETS_WHO_SPOKE,
             Promise.ANSWERS_STRAYS,
+            Promise.TELLS_NODES,
             Promise.NOBODY_HANGS,
             Promise.FREES_OWNERS,
             Promise.NO_COPIES,

@@ -15,7 +15,9 @@ class Promise(Enum):
     RESETS_WHO_SPOKE = "resets who spoke"
     #: These resets go by way of the load balancer: E1 and E2 of the claim.
     ANSWERS_STRAYS = "answers strays"
-    #: The load balancers fan each reset out, to all: E3, E4, E5.
+    #: Several nodes are told of each reset, and the owner frees its end by it: E3.
+    TELLS_NODES = "tells nodes"
+    #: The load balancers fan each reset out, to all: E4, E5.
     FANS_OUT = "fans out"
     #: Stray, reset, client's copy, tier-1 and tier-2 copies follow one another.
     IN_ORDER = "in order"

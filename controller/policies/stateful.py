@@ -138,6 +138,7 @@ STATEFUL = ResetPolicy(
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,
+            Promise.ANSWERS_STRAYS,
             Promise.NOBODY_HANGS,
             Promise.KEEPS_CONNECTIONS,
             Promise.NO_COPIES,

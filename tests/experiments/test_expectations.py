@@ -75,8 +75,20 @@ ALL: dict[str, Condition] = {CLAIM: True, RESET: "== connections.spoke", ARRIVAL
         (2, 0, 0, Sight(), {ARRIVALS}),
         (2, 0, 9, Sight(hashed=False), {ARRIVALS}),
         (2, 0, 9, Sight(lossy=True), {CLAIM}),
+        (2, 0, 9, Sight(too_few=frozenset(("E1",))), {CLAIM}),
+        (2, 0, 9, Sight(too_few=frozenset(("E4",))), set()),
     ],
-    ids=["all", "no capture", "no case", "no owner", "none came", "pinned", "lossy"],
+    ids=[
+        "all",
+        "no capture",
+        "no case",
+        "no owner",
+        "none came",
+        "pinned",
+        "lossy",
+        "few",
+        "others few",
+    ],
 )
 def test_what_cannot_be_judged_is_said(
     spoke: int | None,

@@ -22,13 +22,14 @@ PROMISED = {
     "flood": {"E1", "E2", "E3", "E4", "E5", "wire_order", "half_open.at_end"},
     "flood-others": {"E1", "E2", "E3", "E4", "E5", "wire_order", "half_open.at_end"},
     "directed": {"E1", "E2", "wire_order", "half_open.at_end"},
-    "out-of-band": {"E1", "E2", "half_open.at_end", "packets.tier1_copies"},
+    "out-of-band": {"E1", "E2", "E3", "half_open.at_end", "packets.tier1_copies"},
     "proactive": {
         *("connections.hung", "half_open.at_end", "half_open.silent"),
         "measurement.half_open_by_socket_tables",
         *("packets.tier1_copies", "packets.tier2_copies"),
     },
     "stateful": {
+        *("E1", "E2"),
         *("connections.reset", "connections.reconnected", "connections.hung"),
         *("packets.tier1_copies", "packets.tier2_copies"),
     },

@@ -13,7 +13,7 @@ import pytest
 from experiments.analysis.analysis import Analysis, Evidence, analyse
 from experiments.analysis.record import read_evidence, write_evidence
 from experiments.render import print_verdict
-from experiments.results import write_results
+from experiments.results import _too_few, write_results
 from experiments.spec import RunSpec
 from experiments.trust import (
     AS_EXPECTED,
@@ -160,3 +160,21 @@ def test_a_person_is_told(
     assert "cannot be trusted, flood: [it] lost" in said
     assert "NOT as expected with flood: connections.broken_unmoved" in said
     assert "NOT agreed with flood: x at c1n1" in said
+
+
+@pytest.mark.parametrize(
+    ("policy", "size", "left"),
+    [
+        ("flood", (2, 1), set()),
+        ("flood-others", (2, 1), {"E3"}),
+        ("flood", (1, 2), {"E4"}),
+        ("flood", (1, 1), {"E3", "E4"}),
+        ("flood-others", (2, 2), set()),
+    ],
+)
+def test_a_small_cluster_has_no_plurality(
+    policy: str, size: tuple[int, int], left: set[str]
+) -> None:
+    cluster = {"chassis": size[0], "nodes": size[1]}
+    spec = RunSpec.model_validate({"policy": policy, "cluster": cluster})
+    assert _too_few(spec.states()) == left
