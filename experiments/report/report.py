@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.cluster.launch import give_to_caller
+from experiments.handover import give_to_caller, write_new
 from experiments.report.data import NothingToReport, load_report
 from experiments.report.page import page
 
@@ -18,9 +18,10 @@ def write_report(folder: Path) -> Path:
     :class:`NothingToReport`.
     """
     report = load_report(folder.resolve())
-    text = page(report, report.path / "figures")
-    scratch = report.path / ".report.html"
-    scratch.write_text(text, encoding="utf-8")
-    made = scratch.replace(report.path / "report.html")
-    give_to_caller(report.path)
+    figures = report.path / "figures"
+    if figures.is_symlink():
+        raise NothingToReport(f"{figures} is a link; remove it: plots are put there")
+    text = page(report, figures)
+    made = write_new(report.path / "report.html", text.encode())
+    give_to_caller(made, figures)
     return made
