@@ -27,13 +27,14 @@ from experiments.spec import RunSpec
 from nodes.guards import GuardError
 from topologies import sandbox
 from topologies.plan import Plan
+from topologies.private import UMASK
 from topologies.runs import RUN_VARIABLE
 from topologies.shaping import LinkOptions
-
 
 def main(text: str) -> int:
     """Does the job that the JSON text describes; returns its exit status."""
     job = json.loads(text)
+    os.umask(UMASK)
     try:
         return JOBS[job.pop("job")](**job)
     except GuardError as error:

@@ -22,6 +22,7 @@ from nodes.network_namespace import inside_network_of
 from nodes.scapy_frames import build_frame
 from nodes.segment import Flags, Segment
 from topologies.plan import FANOUT_MAC
+from topologies.private import bind_private
 
 log = logging.getLogger("resetbed.messenger")
 
@@ -51,7 +52,7 @@ class Messenger:
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BACKLOG_OCTETS)
-        self._socket.bind(str(path))
+        bind_private(self._socket, path)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
