@@ -135,6 +135,7 @@ def _measurement(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
         "half_open_by_socket_tables": analysis.half_open_by_tables,
         "clients_without_summary": len(evidence.reports)
         - len(evidence.client_summaries),
+        "supervisor_faults": list(evidence.faults),
     }
 
 

@@ -117,6 +117,7 @@ def _collect(
         sockets_file=instruments.sockets_file,
         cluster=cluster.describe(),
         pins=pinned,
+        faults=tuple(cluster.faults),
     )
 
 

@@ -27,8 +27,10 @@ from experiments.cluster.changes import Changes, EventRecord
 from experiments.cluster.children import Children
 from experiments.cluster.errors import ClusterError, end_of
 from experiments.cluster.event_log import EventLog
+from experiments.cluster.faults import Faults
 from experiments.cluster.hands import READY_DEADLINE_S, ClusterHands
 from experiments.cluster.messenger import CableEnd, Messenger
+from experiments.cluster.supervisor import Supervisor
 from experiments.workloads import WORKLOADS, ClientJob
 from nodes.guards import GuardCounters, open_guard
 from nodes.verdict import Mode
@@ -36,11 +38,6 @@ from topologies.network import ClusterNetwork
 from topologies.plan import Client, Node, Plan, vip
 from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.switches import OVS_DIRECTORY, datapath_kind
-
-#: How often the supervisor looks for programs that died unasked, in seconds.
-SUPERVISION_PERIOD_S = 0.2
-#: What of a core may go into looking whether guards are still in place.
-GUARD_CHECK_SHARE = 0.02
 
 #: What ``datapath_type`` means, for people.
 DATAPATHS = {
@@ -108,11 +105,20 @@ class Cluster:
             self._controller,
             runtime / "state.json",
             self.log,
-            self._revive,
+            lambda: self._supervisor.revive(),
         )
-        self._next_guard_check = 0.0
-        self._stopping = threading.Event()
-        self._supervisor = threading.Thread(target=self._supervise, daemon=True)
+        self._faults = Faults(self.log)
+        self._supervisor = Supervisor(
+            self.children,
+            self.guard,
+            lambda: len(self.live_nodes()),
+            lambda: [
+                (name, self.network.switch(name)) for name in self.live_switches()
+            ],
+            self.lock,
+            self.log,
+            self._faults,
+        )
         self._messenger: Messenger | None = None
 
     # ---------------------------------------------------------------- life cycle
@@ -125,7 +131,9 @@ class Cluster:
         self.workload.prepare(self._store)
         self._write_controller_files()
         if self.state.policy.tells_guards:
-            self._messenger = Messenger(self.runtime / "guards.sock", self._cable_ends)
+            self._messenger = Messenger(
+                self.runtime / "guards.sock", self._cable_ends, self._faults
+            )
         self.children.start("controller", self._start_controller)
         nodes = sum(1 for _ in plan.nodes)
         progress(
@@ -144,9 +152,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Takes everything down, by process id."""
-        self._stopping.set()
-        if self._supervisor.is_alive():
-            self._supervisor.join()
+        self._supervisor.stop()
         with self.lock:
             self.clients.stop_all()
             if self._messenger:
@@ -201,6 +207,11 @@ class Cluster:
             return self._changes.make(events)
 
     # -------------------------------------------------------------------- status
+
+    @property
+    def faults(self) -> list[str]:
+        """What went wrong in the cluster's own threads, each once: where, and what."""
+        return self._faults.texts
 
     def switch_status(self) -> dict[str, SwitchStatus]:
         """Switch name -> the controller's view of it; while it is away, it has none."""
@@ -341,27 +352,6 @@ class Cluster:
             "guards": str(self.runtime / "guards.sock"),
         }
         (self.runtime / "controller.json").write_text(json.dumps(config))
-
-    def _supervise(self) -> None:
-        """Starts again whatever died unasked: programs, guards, switch daemons."""
-        while not self._stopping.wait(SUPERVISION_PERIOD_S):
-            with self.lock:
-                self._revive()
-
-    def _revive(self) -> None:
-        for child in self.children.revive():
-            self.log.write("restarted", program=child.name)
-        if time.monotonic() >= self._next_guard_check:
-            for name in self.guard.check():
-                self.log.write("restarted", program=f"guard of {name}")
-            cost = self.guard.check_cost_s * len(self.live_nodes())
-            self._next_guard_check = time.monotonic() + cost / GUARD_CHECK_SHARE
-        for name in self.live_switches():
-            switch = self.network.switch(name)
-            for daemon in switch.dead_daemons():
-                self.log.write("restarted", program=f"{daemon} of {name}")
-            if not switch.alive():
-                switch.restart()
 
 
 def _mode(policy: ResetPolicy) -> Mode:

@@ -14,6 +14,8 @@ import pytest
 from controller.control import serve as serve_controller
 from controller.keeper import Keeper
 from experiments.cluster import control
+from experiments.cluster.event_log import EventLog
+from experiments.cluster.faults import Faults
 from experiments.cluster.messenger import Messenger
 from tests.controller.switches import accepts, wait_until
 from topologies.private import bind_private, make_folder, open_new
@@ -69,7 +71,8 @@ def test_a_clusters_socket_is_its_owners(folder: Path) -> None:
 
 
 def test_the_messengers_socket_is_its_owners(folder: Path) -> None:
-    messenger = Messenger(folder / "guards.sock", list)
+    faults = Faults(EventLog(folder / "events.jsonl"))
+    messenger = Messenger(folder / "guards.sock", list, faults)
     assert mode(folder / "guards.sock") == 0o600
     messenger.close()
 
