@@ -38,6 +38,8 @@ def make_folder(path: Path) -> None:
 
 def open_new(path: Path) -> int:
     """Descriptor of an empty file to write to, that root alone can change."""
-    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    opened = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE
+    )
     os.fchmod(opened, FILE_MODE)
     return opened

@@ -31,6 +31,7 @@ from topologies.private import UMASK
 from topologies.runs import RUN_VARIABLE
 from topologies.shaping import LinkOptions
 
+
 def main(text: str) -> int:
     """Does the job that the JSON text describes; returns its exit status."""
     job = json.loads(text)

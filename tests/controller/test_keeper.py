@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from controller import keeper as keeper_module
-from controller import session as session_module
+from controller import openflow
 from controller.flows import FlowEntry
 from controller.keeper import Keeper
 from controller.membership import NodeState
@@ -66,7 +66,8 @@ class FakeSession(SwitchSession):
 
     def take_in(self, deadline: float) -> None:
         """What the switch has."""
-        self._installed = tuple(_Found(entry) for entry in self.datapath.entries)
+        found: Any = tuple(_Found(entry) for entry in self.datapath.entries)
+        self._installed = found
 
     def _send(self, messages: list[Any]) -> None:
         self._order = messages
@@ -140,7 +141,7 @@ class House:
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
     """Nothing is started yet."""
     house = House()
 
@@ -149,7 +150,7 @@ def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
 
     monkeypatch.setattr(keeper_module, "SwitchSession", FakeSession)
     monkeypatch.setattr(keeper_module, "settle", house.settle)
-    monkeypatch.setattr(session_module.openflow, "bundle", bundle)
+    monkeypatch.setattr(openflow, "bundle", bundle)
     return house
 
 
