@@ -98,6 +98,8 @@ class Cluster:
         self.children = self._hands.children
         #: Told of each node and chassis that is wired in live, before it serves.
         self.watchers = self._hands.watchers
+        self._faults = Faults(self.log)
+        self._supervisor = self._make_supervisor()
         self._controller = ControllerClient(runtime / "controller.sock")
         self._changes = Changes(
             self.initial,
@@ -105,19 +107,7 @@ class Cluster:
             self._controller,
             runtime / "state.json",
             self.log,
-            lambda: self._supervisor.revive(),
-        )
-        self._faults = Faults(self.log)
-        self._supervisor = Supervisor(
-            self.children,
-            self.guard,
-            lambda: len(self.live_nodes()),
-            lambda: [
-                (name, self.network.switch(name)) for name in self.live_switches()
-            ],
-            self.lock,
-            self.log,
-            self._faults,
+            self._supervisor.revive,
         )
         self._messenger: Messenger | None = None
 
@@ -302,6 +292,19 @@ class Cluster:
         return self.folder / "hosts" / f"{host}.jsonl"
 
     # ------------------------------------------------------------------- innards
+
+    def _make_supervisor(self) -> Supervisor:
+        return Supervisor(
+            self.children,
+            self.guard,
+            lambda: len(self.live_nodes()),
+            lambda: [
+                (name, self.network.switch(name)) for name in self.live_switches()
+            ],
+            self.lock,
+            self.log,
+            self._faults,
+        )
 
     def _cable_ends(self) -> list[CableEnd]:
         """The far end of the cable of each node that can be told of a reset, in its
