@@ -53,12 +53,6 @@ class Field(str, Enum):
     ARP_TPA = "arp_tpa"
     ARP_SHA = "arp_sha"
     ARP_THA = "arp_tha"
-    ICMPV6_TYPE = "icmpv6_type"
-    ND_TARGET = "nd_target"
-    ND_SLL = "nd_sll"
-    ND_TLL = "nd_tll"
-    ND_RESERVED = "nd_reserved"
-    ND_OPTIONS_TYPE = "nd_options_type"
 
 
 class Masked(NamedTuple):

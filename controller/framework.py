@@ -130,27 +130,6 @@ class PrivateServer(hub.StreamServer):  # type: ignore[misc, name-defined]
 _controller.StreamServer = PrivateServer
 
 
-def _register_neighbour_discovery_fields() -> None:
-    """Teach the framework the fields that Open vSwitch writes of an advertisement.
-
-    OVS 2.11 has them as ``ERICOXM_OF_ICMPV6_ND_*`` (``meta-flow.h``), of the OXM class
-    that ``extract_ofp_fields.py`` says: 0x1000.
-    """
-    oxm_fields, types = _part("ofproto.oxm_fields"), _part("lib.type_desc")
-
-    class Ericsson(oxm_fields._OxmClass):  # type: ignore[misc, name-defined]
-        _class = 0x1000
-
-    ofproto.oxm_types += [
-        Ericsson("nd_reserved", 1, types.Int4),
-        Ericsson("nd_options_type", 2, types.Int1),
-    ]
-    oxm_fields.generate(ofproto.__name__)
-
-
-_register_neighbour_discovery_fields()
-
-
 class FlowUpdate:
     """One element of a flow monitor reply: what kind of event, and in which table.
 

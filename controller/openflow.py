@@ -55,12 +55,6 @@ _NAMES = {
     Field.ARP_TPA: "arp_tpa_nxm",
     Field.ARP_SHA: "arp_sha_nxm",
     Field.ARP_THA: "arp_tha_nxm",
-    Field.ICMPV6_TYPE: "icmpv6_type_nxm",
-    Field.ND_TARGET: "nd_target",
-    Field.ND_SLL: "nd_sll",
-    Field.ND_TLL: "nd_tll",
-    Field.ND_RESERVED: "nd_reserved",
-    Field.ND_OPTIONS_TYPE: "nd_options_type",
 }
 
 #: A bundle's changes become visible to packets all at once, and in their order.

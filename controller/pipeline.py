@@ -11,7 +11,7 @@ fabric, client's         TCP from the client's own MAC and IP to the VIP  BALANC
 fabric, live chassis's   TCP from the VIP                                 RETURN
 chassis, uplink          TCP to the VIP, not marked as a fan-out copy     BALANCE
 chassis, live node's     TCP from the node's own MAC and the VIP          RETURN
-client's, live node's    ARP requests, neighbour solicitations            ANSWER
+client's, live node's    ARP requests                                     ANSWER
 ======================== ================================================ ===========
 """
 
@@ -53,7 +53,6 @@ from topologies.plan import (
     GATEWAY_MAC,
     UPLINK_PORT,
     VIP4,
-    VIP6,
     VIP_MAC,
     Chassis,
     Client,
@@ -113,7 +112,7 @@ def _fabric(
     }
     table = balancer.over_chassis(membership.serving_names(plan))
     yield from _balance(ports, table, basis_of(membership, FABRIC))
-    yield from neighbours.answers(VIP_MAC, "the VIP's")
+    yield neighbours.answer(VIP_MAC, "the VIP's")
     yield from policy.fabric_entries(plan, membership)
     if policy.recall:
         yield from policy.recall.fabric_entries(plan, membership, tables)
@@ -145,7 +144,7 @@ def _chassis(
             *_balance(
                 ports, balancer.over_nodes(list(ports)), basis_of(own, chassis.name)
             ),
-            *neighbours.answers(GATEWAY_MAC, "the gateway's"),
+            neighbours.answer(GATEWAY_MAC, "the gateway's"),
             *policy.chassis_entries(chassis, own),
             *(recall.chassis_entries(chassis, own, tables) if recall else ()),
             _dropped(Table.ADMIT, "not admitted"),
@@ -175,11 +174,6 @@ def _client(client: Client) -> Iterator[FlowEntry]:
     yield _ask(
         {**question, Field.ARP_SPA: client.ipv4, Field.ARP_TPA: VIP4},
         f"{client.name} asks for the VIP (ARP)",
-    )
-    question = neighbours.solicitation(client.fabric_port, client.mac)
-    yield _ask(
-        {**question, Field.ND_TARGET: VIP6},
-        f"{client.name} asks for the VIP (neighbour discovery)",
     )
 
 
@@ -258,10 +252,6 @@ def _node(node: Node) -> Iterator[FlowEntry]:
             f"segment from {node.name} (IPv{family.version})",
         )
     yield _ask(neighbours.arp_request(node.port, node.mac), f"{node.name} asks (ARP)")
-    yield _ask(
-        neighbours.solicitation(node.port, node.mac),
-        f"{node.name} asks (neighbour discovery)",
-    )
 
 
 def _ask(match: dict[Field, Value], name: str) -> FlowEntry:

@@ -43,7 +43,6 @@ class Table(IntEnum):
                     live chassis (E3, E4)                (E5)
     5     ANSWER    ARP: the VIP's MAC                   ARP: the gateway's MAC,
                                                          whatever is asked for
-    6     ADVERTISE the same for IPv6 neighbour discovery
     7     PAST      bucket of the n-th table back -> who had it
     8     COPY      a copy to that member, unless it has been sent one
     9     RECALL    is the connection pinned? (table LEARNED)
@@ -59,7 +58,6 @@ class Table(IntEnum):
     RETURN = 3
     FANOUT = 4
     ANSWER = 5
-    ADVERTISE = 6
     PAST = 7
     COPY = 8
     RECALL = 9

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 
 def choices(registry: str) -> tuple[str, ...]:
-    """Names in the registry called ``policy``, ``balancer``, ``guard``, ``workload``."""
+    """Names in the registry called ``policy``, ``balancer``, ``guard``, ``workload``,
+    ``datapath``."""
     from controller.balancers import BALANCERS
     from controller.policies import POLICIES
     from experiments.workloads import WORKLOADS
     from nodes.guards import AUTO, GUARDS
+    from topologies.datapaths import CHOICES
 
     return {
         "policy": tuple(POLICIES),
         "balancer": tuple(BALANCERS),
         "guard": (AUTO, *GUARDS),
         "workload": tuple(WORKLOADS),
+        "datapath": CHOICES,
     }[registry]

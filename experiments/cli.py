@@ -317,8 +317,15 @@ def down(name: str) -> None:
     metavar="FIGURE,...",
     help="Only these figures, e.g. bring-up,connections.",
 )
+@click.option(
+    "--datapath",
+    type=click.Choice(["all", "kernel", "userspace"]),
+    default="all",
+    show_default=True,
+    help="Of ours and of the references; all: each that the machine has.",
+)
 @refusing
-def bench(quick: bool, out: Path | None, only: str | None) -> None:
+def bench(quick: bool, out: Path | None, only: str | None, datapath: str) -> None:
     """This testbed beside its references, in one run, on this machine.
 
     Prints ratios first; writes bench.json and the curves. Exit status 1: a figure does
@@ -327,7 +334,7 @@ def bench(quick: bool, out: Path | None, only: str | None) -> None:
     from experiments.bench.command import BenchError, launch_bench
 
     try:
-        sys.exit(launch_bench(quick, out, only))
+        sys.exit(launch_bench(quick, out, only, datapath))
     except BenchError as error:
         raise Refused(str(error)) from error
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from experiments.machine.lack import MachineLacks
+from topologies.datapaths import DatapathMissing
 from topologies.plan import Plan, PlanError, is_member_name
 from topologies.sandbox import AlreadyRunning, NotRunning, RunError
 from topologies.shaping import LinkError, LinkOptions
@@ -46,7 +47,7 @@ def refusing(command: Callable[..., Any]) -> Callable[..., Any]:
             raise Refused(f"{error}; {remedy}") from error
         except (PlanError, LinkError, NotRunning, RunError) as error:
             raise Refused(str(error)) from error
-        except MachineLacks as error:
+        except (MachineLacks, DatapathMissing) as error:
             raise Lacking(f"{error}; see ./resetbed doctor") from error
 
     return wrapped
@@ -127,6 +128,13 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 show_default=True,
                 callback=_choice("workload"),
                 help="The storage server on the nodes: nbd, iscsi, http, echo, ...",
+            ),
+            click.option(
+                "--datapath",
+                default="auto",
+                show_default=True,
+                callback=_choice("datapath"),
+                help="Open vSwitch's: kernel, userspace, or the kernel's if it has one.",
             ),
         )
     ):

@@ -81,7 +81,8 @@ def comparison(summaries: Sequence[Mapping[str, Any]]) -> Table:
     """One column for each run, one row for each figure."""
     first = summaries[0]
     table = Table(
-        title=f"{first['scenario']}, seed {first['seed']}, {first['balancer']}",
+        title=f"{first['scenario']}, seed {first['seed']}, {first['balancer']}, "
+        f"{first['datapath']['name']} datapath",
         title_justify="left",
     )
     table.add_column("")

@@ -55,6 +55,7 @@ def summarise(
         "seed": spec.seed,
         "ip": spec.ip,
         "cluster": spec.cluster.model_dump(),
+        "datapath": evidence.datapath.to_json(),
         "links": spec.links.model_dump(),
         "workload": spec.workload.model_dump(),
         "events": [event.to_json() for event in evidence.events],

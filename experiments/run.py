@@ -58,6 +58,7 @@ def run_experiment(
         workload=spec.workload.kind,
         weights=spec.cluster.weights,
         links=spec.links.options,
+        datapath=spec.cluster.datapath,
     )
     cluster = Cluster(spec.plan(), options, folder, runtime)
     instruments = Instruments(folder, (cluster.workload.port,), spec.capture)
@@ -104,7 +105,7 @@ def _collect(
     cluster.save_flow_tables()
     with cluster.lock:
         cluster.clients.stop(*cluster.clients.running, grace_s=CLIENT_GRACE_S)
-    said = instruments.finish()
+    said = instruments.finish(cluster.namespaces())
     return Evidence(
         initial=cluster.initial,
         final=cluster.state,
@@ -116,6 +117,7 @@ def _collect(
         capture_file=instruments.capture_file if "capture" in said else None,
         sockets_file=instruments.sockets_file,
         cluster=cluster.describe(),
+        datapath=cluster.datapath,
         pins=pinned,
         faults=tuple(cluster.faults),
     )

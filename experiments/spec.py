@@ -60,6 +60,10 @@ class ClusterSpec(Strict):
         default=3, ge=1, le=plan.MAX_NODES, description="nodes in each chassis"
     )
     clients: int = Field(default=2, ge=1, le=plan.MAX_CLIENTS)
+    datapath: Literal["auto", "kernel", "userspace"] = Field(
+        default="auto",
+        description="which datapath of Open vSwitch; auto: the kernel's if it has one",
+    )
     weights: dict[str, float] = Field(
         default_factory=dict,
         description="what a node or a chassis counts, by name (Balancer.with_weights)",

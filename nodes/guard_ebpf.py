@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
-import os
-import platform
 import shutil
 import struct
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 
+from nodes.bpf_build import compile_program
 from nodes.guard import GuardCounters, GuardError, GuardSite
-from nodes.libbpf import BpfObject
+from nodes.libbpf import BpfError, BpfObject
 from nodes.traffic_control import Interface
 from nodes.verdict import Mode
 from topologies.plan import FANOUT_MAC, SECOND_CHANCE_MAC, VIP4, VIP6
 
 SOURCE = Path(__file__).with_name("guard.bpf.c")
-#: Compiled programs, each named by the hash of what it was made from.
-BUILD = SOURCE.parent.parent / ".build"
 #: Where the loaded programs and maps are pinned: ``guard_ingress``, ``guard_nodes``, ...
 PINS = Path("/sys/fs/bpf/resetbed")
 
@@ -53,7 +48,7 @@ class EbpfGuard:
         self._sites: dict[str, GuardSite] = {}
         self._interfaces: dict[str, Interface] = {}
         self._closed = False
-        self._object = BpfObject(compile_program())
+        self._object = BpfObject(compile_program(SOURCE))
         shutil.rmtree(PINS, ignore_errors=True)
         self._object.pin(PINS)
         self._config = self._object.map("guard_config", CONFIG.size)
@@ -146,46 +141,14 @@ def lacks() -> str | None:
     if missing:
         return f"not installed: {', '.join(missing)}"
     try:
-        BpfObject(compile_program()).close()
-    except GuardError as error:
+        BpfObject(compile_program(SOURCE)).close()
+    except BpfError as error:
         return str(error)
     clsact = ["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "clsact"]
     tried = subprocess.run(clsact, check=False, capture_output=True, text=True)
     if tried.returncode:
         return f"no clsact queueing discipline: {tried.stderr.strip()}"
     return None
-
-
-def compile_program() -> Path:
-    """The object file of ``guard.bpf.c``, compiled unless that was done before.
-
-    Raises :class:`~nodes.guard.GuardError` with the compiler's words.
-    """
-    # Kernel headers of the architecture (asm/) are in its own folder on Debian.
-    headers = f"-I/usr/include/{platform.machine()}-linux-gnu"
-    command = ["clang", "-O2", "-g", "-target", "bpf", headers, "-Wall", "-Werror"]
-    version = _output([command[0], "--version"])
-    sources = [file.read_text() for file in sorted(SOURCE.parent.glob("*.bpf.[ch]"))]
-    made_from = "\0".join([*command, version, *sources])
-    target = BUILD / f"guard-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.o"
-    if not target.exists():
-        BUILD.mkdir(exist_ok=True)
-        # Two runs may compile at once: each into its own file, put in place at once.
-        with tempfile.TemporaryDirectory(dir=BUILD) as folder:
-            fresh = Path(folder) / target.name
-            _output([*command, "-c", str(SOURCE), "-o", str(fresh)])
-            os.replace(fresh, target)
-    return target
-
-
-def _output(command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    except FileNotFoundError:
-        raise GuardError(f"{command[0]} is not installed") from None
-    except subprocess.CalledProcessError as error:
-        raise GuardError(f"{command[0]}: {error.stderr.strip()}") from None
-    return done.stdout
 
 
 def _check_bpf_filesystem(path: Path) -> None:

@@ -1,7 +1,7 @@
 """The few calls of libbpf that loading a program and reading its maps takes.
 
 ``iproute2`` brings the library along, so nothing else needs to be installed. Every
-function raises :class:`~nodes.guard.GuardError` where libbpf reports an error; libbpf
+function raises :class:`BpfError` where libbpf reports an error; libbpf
 itself writes the details (the verifier's log) to standard error.
 """
 
@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import errno
 import os
 from pathlib import Path
-
-from nodes.guard import GuardError
 
 _MAX_ERRNO = 4095
 #: bpf(2), BPF_ANY: make the element or replace it.
 _BPF_ANY = 0
+
+
+class BpfError(RuntimeError):
+    """The kernel, libbpf or the compiler refused a BPF program; the text says why."""
 
 
 class BpfMap:
@@ -42,7 +45,7 @@ class BpfMap:
             self._descriptor, key, value, ctypes.c_uint64(_BPF_ANY)
         )
         if failed:
-            raise GuardError(f"BPF map update: {os.strerror(ctypes.get_errno())}")
+            raise BpfError(f"BPF map update: {os.strerror(ctypes.get_errno())}")
 
     def delete(self, key: bytes) -> None:
         """Remove ``key``, if it is there."""
@@ -62,25 +65,35 @@ class BpfObject:
         failed = self._library.bpf_object__load(self._handle)
         if failed:
             self.close()
-            raise GuardError(f"{path.name}: not loaded: {os.strerror(-failed)}")
+            raise BpfError(f"{path.name}: not loaded: {os.strerror(-failed)}")
 
     def map(self, name: str, value_size: int) -> BpfMap:
         """The map of that name, whose values have ``value_size`` bytes."""
-        descriptor = self._library.bpf_object__find_map_fd_by_name(
+        return BpfMap(self._library, self.map_descriptor(name), value_size)
+
+    def map_descriptor(self, name: str) -> int:
+        """The file descriptor of the map of that name; it is ours to use only."""
+        descriptor: int = self._library.bpf_object__find_map_fd_by_name(
             self._handle, name.encode()
         )
         if descriptor < 0:
-            raise GuardError(f"no BPF map {name}: {os.strerror(-descriptor)}")
-        return BpfMap(self._library, descriptor, value_size)
+            raise BpfError(f"no BPF map {name}: {os.strerror(-descriptor)}")
+        return descriptor
+
+    def attach(self, name: str) -> None:
+        """Attach the program of that name to what its section names, e.g. a tracepoint.
+
+        It stays so for as long as this process lives: the kernel detaches it when the
+        link's descriptor is closed.
+        """
+        link = self._library.bpf_program__attach(self._program(name))
+        code = _error_in(link)
+        if code:
+            raise BpfError(f"{name}: not attached: {os.strerror(code)}")
 
     def program_descriptor(self, name: str) -> int:
         """The file descriptor of the program of that name; it is ours to use only."""
-        program = self._library.bpf_object__find_program_by_name(
-            self._handle, name.encode()
-        )
-        if not program:
-            raise GuardError(f"no BPF program {name}")
-        descriptor: int = self._library.bpf_program__fd(program)
+        descriptor: int = self._library.bpf_program__fd(self._program(name))
         return descriptor
 
     def program_id(self, name: str) -> int:
@@ -90,7 +103,7 @@ class BpfObject:
             key, _, value = line.partition(":")
             if key == "prog_id":
                 return int(value)
-        raise GuardError(f"the kernel does not tell the id of BPF program {name}")
+        raise BpfError(f"the kernel does not tell the id of BPF program {name}")
 
     def pin(self, directory: Path) -> None:
         """Pin every map and program as ``directory/NAME``, in a BPF filesystem."""
@@ -98,7 +111,7 @@ class BpfObject:
             failed = getattr(self._library, pin)(self._handle, os.fsencode(directory))
             if failed:
                 why = os.strerror(-failed)
-                raise GuardError(f"cannot pin BPF objects in {directory}: {why}")
+                raise BpfError(f"cannot pin BPF objects in {directory}: {why}")
 
     def close(self) -> None:
         """Let go of programs and maps. May be called again."""
@@ -106,20 +119,37 @@ class BpfObject:
         if handle:
             self._library.bpf_object__close(handle)
 
+    def _program(self, name: str) -> ctypes.c_void_p:
+        """libbpf's handle of the program of that name."""
+        program: int | None = self._library.bpf_object__find_program_by_name(
+            self._handle, name.encode()
+        )
+        if not program:
+            raise BpfError(f"no BPF program {name}")
+        return ctypes.c_void_p(program)
+
     def _open(self, path: Path) -> int | None:
         handle: int | None = self._library.bpf_object__open(os.fsencode(path))
-        # libbpf 1.x returns NULL, 0.x an error number disguised as a pointer.
-        disguised = ctypes.c_long(handle or 0).value
-        if not handle or -_MAX_ERRNO <= disguised < 0:
-            code = -disguised or ctypes.get_errno()
-            raise GuardError(f"{path}: not a BPF object: {os.strerror(code)}")
+        if code := _error_in(handle):
+            raise BpfError(f"{path}: not a BPF object: {os.strerror(code)}")
         return handle
+
+
+def _error_in(pointer: int | None) -> int:
+    """The error number that a returned pointer stands for; 0 where it is a pointer.
+
+    libbpf 1.x returns NULL and sets errno, 0.x an error number disguised as a pointer.
+    """
+    if not pointer:
+        return ctypes.get_errno() or errno.EINVAL
+    disguised = ctypes.c_long(pointer).value
+    return -disguised if -_MAX_ERRNO <= disguised < 0 else 0
 
 
 def _load_library() -> ctypes.CDLL:
     name = ctypes.util.find_library("bpf")
     if name is None:
-        raise GuardError("libbpf is not installed (it comes with iproute2)")
+        raise BpfError("libbpf is not installed (it comes with iproute2)")
     library = ctypes.CDLL(name, use_errno=True)
     pointer = ctypes.c_void_p
     library.bpf_object__open.restype = pointer
@@ -130,6 +160,8 @@ def _load_library() -> ctypes.CDLL:
     library.bpf_object__pin_programs.argtypes = [pointer, ctypes.c_char_p]
     library.bpf_object__find_program_by_name.argtypes = [pointer, ctypes.c_char_p]
     library.bpf_object__find_program_by_name.restype = pointer
+    library.bpf_program__attach.argtypes = [pointer]
+    library.bpf_program__attach.restype = pointer
     library.bpf_program__fd.argtypes = [pointer]
     library.bpf_object__find_map_fd_by_name.argtypes = [pointer, ctypes.c_char_p]
     return library

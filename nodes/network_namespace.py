@@ -34,6 +34,14 @@ def inside_network_of(pid: int) -> Iterator[None]:
         os.close(home)
 
 
+def number_of_network(pid: int) -> int:
+    """Inode number of the network namespace of process ``pid``: its name in the kernel.
+
+    (``struct ns_common``, ``inum``.) Raises :class:`OSError` where the process is gone.
+    """
+    return os.stat(f"/proc/{pid}/ns/net").st_ino
+
+
 def _enter(namespace: int) -> None:
     if _libc.setns(namespace, _CLONE_NEWNET) != 0:
         error = ctypes.get_errno()

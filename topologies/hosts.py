@@ -22,6 +22,7 @@ from topologies.plan import (
     PREFIX6,
     VIP4,
     VIP6,
+    VIP_MAC,
     Client,
     Node,
 )
@@ -136,4 +137,13 @@ class StorageNode(StorageHost):
 
 
 class StorageClient(StorageHost):
-    """A storage client: to it the VIP is a neighbour on its own link."""
+    """A storage client: to it the VIP is a neighbour on its own link.
+
+    It asks for the IPv4 one (ARP). The IPv6 one it knows beforehand, because a switch on
+    the kernel's datapath cannot answer for it (:mod:`controller.neighbours`).
+    """
+
+    def _ip(self) -> Iterator[str]:
+        yield from super()._ip()
+        device = f"dev {self.element.interface}"
+        yield f"neigh replace {VIP6} lladdr {VIP_MAC} nud permanent {device}"

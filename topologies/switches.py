@@ -9,15 +9,15 @@ sandbox the same files are in ``/run/openvswitch/NAME``.
 
 from __future__ import annotations
 
+import re
 import signal
-import subprocess
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mininet.node import Switch
 
+from topologies.datapaths import find_datapath
 from topologies.port_buffers import enlarge_port_buffers, newly_dropped
 from topologies.processes import Process
 from topologies.scripts import ScriptError, run_script, run_scripts
@@ -59,18 +59,8 @@ class SwitchError(RuntimeError):
     """A switch does not do as it was told; the message names it and says why."""
 
 
-@lru_cache
-def datapath_kind() -> str:
-    """``system`` where the kernel has Open vSwitch's datapath, ``netdev`` elsewhere.
-
-    Asking for its generic netlink family loads the module where there is one.
-    """
-    asked = subprocess.run(
-        ["genl", "ctrl", "get", "name", "ovs_datapath"],
-        capture_output=True,
-        check=False,
-    )
-    return "netdev" if asked.returncode else "system"
+#: What a line of a daemon's log has in it that says more than that all is well.
+_COMPLAINT = re.compile(r"\|(WARN|ERR|EMER)\|")
 
 
 class IsolatedSwitch(Switch):
@@ -91,7 +81,7 @@ class IsolatedSwitch(Switch):
 
         ``controller``: where it is to connect to, e.g. ``unix:/run/.../ofp.sock``; a
         UNIX socket needs no network. None: to nothing. ``datapath``: ``system`` or
-        ``netdev``; None: what :func:`datapath_kind` says.
+        ``netdev``; None: the one that :func:`find_datapath` finds.
         """
         super().__init__(
             name,
@@ -101,7 +91,7 @@ class IsolatedSwitch(Switch):
         )
         self.controlIntf = None
         self.controller = controller
-        self.datapath = datapath or datapath_kind()
+        self.datapath = datapath or find_datapath().type
         #: Its files, as seen from the sandbox.
         self.directory = Path(OVS_DIRECTORY, name)
         self._daemons: dict[str, Process] = {}
@@ -119,10 +109,15 @@ class IsolatedSwitch(Switch):
     def batchStartup(
         cls, switches: Sequence[IsolatedSwitch]
     ) -> Sequence[IsolatedSwitch]:
-        """Start several switches side by side. Raises :class:`ScriptError`."""
+        """Start several switches side by side.
+
+        Raises :class:`ScriptError`, or :class:`SwitchError` where a daemon runs, and has
+        made no bridge.
+        """
         run_scripts({switch: switch.start_script() for switch in switches})
         for switch in switches:
             switch.remember_daemons()
+            switch.require_bridge()
         return switches
 
     def restart(self) -> None:
@@ -136,6 +131,7 @@ class IsolatedSwitch(Switch):
         except ScriptError as error:
             raise SwitchError(str(error)) from error
         self.remember_daemons()
+        self.require_bridge()
 
     def alive(self) -> bool:
         """Whether both of its daemons run."""
@@ -203,6 +199,26 @@ class IsolatedSwitch(Switch):
             pid = int((self.directory / f"{name}.pid").read_text())
             self._daemons[name] = Process.of(pid)
         self._make_room()
+
+    def require_bridge(self) -> None:
+        """Raise :class:`SwitchError`, with what its daemon said, if it has no bridge.
+
+        The bridge's management socket is there as soon as the bridge is: ovs-vswitchd
+        goes into the background after its first configuration (``bridge_run``).
+        """
+        if not (self.directory / f"{self.name}.mgmt").is_socket():
+            said = "\n".join(self.complaints()) or "nothing"
+            raise SwitchError(
+                f"switch {self.name}: no bridge was made on datapath_type="
+                f"{self.datapath}; ovs-vswitchd says:\n{said}"
+            )
+
+    def complaints(self, lines: int = 5) -> list[str]:
+        """The latest warnings and errors in the log of its ovs-vswitchd."""
+        log = self.directory / f"{VSWITCHD}.log"
+        text = log.read_text(errors="replace") if log.exists() else ""
+        found = [line for line in text.splitlines() if _COMPLAINT.search(line)]
+        return found[-lines:]
 
     def dropped_frames(self) -> int:
         """Frames lost so far because ovs-vswitchd did not read them in time.

@@ -20,16 +20,20 @@ from experiments.analysis.fates import (
     is_stray_candidate,
     totals,
 )
-from experiments.analysis.observations import Observation, read_observations
+from experiments.analysis.observations import (
+    Observation,
+    is_answer,
+    read_observations,
+)
 from experiments.analysis.socket_states import SocketLife, socket_lives
 from experiments.analysis.trails import Places, Trail, reset_trails
-from experiments.analysis.whereabouts import attributed, is_answer
 from experiments.cluster.changes import EventRecord, one_each_instant
 from experiments.instruments.socket_events import read_socket_events
 from experiments.ladder.ladder import LadderError, choose, ladder
 from experiments.ladder.svg import ladder_svg
 from experiments.ladder.text import ladder_text
 from nodes.client_report import ClientReport, Summary
+from topologies.datapaths import Datapath
 from topologies.plan import SECOND_CHANCE_MAC
 
 
@@ -61,6 +65,7 @@ class Evidence:
     capture_file: Path | None
     sockets_file: Path
     cluster: Mapping[str, Any]
+    datapath: Datapath
     #: What pinning cost (:func:`experiments.cluster.pins.pins`); None where nothing is pinned.
     pins: Mapping[str, Any] | None = None
     #: What went wrong in the cluster's own threads (``Cluster.faults``).
@@ -171,27 +176,13 @@ def _fates(
     if evidence.initial.policy.passes_on:
         # The first node's ignorance is part of the design; the second's is final.
         strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
-    ours = attributed(lives, observations, nodes)
     answers = [one for one in observations if is_answer(one, nodes)]
-    return connection_fates(ours, history, strays, evidence.end_ns, answers)
+    return connection_fates(lives, history, strays, evidence.end_ns, answers)
 
 
 def _lives(evidence: Evidence) -> list[SocketLife]:
-    """Every socket that began while the probes ran, of clients that the plan has.
-
-    The probes hear of every namespace of the machine. They start before our clients do,
-    so a socket whose beginning they did not see is another cluster's.
-    """
-    clients = {
-        address
-        for client in evidence.final.plan.clients
-        for address in (client.ipv4, client.ipv6)
-    }
-    return [
-        life
-        for life in socket_lives(read_socket_events(str(evidence.sockets_file)))
-        if life.opened_ns is not None and life.connection.src in clients
-    ]
+    """Every socket of the cluster's hosts: the probes know whose namespace is whose."""
+    return socket_lives(read_socket_events(str(evidence.sockets_file)))
 
 
 def _claim(

@@ -5,8 +5,8 @@ even on the same 4-tuple. Words and their exact meaning:
 
 ================ =====================================================================
 opened           the client's socket became established
-home             the node that took it: whose SYN,ACK opened the node's socket, or where
-                 nothing was captured, the predicted owner
+home             the node that took it: whose namespace its socket is in; where there is
+                 none, the one that answered its SYN, or else the predicted owner
 unfinished       its home answered the SYN, but an event had the end of the handshake go
                  elsewhere: the client's socket is established, the home's never was
 moved            while the client's socket was open, an event gave the connection an
@@ -155,8 +155,7 @@ def connection_fates(
 ) -> list[Fate]:
     """The fate of each connection that a client opened before ``end_ns``.
 
-    ``lives`` are all sockets, those of nodes with their ``host``
-    (:func:`experiments.analysis.whereabouts.attributed`). ``strays`` are the observations in
+    ``lives`` are all sockets, each with its ``host``. ``strays`` are the observations in
     which strays are looked for, in the order of time; None where nothing was captured.
     ``answers``: the nodes' SYN,ACKs, in the order of time.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from ipaddress import IPv6Address
 from socket import inet_ntoa
 from typing import NamedTuple
@@ -65,6 +65,12 @@ class Observation(NamedTuple):
         """For people: ``SYN,ACK``; ``PSH`` is left out beside data."""
         wanted = self.flags & ~PSH
         return ",".join(name for bit, name in _LETTERS if wanted & bit)
+
+
+def is_answer(observation: Observation, nodes: Collection[str]) -> bool:
+    """Whether it is a node's SYN,ACK, as it leaves the node; ``nodes`` are their labels."""
+    handshake = observation.flags & (SYN | RST | ACK) == SYN | ACK
+    return handshake and observation.outgoing and observation.label in nodes
 
 
 def read_observations(

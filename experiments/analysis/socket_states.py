@@ -22,9 +22,9 @@ _CLOSING = frozenset(
 class SocketLife:
     """One TCP socket of one connection; times are CLOCK_REALTIME ns, None: not seen.
 
-    ``host`` is the name of the storage node that holds it, where that is known
-    (:mod:`experiments.analysis.whereabouts`). A node's socket begins with the last segment of
-    the handshake (``tcp_v4_syn_recv_sock``), a client's with its SYN.
+    ``host`` is the name of the host that holds it, by its network namespace. A node's
+    socket begins with the last segment of the handshake (``tcp_v4_syn_recv_sock``), a
+    client's with its SYN.
     """
 
     connection: FourTuple
@@ -84,7 +84,7 @@ def _begun(event: SocketEvent) -> SocketLife | None:
         return None  # a RST of no socket, or of a request that never became one
     if event.old == "CLOSE" and event.new != "SYN_SENT":
         return None  # the program gives back a socket whose connection is gone
-    return SocketLife(connection, event.at_client)
+    return SocketLife(connection, event.at_client, host=event.host or None)
 
 
 def _continues(life: SocketLife, event: SocketEvent) -> bool:
@@ -109,6 +109,9 @@ def _record_state(life: SocketLife, event: SocketEvent) -> None:
         life.opened_ns = event.time_ns
     elif event.new == "ESTABLISHED":
         life.established_ns = event.time_ns
+        if event.old == "SYN_RECV" and life.opened_ns is None:
+            # Before Linux 6.18 this is the first that is told of a node's new socket.
+            life.opened_ns = event.time_ns
     elif event.new in _CLOSING:
         life.closing_ns = life.closing_ns or event.time_ns
     elif event.new == "CLOSE":

@@ -7,7 +7,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,27 +39,35 @@ class Outcome:
         return not self.errors and all(line.met is not False for line in every)
 
 
-def run_bench(size: Size, folder: Path, names: Sequence[str]) -> Outcome:
-    """Measures those figures, writes ``bench.json`` and the curves into ``folder``."""
+def run_bench(
+    size: Size, folder: Path, names: Sequence[str], datapaths: Sequence[str]
+) -> Outcome:
+    """Measures those figures, writes ``bench.json`` and the curves into ``folder``.
+
+    ``datapaths``: each of them is measured, ours beside the references on the same one.
+    """
     figures = [FIGURES[name] for name in names]
+    sizes = [size.on(datapath) for datapath in datapaths]
     begun, origin = time.time(), provenance()
     raw: dict[Setting, list[dict[str, Any]]] = {}
-    for repetition in range(size.repetitions):
-        for setting, wanted in _settings(figures, size).items():
+    for repetition, one in product(range(size.repetitions), sizes):
+        for setting, wanted in _settings(figures, one).items():
             where = folder / "raw" / f"{setting.name.replace(' ', '-')}-{repetition}"
             where.mkdir(parents=True)
-            raw.setdefault(setting, []).append(_measure(setting, size, wanted, where))
-    outcome = _outcome(figures, size, raw)
+            raw.setdefault(setting, []).append(_measure(setting, one, wanted, where))
+    outcome = _outcome(figures, sizes, raw)
     document = {
         "schema": SCHEMA,
         "size": size.to_json(),
+        "datapaths": list(datapaths),
         "seconds": time.time() - begun,
         "provenance": origin,
         "load_average_at_end": os.getloadavg(),
         **outcome.document,
     }
     (folder / "bench.json").write_text(json.dumps(document, indent=1))
-    draw_curves(size, _results_of(figures, raw), folder)
+    for one in sizes:
+        draw_curves(one, _results_of(figures, raw), folder)
     return Outcome(outcome.lines, outcome.doubts, outcome.errors, document)
 
 
@@ -110,15 +119,19 @@ def _results_of(
 
 def _outcome(
     figures: Sequence[Figure],
-    size: Size,
+    sizes: Sequence[Size],
     raw: Mapping[Setting, Sequence[Mapping[str, Any]]],
 ) -> Outcome:
     results = _results_of(figures, raw)
     errors = list(_errors(raw))
-    lines: dict[str, Sequence[Line]] = {}
-    for figure in figures:
-        if all(setting in results[figure.name] for setting in figure.settings(size)):
-            lines[figure.name] = figure.lines(size, results[figure.name])
+    lines: dict[str, Sequence[Line]] = {
+        figure.name: [
+            replace(line, datapath=size.datapath)
+            for size in sizes
+            for line in _lines(figure, size, results[figure.name])
+        ]
+        for figure in figures
+    }
     doubtful = {figure.name: doubts(figure.name, raw) for figure in figures}
     document = {
         "lines": {
@@ -129,6 +142,12 @@ def _outcome(
         "raw": {setting.name: repetitions for setting, repetitions in raw.items()},
     }
     return Outcome(lines, doubtful, errors, document)
+
+
+def _lines(figure: Figure, size: Size, results: Results) -> Sequence[Line]:
+    """The figure's lines of that size; none where a setting of it was not measured."""
+    measured = all(setting in results for setting in figure.settings(size))
+    return figure.lines(size, results) if measured else ()
 
 
 def _errors(raw: Mapping[Setting, Sequence[Mapping[str, Any]]]) -> Iterator[str]:

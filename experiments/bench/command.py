@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -14,23 +15,43 @@ from experiments.bench.size import FULL, QUICK
 from experiments.bench.table import print_outcome
 from experiments.cluster.launch import empty_folder
 from experiments.handover import give_to_caller
+from topologies.datapaths import KERNEL, USERSPACE, DatapathMissing, find_datapath
+
+#: Every datapath that the machine has.
+ALL = "all"
 
 
 class BenchError(ValueError):
     """The command was asked for what there is not."""
 
 
-def launch_bench(quick: bool, out: Path | None, only: str | None) -> int:
-    """Runs it; 0 where every figure reaches what it must, 1 otherwise."""
-    names = _chosen(only)
+def launch_bench(quick: bool, out: Path | None, only: str | None, datapath: str) -> int:
+    """Runs it; 0 where every figure reaches what it must, 1 otherwise.
+
+    ``datapath``: ``kernel``, ``userspace``, or ``all`` for each that there is. Raises
+    :class:`BenchError`, or :class:`~topologies.datapaths.DatapathMissing`.
+    """
+    names, datapaths = _chosen(only), _datapaths(datapath)
     size = QUICK if quick else FULL
     label = f"bench-{size.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = empty_folder(out or Path("results") / label)
-    outcome = run_bench(size, folder, names)
+    click.echo(f"datapaths: {', '.join(datapaths)}", err=True)
+    outcome = run_bench(size, folder, names, datapaths)
     give_to_caller(folder)
     print_outcome(outcome)
     click.echo(f"results: {folder}")
     return 0 if outcome.reached else 1
+
+
+def _datapaths(asked: str) -> Sequence[str]:
+    """Those that are asked for; of ``all``, those that the machine has."""
+    if asked != ALL:
+        return [find_datapath(asked).name]
+    found = []
+    for name in (KERNEL, USERSPACE):
+        with suppress(DatapathMissing):
+            found.append(find_datapath(name).name)
+    return found or [find_datapath().name]
 
 
 def _chosen(only: str | None) -> Sequence[str]:

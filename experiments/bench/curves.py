@@ -23,10 +23,10 @@ from experiments.bench.size import Size
 def draw_curves(size: Size, results: Mapping[str, Results], folder: Path) -> None:
     """Those curves for which there are points, each as SVG and as PNG."""
     if all(s in results.get("growth", {}) for s in growth.settings(size)):
-        _draw_growth(size, results["growth"], folder / "growth")
+        _draw_growth(size, results["growth"], folder / f"growth-{size.datapath}")
     samples = list(_samples(size, results))
     if samples:
-        _draw_latencies(samples, folder / "latency")
+        _draw_latencies(samples, folder / f"latency-{size.datapath}")
 
 
 def _draw_growth(size: Size, results: Results, path: Path) -> None:

@@ -14,17 +14,21 @@ from topologies.plan import Plan
 
 @dataclass(frozen=True)
 class Setting:
-    """A network to be brought up: ``kind`` is one of ``networks.NETWORKS``."""
+    """A network to be brought up: ``kind`` is one of ``networks.NETWORKS``.
+
+    ``datapath``: of all its switches, ``kernel`` or ``userspace``.
+    """
 
     kind: str
     chassis: int
     nodes: int
     clients: int
+    datapath: str
 
     @classmethod
     def array(cls, kind: str, size: Size) -> Setting:
         """That kind of network, as large as the array."""
-        return cls(kind, size.chassis, size.nodes, size.clients)
+        return cls(kind, size.chassis, size.nodes, size.clients, size.datapath)
 
     @property
     def plan(self) -> Plan:
@@ -33,8 +37,8 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """E.g. ``ours 10x15``."""
-        return f"{self.kind} {self.chassis}x{self.nodes}"
+        """E.g. ``ours 10x15 kernel``."""
+        return f"{self.kind} {self.chassis}x{self.nodes} {self.datapath}"
 
 
 #: What one measurement found: plain numbers, lists and objects, for JSON.
@@ -78,6 +82,8 @@ class Line:
     met: bool | None = None
     spread: tuple[float, float] | None = None
     remarks: Sequence[str] = field(default_factory=tuple)
+    #: Of all switches, ours and the reference's.
+    datapath: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""
@@ -109,7 +115,7 @@ def compared(
     ours: Sequence[float],
     reference: Sequence[float],
     reference_is: str,
-    bound: Bound,
+    bound: Bound | None,
     *,
     speedup: bool = False,
     remarks: Sequence[str] = (),
@@ -117,8 +123,9 @@ def compared(
 ) -> Line:
     """Ours beside the reference, medians over repetitions.
 
-    The ratio is ours to reference, with ``speedup`` reference to ours. ``also``: what
-    else must be true for the line to be met.
+    The ratio is ours to reference, with ``speedup`` reference to ours; no ``bound``: it
+    is told, and need not be anything. ``also``: what else must be true for the line to
+    be met.
     """
     mine, other = statistics.median(ours), statistics.median(reference)
     ratio = other / mine if speedup else mine / other
@@ -129,8 +136,8 @@ def compared(
         reference=other,
         reference_is=reference_is,
         value=ratio,
-        bound=str(bound),
-        met=bound.holds(ratio) and also,
+        bound=str(bound) if bound else "",
+        met=bound.holds(ratio) and also if bound else None,
         spread=(min(ours), max(ours)),
         remarks=tuple(remarks),
     )

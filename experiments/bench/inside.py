@@ -35,7 +35,7 @@ def main(text: str) -> int:
     folder = Path(job["folder"])
     began = time.monotonic()
     with LoadMeter() as meter:
-        network = NETWORKS[setting.kind](setting.plan, folder)
+        network = NETWORKS[setting.kind](setting.plan, folder, setting.datapath)
     up = {
         "sandbox": began - job["began_s"],
         "load": meter.load.to_json(),

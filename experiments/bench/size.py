@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from topologies.datapaths import USERSPACE
 
 
 @dataclass(frozen=True)
 class Size:
-    """Everything that ``--quick`` changes."""
+    """Everything that ``--quick`` changes, and the datapath that is measured."""
 
     name: str
     repetitions: int
@@ -29,10 +31,16 @@ class Size:
     #: Chassis and nodes in each, beyond one array; none: left out.
     beyond: tuple[int, int] | None
     beyond_connections: int = 5000
+    #: The datapath of all switches, ours and the references': ``kernel`` or ``userspace``.
+    datapath: str = USERSPACE
     #: The array itself.
     chassis: int = 10
     nodes: int = 15
     clients: int = 4
+
+    def on(self, datapath: str) -> Size:
+        """The same on that datapath."""
+        return replace(self, datapath=datapath)
 
     def to_json(self) -> dict[str, Any]:
         """All of it."""

@@ -11,24 +11,32 @@ from experiments.render import console
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """Table, remarks, doubts and failures."""
-    table = Table(title="benchmark", title_justify="left")
-    for heading in ("ratio", "must be", "", "figure", "ours", "reference"):
-        right = heading in ("ratio", "ours", "reference")
-        table.add_column(heading, justify="right" if right else "left")
-    for name, lines in outcome.lines.items():
-        for line in lines:
-            table.add_row(*_row(line, bool(outcome.doubts[name])))
+    """A table and its remarks for each datapath; then doubts and failures."""
     out = console()
-    out.print(table)
-    for lines in outcome.lines.values():
-        for line in lines:
-            _print_remarks(line)
+    every = [line for lines in outcome.lines.values() for line in lines]
+    for datapath in dict.fromkeys(line.datapath for line in every):
+        out.print(_table(outcome, datapath))
+        for line in every:
+            if line.datapath == datapath:
+                _print_remarks(line)
     for name, why in outcome.doubts.items():
         for reason in why:
             out.print(f"[yellow]unreliable[/] {name}: {escape(reason)}")
     for error in outcome.errors:
         out.print(f"[red]failed[/] {escape(error)}")
+
+
+def _table(outcome: Outcome, datapath: str) -> Table:
+    """Ours beside the references, all on that datapath."""
+    table = Table(title=f"benchmark, {datapath} datapath", title_justify="left")
+    for heading in ("ratio", "must be", "", "figure", "ours", "reference"):
+        right = heading in ("ratio", "ours", "reference")
+        table.add_column(heading, justify="right" if right else "left")
+    for name, lines in outcome.lines.items():
+        for line in lines:
+            if line.datapath == datapath:
+                table.add_row(*_row(line, bool(outcome.doubts[name])))
+    return table
 
 
 def number(value: float) -> str:

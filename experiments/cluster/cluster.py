@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,13 @@ from experiments.cluster.messenger import CableEnd, Messenger
 from experiments.cluster.supervisor import Supervisor
 from experiments.workloads import WORKLOADS, ClientJob
 from nodes.guards import GuardCounters, open_guard
+from nodes.network_namespace import number_of_network
 from nodes.verdict import Mode
+from topologies.datapaths import AUTO, find_datapath
 from topologies.network import ClusterNetwork
 from topologies.plan import Client, Node, Plan, vip
 from topologies.shaping import UNSHAPED, LinkOptions
-from topologies.switches import OVS_DIRECTORY, datapath_kind
-
-#: What ``datapath_type`` means, for people.
-DATAPATHS = {
-    "system": "the kernel's datapath",
-    "netdev": "Open vSwitch's userspace datapath (the kernel has no openvswitch module)",
-}
+from topologies.switches import OVS_DIRECTORY
 
 Progress = Callable[[str], None]
 
@@ -62,6 +58,8 @@ class ClusterOptions:
     #: How much nodes and chassis count, by name; see Balancer.with_weights.
     weights: Mapping[str, float] = field(default_factory=dict)
     links: LinkOptions = UNSHAPED
+    #: One of ``topologies.datapaths.CHOICES``.
+    datapath: str = AUTO
 
 
 class Cluster:
@@ -80,7 +78,8 @@ class Cluster:
             balancer_of(options.balancer, options.weights),
         )
         self.workload = WORKLOADS[options.workload]
-        self.network = ClusterNetwork(plan, link=options.links)
+        self.datapath = find_datapath(options.datapath)
+        self.network = ClusterNetwork(plan, self.datapath.type, options.links)
         self.clients = Children()
         self.guard = open_guard(options.guard, folder / "hosts")
         self.lock = threading.RLock()
@@ -128,7 +127,7 @@ class Cluster:
         nodes = sum(1 for _ in plan.nodes)
         progress(
             f"wiring {len(plan.chassis)} chassis, {nodes} nodes; "
-            f"switches on {DATAPATHS[datapath_kind()]}"
+            f"switches on {self.datapath}"
         )
         self.network.start(controller=f"unix:{self.runtime / 'ofp.sock'}")
         progress(f"starting {self.workload.name} servers and {self.guard.name} guards")
@@ -160,7 +159,8 @@ class Cluster:
             "weights": dict(self.options.weights),
             "links": self.options.links.to_json(),
             "guard": self.guard.name,
-            "datapath": datapath_kind(),
+            "datapath": self.datapath.type,
+            "datapath_why": self.datapath.why,
             "workload": self.workload.name,
             **self.state.plan.to_json(),
         }
@@ -218,6 +218,13 @@ class Cluster:
     def pid(self, name: str) -> int:
         """A process in the network namespace of that host or switch."""
         return self._hands.pid(name)
+
+    def namespaces(self) -> dict[str, int]:
+        """Host -> inode number of its network namespace: every node and client."""
+        plan = self.state.plan
+        nodes, clients = (n.name for n in plan.nodes), (c.name for c in plan.clients)
+        names = (*nodes, *clients)
+        return {name: number_of_network(self.pid(name)) for name in names}
 
     def live_nodes(self) -> list[Node]:
         """Nodes that have power, in service, drained or cut off."""
@@ -344,7 +351,14 @@ class Cluster:
             except ControllerError as error:
                 if process.poll() is not None or time.monotonic() > deadline:
                     log = self.folder / "hosts" / "controller.log"
-                    raise ClusterError(f"{error}\n{end_of(log)}") from error
+                    said = "\n".join([str(error), *self._complaints(), end_of(log)])
+                    raise ClusterError(said) from error
+
+    def _complaints(self) -> Iterator[str]:
+        """What the daemons of the switches have complained of."""
+        for name in self.live_switches():
+            for line in self.network.switch(name).complaints():
+                yield f"switch {name}: {line}"
 
     def _write_controller_files(self) -> None:
         self._changes.write()

@@ -25,11 +25,14 @@ from experiments.instruments.instruments import InstrumentError
 from experiments.run import RunError, run_experiment
 from experiments.spec import RunSpec
 from nodes.guards import GuardError
+from nodes.libbpf import BpfError
 from topologies import sandbox
 from topologies.plan import Plan
 from topologies.private import UMASK
 from topologies.runs import RUN_VARIABLE
+from topologies.scripts import ScriptError
 from topologies.shaping import LinkOptions
+from topologies.switches import SwitchError
 
 
 def main(text: str) -> int:
@@ -38,10 +41,10 @@ def main(text: str) -> int:
     os.umask(UMASK)
     try:
         return JOBS[job.pop("job")](**job)
-    except GuardError as error:
+    except (BpfError, GuardError) as error:
         say(f"resetbed: {error}; ./resetbed doctor tells what is missing")
         return 3
-    except (ClusterError, InstrumentError, RunError) as error:
+    except (ClusterError, InstrumentError, RunError, ScriptError, SwitchError) as error:
         say(f"resetbed: {error}")
         return 1
 

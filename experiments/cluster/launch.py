@@ -17,6 +17,7 @@ from experiments.handover import give_to_caller, make_folders
 from experiments.machine.link_needs import require
 from experiments.spec import RunSpec
 from topologies import sandbox
+from topologies.datapaths import find_datapath
 from topologies.plan import Plan
 from topologies.shaping import LinkOptions
 
@@ -27,9 +28,11 @@ DOWN_DEADLINE_S = 30.0
 def launch_run(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
     """Runs one experiment in a sandbox of its own: (exit status, folder of results).
 
-    Raises :class:`~experiments.machine.lack.MachineLacks` before all else.
+    Raises :class:`~experiments.machine.lack.MachineLacks`, or
+    :class:`~topologies.datapaths.DatapathMissing`, before all else.
     """
     require(spec.links.options)
+    find_datapath(spec.cluster.datapath)
     folder = make_folder(spec, out)
     job = {"job": "run", "spec": spec.model_dump(mode="json"), "out": str(folder)}
     status = _enter(f"run-{os.getpid()}", job, detach=False)
@@ -56,7 +59,8 @@ def empty_folder(out: Path) -> Path:
 def launch_up(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
     """Starts a cluster in the background; returns 0 once it serves.
 
-    Raises :class:`~experiments.machine.lack.MachineLacks` before all else.
+    Raises :class:`~experiments.machine.lack.MachineLacks`, or
+    :class:`~topologies.datapaths.DatapathMissing`, before all else.
     """
     _enter(name, _cluster_job("up", name, plan, options), detach=True)
     log = _Tail(sandbox.run_directory(name) / "log")
@@ -82,7 +86,8 @@ def launch_up(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
 def launch_console(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
     """A cluster in the foreground; returns when its console is left.
 
-    Raises :class:`~experiments.machine.lack.MachineLacks` before all else.
+    Raises :class:`~experiments.machine.lack.MachineLacks`, or
+    :class:`~topologies.datapaths.DatapathMissing`, before all else.
     """
     return _enter(name, _cluster_job("console", name, plan, options), detach=False)
 
@@ -102,6 +107,7 @@ def _cluster_job(
     kind: str, name: str, plan: Plan, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     require(LinkOptions.from_json(options["links"]))
+    find_datapath(options["datapath"])
     return {
         "job": kind,
         "plan": plan.to_json(),

@@ -114,12 +114,17 @@ class Instruments:
         if self._capture is not None:
             self._capture.ask({"add": point.to_json(pid)}, "added")
 
-    def finish(self) -> dict[str, Any]:
-        """Ends both; what they say of themselves: events, lost, packets, dropped."""
+    def finish(self, hosts: Mapping[str, int]) -> dict[str, Any]:
+        """Ends both; what they say of themselves: events, lost, packets, dropped.
+
+        ``hosts``: every host of the run, and its network namespace's inode number.
+        """
         said: dict[str, Any] = {}
         if self._capture is not None:
             said["capture"] = self._capture.finish()
         if self._probes is not None:
+            names = {str(number): name for name, number in hosts.items()}
+            self._probes.ask({"hosts": names}, "named")
             said["probes"] = self._probes.finish()
         return said
 

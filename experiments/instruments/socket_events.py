@@ -1,28 +1,26 @@
-"""What the kernel reported of a TCP socket: one record, from tracepoint and to file."""
+"""What the kernel reported of a TCP socket: one record, from ``sockets.bpf.c`` and to file."""
 
 from __future__ import annotations
 
 import json
 import socket
-import sys
-from collections.abc import Callable, Iterator
-from ipaddress import IPv6Address, ip_address
-from typing import NamedTuple
+import struct
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import Any, NamedTuple
 
 from controller.ovs_hash import FourTuple
 from experiments.analysis.connection import VIPS, connection_of
-from experiments.instruments.tracepoint import Tracepoint
 
 STATE = "state"
 RESET_RECEIVED = "reset-received"
 RESET_SENT = "reset-sent"
 
-#: Name of each tracepoint -> what it reports.
-TRACEPOINTS = {
-    "sock:inet_sock_set_state": STATE,
-    "tcp:tcp_receive_reset": RESET_RECEIVED,
-    "tcp:tcp_send_reset": RESET_SENT,
-}
+#: ``enum kind`` of ``sockets.bpf.c``: each number's name.
+_KINDS = {1: STATE, 2: RESET_RECEIVED, 3: RESET_SENT}
+#: ``struct report`` there, in its order.
+REPORT = struct.Struct("=QQIHHBBBB16s16s4x")
 
 #: TCP states by number, ``enum`` in include/net/tcp_states.h.
 STATES = (
@@ -46,7 +44,7 @@ STATES = (
 class SocketEvent(NamedTuple):
     """One report. ``socket`` is the socket's address in the kernel, 0 where it has none.
 
-    ``time_ns`` is CLOCK_REALTIME. ``local`` and ``remote`` are (address, port) as that
+    ``time_ns`` is CLOCK_REALTIME; ``host`` is whose network namespace the socket is in. ``local`` and ``remote`` are (address, port) as that
     socket sees them; ``old`` and ``new`` are names of :data:`STATES`, empty unless
     ``kind`` is :data:`STATE`. An address can be another socket's later on.
     """
@@ -58,6 +56,7 @@ class SocketEvent(NamedTuple):
     remote: tuple[str, int]
     old: str = ""
     new: str = ""
+    host: str = ""
 
     @property
     def connection(self) -> FourTuple | None:
@@ -76,8 +75,8 @@ class SocketEvent(NamedTuple):
     @classmethod
     def from_line(cls, line: str) -> SocketEvent:
         """What :meth:`to_line` wrote. Raises :class:`ValueError`."""
-        time_ns, kind, number, local, remote, old, new = json.loads(line)
-        return cls(time_ns, kind, number, tuple(local), tuple(remote), old, new)
+        time_ns, kind, number, local, remote, *rest = json.loads(line)
+        return cls(time_ns, kind, number, tuple(local), tuple(remote), *rest)
 
 
 def read_socket_events(path: str) -> Iterator[SocketEvent]:
@@ -87,61 +86,32 @@ def read_socket_events(path: str) -> Iterator[SocketEvent]:
             yield SocketEvent.from_line(line)
 
 
-def decoder(tracepoint: Tracepoint) -> Callable[[int, bytes], SocketEvent]:
-    """The function (CLOCK_REALTIME ns, record) -> event for that tracepoint."""
-    kind = TRACEPOINTS[tracepoint.name]
-    fields = tracepoint.fields
-    number = fields["skaddr"].number_of
-    ends = _ends_from_ports if "sport" in fields else _ends_from_sockaddrs
-    old, new = fields.get("oldstate"), fields.get("newstate")
+def event_of(
+    report: tuple[Any, ...], offset_ns: int, hosts: Mapping[int, str]
+) -> SocketEvent:
+    """The event of an unpacked :data:`REPORT`.
 
-    def decode(time_ns: int, record: bytes) -> SocketEvent:
-        local, remote = ends(tracepoint, record)
-        states = (
-            (STATES[old.number_of(record)], STATES[new.number_of(record)])
-            if old and new
-            else ("", "")
-        )
-        return SocketEvent(time_ns, kind, number(record), local, remote, *states)
-
-    return decode
-
-
-def _ends_from_ports(
-    of: Tracepoint, record: bytes
-) -> tuple[tuple[str, int], tuple[str, int]]:
-    """From ports in host order and IPv6 addresses: IPv4 ones stand there as mapped."""
-    fields = of.fields
-    return (
-        (
-            _address(fields["saddr_v6"].bytes_of(record)),
-            fields["sport"].number_of(record),
-        ),
-        (
-            _address(fields["daddr_v6"].bytes_of(record)),
-            fields["dport"].number_of(record),
-        ),
+    ``offset_ns``: CLOCK_REALTIME - CLOCK_MONOTONIC; ``hosts``: network namespace (its
+    inode number) -> host, of which any other namespace's is "".
+    """
+    time_ns, number, namespace, *ports, kind, old, new, family, local, remote = report
+    is_state = _KINDS[kind] == STATE
+    return SocketEvent(
+        time_ns + offset_ns,
+        _KINDS[kind],
+        number,
+        (_address(family, local), ports[0]),
+        (_address(family, remote), ports[1]),
+        STATES[old] if is_state else "",
+        STATES[new] if is_state else "",
+        hosts.get(namespace, ""),
     )
 
 
-def _ends_from_sockaddrs(
-    of: Tracepoint, record: bytes
-) -> tuple[tuple[str, int], tuple[str, int]]:
-    """From two ``struct sockaddr``: tcp_send_reset since Linux 6.10."""
-    return (
-        _sockaddr(of.fields["saddr"].bytes_of(record)),
-        _sockaddr(of.fields["daddr"].bytes_of(record)),
-    )
-
-
-def _sockaddr(raw: bytes) -> tuple[str, int]:
-    family = int.from_bytes(raw[:2], sys.byteorder)
-    port = int.from_bytes(raw[2:4], "big")
-    if family == socket.AF_INET6:
-        return _address(raw[8:24]), port
-    return str(ip_address(raw[4:8])), port
-
-
-def _address(packed: bytes) -> str:
+@lru_cache(maxsize=1024)
+def _address(family: int, packed: bytes) -> str:
+    """An address as text; an IPv6 socket's IPv4 peer stands there as mapped."""
+    if family == socket.AF_INET:
+        return socket.inet_ntoa(packed[:4])
     address = IPv6Address(packed)
     return str(address.ipv4_mapped or address)

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from experiments.machine import kernel_trials, machine
 from experiments.machine.machine import Finding, State
+from topologies.datapaths import DatapathMissing, find_datapath
 
 #: Exit status of a machine on which nothing can run.
 NOTHING_RUNS = 3
@@ -79,10 +80,10 @@ _PYTHON, _SIZE = "Python", "size"
 CHECKS: tuple[Check, ...] = (
     Check("namespaces", _KERNEL, _ALL, "no cluster can be built"),
     Check("virtual links", _KERNEL, _ALL, "no host can be wired"),
-    Check("tracepoints", _KERNEL, _SUITE, "runs cannot see sockets' states and resets"),
+    Check("socket probes", _KERNEL, _SUITE, "no runs: sockets' ends cannot be seen"),
     Check("guard program", _KERNEL, _SUITE, "only the slow scapy guard"),
     Check("socket destroy", _KERNEL, _SUITE, "a failed node cannot lose its state"),
-    Check("BTF", _KERNEL, _CHOICE, "eBPF programs cannot be inspected with types"),
+    Check("BTF", _KERNEL, _SUITE, "no socket probes: what a socket is, is not told"),
     Check("nftables", _KERNEL, _SUITE, "no scapy guard"),
     Check("sch_netem", _KERNEL, _CHOICE, "no links with delay_ms or loss_percent"),
     Check("sch_htb", _KERNEL, _CHOICE, "no links of Mininet's own with a bandwidth"),
@@ -189,14 +190,27 @@ def run_doctor(as_json: bool = False) -> int:
         shown = {
             "schema": 1,
             "can_run": exit_status(verdicts) == 0,
+            "datapath": datapath(),
             "checks": [verdict.to_json() for verdict in verdicts],
         }
         print(json.dumps(shown, indent=2))
     else:
         console = Console()
         console.print(_table(verdicts))
+        chosen = datapath()
+        console.print(f"\ndatapath auto: {chosen['name'] or 'none'}, {chosen['why']}")
         console.print(_summary(verdicts))
     return exit_status(verdicts)
+
+
+def datapath() -> dict[str, str | None]:
+    """Which datapath ``auto`` means here, and ``why``; ``name`` is None where none can be."""
+    if os.geteuid() != 0:
+        return {"name": None, "why": "unknown without root"}
+    try:
+        return {**find_datapath().to_json()}
+    except DatapathMissing as error:
+        return {"name": None, "why": str(error)}
 
 
 _MARKS = {

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from experiments.instruments.probes import Probes
 from experiments.machine.machine import (
     CHECKOUT,
     Finding,
@@ -30,6 +31,7 @@ from experiments.machine.machine import (
     present,
     unknown,
 )
+from nodes.libbpf import BpfError
 
 #: What a cluster's sandbox is made of (unshare(1)); ``--kill-child`` ends it whole.
 SANDBOX = (
@@ -38,14 +40,8 @@ SANDBOX = (
     *("--fork", "--kill-child", "--mount-proc"),
 )
 NAMESPACES = ("net", "mount", "pid", "ipc", "uts")
-TRACEPOINTS = (
-    "sock/inet_sock_set_state",
-    "tcp/tcp_receive_reset",
-    "tcp/tcp_send_reset",
-)
 _TIMEOUT_S = 20.0
 _AF_XDP = 44
-_TRACING = Path("/sys/kernel/tracing")
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
 #: The calls on which the guard stands: bpf_skc_lookup_tcp (99), bpf_sk_release (86).
@@ -105,14 +101,16 @@ def virtual_links() -> Finding:
     return present("veth")
 
 
-def tracepoints() -> Finding:
-    """The three tracepoints that tell each socket's states and resets."""
-    if not (_TRACING / "events").is_dir():
-        _output(("mount", "-t", "tracefs", "trial", str(_TRACING)))
-    for name in TRACEPOINTS:
-        # Under lockdown(7) the folder is there and reading from it is refused.
-        (_TRACING / "events" / name / "id").read_text()
-    return present(f"all {len(TRACEPOINTS)} of them")
+def socket_probes() -> Finding:
+    """The programs that tell each socket's states and resets: built, loaded, attached."""
+    with tempfile.TemporaryFile() as spool:
+        try:
+            probes = Probes(spool, ())
+            probes.enable()
+        except BpfError as error:
+            raise TrialFailed(str(error)) from None
+        probes.close()
+    return present("built and attached")
 
 
 def guard_program() -> Finding:
@@ -172,19 +170,21 @@ def kernel_datapath() -> Finding:
 
 def userspace_datapath() -> Finding:
     """An Open vSwitch of our own makes a bridge in user space and connects a port."""
-    with _open_vswitch() as vsctl:
+    with _open_vswitch() as (vsctl, log):
         bridge = ("--", "set", "bridge", "trial", "datapath_type=netdev")
         _output((*vsctl, "add-br", "trial", *bridge))
-        failure = _output((*vsctl, "get", "interface", "trial", "error")).strip()
-        if failure != "[]":
-            return missing(failure)
+        # A bridge that could not be made leaves no error in the database: no port is it.
+        port = _output((*vsctl, "get", "interface", "trial", "ofport")).strip()
+        if not port.isdigit():
+            raise TrialFailed(_first_warning(log.read_text()))
         kinds = _output((*vsctl, "get", "open_vswitch", ".", "iface_types"))
     return present("with AF_XDP ports" if "afxdp" in kinds else "without AF_XDP ports")
 
 
 @contextlib.contextmanager
-def _open_vswitch() -> Iterator[Sequence[str]]:
-    """A database and a switch daemon in a folder of their own; yields ovs-vsctl's argv.
+def _open_vswitch() -> Iterator[tuple[Sequence[str], Path]]:
+    """A database and a switch daemon in a folder of their own; yields ovs-vsctl's argv
+    and the daemon's log.
 
     ``--disable-system`` keeps the daemon from asking for the kernel module, which would
     load it (ovs-vswitchd(8)).
@@ -198,7 +198,8 @@ def _open_vswitch() -> Iterator[Sequence[str]]:
         _wait_for(base / "db.sock")
         daemon = ("ovs-vswitchd", database, "--disable-system")
         running.enter_context(_daemon(daemon, base))
-        yield ("ovs-vsctl", f"--db={database}", f"--timeout={_TIMEOUT_S:.0f}")
+        vsctl = ("ovs-vsctl", f"--db={database}", f"--timeout={_TIMEOUT_S:.0f}")
+        yield vsctl, base / "ovs-vswitchd.log"
 
 
 @contextlib.contextmanager
@@ -232,7 +233,7 @@ TRIALS: dict[str, Callable[[], Finding]] = {
     "virtual links": virtual_links,
     "userspace datapath": userspace_datapath,
     "kernel datapath": kernel_datapath,
-    "tracepoints": tracepoints,
+    "socket probes": socket_probes,
     "guard program": guard_program,
     "socket destroy": destroy_sockets,
     "nftables": nftables,
@@ -284,6 +285,13 @@ def _complaint(text: str) -> str:
     """The line of a tool's words that says most: the first error, or else the last."""
     lines = text.strip().splitlines() or ["failed without a word"]
     return next((line for line in lines if "error:" in line.lower()), lines[-1])
+
+
+def _first_warning(log: str) -> str:
+    """What a daemon of Open vSwitch complained of first (``-vFILE`` lines, ``|``-separated)."""
+    lines = (line.split("|", 4) for line in log.splitlines())
+    found = (text for _, _, _, level, text in lines if level in ("WARN", "ERR", "EMER"))
+    return next(found, "ovs-vswitchd made no bridge, and does not say why")
 
 
 def _module_is_there(name: str) -> bool:

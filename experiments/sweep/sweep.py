@@ -20,6 +20,7 @@ from experiments.sweep.state import FAILED, MET, Record, StateFile, read_records
 from experiments.sweep.suite import PlannedRun, Suite
 from experiments.sweep.suite_file import expand, load_suite
 from experiments.sweep.tables import Made, write_tables
+from topologies.datapaths import find_datapath
 
 #: Seconds that a run takes beyond its steady time, events and observation, before any
 #: has been measured.
@@ -41,6 +42,7 @@ def run_sweep(
     runs = expand(suite, path)
     for run in runs:
         require(run.spec.links.options)
+        find_datapath(run.spec.cluster.datapath)
     layout = Layout((out or Path("results") / suite.name).resolve())
     _settle_in(layout, path)
     state = StateFile(layout.state)

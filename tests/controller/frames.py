@@ -84,11 +84,10 @@ def arp_request(mac: str, sender: str, target: str) -> Frame:
 
 
 def solicitation(mac: str, sender: str, target: str) -> Frame:
-    """The same question in IPv6; from ``::``, it is duplicate address detection."""
+    """The same question in IPv6, as far as our fields can tell it."""
     last_bytes = number(target) & 0xFFFFFF
     multicast = number("ff02::1:ff00:0") | last_bytes
-    option = {} if sender == "::" else {Field.ND_SLL: number(mac)}
-    return option | {
+    return {
         Field.VLAN_TCI: 0,
         Field.ETH_SRC: number(mac),
         Field.ETH_DST: 0x3333FF000000 | last_bytes,
@@ -97,11 +96,6 @@ def solicitation(mac: str, sender: str, target: str) -> Frame:
         Field.IP_PROTO: 58,
         Field.IPV6_SRC: number(sender),
         Field.IPV6_DST: multicast,
-        Field.ICMPV6_TYPE: 135,
-        Field.ND_TARGET: number(target),
-        Field.ND_RESERVED: 0,
-        Field.ND_OPTIONS_TYPE: 1,
-        Field.ND_TLL: 0,
     }
 
 

@@ -8,12 +8,16 @@ import subprocess
 
 from tests.controller.switches import VSwitch, loop, wait_until
 from topologies.plan import (
+    CLIENTS6,
     FABRIC,
+    GATEWAY6,
+    GATEWAY_MAC,
     PREFIX4,
     PREFIX6,
     UPLINK_PORT,
     VIP4,
     VIP6,
+    VIP_MAC,
     Client,
     Node,
     Plan,
@@ -42,6 +46,11 @@ class LinuxHost:
         if isinstance(host, Node):
             self._address(f"{VIP4}/32", "lo")
             self._address(f"{VIP6}/128 nodad", "lo")
+            self._neighbour(GATEWAY6, GATEWAY_MAC, host.interface)
+            route = f"{CLIENTS6} via {GATEWAY6} dev {host.interface} onlink"
+            self.run(f"ip -6 route replace {route}")
+        else:
+            self._neighbour(VIP6, VIP_MAC, host.interface)
 
     def run(self, command: str) -> str:
         """Output of a command in the host."""
@@ -63,6 +72,11 @@ class LinuxHost:
 
     def _address(self, address: str, interface: str) -> None:
         self.run(f"ip address add {address} dev {interface}")
+
+    def _neighbour(self, address: str, mac: str, interface: str) -> None:
+        """Known beforehand: switches answer ARP only (controller/neighbours.py)."""
+        entry = f"{address} lladdr {mac} nud permanent dev {interface}"
+        self.run(f"ip neigh replace {entry}")
 
     def _is_apart(self) -> bool:
         theirs = os.readlink(f"/proc/{self._holder.pid}/ns/net")

@@ -18,7 +18,6 @@ from tests.controller.frames import (
     from_client,
     from_node,
     number,
-    solicitation,
     tcp,
     udp,
 )
@@ -28,7 +27,6 @@ from topologies.plan import (
     SECOND_CHANCE_MAC,
     UPLINK_PORT,
     VIP4,
-    VIP6,
     VIP_MAC,
 )
 
@@ -43,11 +41,11 @@ EVERYTHING = {
         [udp(H1)]
         + [from_client(H1, sport, v) for sport in range(300) for v in (4, 6)]
         + [from_client(H1, sport, 4, SYN) for sport in range(40)]
-        + [arp_request(H1.mac, H1.ipv4, VIP4), solicitation(H1.mac, H1.ipv6, VIP6)]
+        + [arp_request(H1.mac, H1.ipv4, VIP4)]
     ),
     "h2": (
         [from_client(H2, SPORT, v) for v in (4, 6)]
-        + [arp_request(H2.mac, H2.ipv4, VIP4), solicitation(H2.mac, H2.ipv6, VIP6)]
+        + [arp_request(H2.mac, H2.ipv4, VIP4)]
     ),
 } | {
     node.name: (
@@ -67,7 +65,6 @@ EVERYTHING = {
         ]
         + [
             arp_request(node.mac, VIP4, H1.ipv4),
-            solicitation(node.mac, VIP6, H1.ipv6),
             udp(H1),
             tcp(FourTuple(VIP4, 1, "10.1.0.77", 2), node.mac, GATEWAY_MAC),
         ]

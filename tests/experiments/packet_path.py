@@ -102,8 +102,15 @@ class PacketPath:
         local, remote = (client, vip) if host == "client" else (vip, client)
         number = self._sockets[of, host]
         self.events.append(
-            SocketEvent(START + at, kind, number, local, remote, old, new)
+            SocketEvent(
+                START + at, kind, number, local, remote, old, new, self._host(host)
+            )
         )
+
+    @staticmethod
+    def _host(host: str) -> str:
+        """Whose namespace it is: ``client`` is the model's only one."""
+        return CLIENT.name if host == "client" else host
 
     def see(
         self,

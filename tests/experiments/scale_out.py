@@ -12,10 +12,9 @@ from controller.state import ClusterState
 from experiments.analysis.claim import Case, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.epochs import Epoch, History
 from experiments.analysis.fates import Fate, connection_fates, is_stray_candidate
-from experiments.analysis.observations import Observation
+from experiments.analysis.observations import Observation, is_answer
 from experiments.analysis.socket_states import SocketLife, socket_lives
 from experiments.analysis.trails import Places, Trail, reset_trails
-from experiments.analysis.whereabouts import attributed, is_answer
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
 from topologies.plan import VIP4, Plan
 
@@ -110,10 +109,8 @@ class ScaleOut:
 
     @property
     def lives(self) -> list[SocketLife]:
-        """Every socket, attributed."""
-        nodes = {node.name for node in self.path.plan.nodes}
-        lives = socket_lives(self.path.socket_events())
-        return attributed(lives, self.path.observations(), nodes)
+        """Every socket."""
+        return socket_lives(self.path.socket_events())
 
     def fates(self) -> list[Fate]:
         """What became of each connection."""

@@ -14,7 +14,6 @@ from experiments.analysis.fates import (
 )
 from experiments.analysis.socket_states import socket_lives
 from experiments.analysis.statistics import Percentiles
-from experiments.analysis.whereabouts import attributed
 from tests.experiments.packet_path import CLIENT, MS, START, US, PacketPath
 from tests.experiments.scale_out import END, EVENT, PORT, ScaleOut
 from topologies.plan import VIP4, Plan
@@ -222,9 +221,7 @@ def test_a_failed_owner_holds_nothing_and_has_forgotten(
     history = outage(path, connection, destroyed)
     path.data(connection, "c1n1", EVENT - 100 * MS)
     path.data(connection, met, EVENT + 10 * MS if met == "c1n2" else 3 * EVENT)
-    lives = attributed(
-        socket_lives(path.socket_events()), path.observations(), {"c1n1", "c1n2"}
-    )
+    lives = socket_lives(path.socket_events())
     nodes = frozenset(("c1n1", "c1n2"))
     strays = [o for o in path.observations() if is_stray_candidate(o, nodes)]
     (fate,) = connection_fates(lives, history, strays, START + END)

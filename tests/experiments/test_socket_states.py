@@ -57,6 +57,17 @@ def test_a_reset_connection_at_its_node() -> None:
     assert not life.lost
 
 
+def test_before_linux_6_18_a_nodes_socket_begins_when_it_is_established() -> None:
+    life = only([at_node(2, "SYN_RECV>ESTABLISHED"), at_node(4, "ESTABLISHED>CLOSE")])
+    assert life == SocketLife(CONNECTION, False, 2, 2, closed_ns=4)
+
+
+def test_a_socket_is_on_the_host_in_whose_namespace_it_is() -> None:
+    events = [at_node(1, "SYN_RECV>ESTABLISHED"), at_node(2, "ESTABLISHED>CLOSE")]
+    assert only([one._replace(host="c1n2") for one in events]).host == "c1n2"
+    assert only(events).host is None
+
+
 def test_a_client_whose_port_is_chosen_late() -> None:
     life = only(
         [

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
-from nodes import guard_ebpf, guards
+from nodes import guards
 from nodes.guard import GuardError
 from nodes.guards import GUARDS, GuardKind, choose_guard
 
@@ -55,42 +52,6 @@ def test_guard_asked_for_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> N
 def test_unknown_guard_is_refused_with_those_there_are() -> None:
     with pytest.raises(ValueError, match="ebpf, scapy, auto"):
         choose_guard("iptables")
-
-
-def test_program_is_compiled_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(guard_ebpf, "BUILD", tmp_path / "build")
-    first = guard_ebpf.compile_program()
-    made = first.stat().st_mtime_ns
-    assert guard_ebpf.compile_program() == first
-    assert first.stat().st_mtime_ns == made
-    assert list(first.parent.iterdir()) == [first]
-
-
-@pytest.mark.parametrize("name", ["guard.bpf.c", "guard_reply.bpf.h"])
-def test_changed_source_is_another_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(guard_ebpf, "BUILD", tmp_path / "build")
-    for source in guard_ebpf.SOURCE.parent.glob("*.bpf.[ch]"):
-        shutil.copy(source, tmp_path)
-    monkeypatch.setattr(guard_ebpf, "SOURCE", tmp_path / "guard.bpf.c")
-    before = guard_ebpf.compile_program()
-    with (tmp_path / name).open("a") as file:
-        file.write("/* changed */\n")
-    assert guard_ebpf.compile_program() != before
-
-
-def test_source_that_does_not_compile_shows_the_compilers_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = tmp_path / "guard.bpf.c"
-    broken.write_text("int broken(")
-    monkeypatch.setattr(guard_ebpf, "SOURCE", broken)
-    monkeypatch.setattr(guard_ebpf, "BUILD", tmp_path)
-    with pytest.raises(GuardError, match="error: expected"):
-        guard_ebpf.compile_program()
 
 
 @pytest.mark.live

@@ -20,6 +20,7 @@ from tests.topologies.running_cluster import (
     running,
 )
 from tests.topologies.waiting import DEADLINE_S, eventually
+from topologies.datapaths import find_datapath
 from topologies.network import ClusterNetwork
 from topologies.plan import (
     LOOP_IN_INTERFACE,
@@ -29,7 +30,7 @@ from topologies.plan import (
     Plan,
 )
 from topologies.runs import RUN_VARIABLE, run_directory
-from topologies.switches import OVSDB, VSWITCHD, IsolatedSwitch, datapath_kind
+from topologies.switches import OVSDB, VSWITCHD, IsolatedSwitch
 
 pytestmark = [pytest.mark.live, pytest.mark.sandboxed]
 
@@ -134,7 +135,7 @@ def test_its_control_socket_is_where_it_is_said_to_be() -> None:
         assert control == Path("/run/openvswitch/c2/vswitchd.ctl")
         kind = ["ovs-appctl", "-t", str(control), "dpif/show"]
         shown = subprocess.run(kind, capture_output=True, text=True, check=True)
-        assert re.match(rf"{datapath_kind()}@", shown.stdout)
+        assert re.match(rf"{find_datapath().type}@", shown.stdout)
 
 
 def test_offloads_stay_on_and_checksums_right() -> None:

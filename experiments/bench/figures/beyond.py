@@ -25,7 +25,7 @@ def settings(size: Size) -> Sequence[Setting]:
     if size.beyond is None:
         return []
     chassis, nodes = size.beyond
-    return [Setting("ours", chassis, nodes, size.clients)]
+    return [Setting("ours", chassis, nodes, size.clients, size.datapath)]
 
 
 def measure(network: OurNetwork, size: Size) -> Found:

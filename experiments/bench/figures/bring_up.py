@@ -31,7 +31,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
             "s",
             each(results, ours, "seconds"),
             each(results, stock, "seconds"),
-            "stock Mininet: as many bare hosts on one userspace bridge",
+            f"stock Mininet: as many bare hosts on one bridge, {size.datapath} datapath",
             Bound(2.5, at_least=False),
             remarks=[f"longest step {slowest:.1f} s"],
             also=slowest <= LONGEST_STEP_S,

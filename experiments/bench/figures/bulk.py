@@ -19,6 +19,7 @@ from experiments.bench.figure import (
 )
 from experiments.bench.herds import hear
 from experiments.bench.networks.network import Network, here, on_host
+from experiments.bench.networks.stock import BRIDGE
 from experiments.bench.size import Size
 
 BULK_PORT = 9000
@@ -74,7 +75,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
             "Gbit/s",
             each(results, ours, f"gbit_{count}"),
             each(results, stock, f"gbit_{count}"),
-            "one learning bridge with userspace-tso, as many hosts",
+            BRIDGE[size.datapath],
             Bound(0.9, at_least=True),
         )
         for count in COUNTS

@@ -23,7 +23,7 @@ LARGEST_EXPONENT = 1.0
 def settings(size: Size) -> Sequence[Setting]:
     """The array with fewer chassis."""
     return [
-        Setting("ours", chassis, size.nodes, size.clients)
+        Setting("ours", chassis, size.nodes, size.clients, size.datapath)
         for chassis in size.growth_chassis
     ]
 

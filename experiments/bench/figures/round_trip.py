@@ -18,6 +18,7 @@ from experiments.bench.figure import (
 )
 from experiments.bench.herds import herds
 from experiments.bench.networks.network import Network
+from experiments.bench.networks.stock import BRIDGE
 from experiments.bench.size import Size
 
 CONNECTIONS = 40
@@ -46,7 +47,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
             "ms",
             each(results, ours, "p50"),
             each(results, stock, "p50"),
-            "one learning bridge with userspace-tso, as many hosts",
+            BRIDGE[size.datapath],
             Bound(1.3, at_least=False),
         )
     ]

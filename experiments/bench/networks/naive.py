@@ -17,11 +17,11 @@ from topologies.plan import Plan
 POLICIES[NAIVE.name] = NAIVE
 
 
-def open_naive(plan: Plan, folder: Path) -> OurNetwork:
+def open_naive(plan: Plan, folder: Path, datapath: str) -> OurNetwork:
     """A cluster under that policy, controller and guard."""
     options = {
         "policy": NAIVE.name,
         "guard": "scapy",
         "controller": "experiments.bench.naive_controller",
     }
-    return OurNetwork(plan, folder, options)
+    return OurNetwork(plan, folder, datapath, options)

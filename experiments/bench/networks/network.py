@@ -48,8 +48,11 @@ class Network(Protocol):
 class Opener(Protocol):
     """Brings a network up; what goes wrong is raised."""
 
-    def __call__(self, plan: Plan, folder: Path) -> Network:
-        """As many clients and servers as the plan has; ``folder`` is for logs."""
+    def __call__(self, plan: Plan, folder: Path, datapath: str) -> Network:
+        """As many clients and servers as the plan has; ``folder`` is for logs.
+
+        ``datapath``: of all its switches, ``kernel`` or ``userspace``.
+        """
 
 
 def on_host(

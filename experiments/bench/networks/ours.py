@@ -23,7 +23,11 @@ class OurNetwork:
     """A cluster as ``./resetbed up`` brings it up."""
 
     def __init__(
-        self, plan: Plan, folder: Path, options: Mapping[str, str] | None = None
+        self,
+        plan: Plan,
+        folder: Path,
+        datapath: str,
+        options: Mapping[str, str] | None = None,
     ) -> None:
         """Brings it up; ``options`` are those of the cluster that differ."""
         runtime = sandbox.run_directory(os.environ[RUN_VARIABLE])
@@ -33,6 +37,7 @@ class OurNetwork:
             "balancer": "modulo",
             "guard": "ebpf",
             "workload": "echo",
+            "datapath": datapath,
             **(options or {}),
         }
         #: Memory that was available before any of it was there.
@@ -93,9 +98,9 @@ class OurNetwork:
         self.cluster.stop()
 
 
-def open_ours(plan: Plan, folder: Path) -> OurNetwork:
+def open_ours(plan: Plan, folder: Path, datapath: str) -> OurNetwork:
     """As users get it."""
-    return OurNetwork(plan, folder)
+    return OurNetwork(plan, folder, datapath)
 
 
 class _Steps:

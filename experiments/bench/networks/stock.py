@@ -1,7 +1,7 @@
 """The reference that is at hand: stock Mininet, every host on one learning bridge.
 
-Mininet's own classes, unchanged: ``OVSBridge(datapath="user")`` on one Open vSwitch as
-distributions start it, hosts with an address each. Only Mininet's raising of limits of
+Mininet's own classes, unchanged: ``OVSBridge`` with the datapath that is measured, on one
+Open vSwitch as distributions start it, hosts with an address each. Only Mininet's raising of limits of
 the whole machine is left out (``Mininet.inited``).
 """
 
@@ -21,6 +21,7 @@ from mininet.topo import Topo
 
 from experiments.bench.networks.network import ECHO_PORT
 from nodes.server_ready import wait_listening
+from topologies.datapaths import KERNEL, USERSPACE
 from topologies.plan import Plan
 from topologies.port_buffers import newly_dropped
 
@@ -40,12 +41,22 @@ ovs-vswitchd {_DATABASE} --pidfile --detach --no-chdir \\
 _TSO = "ovs-vsctl --no-wait set Open_vSwitch . other_config:userspace-tso-enable=true\n"
 READY_S = 60.0
 
+#: The reference for throughput and round trips, by datapath, for people.
+BRIDGE = {
+    KERNEL: "one learning bridge, as many hosts, kernel datapath",
+    USERSPACE: "one learning bridge with userspace-tso, as many hosts",
+}
+#: What Mininet calls them.
+_MININETS = {KERNEL: "kernel", USERSPACE: "user"}
+
 
 class _OneBridge(Topo):  # type: ignore[misc]
     """Clients and servers on one bridge."""
 
-    def build(self, clients: int = 1, servers: int = 1) -> None:
-        self.addSwitch("s1", cls=OVSBridge, datapath="user")
+    def build(
+        self, clients: int = 1, servers: int = 1, datapath: str = USERSPACE
+    ) -> None:
+        self.addSwitch("s1", cls=OVSBridge, datapath=_MININETS[datapath])
         for name in host_names(clients, servers):
             self.addLink(self.addHost(name), "s1")
 
@@ -61,8 +72,10 @@ def host_names(clients: int, servers: int) -> list[str]:
 class StockNetwork:
     """One bridge and as many hosts as the array has."""
 
-    def __init__(self, plan: Plan, folder: Path, tso: bool) -> None:
-        """Brings it up. ``tso``: hosts' offloads stay on, as they are with ours."""
+    def __init__(self, plan: Plan, folder: Path, datapath: str, tso: bool) -> None:
+        """Brings it up. ``tso``: hosts' offloads stay on, as they are with ours; with
+        the kernel's datapath they always do."""
+        plain = datapath == USERSPACE and not tso
         Mininet.inited = True
         _shell(_START_OVS + (_TSO if tso else "") + _START_VSWITCHD)
         clients, servers = len(plan.clients), sum(1 for _ in plan.nodes)
@@ -70,13 +83,13 @@ class StockNetwork:
         self.clients: Sequence[str] = names[:clients]
         self.servers: Sequence[str] = names[clients:]
         begun = time.monotonic()
-        topo = _OneBridge(clients=clients, servers=servers)
+        topo = _OneBridge(clients=clients, servers=servers, datapath=datapath)
         self._net: Any = Mininet(topo=topo, controller=None)
         self._net.start()
         self.steps = {"Mininet: hosts, links, one bridge": time.monotonic() - begun}
         self._programs: list[subprocess.Popen[bytes]] = []
         self._dropped = 0
-        if not tso:
+        if plain:
             self._switch_off_checksum_offload()
         self._serve(folder)
 
@@ -123,14 +136,14 @@ class StockNetwork:
             wait_listening(self.pid(name), ECHO_PORT, READY_S)
 
 
-def open_stock(plan: Plan, folder: Path) -> StockNetwork:
-    """What one gets: plain userspace ports."""
-    return StockNetwork(plan, folder, tso=False)
+def open_stock(plan: Plan, folder: Path, datapath: str) -> StockNetwork:
+    """What one gets: in user space, plain ports."""
+    return StockNetwork(plan, folder, datapath, tso=False)
 
 
-def open_stock_tso(plan: Plan, folder: Path) -> StockNetwork:
+def open_stock_tso(plan: Plan, folder: Path, datapath: str) -> StockNetwork:
     """The same with userspace-tso-enable, for bulk throughput and round trips."""
-    return StockNetwork(plan, folder, tso=True)
+    return StockNetwork(plan, folder, datapath, tso=True)
 
 
 def _shell(script: str) -> None:

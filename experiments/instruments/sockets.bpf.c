@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What becomes of TCP sockets: three of the kernel's tracepoints, each as a program.
+ *
+ * A tracepoint's text record tells neither the socket's network namespace nor, on every
+ * kernel, the same first state of a node's new socket. The socket itself does, so each
+ * program reads it, by the layout in the kernel's own type information (BTF; structures
+ * with preserve_access_index are relocated when the program is loaded). Linux >= 5.8.
+ *
+ * Reports are of one size and go into one ring. Where it is full, `lost` counts.
+ * socket_events.py reads them, bpf_ring.py the ring.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define KERNEL_TYPE __attribute__((preserve_access_index))
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define TCP_TIME_WAIT 6
+#define TCP_NEW_SYN_RECV 12
+
+enum kind { STATE = 1, RESET_RECEIVED, RESET_SENT }; /* socket_events._KINDS */
+
+struct ns_common {
+	unsigned int inum;
+} KERNEL_TYPE;
+
+struct net {
+	struct ns_common ns;
+} KERNEL_TYPE;
+
+typedef struct {
+	struct net *net;
+} KERNEL_TYPE possible_net_t;
+
+struct in6_addr {
+	__u8 bytes[16]; /* its address alone is used */
+};
+
+struct sock_common {
+	__be32 skc_daddr, skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr, skc_v6_rcv_saddr;
+} KERNEL_TYPE;
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol;
+} KERNEL_TYPE;
+
+struct inet_sock {
+	__be16 inet_sport;
+} KERNEL_TYPE;
+
+struct report { /* socket_events._REPORT */
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u64 socket;
+	__u32 namespace; /* inode number of /proc/PID/ns/net */
+	__u16 local_port, remote_port;
+	__u8 kind, old_state, new_state, family;
+	__u8 local[16], remote[16];
+	__u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 24); /* 230,000 reports */
+} reports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost SEC(".maps");
+
+/* TCP ports that are reported of. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u16);
+	__type(value, __u8);
+} ports SEC(".maps");
+
+/*
+ * A socket gives its port back (inet_put_port) before its last change of state is told:
+ * skc_num is 0 then, and inet_sport is not. What is no whole socket has skc_num alone.
+ */
+static __always_inline __u16 local_port(const struct sock *sk)
+{
+	unsigned char state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	if (state == TCP_TIME_WAIT || state == TCP_NEW_SYN_RECV)
+		return BPF_CORE_READ(sk, __sk_common.skc_num);
+	return bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
+}
+
+static __always_inline void addresses(struct report *to, const struct sock *sk)
+{
+	if (to->family == AF_INET) {
+		bpf_core_read(to->local, 4, &sk->__sk_common.skc_rcv_saddr);
+		bpf_core_read(to->remote, 4, &sk->__sk_common.skc_daddr);
+	} else {
+		bpf_core_read(to->local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+		bpf_core_read(to->remote, 16, &sk->__sk_common.skc_v6_daddr);
+	}
+}
+
+static __always_inline int report(const struct sock *sk, enum kind kind, int old_state,
+				  int new_state)
+{
+	__u16 local = local_port(sk);
+	__u16 remote = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	struct report *one;
+
+	if (!bpf_map_lookup_elem(&ports, &local) && !bpf_map_lookup_elem(&ports, &remote))
+		return 0;
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	one = bpf_ringbuf_reserve(&reports, sizeof(*one), 0);
+	if (!one) {
+		__u32 key = 0;
+		__u64 *count = bpf_map_lookup_elem(&lost, &key);
+
+		if (count)
+			__sync_fetch_and_add(count, 1);
+		return 0;
+	}
+	__builtin_memset(one, 0, sizeof(*one));
+	one->time_ns = bpf_ktime_get_ns();
+	one->socket = (__u64)sk;
+	one->namespace = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	one->local_port = local;
+	one->remote_port = remote;
+	one->kind = kind;
+	one->old_state = old_state;
+	one->new_state = new_state;
+	one->family = family;
+	addresses(one, sk);
+	/* The reader looks at its own pace: a wake-up for each would cost more. */
+	bpf_ringbuf_submit(one, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int socket_state(__u64 *context)
+{
+	const struct sock *sk = (void *)context[0];
+
+	/* It also tells of SCTP, DCCP and Multipath TCP. */
+	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
+		return 0;
+	return report(sk, STATE, context[1], context[2]);
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int socket_reset_received(__u64 *context)
+{
+	return report((void *)context[0], RESET_RECEIVED, 0, 0);
+}
+
+/* Without a socket (a stray segment, a refused SYN) there is nothing to tell of. */
+SEC("tp_btf/tcp_send_reset")
+int socket_reset_sent(__u64 *context)
+{
+	const struct sock *sk = (void *)context[0];
+
+	return sk ? report(sk, RESET_SENT, 0, 0) : 0;
+}
+
+char _license[] SEC("license") = "GPL";
