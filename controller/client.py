@@ -34,9 +34,10 @@ class SwitchChange:
 class Applied:
     """A state that every switch has; instants are CLOCK_REALTIME seconds.
 
-    ``requested_s``: the controller received it. ``applied_s``: the last switch
-    confirmed it with a barrier reply. ``settled_s``: no packet is forwarded by an
-    older megaflow any more; None where the controller cannot ask.
+    ``requested_s``: the controller received it first. ``applied_s``: the last switch
+    confirmed it with a barrier reply; where an earlier request for the same state had
+    brought that about, it was then. ``settled_s``: no packet is forwarded by an older
+    megaflow any more; None where the controller cannot ask.
     """
 
     requested_s: float

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from controller.framework import hub
+from controller.framework import PrivateServer
 from controller.keeper import Keeper
 from controller.state import ClusterState
 
@@ -38,7 +38,7 @@ def serve(path: Path, keeper: Keeper) -> None:
                 lines.write(json.dumps(_answer(keeper, line)).encode() + b"\n")
                 lines.flush()
 
-    hub.StreamServer((str(path), None), talk).serve_forever()
+    PrivateServer((str(path), None), talk).serve_forever()
 
 
 def _answer(keeper: Keeper, line: bytes) -> dict[str, Any]:

@@ -12,9 +12,11 @@ import functools
 import importlib
 import importlib.util
 import logging
+import os
 import socket as sockets
 import struct
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +107,27 @@ def _serve_switch(stream: Any, address: Any) -> None:
 
 
 _controller.datapath_connection_factory = _serve_switch
+
+
+class PrivateServer(hub.StreamServer):  # type: ignore[misc, name-defined]
+    """A server at a UNIX socket that its owner alone can connect to (unix(7)).
+
+    The frameworks bind it themselves, so its mode comes from a umask for that moment.
+    The umask is the whole process's: two servers are bound one after the other.
+    """
+
+    _binding = threading.Lock()
+
+    def __init__(self, listen_info: Any, *arguments: Any, **options: Any) -> None:
+        with self._binding:
+            before = os.umask(0o177)
+            try:
+                super().__init__(listen_info, *arguments, **options)
+            finally:
+                os.umask(before)
+
+
+_controller.StreamServer = PrivateServer
 
 
 class FlowUpdate:

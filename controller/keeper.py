@@ -56,8 +56,10 @@ class Keeper:
         self._faults: list[str] = []
         self._wanted: dict[str, tuple[FlowEntry, ...]] = {}
         self._state: ClusterState | None = None
+        #: When this state was heard of first; a request for it may be repeated.
+        self._requested_s = 0.0
         if state is not None:
-            self._adopt(state)
+            self._adopt(state, time.time())
 
     # From other threads.
 
@@ -154,8 +156,10 @@ class Keeper:
             return lambda: None
         return job
 
-    def _adopt(self, state: ClusterState) -> None:
+    def _adopt(self, state: ClusterState, requested_s: float) -> None:
         """From now on every switch is to be equal to ``state``."""
+        if self._state is None or self._state.to_json() != state.to_json():
+            self._requested_s = requested_s
         self._state = state
         self._wanted = state.tables()
         for name in self._sessions.keys() - self._wanted.keys():
@@ -185,20 +189,29 @@ class Keeper:
             self._strangers.remove(datapath)
 
     def _look_at_newcomers(self) -> None:
-        """Learn what those switches have of which it is not known, and put it right.
+        """Learn what those switches have of which it is not known.
 
-        This waits for no other tier: nobody knows what such a switch is doing now.
+        Put it right at once only where that cannot break anything. A switch that is at
+        work by an earlier state, as all are after a controller's death, changes with
+        its tier.
         """
+        unknown = self._alive(lambda s: not s.known)
         with suppress(SwitchError):
-            look_at(self._alive(lambda s: not s.known), _soon())
+            look_at(unknown, _soon())
+        at_work = self._alive(lambda s: s.in_operation(self._wanted[s.name]))
+        for session in at_work:
+            if session in unknown:
+                log.info("%s is at work: it changes with its tier", session.name)
         with suppress(SwitchError):
-            bring(self._alive(lambda s: s.known and s.raw), self._wanted, _soon())
+            new = self._alive(lambda s: s.known and s.raw and s not in at_work)
+            bring(new, self._wanted, _soon())
 
     def _repair(self) -> None:
         """Finish what a failed order has left undone, and look after those chassis
         that nobody waits for: failed or cut off.
 
-        Still tier by tier: none is touched before all of the one before it is right.
+        Still tier by tier: none is touched before all of the one before it is right,
+        and has settled.
         """
         if self._state is None:
             return
@@ -206,6 +219,11 @@ class Keeper:
             with suppress(SwitchError):
                 bring(self._unequal(group), self._wanted, _soon())
             if len(self._of(group)) < len(group) or self._unequal(group):
+                break
+            try:
+                self._settle(self._of(group), _soon())
+            except SettleError as error:
+                log.warning("not settled: %s", error)
                 break
         with suppress(SwitchError):
             aside = tuple(self._state.membership.out_of_reach)
@@ -228,7 +246,7 @@ class Keeper:
         while self._requests:
             request = self._requests[0]
             if self._state is not request.state:
-                self._adopt(request.state)
+                self._adopt(request.state, request.requested_s)
                 self._look_at_newcomers()
             missing = self._missing(request.state)
             if missing and time.monotonic() < request.deadline:
@@ -252,31 +270,37 @@ class Keeper:
             return error
 
     def _roll_out(self, request: _Request) -> dict[str, Any]:
-        """Tier by tier; one has settled before the next is touched."""
+        """Tier by tier; one has settled before the next is touched.
+
+        Settled also what an earlier order has changed, one that failed half-way or a
+        controller that died: what nobody has waited for since it changed.
+        """
         told: dict[str, SwitchChanged] = {}
-        applied_s = settled_s = time.time()
+        whole: list[SwitchSession] = []
         for group in tiers(request.state):
             sessions = self._of(group)
             look_at([s for s in sessions if not s.known], request.deadline)
-            done = bring(sessions, self._wanted, request.deadline)
-            told |= done
-            changed = {name: c for name, c in done.items() if c.added or c.deleted}
-            if changed:
-                applied_s = max(change.applied_s for change in changed.values())
-                settled_s = self._settle(changed, request.deadline)
+            told |= bring(sessions, self._wanted, request.deadline)
+            self._settle(sessions, request.deadline)
+            whole += sessions
+        applied_s = max(self._requested_s, *(s.confirmed_s for s in whole))
+        settled = (s.settled_s for s in whole if s.settled_s is not None)
         return {
-            "requested_s": request.requested_s,
+            "requested_s": self._requested_s,
             "applied_s": applied_s,
-            "settled_s": settled_s if self._control_socket else None,
+            "settled_s": max(applied_s, *settled) if self._control_socket else None,
             "switches": {name: asdict(change) for name, change in told.items()},
         }
 
-    def _settle(self, changed: Iterable[str], deadline: float) -> float:
-        """Wait for the caches of the switches that were changed; returns the instant."""
-        if self._control_socket:
-            sockets = {name: self._control_socket(name) for name in changed}
-            settle(sockets, deadline - time.monotonic())
-        return time.time()
+    def _settle(self, sessions: Iterable[SwitchSession], deadline: float) -> None:
+        """Wait for the caches of those that have changed since they were waited for."""
+        unsettled = [session for session in sessions if session.settled_s is None]
+        if self._control_socket is None or not unsettled:
+            return
+        sockets = {s.name: self._control_socket(s.name) for s in unsettled}
+        settle(sockets, deadline - time.monotonic())
+        for session in unsettled:
+            session.settled_s = time.time()
 
     def _answer_all(self, error: Exception) -> None:
         """Nobody is to wait for what will not come."""

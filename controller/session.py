@@ -44,6 +44,11 @@ class SwitchSession:
         self._next_xid = 1
         self._change: Change[SwitchEntry] = Change((), ())
         self._wanted: Sequence[FlowEntry] = ()
+        #: When it was last known to have what was wanted of it (CLOCK_REALTIME).
+        self.confirmed_s = 0.0
+        #: Since when its caches hold nothing older; None while nobody has waited for
+        #: that: for a new connection nobody knows what was ordered by an earlier one.
+        self.settled_s: float | None = None
 
     @property
     def known(self) -> bool:
@@ -54,6 +59,15 @@ class SwitchSession:
     def raw(self) -> bool:
         """Whether it has only been looked at so far, and never been put right."""
         return not self._wanted
+
+    def in_operation(self, wanted: Sequence[FlowEntry]) -> bool:
+        """Whether, when it was looked at, it forwarded by other entries than those.
+
+        It is then a part of a whole that is to change in order. A switch without
+        entries forwards nothing: whatever it is given breaks nothing.
+        """
+        have = self._installed or ()
+        return bool(have) and bool(difference(have, wanted))
 
     @property
     def gone(self) -> bool:
@@ -127,6 +141,7 @@ class SwitchSession:
         self._wanted = wanted
         self._order = []
         if self._change:
+            self.settled_s = None
             bundle_id = self._next_xid
             self._send(openflow.bundle(self.datapath, bundle_id, self._change))
         return self._change
@@ -137,14 +152,14 @@ class SwitchSession:
         ``deadline`` is of the monotonic clock, the result of CLOCK_REALTIME. Raises
         :class:`SwitchError`; nothing has changed then, for a bundle is atomic.
         """
-        if not self._order:
-            self._installed = self._wanted
-            return time.time()
-        self._installed = None
-        confirmed_s = self._await_barrier(deadline)
+        if self._order:
+            self._installed = None
+            self.confirmed_s = self._await_barrier(deadline)
+            self._tampered = False
+        elif self._installed != self._wanted:
+            self.confirmed_s = time.time()  # it has just been looked at
         self._installed = self._wanted
-        self._tampered = False
-        return confirmed_s
+        return self.confirmed_s
 
     def close(self) -> None:
         """Hang up; the switch connects again by itself and is looked at anew."""

@@ -158,3 +158,5 @@ def print_status(status: Mapping[str, Any]) -> None:
         out.print(f"switch {name}: {state}, {switch.get('entries', 0)} entries")
     counters = (f"{key} {value}" for key, value in status["counters"].items())
     out.print("packets: " + ", ".join(counters))
+    for fault in status["faults"]:
+        out.print(f"[red]fault:[/] {escape(fault)}")

@@ -197,6 +197,7 @@ def _measurement(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
         "disagreements": agreed.told(),
         "clients_without_summary": len(evidence.reports)
         - len(evidence.client_summaries),
+        "supervisor_faults": list(evidence.faults),
     }
     opened = sum(one.opened for one in evidence.client_summaries)
     why = reasons(figures, opened)

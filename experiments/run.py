@@ -123,6 +123,7 @@ def _collect(
         cluster=cluster.describe(),
         datapath=cluster.datapath,
         pins=pinned,
+        faults=tuple(cluster.faults),
     )
 
 

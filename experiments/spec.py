@@ -26,6 +26,7 @@ from controller.state import ClusterState
 from experiments.events import EVENTS, EventError
 from experiments.events.event import Event
 from experiments.events.instant import happenings, instants
+from experiments.names import Name
 from experiments.workloads import WORKLOADS
 from nodes.guards import AUTO, GUARDS
 from nodes.patterns import BUSY, PATTERNS
@@ -138,7 +139,7 @@ class EventSpec(Strict):
 class RunSpec(Strict):
     """One experiment, whole: the same spec and seed move the same connections."""
 
-    scenario: str = "unnamed"
+    scenario: Name = "unnamed"
     description: str = ""
     policy: Annotated[str, _known(POLICIES)] = Field(
         default="flood", validation_alias=AliasChoices("policy", "reset")

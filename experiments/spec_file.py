@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from experiments import names
 from experiments.spec import RunSpec
 
 SCENARIOS = Path(__file__).with_name("scenarios")
@@ -61,7 +62,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
         data = {}
     if not isinstance(data, dict):
         raise SpecError(f"{path}:1: a spec is a mapping of keys, e.g. 'policy: flood'")
-    data.setdefault("scenario", path.stem)
+    data.setdefault("scenario", names.fit(path.stem))
     overridden = [_override(data, item) for item in overrides]
     try:
         return RunSpec.model_validate(data)

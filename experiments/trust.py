@@ -40,6 +40,13 @@ def _blind_capture(seen: Figures) -> str | None:
     return None
 
 
+def _faulty_cluster(seen: Figures) -> str | None:
+    faults = seen.get("supervisor_faults") or ()
+    if faults:
+        return f"{len(faults)} faults in the cluster's own threads: {faults[0]}"
+    return None
+
+
 #: A figure of ``measurement`` that must be zero -> what it is, for people.
 LOSSES: Mapping[str, str] = {
     "events_lost": "socket events were lost",
@@ -54,6 +61,7 @@ DISAGREEMENTS: tuple[Callable[[Figures], str | None], ...] = (
     _blind_probes,
     _opened_differs,
     _blind_capture,
+    _faulty_cluster,
 )
 
 

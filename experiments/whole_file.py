@@ -6,15 +6,17 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Puts a file with that text at ``path``: who reads it sees all of it, or what was
-    there before, also after a crash of the machine (rename(2), fsync(2)).
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Puts a file with that content at ``path``; returns ``path``.
 
-    Raises :class:`OSError`.
+    Who reads it sees all of it, or what was there before, also after a crash of the
+    machine (rename(2), fsync(2)). A link that somebody planted is replaced, never
+    followed (open(2), O_EXCL). Raises :class:`OSError`.
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(text)
+    scratch.unlink(missing_ok=True)
+    with scratch.open("xb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
-    scratch.replace(path)
+    return scratch.replace(path)

@@ -7,7 +7,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 
@@ -55,14 +55,26 @@ class EbpfGuard:
         self._nodes = self._object.map("guard_nodes", COUNTERS.size)
 
     def attach(self, sites: Sequence[GuardSite], mode: Mode) -> None:
-        """Put the program on the interface of every site."""
+        """Put the program on the interface of every site, or on none of them."""
         self._config.set(_KEY.pack(0), _config(mode))
         for site in sites:
             self._nodes.set(_key(site), COUNTERS.pack(*astuple(GuardCounters())))
-        for site in sites:
-            self._interfaces[site.name] = _interface(site)
-            self._hook(site)
+        try:
+            for site in sites:
+                self._interfaces[site.name] = _interface(site)
+                self._hook(site)
+        except GuardError:
+            self._give_up(sites)
+            raise
         self._sites |= {site.name: site for site in sites}
+
+    def _give_up(self, sites: Sequence[GuardSite]) -> None:
+        """Take back what was done for sites not all of which could be guarded."""
+        for site in sites:
+            self._nodes.delete(_key(site))
+            if site.name in self._interfaces:
+                with suppress(GuardError):
+                    self._unhook(site)
 
     def detach(self, name: str) -> None:
         """Take the program off the interface of that node."""

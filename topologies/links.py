@@ -36,6 +36,10 @@ class Links:
         """A link that :meth:`make` will make."""
         return _PendingLink(self._pending, *args, **params)
 
+    def forget(self) -> None:
+        """Make none of those that are pending."""
+        self._pending.clear()
+
     def make(self) -> None:
         """Make all pending links. Raises :class:`LinkError`."""
         batch = "\n".join(self._pending)

@@ -18,6 +18,7 @@ from topologies import cluster
 from topologies.hosts import StorageClient, StorageHost, StorageNode
 from topologies.links import Links
 from topologies.plan import FABRIC, Chassis, Node, Plan, PlanError
+from topologies.removal import remove, unplug
 from topologies.runs import RUN_VARIABLE
 from topologies.sandbox import publish_hosts
 from topologies.scripts import WORKERS, run_script, run_scripts
@@ -147,7 +148,8 @@ class ClusterNetwork:
     def add_node(self, node: Node) -> None:
         """Put one more node into a running chassis: the plan's next.
 
-        Raises :class:`PlanError` if it is not the next.
+        Raises :class:`PlanError` if it is not the next. Where anything else fails,
+        :meth:`remove_node` takes away what there is of it.
         """
         self.plan = _grown(self.plan.with_node(f"c{node.chassis}"), node)
         cluster.add_node(self.net, node)
@@ -160,7 +162,8 @@ class ClusterNetwork:
     def add_chassis(self, chassis: Chassis) -> None:
         """Put one more chassis and its nodes under the fabric: the plan's next.
 
-        Raises :class:`PlanError` if it is not the next.
+        Raises :class:`PlanError` if it is not the next. Where anything else fails,
+        :meth:`remove_chassis` takes away what there is of it.
         """
         self.plan = _grown(self.plan.with_chassis(len(chassis.nodes)), chassis)
         cluster.add_chassis(self.net, chassis)
@@ -170,6 +173,28 @@ class ClusterNetwork:
         IsolatedSwitch.batchStartup([self.switch(chassis.name)])
         self._attach(FABRIC, chassis.fabric_interface)
         self._publish()
+
+    def remove_node(self, node: Node) -> None:
+        """Take the last node of a chassis out again, or what there is of it.
+
+        Afterwards it is the plan's next one. Raises :class:`ScriptError`.
+        """
+        shape = [len(chassis.nodes) for chassis in self.plan.chassis]
+        shape[node.chassis - 1] = min(shape[node.chassis - 1], node.number - 1)
+        self._remove([node], f"c{node.chassis}", node.switch_interface, [node.name])
+        self.plan = Plan.of_shape(shape, len(self.plan.clients))
+
+    def remove_chassis(self, chassis: Chassis) -> None:
+        """Take the last chassis out again, or what there is of it, with its nodes.
+
+        Afterwards it is the plan's next one. Raises :class:`ScriptError`.
+        """
+        nodes = chassis.nodes
+        names = [chassis.name, *(node.name for node in nodes)]
+        self._remove(nodes, FABRIC, chassis.fabric_interface, names)
+        shape = [len(each.nodes) for each in self.plan.chassis]
+        kept = shape[: chassis.number - 1]
+        self.plan = Plan.of_shape(kept, len(self.plan.clients))
 
     def power_off(self, node: Node) -> None:
         """Take a node's power away: silence first, then no program, no connection."""
@@ -182,16 +207,18 @@ class ClusterNetwork:
     def power_off_chassis(self, chassis: Chassis) -> None:
         """Take the power of a chassis away: uplink, nodes and switch."""
         self._set_link(chassis.name, chassis.uplink_interface, "down")
-        nodes = [node for node in chassis.nodes if node.name not in self._off]
-        self._power_off(nodes)
+        before = self._off_with_chassis.get(chassis.name, [])
+        nodes = [n for n in chassis.nodes if n.name not in self._off or n in before]
         self._off_with_chassis[chassis.name] = nodes
+        self._power_off(nodes)
         self.switch(chassis.name).kill()
 
     def power_on_chassis(self, chassis: Chassis) -> None:
         """Give it back to the switch and to the nodes that went down with it."""
         self.switch(chassis.name).restart()
-        self._power_on(self._off_with_chassis.pop(chassis.name, []))
+        self._power_on(self._off_with_chassis.get(chassis.name, []))
         self._set_link(chassis.name, chassis.uplink_interface, "up")
+        self._off_with_chassis.pop(chassis.name, None)
 
     def cut_uplink(self, chassis: Chassis) -> None:
         """Take the carrier from the cable between the fabric and a chassis.
@@ -204,6 +231,18 @@ class ClusterNetwork:
     def mend_uplink(self, chassis: Chassis) -> None:
         """Give that cable its carrier back."""
         self._set_link(FABRIC, chassis.fabric_interface, "up")
+
+    def _remove(
+        self, nodes: Sequence[Node], switch: str, interface: str, names: Sequence[str]
+    ) -> None:
+        """Unplug them from the switch that stays, end them, forget them."""
+        self._links.forget()
+        unplug(self.switch(switch), interface)
+        remove(self.net, names)
+        for name in names:
+            self._created.pop(name, None)
+        self._off -= {node.name for node in nodes}
+        self._publish()
 
     def _power_off(self, nodes: Sequence[Node]) -> None:
         """Links down before anything else, so that not one packet tells of the rest."""

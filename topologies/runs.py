@@ -17,10 +17,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from topologies.private import make_folder, open_new
 from topologies.processes import Process
 
 RUNS = Path("/run/resetbed")
@@ -132,8 +133,9 @@ def registry_lock() -> Iterator[None]:
     """
     if RUN_VARIABLE in os.environ:
         raise RunError(f"this is inside the sandbox of {os.environ[RUN_VARIABLE]!r}")
-    RUNS.mkdir(mode=0o755, exist_ok=True)
-    with open(RUNS / ".lock", "w") as lock:
+    with suppress(FileExistsError):
+        make_folder(RUNS)
+    with open(open_new(RUNS / ".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -196,7 +198,8 @@ def sweep_locked() -> list[str]:
 def replace_json(path: Path, data: Mapping[str, object]) -> None:
     """Write ``data`` to ``path`` so that a reader sees the old file or the new one."""
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(data) + "\n")
+    with open(open_new(partial), "w") as file:
+        file.write(json.dumps(data) + "\n")
     partial.replace(path)
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from topologies import init
+from topologies.private import make_folder, open_new
 from topologies.runs import (
     RUN_VARIABLE,
     AlreadyRunning,
@@ -165,7 +166,7 @@ def _claim(name: str) -> None:
     if is_alive(name):
         raise AlreadyRunning(f"{name!r} is already running")
     sweep_locked()
-    directory.mkdir(mode=0o755)
+    make_folder(directory)
 
 
 @dataclass
@@ -208,7 +209,7 @@ def _unshare(
     is killed, which is how sandboxes end.
     """
     with ExitStack() as files:
-        output = files.enter_context(open(log, "wb")) if log else None
+        output = files.enter_context(open(open_new(log), "wb")) if log else None
         # A descriptor of its own: the child's standard error is another one.
         stderr = os.dup(output.fileno() if output else _STDERR)
         files.callback(os.close, stderr)

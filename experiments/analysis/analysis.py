@@ -83,6 +83,8 @@ class Evidence:
     datapath: Datapath
     #: What pinning cost (:func:`experiments.cluster.pins.pins`); None where nothing is pinned.
     pins: Mapping[str, Any] | None = None
+    #: What went wrong in the cluster's own threads (``Cluster.faults``).
+    faults: Sequence[str] = ()
 
     @property
     def client_summaries(self) -> list[Summary]:

@@ -47,6 +47,7 @@ def write_evidence(folder: Path, evidence: Evidence) -> None:
         "cluster": dict(evidence.cluster),
         "datapath": evidence.datapath.to_json(),
         "pins": evidence.pins,
+        "faults": list(evidence.faults),
     }
     write_whole(folder / FILE, json.dumps(record) + "\n")
 
@@ -83,6 +84,7 @@ def read_evidence(folder: Path) -> Evidence:
         cluster=said["cluster"],
         datapath=Datapath.from_json(said["datapath"]),
         pins=said["pins"],
+        faults=tuple(said["faults"]),
     )
 
 

@@ -13,7 +13,8 @@ from experiments.bench.bench import run_bench
 from experiments.bench.figures import FIGURES
 from experiments.bench.size import FULL, QUICK
 from experiments.bench.table import print_outcome
-from experiments.cluster.launch import empty_folder, give_to_caller
+from experiments.cluster.launch import empty_folder
+from experiments.handover import give_to_caller
 from topologies.datapaths import KERNEL, USERSPACE, DatapathMissing, find_datapath
 
 #: Every datapath that the machine has.

@@ -21,6 +21,7 @@ from experiments.bench.figures import FIGURES
 from experiments.bench.load import LoadMeter
 from experiments.bench.networks import NETWORKS, Network
 from experiments.bench.size import Size
+from topologies.private import UMASK
 
 #: Before each measurement, until what the one before left behind has calmed down.
 CALM_S = 0.5
@@ -29,6 +30,7 @@ CALM_S = 0.5
 def main(text: str) -> int:
     """Does the job; 1 where anything of it failed, and what did is in the file."""
     job = json.loads(text)
+    os.umask(UMASK)
     setting, size = Setting(**job["setting"]), Size.from_json(job["size"])
     folder = Path(job["folder"])
     began = time.monotonic()

@@ -14,6 +14,7 @@ from typing import Any
 
 from controller.client import Applied, ControllerClient, ControllerError
 from controller.state import ClusterState
+from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.hands import ClusterHands
 from experiments.cluster.proactive import reset_moved
@@ -91,7 +92,9 @@ class Changes:
 
         Returns when the switches have what follows. Raises
         :class:`~experiments.events.EventError` or ``PlanError`` for an event that makes
-        no sense, before anything is touched.
+        no sense, before anything is touched, and
+        :class:`~experiments.cluster.errors.ClusterError` where something cannot be done
+        to a machine: what was done to others is undone then, and the state stays.
         """
         old = self.state
         found = happenings(old, [(EVENTS[kind], target) for kind, target in events])
@@ -99,19 +102,28 @@ class Changes:
         requested = time.time()
         for kind, target in events:
             self._log.write("event", kind=kind, target=target)
-        for one in physical_order(found):
-            one.physically(self._hands)
+        self._physically(found)
         self.state = new
         self.write()
         done = self._apply()
-        self._hands.hasten(new.plan.switches.keys() - old.plan.switches.keys())
         records = [_record(one, old, new, requested, done) for one in found]
         self.records += records
         for record in records:
             self._log.write("switched", **record.to_json())
+        self._hands.hasten(new.plan.switches.keys() - old.plan.switches.keys())
         if new.policy.resets_moved:
             self._reset_moved()
         return records
+
+    def _physically(self, found: Iterable[Happening]) -> None:
+        """What happens to machines: all of it, or nothing."""
+        try:
+            with self._hands.whole():
+                for one in physical_order(found):
+                    one.physically(self._hands)
+        except ClusterError as error:
+            self._log.write("event failed", error=str(error))
+            raise
 
     def _reset_moved(self) -> None:
         """Every node that can be told resets what the switches now send to another."""

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -70,14 +70,15 @@ class Children:
         child = self.running.pop(name)
         self._abandoned.append(child.process)
 
-    def revive(self) -> Iterator[Child]:
-        """Starts again each program that died unasked, and yields it."""
+    def dead(self) -> list[Child]:
+        """Those that died unasked."""
         self._abandoned = [dead for dead in self._abandoned if dead.poll() is None]
-        for child in self.running.values():
-            if child.process.poll() is not None:
-                child.process = child.start()
-                child.restarts += 1
-                yield child
+        return [c for c in self.running.values() if c.process.poll() is not None]
+
+    def restart(self, child: Child) -> None:
+        """Starts a dead one again."""
+        child.process = child.start()
+        child.restarts += 1
 
     def stop_all(self) -> None:
         """Ends every program, the youngest first."""

@@ -27,8 +27,10 @@ from experiments.cluster.changes import Changes, EventRecord
 from experiments.cluster.children import Children
 from experiments.cluster.errors import ClusterError, end_of
 from experiments.cluster.event_log import EventLog
+from experiments.cluster.faults import Faults
 from experiments.cluster.hands import READY_DEADLINE_S, ClusterHands
 from experiments.cluster.messenger import CableEnd, Messenger
+from experiments.cluster.supervisor import Supervisor
 from experiments.workloads import WORKLOADS, ClientJob
 from nodes.guards import GuardCounters, open_guard
 from nodes.network_namespace import number_of_network
@@ -38,11 +40,6 @@ from topologies.network import ClusterNetwork
 from topologies.plan import Client, Node, Plan, vip
 from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.switches import OVS_DIRECTORY
-
-#: How often the supervisor looks for programs that died unasked, in seconds.
-SUPERVISION_PERIOD_S = 0.2
-#: What of a core may go into looking whether guards are still in place.
-GUARD_CHECK_SHARE = 0.02
 
 Progress = Callable[[str], None]
 
@@ -100,6 +97,8 @@ class Cluster:
         self.children = self._hands.children
         #: Told of each node and chassis that is wired in live, before it serves.
         self.watchers = self._hands.watchers
+        self._faults = Faults(self.log)
+        self._supervisor = self._make_supervisor()
         self._controller = ControllerClient(runtime / "controller.sock")
         self._changes = Changes(
             self.initial,
@@ -107,11 +106,8 @@ class Cluster:
             self._controller,
             runtime / "state.json",
             self.log,
-            self._revive,
+            self._supervisor.revive,
         )
-        self._next_guard_check = 0.0
-        self._stopping = threading.Event()
-        self._supervisor = threading.Thread(target=self._supervise, daemon=True)
         self._messenger: Messenger | None = None
 
     # ---------------------------------------------------------------- life cycle
@@ -124,7 +120,9 @@ class Cluster:
         self.workload.prepare(self._store)
         self._write_controller_files()
         if self.state.policy.tells_guards:
-            self._messenger = Messenger(self.runtime / "guards.sock", self._cable_ends)
+            self._messenger = Messenger(
+                self.runtime / "guards.sock", self._cable_ends, self._faults
+            )
         self.children.start("controller", self._start_controller)
         nodes = sum(1 for _ in plan.nodes)
         progress(
@@ -143,9 +141,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Takes everything down, by process id."""
-        self._stopping.set()
-        if self._supervisor.is_alive():
-            self._supervisor.join()
+        self._supervisor.stop()
         with self.lock:
             self.clients.stop_all()
             if self._messenger:
@@ -201,6 +197,11 @@ class Cluster:
             return self._changes.make(events)
 
     # -------------------------------------------------------------------- status
+
+    @property
+    def faults(self) -> list[str]:
+        """What went wrong in the cluster's own threads, each once: where, and what."""
+        return self._faults.texts
 
     def switch_status(self) -> dict[str, SwitchStatus]:
         """Switch name -> the controller's view of it; while it is away, it has none."""
@@ -299,6 +300,19 @@ class Cluster:
 
     # ------------------------------------------------------------------- innards
 
+    def _make_supervisor(self) -> Supervisor:
+        return Supervisor(
+            self.children,
+            self.guard,
+            lambda: len(self.live_nodes()),
+            lambda: [
+                (name, self.network.switch(name)) for name in self.live_switches()
+            ],
+            self.lock,
+            self.log,
+            self._faults,
+        )
+
     def _cable_ends(self) -> list[CableEnd]:
         """The far end of the cable of each node that can be told of a reset, in its
         chassis switch."""
@@ -355,27 +369,6 @@ class Cluster:
             "guards": str(self.runtime / "guards.sock"),
         }
         (self.runtime / "controller.json").write_text(json.dumps(config))
-
-    def _supervise(self) -> None:
-        """Starts again whatever died unasked: programs, guards, switch daemons."""
-        while not self._stopping.wait(SUPERVISION_PERIOD_S):
-            with self.lock:
-                self._revive()
-
-    def _revive(self) -> None:
-        for child in self.children.revive():
-            self.log.write("restarted", program=child.name)
-        if time.monotonic() >= self._next_guard_check:
-            for name in self.guard.check():
-                self.log.write("restarted", program=f"guard of {name}")
-            cost = self.guard.check_cost_s * len(self.live_nodes())
-            self._next_guard_check = time.monotonic() + cost / GUARD_CHECK_SHARE
-        for name in self.live_switches():
-            switch = self.network.switch(name)
-            for daemon in switch.dead_daemons():
-                self.log.write("restarted", program=f"{daemon} of {name}")
-            if not switch.alive():
-                switch.restart()
 
 
 def _mode(policy: ResetPolicy) -> Mode:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from topologies.private import bind_private
+
 #: Answers one request's arguments with the keys of its reply.
 Operation = Callable[..., dict[str, Any]]
 
@@ -34,6 +36,10 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     request_queue_size = 64
     operations: Mapping[str, Operation]
+
+    def server_bind(self) -> None:
+        """Orders are root's to give: the cluster's processes are."""
+        bind_private(self.socket, str(self.server_address))
 
 
 class _Handler(socketserver.StreamRequestHandler):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 class ClusterError(RuntimeError):
-    """A cluster did not come up; the text ends with the log that tells why."""
+    """A cluster did not come up, or a change of it failed; the text says why, and ends
+    with the log that tells more, or with what is left to do."""
 
 
 def end_of(log: Path, lines: int = 8) -> str:

@@ -6,10 +6,12 @@ import functools
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from experiments.cluster.children import Children, Program
 from experiments.cluster.errors import ClusterError, end_of
+from experiments.cluster.rollback import Rollback
 from experiments.instruments.capture_points import (
     CapturePoint,
     chassis_points,
@@ -57,16 +59,30 @@ class ClusterHands:
         self._store = store
         self._retired: list[GuardCounters] = []
         self._forks: ForkServer | None = None
+        self._rollback = Rollback()
+
+    def whole(self) -> AbstractContextManager[None]:
+        """All that is done in it, or nothing; see :meth:`Rollback.whole`."""
+        return self._rollback.whole()
 
     # ------------------------------------------------------------ what events do
 
     def power_off_node(self, node: Node) -> None:
         """Link down, programs killed, TCP state gone: a power failure."""
+        self._rollback.step(
+            f"giving {node.name} its power back",
+            lambda: self._bring_back((node,), lambda: self.network.power_on(node)),
+            "it has come back empty",
+        )
         self._forget((node,))
         self.network.power_off(node)
 
     def power_on_node(self, node: Node) -> None:
         """The node comes back empty and serves."""
+        self._rollback.step(
+            f"taking the power of {node.name} again",
+            lambda: self._take_away((node,), lambda: self.network.power_off(node)),
+        )
         self.network.power_on(node)
         self.serve((node,))
         self.await_listening((node,))
@@ -74,25 +90,50 @@ class ClusterHands:
     def power_off_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
         """The chassis' own port first, then those nodes, all that had power, and the
         switch."""
+        self._rollback.step(
+            f"giving {chassis.name} its power back",
+            lambda: self._bring_back(
+                nodes, lambda: self.network.power_on_chassis(chassis)
+            ),
+            "its nodes have come back empty",
+        )
         self._forget(nodes)
         self.network.power_off_chassis(chassis)
 
     def power_on_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
         """The switch comes back, then those nodes, empty."""
+        self._rollback.step(
+            f"taking the power of {chassis.name} again",
+            lambda: self._take_away(
+                nodes, lambda: self.network.power_off_chassis(chassis)
+            ),
+        )
         self.network.power_on_chassis(chassis)
         self.serve(nodes)
         self.await_listening(nodes)
 
     def cut_uplink(self, chassis: Chassis) -> None:
         """The cable to the fabric is dead; programs and sockets behind it live on."""
+        self._rollback.step(
+            f"mending the uplink of {chassis.name}",
+            lambda: self.network.mend_uplink(chassis),
+        )
         self.network.cut_uplink(chassis)
 
     def mend_uplink(self, chassis: Chassis) -> None:
         """The cable to the fabric works again."""
+        self._rollback.step(
+            f"cutting the uplink of {chassis.name} again",
+            lambda: self.network.cut_uplink(chassis),
+        )
         self.network.mend_uplink(chassis)
 
     def build_node(self, plan: Plan, node: Node) -> None:
         """A new node is wired to its chassis and serves."""
+        self._rollback.step(
+            f"taking {node.name} out again",
+            lambda: self._take_away((node,), lambda: self.network.remove_node(node)),
+        )
         self.network.add_node(node)
         self._announce((node_point(node),))
         self.serve((node,))
@@ -100,6 +141,12 @@ class ClusterHands:
 
     def build_chassis(self, plan: Plan, chassis: Chassis) -> None:
         """A new chassis is wired to the fabric with all its nodes, which serve."""
+        self._rollback.step(
+            f"taking {chassis.name} out again",
+            lambda: self._take_away(
+                chassis.nodes, lambda: self.network.remove_chassis(chassis)
+            ),
+        )
         self.network.add_chassis(chassis)
         self._announce(chassis_points(chassis))
         self.serve(chassis.nodes)
@@ -161,13 +208,33 @@ class ClusterHands:
         self.guard.close()
         self.network.stop()
 
+    def _take_away(
+        self, nodes: tuple[Node, ...], physically: Callable[[], None]
+    ) -> None:
+        """Undoes what brought nodes up, or half of it."""
+        self._forget(nodes)
+        physically()
+
+    def _bring_back(
+        self, nodes: tuple[Node, ...], physically: Callable[[], None]
+    ) -> None:
+        """Undoes what took nodes down, or half of it: they serve again, empty."""
+        self._take_away(nodes, physically)
+        self.serve(nodes)
+        self.await_listening(nodes)
+
     def _forget(self, nodes: tuple[Node, ...]) -> None:
-        """Nodes about to lose power: nothing of theirs is to be started again."""
+        """Nodes about to lose power: nothing of theirs is to be started again.
+
+        What there is of it: an attempt that failed may have done it before.
+        """
         counters = self.guard.counters()
         for node in nodes:
-            self.children.abandon(_server(node))
-            self._retired.append(counters[node.name])
-            self.guard.detach(node.name)
+            if _server(node) in self.children.running:
+                self.children.abandon(_server(node))
+            if node.name in counters:
+                self._retired.append(counters[node.name])
+                self.guard.detach(node.name)
 
     def _announce(self, points: Sequence[CapturePoint]) -> None:
         for watcher in self.watchers:

@@ -29,6 +29,7 @@ from nodes.guards import GuardError
 from nodes.libbpf import BpfError
 from topologies import sandbox
 from topologies.plan import Plan
+from topologies.private import UMASK
 from topologies.runs import RUN_VARIABLE
 from topologies.scripts import ScriptError
 from topologies.shaping import LinkOptions
@@ -38,6 +39,7 @@ from topologies.switches import SwitchError
 def main(text: str) -> int:
     """Does the job that the JSON text describes; returns its exit status."""
     job = json.loads(text)
+    os.umask(UMASK)
     try:
         return JOBS[job.pop("job")](**job)
     except (BpfError, GuardError) as error:

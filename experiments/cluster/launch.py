@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any
 import click
 
 from experiments.cluster import control
+from experiments.handover import give_to_caller, make_folders
 from experiments.machine.link_needs import require
 from experiments.spec import RunSpec
 from topologies import sandbox
@@ -53,8 +53,7 @@ def empty_folder(out: Path) -> Path:
     """That folder, made if need be. Refuses one with something in it."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise click.UsageError(f"--out {out}: exists and is not an empty folder")
-    out.mkdir(parents=True, exist_ok=True)
-    return out.resolve()
+    return make_folders(out)
 
 
 def launch_up(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
@@ -102,16 +101,6 @@ def take_down(name: str) -> None:
     except (OSError, control.ControlError):
         pass  # it is not up yet, or hangs: force does it
     sandbox.kill(name)
-
-
-def give_to_caller(folder: Path) -> None:
-    """Results belong to the user who called sudo, not to root."""
-    if "SUDO_UID" not in os.environ:
-        return
-    uid, gid = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
-    for path in (folder.parent, folder, *folder.rglob("*")):
-        if path.stat(follow_symlinks=False).st_uid == 0:
-            shutil.chown(path, uid, gid)
 
 
 def _cluster_job(

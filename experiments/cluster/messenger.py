@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from controller.notices import Notice
+from experiments.cluster.faults import Faults
 from nodes.network_namespace import inside_network_of
 from nodes.scapy_frames import build_frame
 from nodes.segment import Flags, Segment
 from topologies.plan import FANOUT_MAC
+from topologies.private import bind_private
 
 log = logging.getLogger("resetbed.messenger")
 
@@ -41,22 +43,31 @@ class CableEnd(NamedTuple):
 
 
 class Messenger:
-    """Listens at ``path`` from now on; ``cable_ends`` tells which nodes are alive."""
+    """Listens at ``path`` from now on; ``cable_ends`` tells which nodes are alive.
+
+    What goes wrong with one notice is noted under ``faults``; the next ones are heard.
+    """
 
     def __init__(
-        self, path: Path, cable_ends: Callable[[], Sequence[CableEnd]]
+        self,
+        path: Path,
+        cable_ends: Callable[[], Sequence[CableEnd]],
+        faults: Faults,
     ) -> None:
         self._cable_ends = cable_ends
+        self._faults = faults
+        self._closing = threading.Event()
         self._doors: dict[CableEnd, socket.socket] = {}
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BACKLOG_OCTETS)
-        self._socket.bind(str(path))
+        bind_private(self._socket, path)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Listen no longer."""
+        self._closing.set()
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
@@ -64,10 +75,15 @@ class Messenger:
             door.close()
 
     def _run(self) -> None:
-        while datagram := self._socket.recv(_NOTICE_OCTETS):
-            frame = copy_of(Notice.from_bytes(datagram))
-            for end in self._cable_ends():
-                self._hand(end, frame)
+        while not self._closing.is_set():
+            with self._faults.noted("nodes were not told of a reset"):
+                if datagram := self._socket.recv(_NOTICE_OCTETS):
+                    self._tell(Notice.from_bytes(datagram))
+
+    def _tell(self, notice: Notice) -> None:
+        frame = copy_of(notice)
+        for end in self._cable_ends():
+            self._hand(end, frame)
 
     def _hand(self, end: CableEnd, frame: bytes) -> None:
         """Put the frame on that cable, as what its node is to receive."""

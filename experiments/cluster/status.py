@@ -20,7 +20,8 @@ def status(cluster: Cluster) -> dict[str, Any]:
 
     ``established``: TCP connections in state ESTABLISHED that the node's kernel holds
     on the VIP. ``uplink``: whether the chassis' cable to the fabric has a carrier.
-    ``counters`` are packets since the cluster came up.
+    ``counters`` are packets since the cluster came up, ``faults`` what went wrong in the
+    cluster's own threads.
     """
     with cluster.lock:
         state = cluster.state
@@ -53,6 +54,7 @@ def status(cluster: Cluster) -> dict[str, Any]:
             ],
             "counters": counters(cluster),
             "events": len(cluster.records),
+            "faults": cluster.faults,
         }
 
 

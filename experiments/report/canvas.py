@@ -14,7 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from experiments.handover import make_folders
 from experiments.report.theme import light, themed
+from experiments.whole_file import write_whole
 
 #: Inches. The page scales both to its column: 9 to a desktop's, 3.9 to a phone's.
 WIDE, NARROW = 9.0, 3.9
@@ -67,12 +69,14 @@ class Picture(NamedTuple):
 
 def picture(name: str, title: str, what: str, draw: Draw, files: Path) -> Picture:
     """Draws a plot for the page, and as ``NAME.svg`` and ``NAME.pdf`` into ``files``."""
-    files.mkdir(exist_ok=True)
+    make_folders(files)
     with _settings(name):
         figure = _drawn(draw, narrow=False)
         wide = _svg(figure)
-        figure.savefig(files / f"{name}.pdf", metadata={"CreationDate": None})
-    (files / f"{name}.svg").write_text(wide)
+        paper = io.BytesIO()
+        figure.savefig(paper, format="pdf", metadata={"CreationDate": None})
+    write_whole(files / f"{name}.pdf", paper.getvalue())
+    write_whole(files / f"{name}.svg", wide.encode())
     with _settings(f"{name}-narrow"):
         narrow = _svg(_drawn(draw, narrow=True))
     return Picture(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.cluster.launch import give_to_caller
+from experiments.handover import give_to_caller
 from experiments.report.data import NothingToReport, load_report
 from experiments.report.page import page
+from experiments.whole_file import write_whole
 
 __all__ = ["NothingToReport", "write_report"]
 
@@ -18,9 +19,10 @@ def write_report(folder: Path) -> Path:
     :class:`NothingToReport`.
     """
     report = load_report(folder.resolve())
-    text = page(report, report.path / "figures")
-    scratch = report.path / ".report.html"
-    scratch.write_text(text, encoding="utf-8")
-    made = scratch.replace(report.path / "report.html")
-    give_to_caller(report.path)
+    figures = report.path / "figures"
+    if figures.is_symlink():
+        raise NothingToReport(f"{figures} is a link; remove it: plots are put there")
+    text = page(report, figures)
+    made = write_whole(report.path / "report.html", text.encode())
+    give_to_caller(made, figures)
     return made

@@ -35,6 +35,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from experiments.names import LONGEST, Name
 from experiments.spec import RunSpec, Strict
 
 #: The parts of a spec that decide which connections a run has, and which may move.
@@ -49,6 +50,10 @@ CONNECTION_KEYS = (
 #: Factors that are a choice of the cluster's builder; the others are its circumstances.
 DESIGN_KEYS = ("policy", "balancer", "cluster.weights", "guard")
 
+#: Of a run's levels in its folder's name, which may have 255 octets (limits.h(0p)) and
+#: has to leave room for what follows and for the ending of a log.
+_LONGEST_WORDS = 3 * LONGEST
+
 #: Keys of a run that the suite itself gives.
 _OWN_KEYS = ("seed", "expect", "description")
 
@@ -56,7 +61,7 @@ _OWN_KEYS = ("seed", "expect", "description")
 class Suite(Strict):
     """A suite as its YAML file has it; complete but for ``factors``."""
 
-    name: str = Field(default="suite", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name = "suite"
     description: str = ""
     seed: int = Field(default=1, ge=0)
     repetitions: int = Field(default=1, ge=1, le=1000)
@@ -178,10 +183,14 @@ def random_order(suite: Suite, runs: list[PlannedRun]) -> list[PlannedRun]:
 
 
 def _name(levels: Mapping[str, str], spec: Mapping[str, Any], repetition: int) -> str:
-    """A folder's name: legible, and another one for every other spec."""
-    words = (re.sub(r"[^A-Za-z0-9._]+", "-", level) for level in levels.values())
+    """A folder's name: legible, not hidden, not too long for a file system, and another
+    one for every other spec."""
+    words = "-".join(
+        re.sub(r"[^A-Za-z0-9._]+", "-", level) for level in levels.values()
+    )
     unlike = {k: v for k, v in spec.items() if k not in ("expect", "description")}
-    return "-".join((*words, f"r{repetition}", _digest(unlike)[:8]))
+    end = f"r{repetition}-{_digest(unlike)[:8]}"
+    return f"{words.lstrip('._-')[:_LONGEST_WORDS]}-{end}".lstrip("-")
 
 
 def _digest(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from experiments import names
 from experiments.spec import RunSpec
 from experiments.spec_file import SpecError, find_spec, scenario_names
 from experiments.sweep.suite import (
@@ -65,7 +66,7 @@ def load_suite(path: Path, name: str | None = None) -> Suite:
     Raises :class:`~experiments.spec_file.SpecError`.
     """
     data = _mapping(path)
-    data.setdefault("name", name or path.stem)
+    data.setdefault("name", name or names.fit(path.stem))
     try:
         return Suite.model_validate(data)
     except ValidationError as error:

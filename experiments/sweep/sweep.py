@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from experiments.cluster.launch import give_to_caller
+from experiments.handover import give_to_caller, make_folders
 from experiments.machine.link_needs import require
 from experiments.machine.provenance import provenance
 from experiments.spec_file import SpecError
@@ -141,7 +141,8 @@ def _make_room(layout: Layout) -> None:
         and not layout.state.exists()
     ):
         raise SpecError(f"--out {layout.folder}: exists and is no sweep's folder")
-    layout.folder.mkdir(parents=True, exist_ok=True)
+    make_folders(layout.folder)
+    give_to_caller(layout.folder)  # now, since a sweep may be killed
 
 
 def _keep_suite(layout: Layout, path: Path) -> None:

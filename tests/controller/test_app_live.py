@@ -284,3 +284,31 @@ def test_what_the_switches_have_learned_is_left_to_them(
     assert learned() == 20
     assert "somebody changed" not in controller.log.read_text()
     assert "fabric: 0 entries added, 0 deleted" in controller.log.read_text()[seen:]
+
+
+def test_a_controller_that_died_before_it_applied_a_state_keeps_the_tiers_order(
+    controller: ControllerProcess, cluster: VSwitch
+) -> None:
+    """Its successor finds the new state in the file: a chassis comes, on one that has
+    no switch to speak to yet, and so the fabric must not send it anything."""
+    leaving = ALL_IN_SERVICE
+    for number in (1, 2, 3):
+        leaving = leaving.with_node(f"c2n{number}", NodeState.DRAINED)
+    without = state(leaving)
+    controller.serve(without)
+    cluster.vsctl("del-controller", "c2")
+    wait_until(lambda: not controller.client.status()["c2"].connected, "c2 has gone")
+    controller.kill()
+    controller.start(then(without, ALL_IN_SERVICE))
+    waits = "fabric is at work: it changes with its tier"
+    wait_until(lambda: waits in controller.log.read_text(), waits)
+    tables = without.tables()["fabric"]
+    file = cluster.directory / "before.flows"
+    file.write_text("".join(f"{entry}\n" for entry in tables))
+    assert cluster.differences("fabric", file) == ""
+    seen = len(controller.log.read_text())
+    controller.connect(["c2"])
+    controller.client.wait_in_sync()
+    said = controller.log.read_text()[seen:]
+    assert said.index("c2: ") < said.index("fabric: ")
+    assert differences(cluster, FLOOD) == ""

@@ -254,6 +254,12 @@ def the_capture_is_blind(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
     run.said["instruments"]["capture"]["packets"] = 0
 
 
+def the_clusters_supervisor_failed(
+    run: GoldenRun, moved: Victim, stayed: Victim
+) -> None:
+    run.said["faults"] = ["supervisor: OSError"]
+
+
 def a_node_answers(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
     run.said["packets"]["node_resets"] = 1
 
@@ -322,6 +328,7 @@ SPOILS = (
     Spoil(a_connection_escapes_the_probes, AGREED, ("opened_differs",)),
     Spoil(the_probes_are_blind, doubts=("blind_probes",)),
     Spoil(the_capture_is_blind, doubts=("blind_capture",)),
+    Spoil(the_clusters_supervisor_failed, doubts=("faulty_cluster",)),
     Spoil(a_node_answers, ("packets.node_resets",), of="drop"),
     Spoil(a_switch_copies, ("packets.tier1_copies",), of="drop"),
     Spoil(a_node_gets_a_copy, ("packets.tier2_copies",), of="drop"),

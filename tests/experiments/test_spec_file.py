@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from experiments import names
 from experiments.spec import RunSpec
 from experiments.spec_file import (
     SpecError,
@@ -187,3 +191,42 @@ def test_a_member_that_an_event_adds_may_have_a_weight(write: Write) -> None:
 def test_an_unknown_scenario_names_the_nearest() -> None:
     with pytest.raises(SpecError, match="did you mean 'drain-node'"):
         find_spec("drain-nod")
+
+
+NO_NAMES = ("/etc/x", "../x", "..", ".x", "", "a/b", "a b", "-x", "x\n", "x" * 65, "é")
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_a_scenarios_name_leads_nowhere(write: Write, name: str) -> None:
+    """Results are written as root into a folder that is called by it."""
+    path = write(f"policy: drop\nscenario: {json.dumps(name)}\n")
+    with pytest.raises(SpecError) as refused:
+        load_spec(path)
+    said = str(refused.value)
+    assert "mine.yaml:2: scenario: " in said
+    assert "1 to 64 letters, digits" in said
+    with pytest.raises(SpecError, match=r"--set: scenario: "):
+        load_spec(write(""), [f"scenario={json.dumps(name)}"])
+
+
+@pytest.mark.parametrize(
+    ("stem", "scenario"),
+    [("my spec (2)", "my-spec-2"), (".hidden", "hidden"), ("…", "unnamed")],
+)
+def test_a_file_of_any_name_is_a_scenario(
+    tmp_path: Path, stem: str, scenario: str
+) -> None:
+    path = tmp_path / f"{stem}.yaml"
+    path.write_text("policy: drop\n")
+    assert load_spec(path).scenario == scenario
+
+
+@given(st.text())
+def test_every_name_that_is_made_to_fit_is_one(text: str) -> None:
+    assert names.checked(names.fit(text)) == names.fit(text)
+
+
+@given(st.text(alphabet="aZ5._-", min_size=1, max_size=64))
+def test_a_name_stays_as_it_is(text: str) -> None:
+    if text[0] not in "._-":
+        assert names.checked(text) == text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -180,3 +182,28 @@ def test_suites_that_ship_can_be_run(name: str) -> None:
 
 def test_a_scenario_is_no_suite() -> None:
     assert not is_suite("drain-node")
+
+
+def test_a_suites_name_leads_nowhere(tmp_path: Path) -> None:
+    said = refusal(tmp_path, "name: /etc/x\nfactors: {policy: [drop]}\n")
+    assert "mine.yaml:1: name: '/etc/x' is no name" in said
+    said = refusal(tmp_path, "base: {scenario: ../x}\nfactors: {policy: [drop]}\n")
+    assert "scenario: '../x' is no name" in said
+
+
+def test_a_suite_in_a_file_of_any_name_has_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "my suite.yaml"
+    path.write_text("factors: {policy: [drop]}\n")
+    assert load_suite(path).name == "my-suite"
+
+
+@pytest.mark.parametrize("level", ["../../x", ".hidden", "-rf", "x" * 300, "é/é"])
+def test_a_runs_folder_is_in_the_sweeps_whatever_its_levels_are_called(
+    tmp_path: Path, level: str
+) -> None:
+    text = f"factors: {{cluster: {{{json.dumps(level)}: {{nodes: 2}}}}}}\n"
+    (run,) = runs_of(tmp_path, text)
+    runs = Path("/sweep/runs")
+    assert Path(os.path.normpath(runs / run.name)).parent == runs
+    assert run.name[0] not in "._-"
+    assert len(f"{run.name}.log") <= 255

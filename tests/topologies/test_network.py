@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.topologies.waiting import eventually
 from topologies.network import ClusterNetwork
 from topologies.plan import VIP4, VIP6, Plan, PlanError
 from topologies.runs import RUN_VARIABLE, run_directory
+from topologies.scripts import ScriptError
 
 pytestmark = [pytest.mark.live, pytest.mark.sandboxed]
 
@@ -212,3 +215,74 @@ def test_mininets_own_commands_work() -> None:
         hosts = [network.net["h1"], network.net["c2n2"]]
         assert network.net.ping(hosts, timeout="2") == 0
         assert network.net["h1"].IP() == "10.1.0.1"
+
+
+NODE_STEPS = ["_links.make", "_attach", "_publish"]
+CHASSIS_STEPS = ["_links.make", "_attach", "_publish", "host"]
+
+
+def daemons() -> int:
+    """How many daemons of switches run in this sandbox."""
+    names = (one.read_text().strip() for one in Path("/proc").glob("[0-9]*/comm"))
+    return sum(name in ("ovs-vswitchd", "ovsdb-server") for name in names)
+
+
+def break_once(network: ClusterNetwork, step: str, patch: pytest.MonkeyPatch) -> None:
+    """That method of the network does what it does, and then fails."""
+    *path, name = step.split(".")
+    owner: Any = functools.reduce(getattr, path, network)
+    works = getattr(owner, name)
+
+    def fail(*arguments: Any) -> None:
+        works(*arguments)
+        raise ScriptError(step)
+
+    patch.setattr(owner, name, fail)
+
+
+def test_a_node_that_could_not_join_can_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever of it there was by then."""
+    grown, node = PLAN.with_node("c2")
+    with running(PLAN) as network:
+        for step in NODE_STEPS:
+            with monkeypatch.context() as patch:
+                break_once(network, step, patch)
+                with pytest.raises(ScriptError, match=step):
+                    network.add_node(node)
+            network.remove_node(node)
+            assert network.plan == PLAN
+            assert node.name not in network.net
+            assert "c2-n3" not in ports(network, "c2")
+            assert "c2-n3" not in on(network, "c2", "ip", "-br", "link")
+            network.remove_node(node)  # there is nothing left of it
+        network.add_node(node)
+        assert network.plan == grown
+        assert ports(network, "c2")["c2-n3"] == 3
+        assert_reaches(network, "h2", node.ipv4, node.ipv6)
+
+
+def test_a_chassis_that_could_not_join_can_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever of it there was by then, a switch at work with its database too."""
+    grown, chassis = PLAN.with_chassis(3)
+    names = {chassis.name, *(node.name for node in chassis.nodes)}
+    with running(PLAN) as network:
+        for step in CHASSIS_STEPS:
+            with monkeypatch.context() as patch:
+                break_once(network, step, patch)
+                with pytest.raises(ScriptError, match=step):
+                    network.add_chassis(chassis)
+            network.remove_chassis(chassis)
+            assert network.plan == PLAN
+            assert names.isdisjoint(network.net)
+            assert "fabric-c3" not in ports(network, "fabric")
+            assert not Path("/run/openvswitch/c3").exists()
+            assert daemons() == 2 * len(PLAN.switches)
+        network.add_chassis(chassis)
+        learn(network, "c3")
+        assert network.plan == grown
+        for node in chassis.nodes:
+            assert_reaches(network, "h1", node.ipv4, node.ipv6)

@@ -1,0 +1,157 @@
+"""What is handed over to the user who called sudo: what was made, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from experiments import handover
+from experiments.cluster.launch import make_folder
+from experiments.handover import give_to_caller, make_folders
+from experiments.report.report import NothingToReport, write_report
+from experiments.spec import RunSpec
+from experiments.whole_file import write_whole
+from tests.experiments.run_folders import moved, write_run
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give")
+
+CALLER = 54321
+LONG_AGO = time.time() - 3600
+
+
+@pytest.fixture(autouse=True)
+def _called_by_sudo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SUDO_UID", str(CALLER))
+    monkeypatch.setenv("SUDO_GID", str(CALLER))
+    umask = os.umask(0o022)
+    yield
+    os.umask(umask)
+
+
+def owner(path: Path) -> int:
+    return path.lstat().st_uid
+
+
+def test_a_folder_that_was_there_stays_whose_it_was(tmp_path: Path) -> None:
+    """``--out /tmp/r1`` must not give ``/tmp`` away."""
+    folder = make_folder(RunSpec(), tmp_path / "r1")
+    (folder / "summary.json").write_text("{}")
+    give_to_caller(folder)
+    assert owner(folder) == owner(folder / "summary.json") == CALLER
+    assert owner(tmp_path) == owner(tmp_path.parent) == 0
+
+
+def test_folders_above_are_given_if_they_were_made_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = make_folder(RunSpec(), None)
+    (first / "hosts").mkdir()
+    (first / "hosts" / "h1.log").touch()
+    give_to_caller(first)
+    assert owner(tmp_path / "results") == owner(first) == CALLER
+    assert owner(first / "hosts") == owner(first / "hosts" / "h1.log") == CALLER
+    assert owner(tmp_path) == 0
+    monkeypatch.setattr(handover, "_made", set())  # another process
+    os.chown(tmp_path / "results", 0, 0)
+    second = make_folders(tmp_path / "results" / "second")
+    give_to_caller(second)
+    assert owner(second) == CALLER
+    assert owner(tmp_path / "results") == 0
+
+
+def test_an_empty_folder_of_roots_stays_roots_and_what_is_put_into_it_is_given(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "out").mkdir()
+    folder = make_folder(RunSpec(), tmp_path / "out")
+    (folder / "flows").mkdir()
+    give_to_caller(folder)
+    assert owner(folder) == 0
+    assert owner(folder / "flows") == CALLER
+
+
+def test_what_others_put_among_the_results_is_not_touched(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "secret").touch()
+    folder = make_folders(tmp_path / "out")
+    (folder / "link").symlink_to(elsewhere)
+    (folder / "file-link").symlink_to(elsewhere / "secret")
+    (folder / "hard").hardlink_to(elsewhere / "secret")
+    (folder / "of-another").touch()
+    os.chown(folder / "of-another", 1234, 1234)
+    (folder / "old").touch()
+    os.utime(folder / "old", (LONG_AGO, LONG_AGO))
+    os.mkfifo(folder / "fifo")
+    give_to_caller(folder)
+    assert owner(elsewhere) == owner(elsewhere / "secret") == 0
+    assert owner(folder / "hard") == owner(folder / "old") == 0
+    assert owner(folder / "link") == owner(folder / "file-link") == 0
+    assert owner(folder / "of-another") == 1234
+
+
+def test_a_name_that_becomes_a_link_meanwhile_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write there swaps names between the look and the change."""
+    secret, folder = tmp_path / "secret", make_folders(tmp_path / "out")
+    secret.touch()
+    (folder / "log").touch()
+    (folder / "flows").mkdir()
+    looked = os.fstat
+
+    def swap(descriptor: int) -> os.stat_result:
+        status = looked(descriptor)
+        for name, kind in (("log", folder / "log"), ("flows", folder / "flows")):
+            if not kind.is_symlink() and os.path.samestat(status, kind.lstat()):
+                kind.rename(folder / f"{name}-was")
+                kind.symlink_to(secret if name == "log" else tmp_path)
+        return status
+
+    monkeypatch.setattr(os, "fstat", swap)
+    give_to_caller(folder)
+    assert (folder / "log").is_symlink()
+    assert (folder / "flows").is_symlink()
+    assert owner(secret) == owner(tmp_path) == 0
+
+
+def test_without_sudo_nothing_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUDO_UID")
+    folder = make_folders(tmp_path / "out")
+    give_to_caller(folder)
+    assert owner(folder) == 0
+
+
+def test_a_new_file_takes_a_links_place(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("as it was")
+    (tmp_path / "page").symlink_to(tmp_path / "victim")
+    write_whole(tmp_path / "page", b"new")
+    assert (tmp_path / "victim").read_text() == "as it was"
+    assert (tmp_path / "page").read_text() == "new"
+
+
+def test_a_report_gives_only_itself_and_follows_no_link(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    write_run(folder, "flood", [moved(40001, reset=True, freed_ms=2.0)])
+    (tmp_path / "victim").write_text("as it was")
+    (folder / "old").touch()  # the very moment before
+    (folder / "report.html").symlink_to(tmp_path / "victim")
+    page = write_report(folder)
+    assert owner(page) == owner(folder / "figures") == CALLER
+    assert {owner(path) for path in (folder / "figures").iterdir()} == {CALLER}
+    assert owner(folder) == owner(folder / "old") == 0
+    assert (tmp_path / "victim").read_text() == "as it was"
+
+
+def test_a_report_is_not_put_where_a_link_leads(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", "flood", [moved(40001, reset=True, freed_ms=2.0)])
+    (tmp_path / "run" / "figures").symlink_to(tmp_path)
+    with pytest.raises(NothingToReport, match="figures is a link"):
+        write_report(tmp_path / "run")
