@@ -35,20 +35,17 @@ def cluster() -> Iterator[Background]:
     cluster.down()
 
 
-@pytest.mark.kernel
 def test_exec_passes_streams_and_status_through(cluster: Background) -> None:
     done = cluster.execute("h1", "sh", "-c", "cat; echo oops >&2; exit 7", stdin="hi")
     assert (done.stdout, done.stderr, done.returncode) == ("hi", "oops\n", 7)
 
 
-@pytest.mark.kernel
 def test_exec_works_many_times_at_once(cluster: Background) -> None:
     with ThreadPoolExecutor(8) as pool:
         done = list(pool.map(lambda n: cluster.execute("h1", "echo", n), "12345678"))
     assert [one.stdout for one in done] == [f"{n}\n" for n in "12345678"]
 
 
-@pytest.mark.kernel
 @pytest.mark.parametrize("uri", [f"nbd://{VIP4}", f"nbd://[{VIP6}]"])
 def test_a_program_of_the_users_own_is_served(cluster: Background, uri: str) -> None:
     assert "export-size" in cluster.execute("h1", "nbdinfo", uri).stdout
@@ -110,7 +107,6 @@ def test_a_second_up_of_one_name_is_refused(cluster: Background) -> None:
     assert "already running" in done.stderr
 
 
-@pytest.mark.kernel
 def test_status_is_the_contracts_object(cluster: Background) -> None:
     status = cluster.status()
     assert status["vip"] == {"ipv4": VIP4, "ipv6": VIP6}
@@ -122,7 +118,6 @@ def test_status_is_the_contracts_object(cluster: Background) -> None:
     assert {"stray", "tier1_copies", "tier2_copies"} <= status["counters"].keys()
 
 
-@pytest.mark.kernel
 def test_events_on_one_line_happen_at_once(cluster: Background) -> None:
     done = cluster.event("drain-node", "c1n2", "drain-node", "c2n3")
     first, second = done.splitlines()

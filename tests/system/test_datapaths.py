@@ -87,10 +87,14 @@ def test_a_cluster_of_the_users_own(datapath: str) -> None:
         for uri in (f"nbd://{VIP4}", f"nbd://[{VIP6}]"):
             done = cluster.execute("h2", "nbdinfo", "--size", uri)
             assert (done.returncode, int(done.stdout or 0) > 0) == (0, True), done
+        done = cluster.execute(
+            "c1n2", "sh", "-c", "cat; echo no >&2; exit 7", stdin="hi"
+        )
+        assert (done.stdout, done.stderr, done.returncode) == ("hi", "no\n", 7)
         assert "drain-node c1n2" in cluster.event("drain-node", "c1n2")
         assert cluster.status()["nodes"]["c1n2"]["state"] == "drained"
     finally:
-        cluster.down()
+        must(resetbed("down", "--name", cluster.name))
     gone = resetbed("status", "--name", cluster.name)
     assert (gone.returncode, "not running" in gone.stderr) == (2, True)
 

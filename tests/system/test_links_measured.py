@@ -17,7 +17,7 @@ from tests.topologies.link_probe import Arrivals, binomial_bounds, send
 from topologies.plan import VIP4, VIP6, Client, Node, Plan
 from topologies.shaping import burst_octets
 
-pytestmark = [pytest.mark.live, pytest.mark.kernel]
+pytestmark = pytest.mark.live
 
 SMALL = ("--chassis", "1", "--nodes", "1", "--clients", "1", "--workload", "echo")
 PLAN = Plan.build(chassis=1, nodes=1, clients=1)
@@ -70,6 +70,7 @@ def test_a_link_passes_its_rate_and_no_more(
     assert_rate(seen)
 
 
+@pytest.mark.kernel
 @pytest.mark.stock("sch_netem")
 @pytest.mark.parametrize("host", HOSTS, ids=NAMES)
 def test_delay_loss_and_rate_are_what_was_asked_for(
@@ -86,6 +87,7 @@ def test_delay_loss_and_rate_are_what_was_asked_for(
     assert_rate(full)
 
 
+@pytest.mark.kernel
 @pytest.mark.stock("sch_netem")
 @pytest.mark.parametrize("vip", [VIP4, VIP6])
 def test_a_round_trip_takes_the_delay_twice(disturbed: Background, vip: str) -> None:
