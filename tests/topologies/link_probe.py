@@ -12,7 +12,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from topologies.plan import FABRIC, Client, Node
 from topologies.sandbox import host_command
@@ -23,16 +23,20 @@ _DEADLINE_S = 120.0
 #: The receiver ends when nothing has come for so long.
 _SILENCE_S = 2.0
 
-#: A frame holds its number and the time just before it was handed to the link.
+#: A frame holds its number and the time just before it was handed to the link. What is
+#: sent too late is not made up for: the queues behind hold little.
 _SENDER = f"""
 import errno, socket, struct, sys, time
-interface, count, octets, gap = sys.argv[1], *map(int, sys.argv[2:4]), float(sys.argv[4])
+interface, count, octets, step = sys.argv[1], *map(int, sys.argv[2:])
 link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
 link.bind((interface, 0))
 head = b"\\xff" * 6 + b"\\x02" + bytes(5) + struct.pack("!H", {ETHERTYPE})
 rest = bytes(octets - len(head) - 16)
-begin = time.time_ns()
+begin = due = time.time_ns()
 for number in range(count):
+    due = max(due + step, time.time_ns())
+    if due - time.time_ns() > 10**6:
+        time.sleep((due - time.time_ns()) / 1e9)
     while True:
         try:
             link.send(head + struct.pack("!QQ", number, time.time_ns()) + rest)
@@ -41,8 +45,6 @@ for number in range(count):
             if error.errno != errno.ENOBUFS:
                 raise
             time.sleep(0.001)
-    if gap:
-        time.sleep(gap)
 print(begin)
 """
 
@@ -83,7 +85,7 @@ class Arrivals:
     octets: int
     begin_ns: int
     #: Of each frame: when it was handed over and when it came out, ns since 1970.
-    times_ns: Sequence[tuple[int, int]]
+    times_ns: Sequence[tuple[int, int]] = field(repr=False)
 
     @property
     def lost(self) -> int:
@@ -104,9 +106,17 @@ class Arrivals:
 
 
 def send(
-    run: str, host: Client | Node, count: int, octets: int = 64, gap_s: float = 0.0
+    run: str,
+    host: Client | Node,
+    count: int,
+    octets: int,
+    pace_mbit: float | None = None,
 ) -> Arrivals:
-    """Sends so many frames over that host's link, to the switch, and counts them there."""
+    """Sends so many frames over that host's link, to the switch, and counts them there.
+
+    With ``pace_mbit`` at that rate, else as fast as the link takes them.
+    """
+    step_ns = round(octets * 8 / pace_mbit * 1e3) if pace_mbit else 0
     switch, end = switch_end(host)
     receiver = subprocess.Popen(
         host_command(run, switch, [sys.executable, "-c", _RECEIVER, end]),
@@ -116,7 +126,7 @@ def send(
     with receiver:
         assert receiver.stdout
         assert receiver.stdout.readline() == "ready\n"
-        words = (host.interface, str(count), str(octets), str(gap_s))
+        words = (host.interface, str(count), str(octets), str(step_ns))
         sender = subprocess.run(
             host_command(run, host.name, [sys.executable, "-c", _SENDER, *words]),
             stdout=subprocess.PIPE,
