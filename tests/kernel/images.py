@@ -52,7 +52,7 @@ def stamp(name: str, checkout: Path = CHECKOUT) -> str:
         name.encode(),
         subprocess.run(recipe, check=True, capture_output=True).stdout,
     ]
-    parts += [(_HERE / part).read_bytes() for part in ("build", "init", "initramfs")]
+    parts += [(_HERE / part).read_bytes() for part in ("build", "initramfs")]
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
     return digest[:_STAMP_DIGITS]
 
