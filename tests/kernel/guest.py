@@ -167,10 +167,12 @@ class Guest:
     console: IO[bytes]
     began: float = field(default_factory=time.monotonic)
     _lines: bytes = b""
+    _early: bytes = b""
 
     def wait_until_up(self, timeout_s: float) -> None:
         """Returns when the command begins. Raises :class:`NotUp`."""
-        for _ in self._chunks(self.began + timeout_s):
+        for chunk in self._chunks(self.began + timeout_s):
+            self._early += chunk
             if b"up\n" in self._lines:
                 return
         raise NotUp(
@@ -179,12 +181,14 @@ class Guest:
 
     def finish(self, timeout_s: float, write: Callable[[bytes], None]) -> int:
         """The command's status. Raises :class:`TooLong`, or :class:`Lacking` if it died."""
-        for chunk in self._chunks(time.monotonic() + timeout_s):
+        write(self._early)
+        deadline = time.monotonic() + timeout_s
+        for chunk in self._chunks(deadline):
             write(chunk)
         for line in self._lines.splitlines():
             if line.startswith(b"status "):
                 return int(line.split()[1])
-        if self.process.poll() is None:
+        if time.monotonic() >= deadline:
             raise TooLong(
                 f"the command did not end in {timeout_s:.0f} s; the guest was ended"
             )
@@ -207,7 +211,7 @@ class Guest:
                         selector.unregister(key.fd)
                     elif key.fd == self.told:
                         self._lines += chunk
-                        if b"status" in chunk:
+                        if b"status" in self._lines:
                             deadline = min(deadline, time.monotonic() + _POWER_OFF_S)
                         yield b""
                     else:
