@@ -114,12 +114,12 @@ def main(keep: Path, arguments: list[str]) -> int:
         return 128 + signal.SIGINT
 
 
-def _end(number: int, _frame: object) -> None:
+def end(number: int, _frame: object) -> None:
     """A signal that ends us ends what we have begun first."""
     sys.exit(128 + number)
 
 
 if __name__ == "__main__":
     for each in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, _end)
+        signal.signal(each, end)
     sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -153,8 +153,12 @@ def _run_builder(name: str, partial: Path, say: Callable[[str], None]) -> None:
         ) as builder_process,
     ):
         assert builder_process.stdout
-        for line in builder_process.stdout:
-            say(f"  {line.rstrip()}")
+        try:
+            for line in builder_process.stdout:
+                say(f"  {line.rstrip()}")
+        except BaseException:
+            builder_process.kill()  # else it would be waited for
+            raise
     if builder_process.returncode:
         last = log.read_text(errors="replace").splitlines()[-15:]
         raise Lacking("\n    ".join(("the image could not be built:", *last)))

@@ -14,6 +14,7 @@ import pytest
 
 from tests.kernel import images
 from tests.kernel.errors import Lacking
+from tests.topologies.traces import all_pids
 from tests.topologies.waiting import eventually
 
 
@@ -135,3 +136,39 @@ def test_too_small_a_disk_is_said(
         images.image("debian-12", tmp_path, print),
     ):
         pass
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_build_ends_with_whoever_called_for_it(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """With all its processes, which see neither ours nor a mount of ours change."""
+    (tmp_path / "build").write_text("echo begun; sleep 600\n")
+    code = (
+        "import sys; from pathlib import Path; from tests.kernel import images\n"
+        "import tests.kernel.__main__, signal\n"
+        "signal.signal(signal.SIGTERM, tests.kernel.__main__.end)\n"
+        f"images._HERE = Path({str(tmp_path)!r})\n"
+        "images.stamp, images.NEEDED_OCTETS = (lambda name: 'x'), 0\n"
+        f"with images.image('debian-12', Path({str(tmp_path)!r}), print): pass\n"
+    )
+    command = [sys.executable, "-uc", code]
+    with subprocess.Popen(
+        command, cwd=images.CHECKOUT, stdout=subprocess.PIPE, text=True
+    ) as caller:
+        assert caller.stdout
+        assert any("begun" in line for line in caller.stdout)
+        marks = f"{tmp_path}/build".encode()
+        inside = [pid for pid in all_pids() if marks in command_line(pid)]
+        assert len(inside) >= 2
+        os.kill(caller.pid, number)
+    eventually("ended", lambda: not [p for p in inside if marks in command_line(p)])
+
+
+def command_line(pid: int) -> bytes:
+    """A process's words; of a zombie, or one that has gone, none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
