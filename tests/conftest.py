@@ -4,6 +4,11 @@ Tests marked ``live`` build real clusters. Elsewhere a machine that cannot is a 
 to skip them; in continuous integration (``CI=true``) it is a failure, because a suite
 that is green must have run.
 
+One exception, for what ordinary machines lack and every distribution's own kernel has
+(Open vSwitch's module, ``sch_netem``): tests marked ``stock("CHECK OF DOCTOR")`` are
+skipped without it in continuous integration, too, and run there, where their lack is a
+failure, by ``./resetbed test --kernel NAME``.
+
 Tests in clusters run one after the other in one process, which has the machine to
 itself as far as it wants it: with ``-n 2``, a second process runs the other tests
 meanwhile: at the least priority, or, if they are marked ``beside``, live and of one
@@ -13,9 +18,10 @@ node and its peers only, at the same.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import settings
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 LEAST_PRIORITY = 19
+#: Set to a stock kernel's name where this one is said to be it.
+STOCK_KERNEL = "RESETBED_KERNEL"
 
 settings.register_profile("here", deadline=None)  # no test times anything to pass
 settings.load_profile("here")
@@ -62,9 +70,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     live = item.get_closest_marker("live") is not None
     if "PYTEST_XDIST_WORKER" in os.environ and os.geteuid() == 0:
         os.setpriority(os.PRIO_PROCESS, 0, 0 if live else LEAST_PRIORITY)
-    if not live or not doctor.suite_blockers():
-        return
-    reason = "cannot run here: " + "; ".join(doctor.suite_blockers())
-    if os.environ.get("CI") == "true":
+    if live and (blockers := doctor.suite_blockers()):
+        _cannot_run(blockers, fail=os.environ.get("CI") == "true")
+    lacking = tuple(
+        name
+        for mark in item.iter_markers("stock")
+        for name in mark.args
+        if doctor.lacks(name)
+    )
+    if lacking:
+        _cannot_run(lacking, fail=STOCK_KERNEL in os.environ)
+
+
+def _cannot_run(reasons: Sequence[str], fail: bool) -> NoReturn:
+    reason = "cannot run here: " + "; ".join(reasons)
+    if fail:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

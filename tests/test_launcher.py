@@ -74,6 +74,7 @@ def _sourced(*command: str) -> list[str]:
         ("options.extras_require", "test"),
         ("options.extras_require", "ryu"),
         ("resetbed", "packages"),
+        ("resetbed", "kernel_packages"),
         ("resetbed", "ryu_build"),
     ],
 )
@@ -231,6 +232,23 @@ def _start(bench: Bench, **variables: str) -> subprocess.Popen[str]:
         env=bench.environment(**variables),
         text=True,
     )
+
+
+@pytest.mark.live
+def test_other_kernels_are_handed_over_without_any_environment(folder: Path) -> None:
+    """To the system's interpreter: its words, its refusal, its status."""
+    variables = {"RESETBED_PACKAGES": "ready", "RESETBED_HOME": str(folder)}
+    done = subprocess.run(
+        (str(LAUNCHER), "test", "--kernel", "debian-1"),
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | variables,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "debian-12, debian-13" in done.stderr
+    assert [path.name for path in folder.iterdir()] == [".build"]
 
 
 _POLICY_SCRIPT = """

@@ -167,13 +167,24 @@ def _look(check: Check) -> Finding:
 
 
 @functools.cache
+def _examined() -> Mapping[str, Finding]:
+    """What :func:`examine` found, once for a process."""
+    return examine()
+
+
+def lacks(name: str) -> bool:
+    """Whether this machine lacks what the check of that name looks for; needs root."""
+    return _examined()[name].state is State.MISSING
+
+
+@functools.cache
 def suite_blockers() -> tuple[str, ...]:
     """Why live tests cannot pass here, one line each; empty where they can."""
     if os.geteuid() != 0:
         return ("needs root",)
     return tuple(
         f"{verdict.check.name}: {verdict.finding.detail}"
-        for verdict in diagnose(examine())
+        for verdict in diagnose(_examined())
         if verdict.blocks_suite
     )
 

@@ -59,6 +59,7 @@ def test_flood_frees_both_ends(scenario: str, ip: int, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "store").exists()
 
 
+@pytest.mark.kernel
 def test_what_an_uplink_cut_off_stays_half_open_and_is_said(tmp_path: Path) -> None:
     """Only what was on the other chassis, or opened meanwhile and moved back, is freed."""
     summary = run(tmp_path / "run", "uplink-flap", "observe_s=1")

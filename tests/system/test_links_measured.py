@@ -1,0 +1,104 @@
+"""What links do to frames, measured, and held against what was asked for.
+
+Each host's end of its link is measured by itself, a client's and a node's: frames are
+counted and timed at the switch's end. The bounds follow from how the kernel works, not
+from how fast this machine is; each says from what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from experiments.workloads.echo import ECHO_PORT
+from tests.system.commands import Background
+from tests.topologies.link_probe import Arrivals, binomial_bounds, send
+from topologies.plan import VIP4, VIP6, Client, Node, Plan
+from topologies.shaping import burst_octets
+
+pytestmark = pytest.mark.live
+
+SMALL = ("--chassis", "1", "--nodes", "1", "--clients", "1", "--workload", "echo")
+PLAN = Plan.build(chassis=1, nodes=1, clients=1)
+HOSTS: list[Client | Node] = [PLAN.clients[0], PLAN.chassis[0].nodes[0]]
+NAMES = [host.name for host in HOSTS]
+
+RATE_MBIT, DELAY_MS, LOSS_PERCENT = 4.0, 40.0, 2.0
+FULL_FRAME, SMALL_FRAME = 1514, 64
+#: Enough for a loss of 2% to be known to a quarter of it, give or take.
+FRAMES = 20_000
+#: One tick of the kernels' clocks (CONFIG_HZ=250): a timer that fires at once may be
+#: noticed by then at the latest, whatever the timers' own resolution.
+TICK_MS = 4.0
+#: By chance the loss is outside of five standard deviations once in 1.7 million times.
+DEVIATIONS = 5.0
+
+
+@pytest.fixture(scope="module")
+def limited() -> Iterator[Background]:
+    cluster = Background.up("limited", *SMALL, "--rate-mbit", str(RATE_MBIT))
+    yield cluster
+    cluster.down()
+
+
+@pytest.fixture(scope="module")
+def disturbed() -> Iterator[Background]:
+    """All three options at once: tbf is within netem then."""
+    options = ("--rate-mbit", RATE_MBIT, "--delay-ms", DELAY_MS)
+    words = map(str, (*options, "--loss-percent", LOSS_PERCENT))
+    cluster = Background.up("disturbed", *SMALL, *words)
+    yield cluster
+    cluster.down()
+
+
+def assert_rate(seen: Arrivals) -> None:
+    """A token bucket lets pass rate x time and what was in it, never more (tc-tbf(8)).
+
+    The bucket holds 30 ms of this rate: as long as timers are later by less, nothing is
+    lost of the rate. A twentieth is left for waiting at both ends.
+    """
+    may_pass = RATE_MBIT * 1e6 * seen.seconds()
+    assert seen.bits() <= may_pass + burst_octets(RATE_MBIT) * 8
+    assert seen.bits() >= may_pass * 0.95
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=NAMES)
+def test_a_link_passes_its_rate_and_no_more(
+    limited: Background, host: Client | Node
+) -> None:
+    seen = send(limited.name, host, count=800, octets=FULL_FRAME)
+    assert seen.lost == 0
+    assert_rate(seen)
+
+
+@pytest.mark.kernel
+@pytest.mark.stock("sch_netem")
+@pytest.mark.parametrize("host", HOSTS, ids=NAMES)
+def test_delay_loss_and_rate_are_what_was_asked_for(
+    disturbed: Background, host: Client | Node
+) -> None:
+    """One way: never early, the earliest within a tick; lost as often as by chance."""
+    seen = send(disturbed.name, host, FRAMES, SMALL_FRAME, pace_mbit=RATE_MBIT / 2)
+    assert DELAY_MS <= min(seen.delays_ms()) <= DELAY_MS + TICK_MS
+    assert seen.lost in binomial_bounds(seen.sent, LOSS_PERCENT / 100, DEVIATIONS)
+    assert_rate(send(disturbed.name, host, count=800, octets=FULL_FRAME))
+
+
+@pytest.mark.kernel
+@pytest.mark.stock("sch_netem")
+@pytest.mark.parametrize("vip", [VIP4, VIP6])
+def test_a_round_trip_takes_the_delay_twice(disturbed: Background, vip: str) -> None:
+    """Not once, and not three times: the best of many, on an open connection."""
+    code = f"""
+import socket, time
+s = socket.create_connection(("{vip}", {ECHO_PORT}))
+def trip():
+    begin = time.monotonic()
+    s.sendall(b"ping")
+    assert s.recv(4) == b"ping"
+    return time.monotonic() - begin
+print(min(trip() for _ in range(20)) * 1e3)
+"""
+    trip_ms = float(disturbed.python("h1", code))
+    assert 2 * DELAY_MS <= trip_ms < 3 * DELAY_MS
