@@ -198,6 +198,7 @@ def _measurement(evidence: Evidence, analysis: Analysis) -> dict[str, Any]:
         "clients_without_summary": len(evidence.reports)
         - len(evidence.client_summaries),
         "supervisor_faults": list(evidence.faults),
+        "switch_drops": evidence.switch_drops,
     }
     opened = sum(one.opened for one in evidence.client_summaries)
     why = reasons(figures, opened)

@@ -106,6 +106,7 @@ def _collect(
 ) -> Evidence:
     """Ends clients and instruments; everything that the analysis needs."""
     packets, pinned = counters(cluster), pins(cluster)
+    drops = cluster.dropped_frames()
     cluster.save_flow_tables()
     with cluster.lock:
         cluster.clients.stop(*cluster.clients.running, grace_s=CLIENT_GRACE_S)
@@ -124,6 +125,7 @@ def _collect(
         datapath=cluster.datapath,
         pins=pinned,
         faults=tuple(cluster.faults),
+        switch_drops=drops,
     )
 
 

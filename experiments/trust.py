@@ -52,6 +52,7 @@ LOSSES: Mapping[str, str] = {
     "events_lost": "socket events were lost",
     "sockets_begun_unseen": "sockets were there whose beginning was not seen",
     "dropped": "segments were dropped from the capture",
+    "switch_drops": "frames were lost at switches that did not read them in time",
     "clock_step_ns": "ns is how far the clock was set during the run",
     "clients_without_summary": "clients ended without a summary",
 }

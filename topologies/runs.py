@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,22 +31,7 @@ RUN_VARIABLE = "RESETBED_RUN"
 #: The kernel ends a namespace's processes in well under a second; more is a fault.
 KILL_TIMEOUT_S = 10.0
 
-#: No dot: in the name of a tracefs instance it separates the run from the purpose.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
-
-#: tracefs instances outlive the processes that made them. The mount is a private one,
-#: because a machine need not have tracefs mounted for itself. $@: the live runs.
-_REMOVE_TRACE_INSTANCES = """
-test -d /sys/kernel/tracing/instances || mount -t tracefs tracefs /sys/kernel/tracing
-cd /sys/kernel/tracing/instances || exit 0
-for instance in resetbed-*; do
-    run=${instance#resetbed-}
-    case " $* " in
-        *" ${run%%.*} "*) ;;
-        *) test ! -d "$instance" || rmdir "$instance" ;;
-    esac
-done
-"""
 
 
 class RunError(RuntimeError):
@@ -119,11 +103,6 @@ def run_directory(name: str) -> Path:
     return RUNS / check_name(name)
 
 
-def trace_instance(name: str, purpose: str = "") -> str:
-    """The tracefs instance of a run; :func:`sweep` removes it once the run is dead."""
-    return f"resetbed-{check_name(name)}" + (f".{purpose}" if purpose else "")
-
-
 @contextmanager
 def registry_lock() -> Iterator[None]:
     """Hold the registry: starts, ends and sweeps happen one after the other.
@@ -176,7 +155,7 @@ def kill(name: str) -> bool:
 
 
 def sweep() -> list[str]:
-    """Remove what dead runs left: directories, tracefs instances. Returns their names."""
+    """Remove the directories that dead runs left. Returns their names."""
     with registry_lock():
         return sweep_locked()
 
@@ -187,11 +166,6 @@ def sweep_locked() -> list[str]:
     dead = [name for name in _registered() if name not in live]
     for name in dead:
         shutil.rmtree(RUNS / name, ignore_errors=True)
-    subprocess.run(
-        ["unshare", "--mount", "sh", "-c", _REMOVE_TRACE_INSTANCES, "sh", *live],
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
     return dead
 
 

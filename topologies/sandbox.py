@@ -41,7 +41,6 @@ from topologies.runs import (
     run_directory,
     sweep,
     sweep_locked,
-    trace_instance,
 )
 
 __all__ = [
@@ -59,7 +58,6 @@ __all__ = [
     "publish_hosts",
     "run_directory",
     "sweep",
-    "trace_instance",
 ]
 
 _UNSHARE = [

@@ -54,6 +54,8 @@ echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 _CONTROLLER = "max_backoff=2000 inactivity_probe=5000"
 _HASTEN = "ovs-vsctl set controller {} max_backoff=1000"
 
+_LOST_UPCALLS = re.compile(r"lookups:.*\blost:(\d+)")
+
 
 class SwitchError(RuntimeError):
     """A switch does not do as it was told; the message names it and says why."""
@@ -96,6 +98,7 @@ class IsolatedSwitch(Switch):
         self.directory = Path(OVS_DIRECTORY, name)
         self._daemons: dict[str, Process] = {}
         self._dropped = 0
+        self._lost_upcalls = 0
 
     @property
     def unixctl(self) -> Path:
@@ -223,11 +226,24 @@ class IsolatedSwitch(Switch):
     def dropped_frames(self) -> int:
         """Frames lost so far because ovs-vswitchd did not read them in time.
 
-        Only a userspace datapath's are known; those of a daemon that died are not.
+        In user space, those that its ports had no room for, less those of a daemon that
+        died. With the kernel's datapath, upcalls that found no room in ovs-vswitchd's
+        sockets (``lost`` in dpctl/show, ovs-vswitchd(8)): the frame went with each.
         """
-        if self.datapath == "netdev" and self._runs(VSWITCHD):
-            self._dropped += newly_dropped(self._daemons[VSWITCHD].pid)
+        if self._runs(VSWITCHD):
+            self._dropped += self._newly_dropped()
         return self._dropped
+
+    def _newly_dropped(self) -> int:
+        if self.datapath == "netdev":
+            return newly_dropped(self._daemons[VSWITCHD].pid)
+        shown = run_script(
+            self, f"ovs-appctl -t {OVS_DIRECTORY}/vswitchd.ctl dpctl/show"
+        )
+        found = _LOST_UPCALLS.search(shown)
+        lost = int(found[1]) if found else 0
+        new, self._lost_upcalls = max(0, lost - self._lost_upcalls), lost
+        return new
 
     def _make_room(self) -> None:
         """Let bursts wait at the ports. A kernel datapath has its room elsewhere."""

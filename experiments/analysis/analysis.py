@@ -85,6 +85,8 @@ class Evidence:
     pins: Mapping[str, Any] | None = None
     #: What went wrong in the cluster's own threads (``Cluster.faults``).
     faults: Sequence[str] = ()
+    #: Frames that switches lost because they did not read them in time.
+    switch_drops: int = 0
 
     @property
     def client_summaries(self) -> list[Summary]:

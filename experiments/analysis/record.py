@@ -48,6 +48,7 @@ def write_evidence(folder: Path, evidence: Evidence) -> None:
         "datapath": evidence.datapath.to_json(),
         "pins": evidence.pins,
         "faults": list(evidence.faults),
+        "switch_drops": evidence.switch_drops,
     }
     write_whole(folder / FILE, json.dumps(record) + "\n")
 
@@ -85,6 +86,7 @@ def read_evidence(folder: Path) -> Evidence:
         datapath=Datapath.from_json(said["datapath"]),
         pins=said["pins"],
         faults=tuple(said["faults"]),
+        switch_drops=said["switch_drops"],
     )
 
 

@@ -226,6 +226,11 @@ class Cluster:
         names = (*nodes, *clients)
         return {name: number_of_network(self.pid(name)) for name in names}
 
+    def dropped_frames(self) -> int:
+        """Frames lost so far because live switches did not read them in time."""
+        switches = map(self.network.switch, self.live_switches())
+        return sum(switch.dropped_frames() for switch in switches)
+
     def live_nodes(self) -> list[Node]:
         """Nodes that have power, in service, drained or cut off."""
         state = self.state

@@ -260,6 +260,10 @@ def the_clusters_supervisor_failed(
     run.said["faults"] = ["supervisor: OSError"]
 
 
+def a_switch_lost_a_frame(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
+    run.said["switch_drops"] = 1
+
+
 def a_node_answers(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
     run.said["packets"]["node_resets"] = 1
 
@@ -328,6 +332,7 @@ SPOILS = (
     Spoil(a_connection_escapes_the_probes, AGREED, ("opened_differs",)),
     Spoil(the_probes_are_blind, doubts=("blind_probes",)),
     Spoil(the_capture_is_blind, doubts=("blind_capture",)),
+    Spoil(a_switch_lost_a_frame, doubts=("switch_drops",)),
     Spoil(the_clusters_supervisor_failed, doubts=("faulty_cluster",)),
     Spoil(a_node_answers, ("packets.node_resets",), of="drop"),
     Spoil(a_switch_copies, ("packets.tier1_copies",), of="drop"),

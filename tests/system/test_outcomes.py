@@ -18,7 +18,6 @@ from tests.system.commands import (
     eventually,
     must,
     processes_with,
-    resetbed,
 )
 from topologies.sandbox import find_run
 
@@ -88,7 +87,7 @@ def test_a_run_whose_client_died_is_not_to_be_trusted(tmp_path: Path) -> None:
 def summary_of(folder: Path, *settings: str) -> dict[str, Any]:
     """A node is drained; the run had to be as expected."""
     sets = [word for one in settings for word in ("--set", one)]
-    must(resetbed("run", "drain-node", "--out", str(folder), *sets))
+    must(measured(folder, "drain-node", *sets))
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     assert summary["outcome"] == "as-expected"
     return summary

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.commands import must, resetbed
+from tests.system.commands import measured, must, resetbed
 from tests.system.readme_keys import README, untold
 
 pytestmark = pytest.mark.live
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.live
 def run(folder: Path, scenario: str, *overrides: str) -> dict[str, Any]:
     """The summary of one run that had to be as expected; README tells all of it."""
     sets = [word for item in overrides for word in ("--set", item)]
-    must(resetbed("run", scenario, "--out", str(folder), *sets))
+    must(measured(folder, scenario, *sets))
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     assert untold(summary, README.read_text()) == []
     return summary

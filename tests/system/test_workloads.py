@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.commands import must, resetbed
+from tests.system.commands import measured, must
 
 pytestmark = pytest.mark.live
 
@@ -20,7 +20,7 @@ def test_a_lost_node_takes_no_acknowledged_write(
     folder = tmp_path / "run"
     sets = (f"workload.kind={kind}", f"ip={ip}", "workload.connections=24")
     words = [word for item in sets for word in ("--set", item)]
-    must(resetbed("run", "node-failure", "--out", str(folder), *words))
+    must(measured(folder, "node-failure", *words))
     summary = json.loads((folder / "summary.json").read_text())
     connections, data = summary["connections"], summary["data"]
     assert connections["opened"] == 24

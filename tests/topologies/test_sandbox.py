@@ -281,30 +281,6 @@ def test_a_reused_pid_is_not_taken_for_life(run_name: str) -> None:
     assert run_name in sandbox.sweep()
 
 
-def test_trace_instances_of_dead_runs_are_swept(
-    run_name: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Made inside, they outlive the sandbox; the sweep at its end removes them."""
-    instances = "/sys/kernel/tracing/instances"
-    own = sandbox.trace_instance(run_name, "sockets")
-    make = ["sh", "-c", f"mkdir {instances}/{own} && ls {instances}"]
-    assert sandbox.enter(make, run_name) == 0
-    assert own in capfd.readouterr().out
-    assert sandbox.enter(["ls", instances], run_name) == 0
-    assert own not in capfd.readouterr().out
-
-
-def test_trace_instances_of_live_runs_are_kept(
-    run_name: str, launch: Launch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    instances = "/sys/kernel/tracing/instances"
-    own = sandbox.trace_instance(run_name)
-    make = f"mkdir {instances}/{own} && echo made && exec sleep 100"
-    assert line(launch(run_name, ["sh", "-c", make])) == "made"
-    sandbox.enter(["ls", instances], f"{run_name}-b")
-    assert own in capfd.readouterr().out
-
-
 def test_a_command_on_a_host(run_name: str, launch: Launch, tmp_path: Path) -> None:
     """Streams, exit status and directory pass through; the network is the host's."""
     assert line(launch(run_name, CLUSTER)) == "standing"
