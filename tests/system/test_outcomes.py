@@ -16,6 +16,7 @@ from tests.system.commands import (
     DEADLINE_S,
     ROOT,
     eventually,
+    measured,
     must,
     processes_with,
 )
