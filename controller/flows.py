@@ -130,7 +130,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Multipath:
-    """``register := symmetric_l4 hash % buckets``; see :mod:`controller.ovs_hash`."""
+    """``register := symmetric_l4 hash % buckets``; see :mod:`topologies.domain.hashing`."""
 
     basis: int
     buckets: int

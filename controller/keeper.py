@@ -23,7 +23,7 @@ from controller.rollout import SwitchChanged, bring, look_at
 from controller.session import SwitchError, SwitchSession
 from controller.settle import SettleError, settle
 from controller.state import ClusterState
-from topologies.plan import FABRIC
+from topologies.domain.plan import FABRIC
 
 log = logging.getLogger("resetbed.controller")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.framework import hub
-from controller.ovs_hash import ETH_TYPE
+from topologies.domain.hashing import ETH_TYPE
 
 log = logging.getLogger("resetbed.controller")
 

@@ -26,9 +26,9 @@ from controller.flows import (
     Value,
 )
 from controller.framework import FlowUpdate, nicira_ext, ofproto, parser
-from controller.ovs_hash import IPPROTO_TCP
 from controller.reconcile import Change
 from controller.tables import Table
+from topologies.domain.hashing import IPPROTO_TCP
 
 #: The framework's name of each field. They are all Nicira's (NXM), never a mix with
 #: OpenFlow's own: it writes a match in the order of the fields' numbers, and only

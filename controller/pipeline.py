@@ -32,11 +32,8 @@ from controller.flows import (
     SetField,
     Value,
 )
-from controller.history import Version
-from controller.membership import Membership
 from controller.policies import ResetPolicy
 from controller.policies.policy import Tables
-from controller.predict import basis_of
 from controller.tables import (
     FAMILIES,
     PINNED_PORT,
@@ -47,7 +44,10 @@ from controller.tables import (
     to_client,
     to_node,
 )
-from topologies.plan import (
+from topologies.domain.buckets import Version
+from topologies.domain.forecast import basis_of
+from topologies.domain.membership import Membership
+from topologies.domain.plan import (
     FABRIC,
     FANOUT_MAC,
     GATEWAY_MAC,

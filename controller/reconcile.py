@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from controller.flows import FlowEntry, FlowKey
 from controller.state import ClusterState
-from topologies.plan import FABRIC
+from topologies.domain.plan import FABRIC
 
 
 class Installed(Protocol):

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 from controller.balancers import Balancer, balancer_of
 from controller.flows import FlowEntry
-from controller.history import HISTORY, Version
-from controller.membership import Membership
 from controller.pipeline import pipeline
 from controller.policies import POLICIES, ResetPolicy
-from topologies.plan import Plan
+from topologies.domain.buckets import HISTORY, Version
+from topologies.domain.membership import Membership
+from topologies.domain.plan import Plan
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class ClusterState:
     """Plan, membership, reset policy and balancer: everything the pipeline asks for.
 
     ``history``: the states before this one, the latest first, at most
-    :data:`~controller.history.HISTORY` of them.
+    :data:`~topologies.domain.buckets.HISTORY` of them.
     """
 
     plan: Plan

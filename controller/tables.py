@@ -16,8 +16,8 @@ from controller.flows import (
     SetField,
     Value,
 )
-from controller.ovs_hash import ETH_TYPE, IPPROTO_TCP
-from topologies.plan import (
+from topologies.domain.hashing import ETH_TYPE, IPPROTO_TCP
+from topologies.domain.plan import (
     GATEWAY_MAC,
     VIP4,
     VIP6,

@@ -10,7 +10,7 @@ import click
 
 from experiments.machine.lack import MachineLacks
 from topologies.datapaths import DatapathMissing
-from topologies.plan import Plan, PlanError, is_member_name
+from topologies.domain.plan import Plan, PlanError, is_member_name
 from topologies.sandbox import AlreadyRunning, NotRunning, RunError
 from topologies.shaping import LinkError, LinkOptions
 

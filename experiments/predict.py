@@ -1,7 +1,7 @@
 """Which node will own each connection of a spec, before and after each of its events.
 
 No cluster is built: the seed fixes the clients' source ports, the hash of the switches
-is computed (:mod:`controller.ovs_hash`), and an event's change of state is pure.
+is computed (:mod:`topologies.domain.hashing`), and an event's change of state is pure.
 
 The connections are those that the clients open at the beginning, and they are followed
 through all events as if nothing reset them. In a run a client that was reset, or that
@@ -18,15 +18,14 @@ from typing import Any
 
 from rich.table import Table
 
-from controller.ovs_hash import FourTuple
 from controller.state import ClusterState
 from experiments.analysis.balance import balance, forecast_of
-from experiments.analysis.connection import written
 from experiments.render import console
 from experiments.spec import EventSpec, RunSpec
 from experiments.workloads import WORKLOADS
 from nodes.client_ports import seeded_ports
-from topologies.plan import client_address, vip
+from topologies.domain.connection import FourTuple, written
+from topologies.domain.plan import client_address, vip
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from typing import Any
 
 import yaml
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.analysis import Course, Evidence, analyse
 from experiments.analysis.record import write_evidence
 from experiments.cluster.cluster import Cluster, ClusterOptions, Progress
@@ -28,6 +27,7 @@ from experiments.predict import shares
 from experiments.results import write_results
 from experiments.spec import RunSpec
 from nodes.client_report import ClientReport, parse_report
+from topologies.domain.connection import FourTuple
 
 #: Every connection must be open within this time, in seconds, plus 1 s for 200 of them.
 OPEN_DEADLINE_S = 15.0

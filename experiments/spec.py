@@ -20,7 +20,6 @@ from pydantic import (
 )
 
 from controller.balancers import BALANCERS, WeightError, balancer_of
-from controller.membership import Membership
 from controller.policies import POLICIES
 from controller.state import ClusterState
 from experiments.events import EVENTS, EventError
@@ -30,7 +29,8 @@ from experiments.names import Name
 from experiments.workloads import WORKLOADS
 from nodes.guards import AUTO, GUARDS
 from nodes.patterns import BUSY, PATTERNS
-from topologies import plan
+from topologies.domain import plan
+from topologies.domain.membership import Membership
 from topologies.shaping import LinkOptions
 
 

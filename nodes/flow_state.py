@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from nodes.kernel_table import KernelView
-from nodes.segment import Flags, FourTuple, Segment, advance, precedes, within
+from nodes.segment import Flags, Segment, advance, precedes, within
 from nodes.verdict import (
     MEMORY_S,
     QUIET_S,
@@ -25,6 +25,7 @@ from nodes.verdict import (
     Numbers,
     kind_of,
 )
+from topologies.domain.connection import FourTuple
 
 _V = TypeVar("_V")
 

@@ -24,7 +24,7 @@ class GuardSite:
     """Where a guard stands: one interface of one node.
 
     ``pid`` is any process in the node's network namespace; ``mac`` is the interface's
-    own address, unique in the cluster (:attr:`topologies.plan.Node.mac`).
+    own address, unique in the cluster (:attr:`topologies.domain.plan.Node.mac`).
     """
 
     name: str

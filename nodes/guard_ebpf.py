@@ -16,7 +16,7 @@ from nodes.guard import GuardCounters, GuardError, GuardSite
 from nodes.libbpf import BpfError, BpfObject
 from nodes.traffic_control import Interface
 from nodes.verdict import Mode
-from topologies.plan import FANOUT_MAC, SECOND_CHANCE_MAC, VIP4, VIP6
+from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC, VIP4, VIP6
 
 SOURCE = Path(__file__).with_name("guard.bpf.c")
 #: Where the loaded programs and maps are pinned: ``guard_ingress``, ``guard_nodes``, ...

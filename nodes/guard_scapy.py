@@ -23,7 +23,7 @@ from nodes.guard_silence import lift_silence, silence
 from nodes.kernel_table import KernelTable
 from nodes.offload import as_sent
 from nodes.scapy_frames import build_frame, build_packet, dissect
-from nodes.segment import FourTuple, Segment, probe
+from nodes.segment import Segment, probe
 from nodes.verdict import (
     Action,
     Known,
@@ -32,7 +32,8 @@ from nodes.verdict import (
     judge_arriving,
     judge_leaving,
 )
-from topologies.plan import SECOND_CHANCE_MAC, VIP4, VIP6
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import SECOND_CHANCE_MAC, VIP4, VIP6
 
 _ETH_P_ALL = 0x0003
 _SO_RCVBUFFORCE = 33  # asm/socket.h; 64 MiB of frames wait while Python thinks

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 
 from nodes.guard import GuardError
-from topologies.plan import FANOUT_MAC, VIP4, VIP6
+from topologies.domain.plan import FANOUT_MAC, VIP4, VIP6
 
 _TABLE = "resetbed_guard"
 #: Makes the table if it is not there, since nft has no "delete if exists" before 1.0.8.

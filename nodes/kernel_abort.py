@@ -12,7 +12,6 @@ import socket
 from collections.abc import Iterator, Sequence
 
 from nodes.guard import GuardError
-from nodes.segment import FourTuple
 from nodes.sock_diag import (
     ERROR,
     NLM_F_ACK,
@@ -23,6 +22,7 @@ from nodes.sock_diag import (
     open_socket,
     request,
 )
+from topologies.domain.connection import FourTuple
 
 #: Requests of one sendmsg: their acknowledgments must fit the socket's receive buffer.
 _BATCH = 128

@@ -7,9 +7,9 @@ import struct
 from dataclasses import dataclass
 
 from nodes.guard import GuardError
-from nodes.segment import FourTuple
 from nodes.sock_diag import ERROR, NLMSG, NLMSG_ERROR, Kind, open_socket, request
 from nodes.verdict import Known
+from topologies.domain.connection import FourTuple
 
 #: struct inet_diag_msg up to ``idiag_wqueue``.
 _REPLY = struct.Struct("=BBBB48xIII")

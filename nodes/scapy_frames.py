@@ -7,7 +7,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from nodes.segment import Flags, Segment
-from topologies.plan import FANOUT_MAC, SECOND_CHANCE_MAC
+from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC
 
 _HOP_LIMIT = 64
 #: RFC 791: "more fragments" in scapy's numbering of the three flag bits.

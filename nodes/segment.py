@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import IntFlag
 
+from topologies.domain.connection import FourTuple
+
 _MODULUS = 1 << 32
 _HALF = 1 << 31
 
@@ -28,20 +30,10 @@ class Flags(IntFlag):
 
 
 @dataclass(frozen=True)
-class FourTuple:
-    """A connection as its node names it."""
-
-    client: str
-    client_port: int
-    vip: str
-    vip_port: int
-
-
-@dataclass(frozen=True)
 class Segment:
     """One TCP segment; ``length`` is its payload in bytes.
 
-    ``marked``: it came with :data:`topologies.plan.FANOUT_MAC` as Ethernet source, so
+    ``marked``: it came with :data:`topologies.domain.plan.FANOUT_MAC` as Ethernet source, so
     a switch made it: it is a fan-out copy (claim E3).
     """
 

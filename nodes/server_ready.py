@@ -6,8 +6,8 @@ import socket
 import time
 
 from nodes.network_namespace import inside_network_of
-from nodes.segment import FourTuple
 from nodes.sock_diag import NLMSG, Kind, open_socket, request
+from topologies.domain.connection import FourTuple
 
 _TCP_LISTEN = 10  # net/tcp_states.h
 #: No address: of both IP versions.

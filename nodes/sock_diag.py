@@ -11,7 +11,7 @@ import socket
 import struct
 from enum import IntEnum
 
-from nodes.segment import FourTuple
+from topologies.domain.connection import FourTuple
 
 NLM_F_REQUEST, NLM_F_ACK = 1, 4
 NLMSG_ERROR = 2
@@ -42,15 +42,15 @@ def open_socket() -> socket.socket:
 
 def request(kind: Kind, connection: FourTuple, flags: int = NLM_F_REQUEST) -> bytes:
     """The message about the node's end of ``connection``; ``flags``: NLM_F_*."""
-    vip = ipaddress.ip_address(connection.vip).packed
-    client = ipaddress.ip_address(connection.client).packed
+    vip = ipaddress.ip_address(connection.dst).packed
+    client = ipaddress.ip_address(connection.src).packed
     body = _REQUEST.pack(
         socket.AF_INET if len(vip) == 4 else socket.AF_INET6,
         socket.IPPROTO_TCP,
         0,
         _EVERY_STATE,
-        struct.pack("!H", connection.vip_port),
-        struct.pack("!H", connection.client_port),
+        struct.pack("!H", connection.dport),
+        struct.pack("!H", connection.sport),
         vip,
         client,
         0,

@@ -126,13 +126,13 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 def _is_backwards(package: str, imported: str) -> bool:
-    """Against experiments -> topologies, controller, nodes -> topologies.plan."""
+    """Against experiments -> topologies, controller, nodes -> topologies.domain."""
     owner = imported.split(".")[0]
     if owner == "mininet":
         return package in ("controller", "nodes")
     if package == "experiments" or owner not in PACKAGES or owner == package:
         return False
-    return imported != "topologies.plan"
+    return not imported.startswith("topologies.domain")
 
 
 def _files() -> Iterator[Path]:

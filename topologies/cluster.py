@@ -34,7 +34,7 @@ ROOT = Path(cast(FrameType, currentframe()).f_code.co_filename).resolve().parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from topologies.plan import (
+from topologies.domain.plan import (
     FABRIC,
     LOOP_IN_INTERFACE,
     LOOP_IN_PORT,
@@ -53,7 +53,7 @@ class ClusterTopo(Topo):
     """Clients on a fabric switch, chassis switches below it, storage nodes below those.
 
     Built from the numbers of chassis, nodes in each and clients, or from a ``plan``.
-    Raises :class:`topologies.plan.PlanError` for a size out of range.
+    Raises :class:`topologies.domain.plan.PlanError` for a size out of range.
     """
 
     def build(

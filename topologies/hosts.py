@@ -12,7 +12,7 @@ from typing import Any
 
 from mininet.node import Host
 
-from topologies.plan import (
+from topologies.domain.plan import (
     CLIENTS4,
     CLIENTS6,
     GATEWAY4,

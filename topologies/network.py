@@ -15,9 +15,9 @@ from typing import Any
 from mininet.net import Mininet
 
 from topologies import cluster
+from topologies.domain.plan import FABRIC, Chassis, Node, Plan, PlanError
 from topologies.hosts import StorageClient, StorageHost, StorageNode
 from topologies.links import Links
-from topologies.plan import FABRIC, Chassis, Node, Plan, PlanError
 from topologies.removal import remove, unplug
 from topologies.runs import RUN_VARIABLE
 from topologies.sandbox import publish_hosts

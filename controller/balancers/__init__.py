@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.balancers.balancer import Balancer, WeightError
 from controller.balancers.hash_threshold import HASH_THRESHOLD
 from controller.balancers.maglev import MAGLEV
 from controller.balancers.modulo import MODULO
 from controller.balancers.rendezvous import RENDEZVOUS
 from controller.balancers.resilient import RESILIENT
 from controller.balancers.ring import RING
+from topologies.domain.balancer import Balancer, WeightError
 
 #: Every balancing algorithm, by the name that specifications use.
 BALANCERS: dict[str, Balancer] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.balancers.balancer import Balancer
+from topologies.domain.balancer import Balancer
 
 #: Size of the key space, fixed whoever the members are: a key is ``hash % BUCKETS``.
 BUCKETS = 256

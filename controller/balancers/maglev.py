@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from controller.balancers.balancer import Balancer
-from controller.balancers.weight import weight
+from topologies.domain.balancer import Balancer
+from topologies.domain.weight import weight
 
 #: Prime, so that every skip walks through the whole table, and many times as large as
 #: the members are many: the larger, the fewer buckets of others a change moves.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from controller.balancers.balancer import Balancer
+from topologies.domain.balancer import Balancer
 
 
 def table(members: Sequence[str]) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from math import log
 
-from controller.balancers.balancer import Balancer
-from controller.balancers.weight import WEIGHTS, weight
+from topologies.domain.balancer import Balancer
+from topologies.domain.weight import WEIGHTS, weight
 
 #: Fixed, so that a bucket means the same connections whoever the members are. At 15
 #: members a share is 17 buckets, give or take 4.

@@ -29,8 +29,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 
-from controller.balancers.balancer import Balancer
-from controller.balancers.weight import weight
+from topologies.domain.balancer import Balancer
+from topologies.domain.weight import weight
 
 #: Fixed, and more than there can be members in a plan.
 BUCKETS = 256

@@ -6,8 +6,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 
-from controller.balancers.balancer import Balancer
-from controller.balancers.weight import WEIGHTS, weight
+from topologies.domain.balancer import Balancer
+from topologies.domain.weight import WEIGHTS, weight
 
 #: Places at which the ring is looked up, evenly spaced. With fewer, what a place happens
 #: to meet would count for more than the length of the arcs.

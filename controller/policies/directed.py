@@ -3,7 +3,7 @@
 Each tier computes the hash of the connection once for each table that it remembers, and
 sends one copy to each distinct member found: a handful, where flood makes one for each
 node. It is as stateless as flood: what is kept are tables, not connections. A connection
-that stays silent through more events than :data:`~controller.history.HISTORY` is beyond
+that stays silent through more events than :data:`~topologies.domain.buckets.HISTORY` is beyond
 recall, and its owner stays half-open.
 
 ``symmetric_l4`` hashes the two MACs' exclusive or, and at both tiers it saw a client's
@@ -28,8 +28,6 @@ from controller.flows import (
     SetBit,
     SetField,
 )
-from controller.history import HISTORY
-from controller.membership import Membership
 from controller.policies.fan_out import (
     came_back,
     marked,
@@ -40,7 +38,9 @@ from controller.policies.fan_out import (
 from controller.policies.policy import Recall, ResetPolicy, Tables
 from controller.policies.promise import Promise
 from controller.tables import FAMILIES, Family, Priority, Table, to_client
-from topologies.plan import FANOUT_MAC, Chassis, Client, Plan
+from topologies.domain.buckets import HISTORY
+from topologies.domain.membership import Membership
+from topologies.domain.plan import FANOUT_MAC, Chassis, Client, Plan
 
 #: ``REG0``: which table is asked. ``REG1`` on: the connection's bucket in each.
 _TABLE, _BUCKETS = REGISTERS[0], REGISTERS[1:7]

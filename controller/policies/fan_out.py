@@ -13,7 +13,7 @@ from controller.tables import (
     swap,
     to_client,
 )
-from topologies.plan import (
+from topologies.domain.plan import (
     FANOUT_MAC,
     LOOP_IN_PORT,
     LOOP_OUT_PORT,
@@ -108,7 +108,7 @@ def veiled(client: Client, source: str) -> str:
     """The Ethernet destination with which a frame from ``source`` hashes as one from
     that client to the virtual address does: ``symmetric_l4`` sees their exclusive or.
 
-    >>> from topologies.plan import Plan
+    >>> from topologies.domain.plan import Plan
     >>> veiled(Plan.build().clients[0], FANOUT_MAC)
     '02:01:00:00:00:0f'
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from controller.flows import Field, FlowEntry, Output, SetField
-from controller.membership import Membership
 from controller.policies.fan_out import (
     came_back,
     copies_to,
@@ -14,7 +13,8 @@ from controller.policies.fan_out import (
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
 from controller.tables import FAMILIES, Family, Priority, Table
-from topologies.plan import VIP_MAC, Chassis, Node, Plan
+from topologies.domain.membership import Membership
+from topologies.domain.plan import VIP_MAC, Chassis, Node, Plan
 
 
 def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:

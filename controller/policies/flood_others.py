@@ -7,7 +7,6 @@ can leave it out and no tier keeps any state for it (US 11,190,580 B2, claim 3).
 from __future__ import annotations
 
 from controller.flows import Field, FlowEntry, Move, Output
-from controller.membership import Membership
 from controller.policies.fan_out import (
     came_back,
     client_reset,
@@ -18,7 +17,8 @@ from controller.policies.fan_out import (
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
 from controller.tables import FAMILIES, Family, Priority, Table
-from topologies.plan import LOOP_OUT_PORT, Chassis, Client, Node, Plan
+from topologies.domain.membership import Membership
+from topologies.domain.plan import LOOP_OUT_PORT, Chassis, Client, Node, Plan
 
 _MAC_BITS = 48
 

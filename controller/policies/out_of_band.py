@@ -8,12 +8,12 @@ With the controller dead clients are still reset, and owners stay half-open.
 from __future__ import annotations
 
 from controller.flows import FlowEntry, ToController
-from controller.membership import Membership
 from controller.policies.fan_out import client_reset
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
 from controller.tables import FAMILIES
-from topologies.plan import Plan
+from topologies.domain.membership import Membership
+from topologies.domain.plan import Plan
 
 
 def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.flows import FlowEntry
-from controller.history import BucketTable
-from controller.membership import Membership
 from controller.policies.promise import Promise
-from topologies.plan import Chassis, Plan
+from topologies.domain.buckets import BucketTable
+from topologies.domain.membership import Membership
+from topologies.domain.plan import Chassis, Plan
 
 
 def no_fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from controller.balancers import Balancer
-from controller.membership import Membership
-from controller.ovs_hash import FourTuple
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
-from controller.predict import forecast
-from topologies.plan import Plan
+from topologies.domain.connection import FourTuple
+from topologies.domain.forecast import forecast
+from topologies.domain.membership import Membership
+from topologies.domain.plan import Plan
 
 PROACTIVE = ResetPolicy(
     name="proactive",

@@ -24,13 +24,13 @@ from controller.flows import (
     Output,
     SetField,
 )
-from controller.history import BucketTable
-from controller.membership import Membership
 from controller.policies.fan_out import veiled
 from controller.policies.policy import Recall, ResetPolicy, Tables
 from controller.policies.promise import Promise
 from controller.tables import FAMILIES, Family, Priority, Table
-from topologies.plan import (
+from topologies.domain.buckets import BucketTable
+from topologies.domain.membership import Membership
+from topologies.domain.plan import (
     GATEWAY_MAC,
     SECOND_CHANCE_MAC,
     UPLINK_PORT,

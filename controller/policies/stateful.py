@@ -23,9 +23,6 @@ from controller.flows import (
     Resubmit,
     Value,
 )
-from controller.history import BucketTable
-from controller.membership import Membership
-from controller.ovs_hash import ETH_TYPE, IPPROTO_TCP
 from controller.policies.policy import Recall, ResetPolicy, Tables
 from controller.policies.promise import Promise
 from controller.tables import (
@@ -36,7 +33,10 @@ from controller.tables import (
     Table,
     to_node,
 )
-from topologies.plan import Chassis, Plan
+from topologies.domain.buckets import BucketTable
+from topologies.domain.hashing import ETH_TYPE, IPPROTO_TCP
+from topologies.domain.membership import Membership
+from topologies.domain.plan import Chassis, Plan
 
 #: How long a connection that its client has ended may still have segments to send.
 _AFTER_END_S = 10

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from controller.ovs_hash import FourTuple
-from experiments.analysis.connection import written
 from experiments.analysis.fates import Fate
 from experiments.analysis.socket_states import SocketLife
+from topologies.domain.connection import FourTuple, written
 
 #: Where a client's socket is, as against the node that a server's is on.
 CLIENT = "its client"

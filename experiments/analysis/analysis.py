@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.ovs_hash import FourTuple
 from controller.state import ClusterState
 from experiments.analysis.agreement import (
     CLIENT,
@@ -22,7 +21,6 @@ from experiments.analysis.agreement import (
 from experiments.analysis.arrivals import Arrivals, arrivals
 from experiments.analysis.claim import ORDER, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.client_wire import ClientWire
-from experiments.analysis.connection import written
 from experiments.analysis.epochs import IN_FLIGHT_NS, Epoch, History
 from experiments.analysis.fates import (
     Fate,
@@ -46,7 +44,8 @@ from experiments.ladder.svg import ladder_svg
 from experiments.ladder.text import ladder_text
 from nodes.client_report import ClientReport, Summary
 from topologies.datapaths import Datapath
-from topologies.plan import SECOND_CHANCE_MAC
+from topologies.domain.connection import FourTuple, written
+from topologies.domain.plan import SECOND_CHANCE_MAC
 
 
 @dataclass

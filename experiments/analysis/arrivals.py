@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.epochs import IN_FLIGHT_NS, History
 from experiments.analysis.observations import Observation
-from topologies.plan import FANOUT_MAC
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import FANOUT_MAC
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from itertools import pairwise, product
 from math import lcm
 from typing import Any
 
-from controller.ovs_hash import FourTuple
-from controller.predict import Forecast, forecast
 from controller.state import ClusterState
+from topologies.domain.connection import FourTuple
+from topologies.domain.forecast import Forecast, forecast
 
 
 def balance(

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from controller.ovs_hash import FourTuple
-from experiments.analysis.connection import written
 from experiments.analysis.epochs import END_OF_TIME, History
 from experiments.analysis.fates import Fate
 from experiments.analysis.observations import Observation
 from experiments.analysis.trails import Places, Seen, Trail
 from nodes.verdict import QUIET_S
+from topologies.domain.connection import FourTuple, written
 
 ORDER = "order"
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import struct
 from ipaddress import ip_address
 
-from controller.ovs_hash import FourTuple
-from experiments.analysis.connection import VIPS
 from experiments.analysis.dialogue import Dialogue
 from experiments.analysis.observations import FIN, PSH, RST, SYN
 from experiments.instruments.pcapng import CapturedPacket
+from topologies.domain.connection import VIPS, FourTuple
 
 #: Ethernet, IP without options or extension headers, TCP: the kind of frame; IPv4: first
 #: byte, length, protocol; IPv6: length, protocol; then both addresses and both ports as

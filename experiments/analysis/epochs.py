@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.ovs_hash import FourTuple
-from controller.predict import forecast
 from controller.state import ClusterState
+from topologies.domain.connection import FourTuple
+from topologies.domain.forecast import forecast
 
 #: Chassis name -> names of its nodes.
 Members = Mapping[str, frozenset[str]]

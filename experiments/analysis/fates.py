@@ -47,12 +47,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.epochs import IN_FLIGHT_NS, History
 from experiments.analysis.observations import RST, SYN, Observation
 from experiments.analysis.socket_states import SocketLife
 from experiments.analysis.statistics import Percentiles, peak, percentiles
-from topologies.plan import FANOUT_MAC
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import FANOUT_MAC
 
 _NS_PER_MS = 1e6
 

@@ -10,10 +10,9 @@ from socket import inet_ntoa
 from types import MappingProxyType
 from typing import NamedTuple
 
-from controller.ovs_hash import FourTuple
-from experiments.analysis.connection import connection_of
 from experiments.analysis.epochs import END_OF_TIME
 from experiments.instruments.pcapng import CapturedPacket, open_pcapng
+from topologies.domain.connection import FourTuple, connection_of
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 _LETTERS = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK"))

@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from controller.ovs_hash import FourTuple
 from controller.state import ClusterState
 from experiments.analysis.analysis import Course, Evidence
 from experiments.cluster.changes import EventRecord
 from experiments.whole_file import write_whole
 from nodes.client_report import parse_report
 from topologies.datapaths import Datapath
+from topologies.domain.connection import FourTuple
 
 FILE = "evidence.json"
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from controller.ovs_hash import FourTuple
 from experiments.instruments.socket_events import (
     RESET_RECEIVED,
     RESET_SENT,
     STATE,
     SocketEvent,
 )
+from topologies.domain.connection import FourTuple
 
 _CLOSING = frozenset(
     ("FIN_WAIT1", "FIN_WAIT2", "CLOSE_WAIT", "CLOSING", "LAST_ACK", "TIME_WAIT")

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from controller.ovs_hash import FourTuple
-from experiments.analysis.connection import VIPS
 from experiments.analysis.fates import is_stray_candidate
 from experiments.analysis.observations import Observation
-from topologies.plan import FANOUT_MAC, Plan
+from topologies.domain.connection import VIPS, FourTuple
+from topologies.domain.plan import FANOUT_MAC, Plan
 
 Seen = list[Observation]
 

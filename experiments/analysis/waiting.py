@@ -16,10 +16,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.dialogue import Dialogue, Wait
 from experiments.analysis.fates import Fate
 from experiments.analysis.statistics import Percentiles, percentiles
+from topologies.domain.connection import FourTuple
 
 _NS_PER_MS = 1e6
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.bench.networks.network import Network
 from experiments.bench.size import Size
-from topologies.plan import Plan
+from topologies.domain.plan import Plan
 
 
 @dataclass(frozen=True)

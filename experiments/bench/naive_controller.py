@@ -26,7 +26,7 @@ from controller.framework import (
 )
 from controller.state import ClusterState
 from experiments.bench.naive_policy import CONTROLLER_PORT, register
-from topologies.plan import FABRIC, FANOUT_MAC, VIP_MAC, Plan
+from topologies.domain.plan import FABRIC, FANOUT_MAC, VIP_MAC, Plan
 
 _library = importlib.import_module(f"{FRAMEWORK}.lib.packet.packet")
 

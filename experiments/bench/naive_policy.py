@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controller.flows import Action, Field, FlowEntry, Output
-from controller.membership import Membership
 from controller.policies import POLICIES, ResetPolicy
 from controller.policies.promise import Promise
 from controller.tables import (
@@ -16,7 +15,8 @@ from controller.tables import (
     deliver_to,
     to_client,
 )
-from topologies.plan import FANOUT_MAC, UPLINK_PORT, Chassis, Plan
+from topologies.domain.membership import Membership
+from topologies.domain.plan import FANOUT_MAC, UPLINK_PORT, Chassis, Plan
 
 #: OFPP_CONTROLLER (OpenFlow 1.4, 7.2.1).
 CONTROLLER_PORT = 0xFFFFFFFD

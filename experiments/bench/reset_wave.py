@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from controller.ovs_hash import FourTuple
 from controller.state import ClusterState
 from experiments.analysis.statistics import percentiles
 from experiments.bench.herds import Asked, Herds
@@ -28,6 +27,7 @@ from experiments.instruments.socket_events import (
     read_socket_events,
 )
 from experiments.instruments.socket_table import sockets_of
+from topologies.domain.connection import FourTuple
 
 #: How often the nodes' tables are looked at, once the clients have been reset: rarely,
 #: because looking takes time from those who work.

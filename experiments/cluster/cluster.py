@@ -20,7 +20,6 @@ from typing import Any
 
 from controller.balancers import balancer_of
 from controller.client import ControllerClient, ControllerError, SwitchStatus
-from controller.membership import Membership
 from controller.policies import POLICIES, ResetPolicy
 from controller.state import ClusterState
 from experiments.cluster.changes import Changes, EventRecord
@@ -36,8 +35,9 @@ from nodes.guards import GuardCounters, open_guard
 from nodes.network_namespace import number_of_network
 from nodes.verdict import Mode
 from topologies.datapaths import AUTO, find_datapath
+from topologies.domain.membership import Membership
+from topologies.domain.plan import Client, Node, Plan, vip
 from topologies.network import ClusterNetwork
-from topologies.plan import Client, Node, Plan, vip
 from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.switches import OVS_DIRECTORY
 

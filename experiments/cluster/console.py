@@ -10,7 +10,7 @@ from mininet.log import output
 from experiments.cluster.cluster import Cluster
 from experiments.cluster.status import half_open, status
 from experiments.events import EVENTS, EventError, parse_events
-from topologies.plan import PlanError
+from topologies.domain.plan import PlanError
 
 
 class Console(CLI):  # type: ignore[misc]

@@ -23,8 +23,8 @@ from nodes.guard import Guard
 from nodes.guards import GuardCounters, GuardSite
 from nodes.server_ready import is_listening
 from nodes.verdict import Mode
+from topologies.domain.plan import Chassis, Node, Plan
 from topologies.network import ClusterNetwork
-from topologies.plan import Chassis, Node, Plan
 from topologies.switches import IsolatedSwitch
 
 READY_DEADLINE_S = 60.0

@@ -28,7 +28,7 @@ from experiments.trust import EXIT_STATUS
 from nodes.guards import GuardError
 from nodes.libbpf import BpfError
 from topologies import sandbox
-from topologies.plan import Plan
+from topologies.domain.plan import Plan
 from topologies.private import UMASK
 from topologies.runs import RUN_VARIABLE
 from topologies.scripts import ScriptError

@@ -18,7 +18,7 @@ from experiments.machine.link_needs import require
 from experiments.spec import RunSpec
 from topologies import sandbox
 from topologies.datapaths import find_datapath
-from topologies.plan import Plan
+from topologies.domain.plan import Plan
 from topologies.shaping import LinkOptions
 
 READY_DEADLINE_S = 300.0

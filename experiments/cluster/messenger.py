@@ -22,7 +22,7 @@ from experiments.cluster.faults import Faults
 from nodes.network_namespace import inside_network_of
 from nodes.scapy_frames import build_frame
 from nodes.segment import Flags, Segment
-from topologies.plan import FANOUT_MAC
+from topologies.domain.plan import FANOUT_MAC
 from topologies.private import bind_private
 
 log = logging.getLogger("resetbed.messenger")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
-from controller.ovs_hash import FourTuple
 from controller.policies.proactive import departed
 from controller.state import ClusterState
 from experiments.instruments.socket_table import HELD, sockets_of
-from nodes import segment
 from nodes.guard import GuardSite
 from nodes.kernel_abort import KernelAborter
 from nodes.network_namespace import inside_network_of
@@ -37,9 +35,4 @@ def _reset_departed(state: ClusterState, site: GuardSite) -> int:
     with inside_network_of(site.pid):
         aborter = KernelAborter()
     with closing(aborter):
-        return aborter.abort([_as_node_names(one) for one in gone])
-
-
-def _as_node_names(connection: FourTuple) -> segment.FourTuple:
-    src, sport, dst, dport = connection
-    return segment.FourTuple(src, sport, dst, dport)
+        return aborter.abort(list(gone))

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from controller.ovs_hash import FourTuple
 from experiments.cluster.cluster import Cluster
 from experiments.instruments.socket_table import sockets_of
-from topologies import plan as addresses
-from topologies.plan import Chassis, Node
+from topologies.domain import plan as addresses
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import Chassis, Node
 
 
 def status(cluster: Cluster) -> dict[str, Any]:

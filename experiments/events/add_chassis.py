@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from controller.membership import NodeState
 from controller.state import ClusterState
 from experiments.events.event import Event, EventError, Hands, with_node
-from topologies.plan import Chassis, Plan
+from topologies.domain.membership import NodeState
+from topologies.domain.plan import Chassis, Plan
 
 
 def _grown(state: ClusterState, target: str) -> tuple[Plan, Chassis]:

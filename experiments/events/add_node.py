@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from controller.membership import NodeState
 from controller.state import ClusterState
 from experiments.events.event import (
     Event,
@@ -11,7 +10,8 @@ from experiments.events.event import (
     require_in_reach,
     with_node,
 )
-from topologies.plan import Node, Plan
+from topologies.domain.membership import NodeState
+from topologies.domain.plan import Node, Plan
 
 
 def _grown(state: ClusterState, target: str) -> tuple[Plan, Node]:

@@ -1,6 +1,5 @@
 """``drain-node``: planned removal. The node leaves the bucket table and stays up."""
 
-from controller.membership import NodeState
 from controller.state import ClusterState
 from experiments.events.event import (
     Event,
@@ -8,6 +7,7 @@ from experiments.events.event import (
     require_service,
     with_node,
 )
+from topologies.domain.membership import NodeState
 
 
 def change(state: ClusterState, target: str) -> ClusterState:

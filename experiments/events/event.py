@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from controller.membership import NodeState
 from controller.state import ClusterState
-from topologies.plan import Chassis, Node, Plan
+from topologies.domain.membership import NodeState
+from topologies.domain.plan import Chassis, Node, Plan
 
 
 class EventError(ValueError):

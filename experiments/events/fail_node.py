@@ -1,6 +1,5 @@
 """``fail-node``: the node loses power, and the switches notice."""
 
-from controller.membership import NodeState
 from controller.state import ClusterState
 from experiments.events.event import (
     Event,
@@ -11,6 +10,7 @@ from experiments.events.event import (
     require_service,
     with_node,
 )
+from topologies.domain.membership import NodeState
 
 
 def change(state: ClusterState, target: str) -> ClusterState:

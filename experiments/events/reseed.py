@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from controller.state import ClusterState
 from experiments.events.event import Event, require_in_reach
-from topologies.plan import FABRIC
+from topologies.domain.plan import FABRIC
 
 ALL = "all"
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from controller.membership import NodeState
 from controller.state import ClusterState
 from experiments.events.event import Event, EventError, Hands
+from topologies.domain.membership import NodeState
 
 
 def change(state: ClusterState, target: str) -> ClusterState:

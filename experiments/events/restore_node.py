@@ -1,6 +1,5 @@
 """``restore-node``: a drained or failed node comes back into the bucket table."""
 
-from controller.membership import NodeState
 from controller.state import ClusterState
 from experiments.events.event import (
     Event,
@@ -11,6 +10,7 @@ from experiments.events.event import (
     require_in_reach,
     with_node,
 )
+from topologies.domain.membership import NodeState
 
 
 def change(state: ClusterState, target: str) -> ClusterState:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.instruments.packet_filter import DATA, RESETS, STRAYS
-from topologies.plan import FABRIC, Chassis, Node, Plan
+from topologies.domain.plan import FABRIC, Chassis, Node, Plan
 
 NODE = "node"
 UPLINK = "uplink"

@@ -10,8 +10,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
-from controller.ovs_hash import FourTuple
-from experiments.analysis.connection import VIPS, connection_of
+from topologies.domain.connection import VIPS, FourTuple, connection_of
 
 STATE = "state"
 RESET_RECEIVED = "reset-received"

@@ -12,9 +12,8 @@ from collections.abc import Collection, Iterator
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
-from controller.ovs_hash import FourTuple
-from experiments.analysis.connection import connection_of
 from experiments.instruments.socket_events import STATES
+from topologies.domain.connection import FourTuple, connection_of
 
 #: States in which a node holds a connection's buffers, locks and leases.
 HELD = frozenset(

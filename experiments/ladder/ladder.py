@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from controller.ovs_hash import FourTuple
-from controller.predict import client_of
 from experiments.analysis.claim import Case
-from experiments.analysis.connection import written
 from experiments.analysis.fates import Fate
 from experiments.analysis.observations import Observation
 from experiments.analysis.trails import Seen, Trail
-from topologies.plan import FABRIC, Plan
+from topologies.domain.connection import FourTuple, written
+from topologies.domain.forecast import client_of
+from topologies.domain.plan import FABRIC, Plan
 
 #: Kinds of columns.
 CLIENT, SWITCH, NODE, REST = "client", "switch", "node", "rest"

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from controller.membership import NodeState
 from controller.state import ClusterState
 from experiments.report.canvas import NARROW, WIDE, Draw
 from experiments.report.theme import light
 from experiments.sweep.run_folder import Row, RunFolder
-from topologies.plan import Chassis, Node
+from topologies.domain.membership import NodeState
+from topologies.domain.plan import Chassis, Node
 
 IN_SERVICE, DRAINED, FAILED, NEW = "in service", "drained", "failed", "new"
 CUT_OFF = "cut off"

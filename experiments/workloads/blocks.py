@@ -8,7 +8,7 @@ from experiments.workloads.workload import ClientJob
 from nodes.capacity import BLOCK_CONNECTIONS, FIO_CONNECTIONS, block_size
 from nodes.nbd_server import backing_size, create_backing_file
 from nodes.patterns import Pattern
-from topologies.plan import MAX_CLIENTS
+from topologies.domain.plan import MAX_CLIENTS
 
 #: Bytes of each client's own region of the store, or of names of objects: room for 256
 #: connections of large blocks. The store is sparse: untouched regions are free.

@@ -7,11 +7,11 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from controller.balancers import balancer_of
-from controller.membership import Membership
 from controller.policies import POLICIES
 from controller.state import ClusterState
 from tests.controller.flow_table import Network
-from topologies.plan import Plan
+from topologies.domain.membership import Membership
+from topologies.domain.plan import Plan
 
 PLAN = Plan.build(chassis=2, nodes=3, clients=2)
 ALL_IN_SERVICE = Membership.all_in_service(PLAN)

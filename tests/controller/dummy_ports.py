@@ -8,9 +8,9 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 from scapy.utils import RawPcapReader
 
-from controller.ovs_hash import FourTuple
 from tests.controller.clusters import PLAN
 from tests.controller.switches import VSwitch
+from topologies.domain.connection import FourTuple
 
 #: Length of a pcap file with nothing in it but its header.
 _EMPTY = 24

@@ -28,9 +28,16 @@ from controller.flows import (
     ToController,
     Value,
 )
-from controller.ovs_hash import FourTuple, symmetric_l4
 from tests.controller.frames import Frame, number
-from topologies.plan import FABRIC, LOOP_IN_PORT, LOOP_OUT_PORT, UPLINK_PORT, Plan
+from topologies.domain.connection import FourTuple
+from topologies.domain.hashing import symmetric_l4
+from topologies.domain.plan import (
+    FABRIC,
+    LOOP_IN_PORT,
+    LOOP_OUT_PORT,
+    UPLINK_PORT,
+    Plan,
+)
 
 #: What a switch keeps beside a frame while it handles it.
 _INSIDE = (Field.METADATA, *REGISTERS)

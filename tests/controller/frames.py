@@ -10,9 +10,16 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 
 from controller.flows import Field
-from controller.ovs_hash import FourTuple
 from controller.tables import IPV4, IPV6
-from topologies.plan import GATEWAY_MAC, VIP_MAC, Client, Node, client_address, vip
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import (
+    GATEWAY_MAC,
+    VIP_MAC,
+    Client,
+    Node,
+    client_address,
+    vip,
+)
 
 Frame = Mapping[Field, int]
 

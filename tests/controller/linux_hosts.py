@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 from tests.controller.switches import VSwitch, loop, wait_until
-from topologies.plan import (
+from topologies.domain.plan import (
     CLIENTS6,
     FABRIC,
     GATEWAY6,

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from topologies.plan import (
+from topologies.domain.plan import (
     FABRIC,
     LOOP_IN_INTERFACE,
     LOOP_IN_PORT,

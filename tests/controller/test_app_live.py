@@ -8,8 +8,6 @@ import pytest
 
 from controller.balancers import BALANCERS
 from controller.client import Applied, ControllerError
-from controller.membership import NodeState
-from controller.ovs_hash import FourTuple
 from controller.policies import POLICIES
 from controller.state import ClusterState
 from controller.tables import Table
@@ -18,7 +16,9 @@ from tests.controller.controllers import ControllerProcess
 from tests.controller.dummy_ports import segment, send
 from tests.controller.frames import connection
 from tests.controller.switches import VSwitch, wait_until
-from topologies.plan import GATEWAY_MAC, VIP_MAC
+from topologies.domain.connection import FourTuple
+from topologies.domain.membership import NodeState
+from topologies.domain.plan import GATEWAY_MAC, VIP_MAC
 
 pytestmark = pytest.mark.live
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.balancers import BALANCERS, Balancer
-from topologies.plan import MAX_CHASSIS, MAX_NODES
+from topologies.domain.plan import MAX_CHASSIS, MAX_NODES
 
 #: One pool of a tier, as the plan names it, longer than a pool of the tests.
 NAMES = [f"c1n{n}" for n in range(1, 33)]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from controller.flows import Field
-from controller.membership import Membership, NodeState
-from controller.ovs_hash import FourTuple
 from controller.policies import POLICIES
 from tests.controller.clusters import ALL_IN_SERVICE, H1, H2, PLAN, network, state
 from tests.controller.frames import (
@@ -21,7 +19,9 @@ from tests.controller.frames import (
     tcp,
     udp,
 )
-from topologies.plan import (
+from topologies.domain.connection import FourTuple
+from topologies.domain.membership import Membership, NodeState
+from topologies.domain.plan import (
     FANOUT_MAC,
     GATEWAY_MAC,
     SECOND_CHANCE_MAC,

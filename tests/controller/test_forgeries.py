@@ -18,7 +18,7 @@ from tests.controller.frames import (
     tcp,
     udp,
 )
-from topologies.plan import FANOUT_MAC, GATEWAY_MAC, UPLINK_PORT, VIP4, VIP_MAC
+from topologies.domain.plan import FANOUT_MAC, GATEWAY_MAC, UPLINK_PORT, VIP4, VIP_MAC
 
 C1N1, C1N2 = tuple(PLAN.nodes)[:2]
 SPORT = 40001

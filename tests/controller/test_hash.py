@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.balancers import BALANCERS
-from controller.membership import Membership, NodeState
-from controller.ovs_hash import FourTuple, symmetric_l4
-from controller.predict import basis_of, owner
 from tests.controller.clusters import H1, PLAN, network, state
 from tests.controller.frames import connection, from_client
-from topologies.plan import FABRIC, Client, Plan
+from topologies.domain.connection import FourTuple
+from topologies.domain.forecast import basis_of, owner
+from topologies.domain.hashing import symmetric_l4
+from topologies.domain.membership import Membership, NodeState
+from topologies.domain.plan import FABRIC, Client, Plan
 
 #: Told by Open vSwitch 3.1 (see test_hash_live.py): connection, MACs, basis, hash.
 GOLDEN = [

@@ -10,8 +10,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from controller.ovs_hash import FourTuple, symmetric_l4
 from tests.controller.switches import VSwitch
+from topologies.domain.connection import FourTuple
+from topologies.domain.hashing import symmetric_l4
 
 pytestmark = pytest.mark.live
 

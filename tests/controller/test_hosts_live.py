@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from controller.membership import Membership
 from tests.controller.clusters import state
 from tests.controller.controllers import ControllerProcess
 from tests.controller.linux_hosts import LinuxHost, build_hosts
 from tests.controller.switches import VSwitch, wait_until
-from topologies.plan import GATEWAY_MAC, VIP4, VIP6, VIP_MAC, Plan
+from topologies.domain.membership import Membership
+from topologies.domain.plan import GATEWAY_MAC, VIP4, VIP6, VIP_MAC, Plan
 
 pytestmark = pytest.mark.live
 

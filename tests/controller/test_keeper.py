@@ -15,12 +15,12 @@ from controller import keeper as keeper_module
 from controller import openflow
 from controller.flows import FlowEntry
 from controller.keeper import Keeper
-from controller.membership import NodeState
 from controller.reconcile import Change
 from controller.session import SwitchError, SwitchSession
 from controller.settle import SettleError
 from controller.state import ClusterState
 from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state, then
+from topologies.domain.membership import NodeState
 
 FLOOD = state()
 #: c1 changes, and nothing else.

@@ -8,13 +8,13 @@ import pytest
 from scapy.packet import Packet
 
 from controller.notices import Notice
-from controller.ovs_hash import FourTuple
 from tests.controller.clusters import H1, PLAN, state
 from tests.controller.controllers import ControllerProcess
 from tests.controller.dummy_ports import received, segment, send
 from tests.controller.frames import connection
 from tests.controller.switches import VSwitch
-from topologies.plan import GATEWAY_MAC
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import GATEWAY_MAC
 
 C1N1 = next(iter(PLAN.nodes))
 

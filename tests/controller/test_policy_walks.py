@@ -8,9 +8,7 @@ from dataclasses import replace
 import pytest
 
 from controller.flows import Field
-from controller.membership import Membership, NodeState
 from controller.policies.proactive import departed
-from controller.predict import owner
 from controller.state import ClusterState
 from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, network, state, then
 from tests.controller.flow_table import Arrival
@@ -24,7 +22,9 @@ from tests.controller.frames import (
     from_node,
     number,
 )
-from topologies.plan import FANOUT_MAC, SECOND_CHANCE_MAC, Node, Plan
+from topologies.domain.forecast import owner
+from topologies.domain.membership import Membership, NodeState
+from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC, Node, Plan
 
 NODES = tuple(PLAN.nodes)
 C1N2_DRAINED = ALL_IN_SERVICE.with_node("c1n2", NodeState.DRAINED)

@@ -7,7 +7,7 @@ import pytest
 from controller.flows import Field
 from tests.controller.clusters import H1, H2, PLAN, network, state
 from tests.controller.frames import Frame, arp_request, number, solicitation
-from topologies.plan import GATEWAY_MAC, VIP4, VIP6, VIP_MAC
+from topologies.domain.plan import GATEWAY_MAC, VIP4, VIP6, VIP_MAC
 
 C1N1, C1N2 = tuple(PLAN.nodes)[:2]
 

@@ -20,11 +20,11 @@ from controller.flows import (
     SetField,
     Value,
 )
-from controller.membership import Membership, NodeState
 from controller.policies import POLICIES
 from controller.reconcile import difference, tiers
 from controller.state import ClusterState
 from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state, then
+from topologies.domain.membership import Membership, NodeState
 
 ENTRIES = [
     FlowEntry.of(table, priority, {Field.REG0: value}, (Output(port),), "an entry")

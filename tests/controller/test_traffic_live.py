@@ -11,15 +11,15 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from controller.membership import Membership, NodeState
-from controller.ovs_hash import FourTuple
-from controller.predict import owner
 from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, state
 from tests.controller.controllers import ControllerProcess
 from tests.controller.dummy_ports import HOSTS, received, segment, send
 from tests.controller.frames import connection
 from tests.controller.switches import VSwitch, wait_until
-from topologies.plan import FANOUT_MAC, GATEWAY_MAC, VIP_MAC
+from topologies.domain.connection import FourTuple
+from topologies.domain.forecast import owner
+from topologies.domain.membership import Membership, NodeState
+from topologies.domain.plan import FANOUT_MAC, GATEWAY_MAC, VIP_MAC
 
 pytestmark = pytest.mark.live
 

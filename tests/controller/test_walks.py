@@ -7,10 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from controller.flows import Field
-from controller.membership import Membership, NodeState
-from controller.ovs_hash import FourTuple
 from controller.policies import POLICIES
-from controller.predict import owner
 from controller.tables import IPV4, IPV6, Family
 from tests.controller.clusters import ALL_IN_SERVICE, H1, H2, PLAN, network, state
 from tests.controller.flow_table import Arrival
@@ -26,7 +23,10 @@ from tests.controller.frames import (
     number,
     tcp,
 )
-from topologies.plan import (
+from topologies.domain.connection import FourTuple
+from topologies.domain.forecast import owner
+from topologies.domain.membership import Membership, NodeState
+from topologies.domain.plan import (
     FANOUT_MAC,
     GATEWAY_MAC,
     VIP_MAC,

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.balancers import BALANCERS, WeightError, balancer_of
-from controller.balancers.weight import weight
-from controller.membership import NodeState
-from controller.predict import Forecast, forecast
 from controller.state import ClusterState
 from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state
-from topologies.plan import FABRIC
+from topologies.domain.forecast import Forecast, forecast
+from topologies.domain.membership import NodeState
+from topologies.domain.plan import FABRIC
+from topologies.domain.weight import weight
 
 WEIGHTED = [name for name, each in BALANCERS.items() if each.weighted]
 DRAINED = ALL_IN_SERVICE.with_node("c1n2", NodeState.DRAINED)

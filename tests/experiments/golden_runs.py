@@ -22,7 +22,6 @@ from typing import Any
 
 import yaml
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.analysis import analyse
 from experiments.analysis.observations import Observation, observe
 from experiments.analysis.record import FILE, read_evidence
@@ -30,6 +29,7 @@ from experiments.instruments.pcapng import PcapngWriter, open_pcapng
 from experiments.instruments.socket_events import SocketEvent
 from experiments.results import summarise
 from experiments.spec import RunSpec
+from topologies.domain.connection import FourTuple
 
 FOLDER = Path(__file__).with_name("golden")
 #: What a record keeps of a run's folder; the large ones are compressed.

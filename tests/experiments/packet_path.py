@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.observations import ACK, PSH, RST, SYN, Observation
 from experiments.instruments.socket_events import RESET_RECEIVED, STATE, SocketEvent
-from topologies.plan import FANOUT_MAC, GATEWAY_MAC, VIP_MAC, Client, Plan
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import FANOUT_MAC, GATEWAY_MAC, VIP_MAC, Client, Plan
 
 US = 1_000
 MS = 1_000_000

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.balancers import BALANCERS
-from controller.membership import Membership, NodeState
-from controller.ovs_hash import FourTuple
 from controller.policies import POLICIES
 from controller.state import ClusterState
 from experiments.analysis.claim import Case, ClaimChart, ClaimRow, cases_of
@@ -16,7 +14,9 @@ from experiments.analysis.observations import Observation, is_answer
 from experiments.analysis.socket_states import SocketLife, socket_lives
 from experiments.analysis.trails import Places, Trail, reset_trails
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
-from topologies.plan import VIP4, Plan
+from topologies.domain.connection import FourTuple
+from topologies.domain.membership import Membership, NodeState
+from topologies.domain.plan import VIP4, Plan
 
 EVENT = 500 * MS
 SETTLED = 510 * MS

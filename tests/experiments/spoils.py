@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.observations import RST, SYN, Observation
 from experiments.instruments.socket_events import RESET_RECEIVED, STATE, SocketEvent
 from tests.experiments.golden_runs import GoldenRun
-from topologies.plan import FANOUT_MAC
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import FANOUT_MAC
 
 US = 1_000
 SECOND = 1_000_000_000

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from controller.ovs_hash import FourTuple
 from experiments.bench.figure import Setting
 from experiments.bench.figures import beyond, mass_reset
 from experiments.bench.herds import Herds
@@ -17,7 +16,8 @@ from experiments.bench.programs.herd import REQUEST, Inquiry
 from experiments.bench.reset_wave import Wave, waiting
 from experiments.bench.size import FULL, QUICK
 from experiments.bench.waiting import waiting_lines, waiting_remark
-from topologies.plan import VIP4
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import VIP4
 
 
 def connection(port: int) -> FourTuple:

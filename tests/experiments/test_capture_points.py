@@ -10,7 +10,7 @@ from experiments.instruments.capture_points import (
     chassis_points,
     node_point,
 )
-from topologies.plan import Plan
+from topologies.domain.plan import Plan
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 2), (10, 15, 4)])

@@ -12,7 +12,7 @@ from experiments.analysis.observations import RST, Observation
 from nodes.verdict import QUIET_S
 from tests.experiments.packet_path import MS, SEQ, START, US
 from tests.experiments.scale_out import END, ScaleOut
-from topologies.plan import FANOUT_MAC
+from topologies.domain.plan import FANOUT_MAC
 
 ELEMENTS = ["E1", "E2", "E3", "E4", "E5", "order"]
 

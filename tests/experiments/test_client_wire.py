@@ -10,11 +10,11 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.client_wire import ClientWire
 from experiments.analysis.dialogue import Wait
 from experiments.instruments.pcapng import CapturedPacket
-from topologies.plan import GATEWAY_MAC, VIP4, VIP6, VIP_MAC
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import GATEWAY_MAC, VIP4, VIP6, VIP_MAC
 
 CLIENT = {4: "10.1.0.1", 6: "fd00:10:1::1"}
 VIP = {4: VIP4, 6: VIP6}

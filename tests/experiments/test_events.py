@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.balancers import BALANCERS
-from controller.membership import Membership, NodeState
 from controller.policies import POLICIES
 from controller.state import ClusterState
 from experiments.events import EVENTS, EventError
-from topologies.plan import Plan, PlanError
+from topologies.domain.membership import Membership, NodeState
+from topologies.domain.plan import Plan, PlanError
 
 
 def fresh(chassis: int = 2, nodes: int = 3) -> ClusterState:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.epochs import Epoch, History
 from experiments.analysis.fates import (
     Fate,
@@ -16,7 +15,8 @@ from experiments.analysis.socket_states import socket_lives
 from experiments.analysis.statistics import Percentiles
 from tests.experiments.packet_path import CLIENT, MS, START, US, PacketPath
 from tests.experiments.scale_out import END, EVENT, PORT, ScaleOut
-from topologies.plan import VIP4, Plan
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import VIP4, Plan
 
 
 @pytest.fixture

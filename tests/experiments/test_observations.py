@@ -8,11 +8,10 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
-from controller.ovs_hash import FourTuple
-from experiments.analysis.connection import written
 from experiments.analysis.observations import RST, SYN, Observation, observe
 from experiments.instruments.pcapng import CapturedPacket
-from topologies.plan import FANOUT_MAC, VIP4, VIP6, VIP_MAC
+from topologies.domain.connection import FourTuple, written
+from topologies.domain.plan import FANOUT_MAC, VIP4, VIP6, VIP_MAC
 
 ETHERNET = Ether(src=FANOUT_MAC, dst=VIP_MAC)
 TO_NODE = {4: IP(src="10.1.0.1", dst=VIP4), 6: IPv6(src="fd00:10:1::1", dst=VIP6)}

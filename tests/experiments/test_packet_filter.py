@@ -19,7 +19,7 @@ from experiments.instruments.packet_filter import (
     attach,
     program,
 )
-from topologies.plan import GATEWAY_MAC, VIP_MAC
+from topologies.domain.plan import GATEWAY_MAC, VIP_MAC
 
 SNAPLEN = 60
 #: Both named, or scapy would ask the machine's own network for them.

@@ -8,9 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.balancers import BALANCERS
-from controller.ovs_hash import FourTuple
 from experiments.analysis.arrivals import arrivals
-from experiments.analysis.connection import written
 from experiments.analysis.epochs import IN_FLIGHT_NS
 from experiments.analysis.observations import RST
 from experiments.cli import main
@@ -21,7 +19,8 @@ from tests.controller.clusters import network
 from tests.controller.frames import from_client
 from tests.experiments.packet_path import MS
 from tests.experiments.scale_out import EVENT, SETTLED, ScaleOut
-from topologies.plan import FANOUT_MAC
+from topologies.domain.connection import FourTuple, written
+from topologies.domain.plan import FANOUT_MAC
 
 EVENTS = [
     {"kind": "drain-node", "target": "c1n2"},

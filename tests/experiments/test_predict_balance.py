@@ -8,7 +8,6 @@ from itertools import product
 import pytest
 
 from controller.balancers import BALANCERS
-from controller.predict import FABRIC_BASIS, Forecast
 from experiments.analysis.balance import (
     balance,
     chassis_loads,
@@ -22,6 +21,7 @@ from experiments.analysis.balance import (
 )
 from experiments.predict import connections_of
 from experiments.spec import RunSpec
+from topologies.domain.forecast import FABRIC_BASIS, Forecast
 
 DRAIN = [{"kind": "drain-node", "target": "c1n2"}]
 FIRST_CHASSIS_FAILS = [{"kind": "fail-chassis", "target": "c1"}]

@@ -23,7 +23,7 @@ from experiments.instruments.socket_events import (
 from experiments.instruments.socket_table import HeldSocket, sockets_of
 from nodes.network_namespace import number_of_network
 from tests.experiments.two_hosts import JsonLines, TwoHosts, running, two_hosts
-from topologies.plan import VIP4, VIP6
+from topologies.domain.plan import VIP4, VIP6
 
 pytestmark = pytest.mark.live
 PORT = 20809

@@ -25,7 +25,7 @@ from experiments.cluster.rollback import Rollback
 from nodes.guard import GuardCounters, GuardSite
 from nodes.verdict import Mode
 from tests.experiments.test_events import fresh
-from topologies.plan import Chassis, Node
+from topologies.domain.plan import Chassis, Node
 
 
 class Broken(Exception):

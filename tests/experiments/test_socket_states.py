@@ -5,7 +5,6 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.socket_states import SocketLife, socket_lives
 from experiments.instruments.socket_events import (
     RESET_RECEIVED,
@@ -14,6 +13,7 @@ from experiments.instruments.socket_events import (
     STATES,
     SocketEvent,
 )
+from topologies.domain.connection import FourTuple
 
 CONNECTION = FourTuple("10.1.0.1", 20001, "10.0.0.1", 10809)
 OTHER = CONNECTION._replace(sport=20002)

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from controller.ovs_hash import FourTuple
 from controller.policies import POLICIES
 from experiments import trust
 from experiments.analysis.analysis import analyse
@@ -23,6 +22,7 @@ from experiments.promises import ALWAYS, IN_FIGURES, WHEN_PLANNED, WHEN_SPEAKING
 from experiments.spec_file import find_spec, load_spec, scenario_names
 from tests.experiments.golden_runs import FOLDER, GoldenRun
 from tests.experiments.spoils import SPOILS, Spoil, Victim
+from topologies.domain.connection import FourTuple
 
 RECORDS = sorted(path.name for path in FOLDER.iterdir())
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.dialogue import Dialogue
 from experiments.analysis.fates import Fate
 from experiments.analysis.statistics import Percentiles
 from experiments.analysis.waiting import Waiting, waiting_unmoved
-from topologies.plan import VIP4
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import VIP4
 
 MS = 1_000_000
 STEADY, EVENT, END = 100 * MS, 500 * MS, 900 * MS

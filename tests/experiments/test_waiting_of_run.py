@@ -9,7 +9,6 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
-from controller.ovs_hash import FourTuple
 from experiments.analysis.analysis import Course, Evidence, analyse
 from experiments.analysis.observations import ACK, PSH
 from experiments.cluster.changes import EventRecord
@@ -25,7 +24,8 @@ from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
 from tests.experiments.scale_out import EVENT, PORT, SETTLED
 from tests.system.readme_keys import README, untold
 from topologies.datapaths import Datapath
-from topologies.plan import VIP4
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import VIP4
 
 END = 2000 * MS
 CLIENT_PORT = "fabric-h1"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from nodes.network_namespace import inside_network_of
-from topologies.plan import PREFIX4, PREFIX6, VIP4, VIP6, Client, Node
+from topologies.domain.plan import PREFIX4, PREFIX6, VIP4, VIP6, Client, Node
 
 CLIENT, NODE = Client(1), Node(1, 1)
 DEADLINE_S = 10.0

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from nodes.guard import GuardSite
-from nodes.segment import FourTuple
 from tests.nodes.wire import CLIENT_MAC, DEADLINE_S, Deadline
-from topologies.plan import VIP4, VIP6
+from topologies.domain.connection import FourTuple
+from topologies.domain.plan import VIP4, VIP6
 
 T = TypeVar("T")
 
@@ -110,10 +110,10 @@ class Node:
 
     def state_of(self, connection: FourTuple) -> str | None:
         """The state of a connection in the node's kernel, None if it has none."""
-        is_ip4 = ":" not in connection.vip
+        is_ip4 = ":" not in connection.dst
         table = Path(f"/proc/{self.pid}/net/tcp{'' if is_ip4 else '6'}")
-        local = _as_in_proc(connection.vip, connection.vip_port)
-        remote = _as_in_proc(connection.client, connection.client_port)
+        local = _as_in_proc(connection.dst, connection.dport)
+        remote = _as_in_proc(connection.src, connection.sport)
         for line in table.read_text().splitlines()[1:]:
             fields = line.split()
             if fields[1:3] == [local, remote]:

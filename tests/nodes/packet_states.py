@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from nodes.segment import Flags, FourTuple, Segment
+from nodes.segment import Flags, Segment
 from nodes.verdict import Known
+from topologies.domain.connection import FourTuple
 
 ACK, PSH, RST, SYN, FIN = Flags.ACK, Flags.PSH, Flags.RST, Flags.SYN, Flags.FIN
 
@@ -58,10 +59,10 @@ class Connection:
     ) -> Segment:
         """From the client: ``seq`` counts from RCV.NXT, ``ack`` from SND.NXT."""
         return Segment(
-            src=self.tuple.client,
-            dst=self.tuple.vip,
-            sport=self.tuple.client_port,
-            dport=self.tuple.vip_port,
+            src=self.tuple.src,
+            dst=self.tuple.dst,
+            sport=self.tuple.sport,
+            dport=self.tuple.dport,
             seq=(self.rcv_nxt + seq) % 2**32,
             ack=(self.snd_nxt + ack) % 2**32 if flags & ACK else 0,
             flags=flags,

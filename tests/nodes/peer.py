@@ -6,10 +6,11 @@ import socket
 import struct
 from dataclasses import replace
 
-from nodes.segment import FourTuple, Segment
+from nodes.segment import Segment
 from tests.nodes.namespace import CLIENTS, VIPS, Node, wait_for
 from tests.nodes.packet_states import ACK, FIN, PSH, RST, SYN, Connection, State
 from tests.nodes.wire import Caught, Wire
+from topologies.domain.connection import FourTuple
 
 #: The client's numbers wrap around zero in the middle of every test.
 CLIENT_ISN = 2**32 - 2

@@ -32,7 +32,7 @@ from tests.nodes.namespace import (
 from tests.nodes.packet_states import ACK, PSH, RST, State
 from tests.nodes.peer import Peer
 from tests.nodes.wire import CLIENT_MAC, DEADLINE_S, Caught
-from topologies.plan import FANOUT_MAC
+from topologies.domain.plan import FANOUT_MAC
 
 _TCP_REPAIR = 19  # linux/tcp.h: a socket in repair mode closes without a segment
 _CLOSED_PORT = 7

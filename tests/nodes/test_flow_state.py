@@ -8,8 +8,9 @@ import pytest
 
 from nodes.flow_state import BELIEF_S, FlowState
 from nodes.kernel_table import KernelView
-from nodes.segment import Flags, FourTuple, Segment
+from nodes.segment import Flags, Segment
 from nodes.verdict import MEMORY_S, QUIET_S, Knowledge, Known, Numbers
+from topologies.domain.connection import FourTuple
 
 _ENDS = FourTuple("10.1.0.7", 40000, "10.0.0.1", 10809)
 _ISN, _CLIENT_ISN = 2**32 - 1, 2**32 - 4
@@ -40,7 +41,7 @@ class _World:
         self.flows.arrived(_from_client(flags, seq, ack, length))
 
     def leave(self, flags: Flags, seq: int, ack: int = 0, length: int = 0) -> None:
-        ends = (_ENDS.vip, _ENDS.client, _ENDS.vip_port, _ENDS.client_port)
+        ends = (_ENDS.dst, _ENDS.src, _ENDS.dport, _ENDS.sport)
         self.flows.left(Segment(*ends, seq % 2**32, ack % 2**32, flags, length))
 
     def knows(self, length: int = 0, marked: bool = False) -> Knowledge:
@@ -57,7 +58,7 @@ class _World:
 def _from_client(
     flags: Flags, seq: int, ack: int, length: int, marked: bool = False
 ) -> Segment:
-    ends = (_ENDS.client, _ENDS.vip, _ENDS.client_port, _ENDS.vip_port)
+    ends = (_ENDS.src, _ENDS.dst, _ENDS.sport, _ENDS.dport)
     return Segment(*ends, seq % 2**32, ack % 2**32, flags, length, marked)
 
 
@@ -256,7 +257,7 @@ def test_memory_is_bounded(
     monkeypatch.setattr("nodes.flow_state.CAPACITY", 3)
     make(world)
     for port in range(3):
-        ends = (_ENDS.vip, _ENDS.client, _ENDS.vip_port, port)
+        ends = (_ENDS.dst, _ENDS.src, _ENDS.dport, port)
         world.flows.left(Segment(*ends, 1, 1, Flags.SYN | Flags.ACK))
-        world.flows.did(FourTuple(_ENDS.client, port + 10, _ENDS.vip, 1), Known.FREED)
+        world.flows.did(FourTuple(_ENDS.src, port + 10, _ENDS.dst, 1), Known.FREED)
     assert world.knows() == Knowledge(Known.NOTHING)

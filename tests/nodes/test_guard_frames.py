@@ -12,7 +12,7 @@ from scapy.packet import Packet
 
 from nodes.scapy_frames import build_frame, dissect
 from nodes.segment import Flags, Segment
-from topologies.plan import FANOUT_MAC, VIP4, VIP6
+from topologies.domain.plan import FANOUT_MAC, VIP4, VIP6
 
 _MAC = "02:01:00:00:00:07"
 _TCP = TCP(flags="A")

@@ -13,7 +13,7 @@ from tests.nodes.lab_process import LabProcess
 from tests.nodes.packet_states import ACK, PSH, RST, State
 from tests.nodes.packet_table import COPIES, ROWS, STRAYS, SUPERPACKETS, Effect, Row
 from tests.nodes.wire import CLIENT_MAC, Caught, Offload
-from topologies.plan import SECOND_CHANCE_MAC
+from topologies.domain.plan import SECOND_CHANCE_MAC
 
 pytestmark = [pytest.mark.live, pytest.mark.beside]
 

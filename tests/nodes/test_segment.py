@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from nodes.segment import (
     Flags,
-    FourTuple,
     Segment,
     advance,
     distance,
@@ -21,6 +20,7 @@ from nodes.segment import (
     refusal_reset,
     within,
 )
+from topologies.domain.connection import FourTuple
 
 _NUMBER = st.integers(0, 2**32 - 1)
 _STEP = st.integers(-(2**31), 2**31 - 1)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from nodes import verdict
-from nodes.segment import Flags, FourTuple
+from nodes.segment import Flags
 from nodes.verdict import (
     INGRESS,
     Action,
@@ -24,6 +24,7 @@ from nodes.verdict import (
 )
 from tests.nodes.packet_states import KNOWN, Connection, State
 from tests.nodes.packet_table import ROWS, SUPERPACKETS, Row
+from topologies.domain.connection import FourTuple
 
 _TUPLE = FourTuple("10.1.0.7", 40000, "10.0.0.1", 10809)
 #: Both directions wrap around zero within a few octets.

@@ -17,7 +17,7 @@ from scapy.utils import checksum
 
 from nodes.scapy_frames import build_frame, dissect
 from nodes.segment import Segment
-from topologies.plan import FANOUT_MAC, SECOND_CHANCE_MAC
+from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC
 
 CLIENT_MAC = "02:01:00:00:00:07"
 DEADLINE_S = 10.0

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.workloads.echo import ECHO_PORT
 from tests.system.commands import Background, eventually
-from topologies.plan import FANOUT_MAC, VIP4, VIP6, VIP_MAC, Plan
+from topologies.domain.plan import FANOUT_MAC, VIP4, VIP6, VIP_MAC, Plan
 
 pytestmark = pytest.mark.live
 

@@ -22,7 +22,7 @@ from tests.system.commands import (
     processes_with,
     resetbed,
 )
-from topologies.plan import VIP4, VIP6
+from topologies.domain.plan import VIP4, VIP6
 from topologies.sandbox import find_run
 
 pytestmark = pytest.mark.live

@@ -14,7 +14,7 @@ import pytest
 
 from tests.system.commands import Background, must, resetbed
 from tests.system.test_scenarios import files_of_a_run, run
-from topologies.plan import VIP4, VIP6
+from topologies.domain.plan import VIP4, VIP6
 
 pytestmark = [
     pytest.mark.live,

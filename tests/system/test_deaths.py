@@ -12,7 +12,7 @@ import pytest
 
 from experiments.workloads.echo import ECHO_PORT
 from tests.system.commands import ROOT, Background, eventually, processes_with
-from topologies.plan import VIP4
+from topologies.domain.plan import VIP4
 
 pytestmark = pytest.mark.live
 

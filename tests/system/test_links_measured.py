@@ -14,7 +14,7 @@ import pytest
 from experiments.workloads.echo import ECHO_PORT
 from tests.system.commands import Background
 from tests.topologies.link_probe import Arrivals, binomial_bounds, send
-from topologies.plan import VIP4, VIP6, Client, Node, Plan
+from topologies.domain.plan import VIP4, VIP6, Client, Node, Plan
 from topologies.shaping import burst_octets
 
 pytestmark = pytest.mark.live

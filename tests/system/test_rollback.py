@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.commands import Background, must, resetbed
-from topologies.plan import VIP4
+from topologies.domain.plan import VIP4
 
 pytestmark = pytest.mark.live
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from topologies.plan import FABRIC, Client, Node
+from topologies.domain.plan import FABRIC, Client, Node
 from topologies.sandbox import host_command
 
 #: For local experiments (IEEE 802, 10.3.3): no switch here admits it, no host sends it.

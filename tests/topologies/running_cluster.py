@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from tests.topologies.waiting import eventually
-from topologies.network import ClusterNetwork
-from topologies.plan import (
+from topologies.domain.plan import (
     FABRIC,
     GATEWAY_MAC,
     LOOP_IN_PORT,
@@ -21,6 +20,7 @@ from topologies.plan import (
     UPLINK_PORT,
     Plan,
 )
+from topologies.network import ClusterNetwork
 from topologies.shaping import UNSHAPED, LinkOptions
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
+from topologies.domain.plan import Plan
 from topologies.network import ClusterNetwork
-from topologies.plan import Plan
 
 if __name__ == "__main__":
     network = ClusterNetwork(Plan.build(chassis=1, nodes=1, clients=1))

@@ -11,7 +11,7 @@ import pytest
 
 import topologies
 from topologies.cluster import ClusterTopo
-from topologies.plan import FABRIC, UPLINK_PORT, Plan, PlanError
+from topologies.domain.plan import FABRIC, UPLINK_PORT, Plan, PlanError
 
 PACKAGE = Path(topologies.__file__).parent
 

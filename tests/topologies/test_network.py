@@ -21,8 +21,8 @@ from tests.topologies.running_cluster import (
     running,
 )
 from tests.topologies.waiting import eventually
+from topologies.domain.plan import VIP4, VIP6, Plan, PlanError
 from topologies.network import ClusterNetwork
-from topologies.plan import VIP4, VIP6, Plan, PlanError
 from topologies.runs import RUN_VARIABLE, run_directory
 from topologies.scripts import ScriptError
 

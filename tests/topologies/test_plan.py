@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topologies.plan import (
+from topologies.domain.plan import (
     FANOUT_MAC,
     GATEWAY_MAC,
     LOOP_IN_PORT,

@@ -16,8 +16,8 @@ from experiments.machine.link_needs import lacking
 from experiments.machine.machine import State
 from tests.topologies.running_cluster import assert_reaches, on, running
 from tests.topologies.waiting import eventually
+from topologies.domain.plan import Plan
 from topologies.network import ClusterNetwork
-from topologies.plan import Plan
 from topologies.shaping import (
     LEAST,
     LEAST_BURST_OCTETS,

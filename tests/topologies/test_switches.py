@@ -21,14 +21,14 @@ from tests.topologies.running_cluster import (
 )
 from tests.topologies.waiting import DEADLINE_S, eventually
 from topologies.datapaths import find_datapath
-from topologies.network import ClusterNetwork
-from topologies.plan import (
+from topologies.domain.plan import (
     LOOP_IN_INTERFACE,
     LOOP_IN_PORT,
     LOOP_OUT_INTERFACE,
     LOOP_OUT_PORT,
     Plan,
 )
+from topologies.network import ClusterNetwork
 from topologies.runs import RUN_VARIABLE, run_directory
 from topologies.switches import OVSDB, VSWITCHD, IsolatedSwitch
 

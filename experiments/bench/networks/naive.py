@@ -11,7 +11,7 @@ from pathlib import Path
 
 from experiments.bench.naive_policy import NAIVE, register
 from experiments.bench.networks.ours import OurNetwork
-from topologies.plan import Plan
+from topologies.domain.plan import Plan
 
 
 def open_naive(plan: Plan, folder: Path, datapath: str) -> OurNetwork:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from topologies.plan import Plan
+from topologies.domain.plan import Plan
 
 ECHO_PORT = 7777
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"

@@ -9,13 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from controller.ovs_hash import FourTuple
-from controller.predict import owner
 from controller.state import ClusterState
 from experiments.bench.load import available_mib
 from experiments.cluster.cluster import Cluster, ClusterOptions
 from topologies import sandbox
-from topologies.plan import VIP4, Plan, client_address
+from topologies.domain.connection import FourTuple
+from topologies.domain.forecast import owner
+from topologies.domain.plan import VIP4, Plan, client_address
 from topologies.runs import RUN_VARIABLE
 
 

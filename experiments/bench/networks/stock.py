@@ -22,7 +22,7 @@ from mininet.topo import Topo
 from experiments.bench.networks.network import ECHO_PORT
 from nodes.server_ready import wait_listening
 from topologies.datapaths import KERNEL, USERSPACE
-from topologies.plan import Plan
+from topologies.domain.plan import Plan
 from topologies.port_buffers import newly_dropped
 
 _RUN = "/run/openvswitch"

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
-from controller.ovs_hash import FourTuple
-from topologies.plan import VIP4, VIP6
+from topologies.domain.plan import VIP4, VIP6
 
 VIPS = frozenset((VIP4, VIP6))
+
+
+class FourTuple(NamedTuple):
+    """One TCP connection as its client sees it: text addresses, integer ports."""
+
+    src: str
+    sport: int
+    dst: str
+    dport: int
 
 
 @lru_cache(1 << 17)  # asked for every segment of a capture, of few connections

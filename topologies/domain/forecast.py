@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from controller.balancers import Balancer
-from controller.membership import Membership
-from controller.ovs_hash import FourTuple, symmetric_l4
-from topologies.plan import FABRIC, VIP_MAC, Client, Plan, client_address
+from topologies.domain.balancer import Balancer
+from topologies.domain.connection import FourTuple
+from topologies.domain.hashing import symmetric_l4
+from topologies.domain.membership import Membership
+from topologies.domain.plan import FABRIC, VIP_MAC, Client, Plan, client_address
 
 #: Each tier hashes with a basis of its own: with one for both, the connections that
 #: tier 1 sends to a chassis would share hash bits and gather on a few of its nodes.

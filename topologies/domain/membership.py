@@ -22,7 +22,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-from topologies.plan import Chassis, Node, Plan
+from topologies.domain.plan import Chassis, Node, Plan
 
 
 class NodeState(str, Enum):
@@ -39,10 +39,10 @@ class Membership:
     cut off.
 
     A node that is not mentioned is in service, so that a plan can grow (by
-    :meth:`~topologies.plan.Plan.with_node`) and its new member counts at once.
+    :meth:`~topologies.domain.plan.Plan.with_node`) and its new member counts at once.
     Every node of such a chassis is out of reach, whatever its own state.
     ``reseeds``: how often each switch, by name, has been given another hash basis; one
-    that is not mentioned has its first (:func:`controller.predict.basis_of`).
+    that is not mentioned has its first (:func:`topologies.domain.forecast.basis_of`).
     """
 
     nodes: Mapping[str, NodeState] = field(default_factory=dict)

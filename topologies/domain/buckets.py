@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from controller.balancers import Balancer
-from controller.membership import Membership
-from controller.predict import basis_of
-from topologies.plan import FABRIC, Plan
+from topologies.domain.balancer import Balancer
+from topologies.domain.forecast import basis_of
+from topologies.domain.membership import Membership
+from topologies.domain.plan import FABRIC, Plan
 
 #: How many earlier states are remembered: whatever happened to a cluster between two
 #: segments of a connection, it was hardly more than that. Older ones are forgotten.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import NamedTuple
+
+from topologies.domain.connection import FourTuple
 
 ETH_TYPE = {4: 0x0800, 6: 0x86DD}
 IPPROTO_TCP = 6
@@ -19,15 +20,6 @@ _MASK = 0xFFFFFFFF
 _LOOKUP3_SEED = 0xDEADBEEF
 #: ``sizeof fields`` in ``flow_hash_symmetric_l4``: 29 bytes of members, aligned to 4.
 _FIELDS_SIZE = 32
-
-
-class FourTuple(NamedTuple):
-    """One TCP connection as its client sees it: text addresses, integer ports."""
-
-    src: str
-    sport: int
-    dst: str
-    dport: int
 
 
 def symmetric_l4(
