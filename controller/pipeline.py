@@ -44,7 +44,7 @@ from controller.tables import (
     to_client,
     to_node,
 )
-from topologies.domain.buckets import Version
+from topologies.domain.arrangement import Arrangement
 from topologies.domain.forecast import basis_of
 from topologies.domain.membership import Membership
 from topologies.domain.plan import (
@@ -67,13 +67,13 @@ def pipeline(
     membership: Membership,
     policy: ResetPolicy,
     balancer: Balancer,
-    history: tuple[Version, ...] = (),
+    history: tuple[Arrangement, ...] = (),
 ) -> dict[str, tuple[FlowEntry, ...]]:
     """The whole content of the flow tables of every switch, by the switch's name.
 
     ``history``: the states before this one, the latest first.
     """
-    versions = (Version(plan, membership), *history)
+    versions = (Arrangement(plan, membership), *history)
 
     def recalled(switch: str) -> Tables:
         if policy.recall is None:

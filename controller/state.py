@@ -13,7 +13,7 @@ from controller.balancers import Balancer, balancer_of
 from controller.flows import FlowEntry
 from controller.pipeline import pipeline
 from controller.policies import POLICIES, ResetPolicy
-from topologies.domain.buckets import HISTORY, Version
+from topologies.domain.arrangement import HISTORY, Arrangement
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Plan
 
@@ -32,16 +32,17 @@ class ClusterState:
     membership: Membership
     policy: ResetPolicy
     balancer: Balancer
-    history: tuple[Version, ...] = ()
+    history: tuple[Arrangement, ...] = ()
 
     @property
-    def version(self) -> Version:
+    def arrangement(self) -> Arrangement:
         """What this state's bucket tables follow from."""
-        return Version(self.plan, self.membership)
+        return Arrangement(self.plan, self.membership)
 
-    def after(self, old: ClusterState) -> ClusterState:
-        """This state as the one that follows ``old``, which it remembers."""
-        return replace(self, history=(old.version, *old.history)[:HISTORY])
+    def becoming(self, new: Arrangement) -> ClusterState:
+        """The state with that arrangement, which follows this one and remembers it."""
+        history = (self.arrangement, *self.history)[:HISTORY]
+        return replace(self, plan=new.plan, membership=new.membership, history=history)
 
     def tables(self) -> dict[str, tuple[FlowEntry, ...]]:
         """Every flow entry that every switch should have, by the switch's name."""
@@ -72,7 +73,7 @@ class ClusterState:
             Membership.from_json(data["membership"]),
             _choose("policy", POLICIES, data["policy"]),
             balancer_of(data["balancer"], data.get("weights", {})),
-            tuple(map(Version.from_json, data.get("history", ()))),
+            tuple(map(Arrangement.from_json, data.get("history", ()))),
         )
 
     def write(self, path: Path) -> None:

@@ -209,8 +209,8 @@ def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
       ./resetbed predict drain-node --set balancer=maglev --set workload.connections=20000
     """
     from experiments import predict as prediction
-    from experiments.events import EventError
     from experiments.spec_file import SpecError, find_spec, load_spec
+    from topologies.domain.events import EventError
 
     try:
         found = prediction.predict(load_spec(find_spec(spec), overrides))

@@ -79,7 +79,7 @@ class Prediction:
 def predict(spec: RunSpec) -> Prediction:
     """The prediction of that spec.
 
-    Raises :class:`~experiments.events.EventError` or ``PlanError`` for an event that
+    Raises :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that
     makes no sense where it stands.
     """
     connections, states = connections_of(spec), spec.states()

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
-from experiments.events import EVENTS
 from experiments.expectations import Condition
 from experiments.spec import RunSpec
 from nodes.patterns import PATTERNS
+from topologies.domain.events import EVENTS
 
 Conditions = Mapping[str, Condition]
 

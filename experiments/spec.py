@@ -22,14 +22,14 @@ from pydantic import (
 from controller.balancers import BALANCERS, WeightError, balancer_of
 from controller.policies import POLICIES
 from controller.state import ClusterState
-from experiments.events import EVENTS, EventError
-from experiments.events.event import Event
-from experiments.events.instant import happenings, instants
 from experiments.names import Name
 from experiments.workloads import WORKLOADS
 from nodes.guards import AUTO, GUARDS
 from nodes.patterns import BUSY, PATTERNS
 from topologies.domain import plan
+from topologies.domain.events import EVENTS, EventError
+from topologies.domain.events.event import Event
+from topologies.domain.events.instant import happenings, instants
 from topologies.domain.membership import Membership
 from topologies.shaping import LinkOptions
 
@@ -183,7 +183,7 @@ class RunSpec(Strict):
 
         A weight may be that of a member which one of them adds.
         """
-        state, number = self.state(), 0
+        state, number = self.state().arrangement, 0
         for instant in self.instants():
             start = state
             for count, event in enumerate(instant, start=1):
@@ -225,8 +225,9 @@ class RunSpec(Strict):
         """The state of the cluster before the first event, and after each instant."""
         states = [self.state()]
         for instant in self.instants():
-            found = happenings(states[-1], [event.happens() for event in instant])
-            states.append(found[-1].new.after(states[-1]))
+            events = [event.happens() for event in instant]
+            found = happenings(states[-1].arrangement, events)
+            states.append(states[-1].becoming(found[-1].new))
         return states
 
     def state(self) -> ClusterState:

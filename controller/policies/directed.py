@@ -38,7 +38,7 @@ from controller.policies.fan_out import (
 from controller.policies.policy import Recall, ResetPolicy, Tables
 from controller.policies.promise import Promise
 from controller.tables import FAMILIES, Family, Priority, Table, to_client
-from topologies.domain.buckets import HISTORY
+from topologies.domain.arrangement import HISTORY
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FANOUT_MAC, Chassis, Client, Plan
 

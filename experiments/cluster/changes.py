@@ -18,8 +18,8 @@ from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.hands import ClusterHands
 from experiments.cluster.proactive import reset_moved
-from experiments.events import EVENTS
-from experiments.events.instant import Happening, happenings, physical_order
+from topologies.domain.events import EVENTS
+from topologies.domain.events.instant import Happening, happenings, physical_order
 
 #: How often to try again with a controller that has died and is being replaced.
 RETRY_PERIOD_S = 0.2
@@ -91,14 +91,15 @@ class Changes:
         """Makes events, each a kind and a target, happen at one instant.
 
         Returns when the switches have what follows. Raises
-        :class:`~experiments.events.EventError` or ``PlanError`` for an event that makes
+        :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that makes
         no sense, before anything is touched, and
         :class:`~experiments.cluster.errors.ClusterError` where something cannot be done
         to a machine: what was done to others is undone then, and the state stays.
         """
         old = self.state
-        found = happenings(old, [(EVENTS[kind], target) for kind, target in events])
-        new = found[-1].new.after(old)
+        wanted = [(EVENTS[kind], target) for kind, target in events]
+        found = happenings(old.arrangement, wanted)
+        new = old.becoming(found[-1].new)
         requested = time.time()
         for kind, target in events:
             self._log.write("event", kind=kind, target=target)

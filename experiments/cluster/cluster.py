@@ -190,7 +190,7 @@ class Cluster:
         """Makes events, each a kind and a target, happen at once, as one change.
 
         Returns when the switches have it. Raises
-        :class:`~experiments.events.EventError` or ``PlanError`` for an event that makes
+        :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that makes
         no sense, before anything is touched.
         """
         with self.lock:

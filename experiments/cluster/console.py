@@ -9,7 +9,7 @@ from mininet.log import output
 
 from experiments.cluster.cluster import Cluster
 from experiments.cluster.status import half_open, status
-from experiments.events import EVENTS, EventError, parse_events
+from topologies.domain.events import EVENTS, EventError, parse_events
 from topologies.domain.plan import PlanError
 
 

@@ -31,7 +31,7 @@ READY_DEADLINE_S = 60.0
 
 
 class ClusterHands:
-    """The :class:`~experiments.events.Hands` of one cluster.
+    """The :class:`~topologies.domain.events.Hands` of one cluster.
 
     Whoever calls them holds the cluster's lock. ``folder`` gets the servers' logs;
     ``store`` is what the storage servers share.

@@ -20,7 +20,6 @@ from experiments.cluster import control
 from experiments.cluster.cluster import Cluster, ClusterOptions
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.status import status
-from experiments.events import parse_events
 from experiments.instruments.instruments import InstrumentError
 from experiments.run import RunError, run_experiment
 from experiments.spec import RunSpec
@@ -28,6 +27,7 @@ from experiments.trust import EXIT_STATUS
 from nodes.guards import GuardError
 from nodes.libbpf import BpfError
 from topologies import sandbox
+from topologies.domain.events import parse_events
 from topologies.domain.plan import Plan
 from topologies.private import UMASK
 from topologies.runs import RUN_VARIABLE

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from controller.state import ClusterState
-from experiments.events import EVENTS
-from experiments.events.instant import happenings
 from experiments.spec import RunSpec
+from topologies.domain.events import EVENTS
+from topologies.domain.events.instant import happenings
 
 _MS = 1e3
 #: Lifetimes in ``summary.json`` are rounded to the microsecond.
@@ -86,7 +86,8 @@ class RunFolder:
         states = [self.spec.state()]
         for instant in self.instants():
             events = [(EVENTS[event["kind"]], event["target"]) for event in instant]
-            states.append(happenings(states[-1], events)[-1].new)
+            found = happenings(states[-1].arrangement, events)
+            states.append(states[-1].becoming(found[-1].new))
         return tuple(states)
 
     def instants(self) -> list[list[Mapping[str, Any]]]:

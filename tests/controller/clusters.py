@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from controller.balancers import balancer_of
 from controller.policies import POLICIES
 from controller.state import ClusterState
 from tests.controller.flow_table import Network
+from topologies.domain.arrangement import Arrangement
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Plan
 
@@ -32,7 +32,7 @@ def state(
 
 def then(before: ClusterState, membership: Membership) -> ClusterState:
     """The state that follows ``before`` when an event leads to ``membership``."""
-    return replace(before, membership=membership).after(before)
+    return before.becoming(Arrangement(before.plan, membership))
 
 
 def network(of: ClusterState) -> Network:

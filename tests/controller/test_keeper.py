@@ -174,7 +174,7 @@ EVERY_ORDER = list(itertools.permutations(("c1", "c2", "fabric")))
         ),
         (
             LEAVING,
-            replace(FLOOD, history=(LEAVING.version,)),
+            replace(FLOOD, history=(LEAVING.arrangement,)),
             ["c2", "settled c1 c2", "fabric", "settled fabric"],
         ),
     ],
@@ -197,7 +197,7 @@ def test_a_controller_that_died_before_it_applied_a_state_keeps_the_tiers_order(
 def test_no_switch_changes_before_those_of_the_tier_before_have_connected(
     house: House,
 ) -> None:
-    new = replace(FLOOD, history=(LEAVING.version,))
+    new = replace(FLOOD, history=(LEAVING.arrangement,))
     served(house, LEAVING)
     house.start(new, ["fabric", "c1"])
     assert house.journal == []
@@ -211,7 +211,7 @@ def test_no_switch_changes_before_those_of_the_tier_before_have_settled(
 ) -> None:
     served(house, LEAVING)
     house.settles = False
-    house.start(replace(FLOOD, history=(LEAVING.version,)))
+    house.start(replace(FLOOD, history=(LEAVING.arrangement,)))
     assert house.journal == ["c2"]
     house.settles = True
     house.rest()

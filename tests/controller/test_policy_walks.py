@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -22,6 +21,7 @@ from tests.controller.frames import (
     from_node,
     number,
 )
+from topologies.domain.arrangement import Arrangement
 from topologies.domain.forecast import owner
 from topologies.domain.membership import Membership, NodeState
 from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC, Node, Plan
@@ -92,9 +92,7 @@ def test_directed_copies_to_the_owner_before_the_event_and_to_at_most_one_more(
 def test_directed_hashes_at_both_tiers_as_the_clients_segment_did(version: int) -> None:
     plan, _ = PLAN.with_chassis(3)
     before = state(policy="directed")
-    after = ClusterState(
-        plan, Membership.all_in_service(plan), before.policy, before.balancer
-    ).after(before)
+    after = before.becoming(Arrangement(plan, Membership.all_in_service(plan)))
     switches = network(after)
     for sport in range(40000, 40060):
         old, new = (owner_in(of, sport, version) for of in (before, after))
@@ -289,7 +287,7 @@ def test_a_second_chance_is_at_the_owner_before_the_event(
     if event == "grow":
         plan, _ = PLAN.with_chassis(3)
         everybody = Membership.all_in_service(plan)
-        after = replace(before, plan=plan, membership=everybody).after(before)
+        after = before.becoming(Arrangement(plan, everybody))
     switches = network(after)
     for sport in range(40000, 40060):
         old, new = (owner_in(of, sport, version) for of in (before, after))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments.analysis.epochs import Epoch, History
-from tests.experiments.test_events import after, fresh
+from tests.topologies.domain.test_events import after, fresh, fresh_state
 
 
 def epoch(start: int, settled: int, **chassis: str) -> Epoch:
@@ -69,7 +69,9 @@ def test_who_is_out_of_reach_of_every_copy(time_ns: int, cut_off: bool) -> None:
 
 
 def test_who_is_cut_off_has_power_and_who_failed_has_none() -> None:
-    cut = Epoch.of(after(fresh(), "uplink-down c2", "fail-node c2n1"))
+    cut = Epoch.of(
+        fresh_state().becoming(after(fresh(), "uplink-down c2", "fail-node c2n1"))
+    )
     assert cut.reachable.keys() == {"c1"}
     assert cut.cut_off == {"c2n2", "c2n3"}
     assert [cut.powers(n) for n in ("c1n1", "c2n1", "c2n2", None)] == [

@@ -8,9 +8,9 @@ import pytest
 
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
-from experiments.events import EVENTS
 from experiments.promises import everyone_speaks, expected, planned, promised
 from experiments.spec import RunSpec
+from topologies.domain.events import EVENTS
 
 #: What each policy is expected to show of a planned event, beside what all are.
 PROMISED = {

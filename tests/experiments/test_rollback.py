@@ -24,7 +24,7 @@ from experiments.cluster.hands import ClusterHands
 from experiments.cluster.rollback import Rollback
 from nodes.guard import GuardCounters, GuardSite
 from nodes.verdict import Mode
-from tests.experiments.test_events import fresh
+from tests.topologies.domain.test_events import fresh_state
 from topologies.domain.plan import Chassis, Node
 
 
@@ -141,7 +141,7 @@ class House:
 
     def __post_init__(self) -> None:
         """Every node serves."""
-        state = fresh()
+        state = fresh_state()
         machines: Any = Machines(state, self.fuse)
         self.machines = machines
         workload = Mock(**{"server.return_value": ["server", "--now"]})

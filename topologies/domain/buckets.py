@@ -1,20 +1,9 @@
-"""What the bucket tables were before: plan and membership of earlier states, as data."""
+"""A bucket table: which member of a switch each bucket leads to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
-
-from topologies.domain.balancer import Balancer
-from topologies.domain.forecast import basis_of
-from topologies.domain.membership import Membership
-from topologies.domain.plan import FABRIC, Plan
-
-#: How many earlier states are remembered: whatever happened to a cluster between two
-#: segments of a connection, it was hardly more than that. Older ones are forgotten.
-HISTORY = 4
 
 
 @dataclass(frozen=True)
@@ -32,57 +21,3 @@ class BucketTable:
     def __iter__(self) -> Iterator[str]:
         """The members, bucket by bucket."""
         return iter(self.members)
-
-
-@dataclass(frozen=True)
-class Version:
-    """A state of the cluster that had bucket tables of its own."""
-
-    plan: Plan
-    membership: Membership
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON of this version."""
-        return {
-            "plan": self.plan.to_json(),
-            "membership": self.membership.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Version:
-        """The version that :meth:`to_json` described."""
-        return cls(
-            Plan.from_json(data["plan"]), Membership.from_json(data["membership"])
-        )
-
-    def table(self, switch: str, balancer: Balancer) -> BucketTable:
-        """That switch's bucket table; empty where it had none, or was not there.
-
-        A chassis that is cut off has its table all the same: its switch keeps it.
-        """
-        basis = basis_of(self.membership, switch)
-        if switch == FABRIC:
-            names = self.membership.serving_names(self.plan)
-            members = tuple((name, tuple(nodes)) for name, nodes in names.items())
-            return BucketTable(basis, _over_chassis(balancer, members))
-        for chassis in self.plan.chassis:
-            if chassis.name == switch:
-                own = self.membership.of_chassis(chassis)
-                nodes = tuple(node.name for node in own.serving_nodes(chassis))
-                return BucketTable(basis, _over_nodes(balancer, nodes))
-        return BucketTable(basis)
-
-
-# Made only once each: most events leave most switches' tables alone.
-
-
-@lru_cache(maxsize=64)
-def _over_chassis(
-    balancer: Balancer, members: tuple[tuple[str, tuple[str, ...]], ...]
-) -> tuple[str, ...]:
-    return balancer.over_chassis(dict(members))
-
-
-@lru_cache(maxsize=1024)
-def _over_nodes(balancer: Balancer, nodes: tuple[str, ...]) -> tuple[str, ...]:
-    return balancer.over_nodes(nodes)

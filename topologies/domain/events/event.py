@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from controller.state import ClusterState
+from topologies.domain.arrangement import Arrangement
 from topologies.domain.membership import NodeState
 from topologies.domain.plan import Chassis, Node, Plan
 
@@ -50,12 +50,12 @@ class Hands(Protocol):
 
 
 #: From the old state and a target's name to the new state.
-Change = Callable[[ClusterState, str], ClusterState]
+Change = Callable[[Arrangement, str], Arrangement]
 #: Hands, old state, new state, target's name.
-Before = Callable[[Hands, ClusterState, ClusterState, str], None]
+Before = Callable[[Hands, Arrangement, Arrangement, str], None]
 
 
-def _nothing(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+def _nothing(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
     """No machine is touched: only the tables change."""
 
 
@@ -77,22 +77,22 @@ class Event:
     loss: bool = False
 
 
-def with_node(state: ClusterState, name: str, node_state: NodeState) -> ClusterState:
+def with_node(state: Arrangement, name: str, node_state: NodeState) -> Arrangement:
     """That state with one node's state changed."""
     return replace(state, membership=state.membership.with_node(name, node_state))
 
 
-def node_state(state: ClusterState, name: str) -> NodeState:
+def node_state(state: Arrangement, name: str) -> NodeState:
     """State of the node of that name. Raises ``PlanError`` where there is none."""
     return state.membership.state(state.plan.find_node(name))
 
 
-def chassis_of(state: ClusterState, node: str) -> Chassis:
+def chassis_of(state: Arrangement, node: str) -> Chassis:
     """The chassis of the node of that name. Raises ``PlanError`` where there is none."""
     return state.plan.chassis[state.plan.find_node(node).chassis - 1]
 
 
-def require_in_reach(state: ClusterState, chassis: Chassis, target: str) -> None:
+def require_in_reach(state: Arrangement, chassis: Chassis, target: str) -> None:
     """Refuses, by :class:`EventError`, what cannot be done to ``target``, of that
     chassis or itself it, while it has failed or is cut off."""
     name, membership = chassis.name, state.membership
@@ -104,7 +104,7 @@ def require_in_reach(state: ClusterState, chassis: Chassis, target: str) -> None
         raise EventError(f"{target}: chassis {name} is cut off; uplink-up {name} first")
 
 
-def require_in_service(state: ClusterState, name: str) -> None:
+def require_in_service(state: Arrangement, name: str) -> None:
     """Refuses, by :class:`EventError`, what only a serving node can undergo."""
     require_in_reach(state, chassis_of(state, name), name)
     now = node_state(state, name)
@@ -112,7 +112,7 @@ def require_in_service(state: ClusterState, name: str) -> None:
         raise EventError(f"{name} is {now.value}, not in service")
 
 
-def require_service(state: ClusterState, what: str) -> ClusterState:
+def require_service(state: Arrangement, what: str) -> Arrangement:
     """That state, unless nothing in it serves: then :class:`EventError`."""
     if not state.membership.serving_chassis(state.plan):
         raise EventError(f"{what}: no node would be left in service")

@@ -11,29 +11,33 @@ from hypothesis import strategies as st
 from controller.balancers import BALANCERS
 from controller.policies import POLICIES
 from controller.state import ClusterState
-from experiments.events import EVENTS, EventError
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events import EVENTS, EventError
 from topologies.domain.membership import Membership, NodeState
 from topologies.domain.plan import Plan, PlanError
 
 
-def fresh(chassis: int = 2, nodes: int = 3) -> ClusterState:
+def fresh(chassis: int = 2, nodes: int = 3) -> Arrangement:
     plan = Plan.build(chassis, nodes, 1)
+    return Arrangement(plan, Membership.all_in_service(plan))
+
+
+def fresh_state() -> ClusterState:
+    """That arrangement under flood."""
+    new = fresh()
     return ClusterState(
-        plan,
-        Membership.all_in_service(plan),
-        POLICIES["flood"],
-        BALANCERS["modulo"],
+        new.plan, new.membership, POLICIES["flood"], BALANCERS["modulo"]
     )
 
 
-def after(state: ClusterState, *events: str) -> ClusterState:
+def after(state: Arrangement, *events: str) -> Arrangement:
     for event in events:
         kind, target = event.split()
         state = EVENTS[kind].change(state, target)
     return state
 
 
-def serving(state: ClusterState) -> set[str]:
+def serving(state: Arrangement) -> set[str]:
     return {
         node.name
         for chassis in state.plan.chassis
@@ -41,7 +45,7 @@ def serving(state: ClusterState) -> set[str]:
     }
 
 
-def reachable(state: ClusterState) -> set[str]:
+def reachable(state: Arrangement) -> set[str]:
     return {
         node.name
         for chassis in state.plan.chassis

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from controller.state import ClusterState
-from experiments.events.event import Event, require_in_reach
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import Event, require_in_reach
 from topologies.domain.plan import FABRIC
 
 ALL = "all"
 
 
-def change(state: ClusterState, target: str) -> ClusterState:
+def change(state: Arrangement, target: str) -> Arrangement:
     """The members stay as they are; connections move to others of them.
 
     ``all``: the fabric and every chassis that it reaches.

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from controller.state import ClusterState
-from experiments.events.event import Event, EventError, Hands
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import Event, EventError, Hands
 from topologies.domain.membership import NodeState
 
 
-def change(state: ClusterState, target: str) -> ClusterState:
+def change(state: Arrangement, target: str) -> Arrangement:
     """The chassis is balanced over again, with the nodes that had not failed before."""
     name = state.plan.find_chassis(target).name
     if name not in state.membership.failed_chassis:
@@ -15,7 +15,7 @@ def change(state: ClusterState, target: str) -> ClusterState:
     return replace(state, membership=state.membership.with_chassis_restored(name))
 
 
-def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
     """Switch and nodes come up before the fabric sends them anything."""
     chassis = old.plan.find_chassis(target)
     up = tuple(

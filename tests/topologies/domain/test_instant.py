@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from experiments.events import EVENTS, EventError, Hands
-from experiments.events.instant import happenings, physical_order
 from experiments.predict import predict
 from experiments.spec import RunSpec
-from tests.experiments.test_events import fresh
+from tests.topologies.domain.test_events import fresh
+from topologies.domain.events import EVENTS, EventError, Hands
+from topologies.domain.events.instant import happenings, physical_order
 
 DRAIN = {"kind": "drain-node", "target": "c1n2"}
 FAIL = {"kind": "fail-node", "target": "c2n3"}

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from controller.state import ClusterState
-from experiments.events.event import (
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import (
     Event,
     Hands,
     require_in_reach,
@@ -11,7 +11,7 @@ from experiments.events.event import (
 )
 
 
-def change(state: ClusterState, target: str) -> ClusterState:
+def change(state: Arrangement, target: str) -> Arrangement:
     """The fabric no longer balances over the chassis, nor sends it copies. Its nodes
     keep their connections: no copy of a reset can free one of them."""
     chassis = state.plan.find_chassis(target)
@@ -20,7 +20,7 @@ def change(state: ClusterState, target: str) -> ClusterState:
     return require_service(replace(state, membership=membership), target)
 
 
-def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
     """The carrier goes first; the fabric notices afterwards."""
     hands.cut_uplink(old.plan.find_chassis(target))
 

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from controller.state import ClusterState
-from experiments.events.event import Event, EventError, Hands, with_node
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import Event, EventError, Hands, with_node
 from topologies.domain.membership import NodeState
 from topologies.domain.plan import Chassis, Plan
 
 
-def _grown(state: ClusterState, target: str) -> tuple[Plan, Chassis]:
+def _grown(state: Arrangement, target: str) -> tuple[Plan, Chassis]:
     """The plan with its new chassis; ``target`` must be the new one's name."""
     plan, chassis = state.plan.with_chassis(len(state.plan.chassis[0].nodes))
     if target != chassis.name:
@@ -16,7 +16,7 @@ def _grown(state: ClusterState, target: str) -> tuple[Plan, Chassis]:
     return plan, chassis
 
 
-def change(state: ClusterState, target: str) -> ClusterState:
+def change(state: Arrangement, target: str) -> Arrangement:
     """One more chassis, all its nodes in service."""
     plan, chassis = _grown(state, target)
     grown = replace(state, plan=plan)
@@ -25,7 +25,7 @@ def change(state: ClusterState, target: str) -> ClusterState:
     return grown
 
 
-def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
     """The chassis is wired in and its nodes serve before any bucket leads to it."""
     plan, chassis = _grown(old, target)
     hands.build_chassis(plan, chassis)

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from controller.state import ClusterState
-from experiments.events.event import Event, EventError, Hands, require_service
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import Event, EventError, Hands, require_service
 
 
-def change(state: ClusterState, target: str) -> ClusterState:
+def change(state: Arrangement, target: str) -> Arrangement:
     """The fabric no longer balances over the chassis, nor sends it copies."""
     name = state.plan.find_chassis(target).name
     if name in state.membership.failed_chassis:
@@ -15,7 +15,7 @@ def change(state: ClusterState, target: str) -> ClusterState:
     return require_service(replace(state, membership=membership), target)
 
 
-def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
     """Power off first; the fabric notices afterwards."""
     chassis = old.plan.find_chassis(target)
     hands.power_off_chassis(chassis, old.membership.powered_nodes(chassis))

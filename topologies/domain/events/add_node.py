@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from controller.state import ClusterState
-from experiments.events.event import (
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import (
     Event,
     EventError,
     Hands,
@@ -14,7 +14,7 @@ from topologies.domain.membership import NodeState
 from topologies.domain.plan import Node, Plan
 
 
-def _grown(state: ClusterState, target: str) -> tuple[Plan, Node]:
+def _grown(state: Arrangement, target: str) -> tuple[Plan, Node]:
     """The plan with its new node; ``target`` is a chassis or the new node's name."""
     chassis, _, _ = target.partition("n")
     plan, node = state.plan.with_node(chassis)
@@ -23,7 +23,7 @@ def _grown(state: ClusterState, target: str) -> tuple[Plan, Node]:
     return plan, node
 
 
-def change(state: ClusterState, target: str) -> ClusterState:
+def change(state: Arrangement, target: str) -> Arrangement:
     """One more node at the end of the chassis, in service."""
     plan, node = _grown(state, target)
     require_in_reach(state, state.plan.chassis[node.chassis - 1], target)
@@ -31,7 +31,7 @@ def change(state: ClusterState, target: str) -> ClusterState:
     return with_node(grown, node.name, NodeState.IN_SERVICE)
 
 
-def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
     """The node is wired in and serves before any bucket leads to it."""
     plan, node = _grown(old, target)
     hands.build_node(plan, node)

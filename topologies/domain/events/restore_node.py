@@ -1,7 +1,7 @@
 """``restore-node``: a drained or failed node comes back into the bucket table."""
 
-from controller.state import ClusterState
-from experiments.events.event import (
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import (
     Event,
     EventError,
     Hands,
@@ -13,7 +13,7 @@ from experiments.events.event import (
 from topologies.domain.membership import NodeState
 
 
-def change(state: ClusterState, target: str) -> ClusterState:
+def change(state: Arrangement, target: str) -> Arrangement:
     """The node is balanced over again."""
     require_in_reach(state, chassis_of(state, target), target)
     if node_state(state, target) is NodeState.IN_SERVICE:
@@ -21,7 +21,7 @@ def change(state: ClusterState, target: str) -> ClusterState:
     return with_node(state, target, NodeState.IN_SERVICE)
 
 
-def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
     """A failed node boots, empty; a drained one has been up all the time."""
     if node_state(old, target) is NodeState.FAILED:
         hands.power_on_node(old.plan.find_node(target))

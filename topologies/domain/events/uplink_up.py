@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from controller.state import ClusterState
-from experiments.events.event import Event, EventError, Hands
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import Event, EventError, Hands
 
 
-def change(state: ClusterState, target: str) -> ClusterState:
+def change(state: Arrangement, target: str) -> Arrangement:
     """The chassis is balanced over again, unless it has failed meanwhile. Its nodes hold
     what they held, also what its clients have given up: that is half open."""
     name = state.plan.find_chassis(target).name
@@ -15,7 +15,7 @@ def change(state: ClusterState, target: str) -> ClusterState:
     return replace(state, membership=state.membership.with_chassis_connected(name))
 
 
-def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
     """The cable is in place before the fabric sends anything along it."""
     hands.mend_uplink(old.plan.find_chassis(target))
 

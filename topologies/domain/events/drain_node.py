@@ -1,7 +1,7 @@
 """``drain-node``: planned removal. The node leaves the bucket table and stays up."""
 
-from controller.state import ClusterState
-from experiments.events.event import (
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import (
     Event,
     require_in_service,
     require_service,
@@ -10,7 +10,7 @@ from experiments.events.event import (
 from topologies.domain.membership import NodeState
 
 
-def change(state: ClusterState, target: str) -> ClusterState:
+def change(state: Arrangement, target: str) -> Arrangement:
     """The node is no longer balanced over, yet reachable for fan-out copies."""
     require_in_service(state, target)
     return require_service(with_node(state, target, NodeState.DRAINED), target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.events import (
+from topologies.domain.events import (
     add_chassis,
     add_node,
     drain_node,
@@ -16,7 +16,7 @@ from experiments.events import (
     uplink_down,
     uplink_up,
 )
-from experiments.events.event import Event, EventError, Hands
+from topologies.domain.events.event import Event, EventError, Hands
 
 __all__ = ["EVENTS", "Event", "EventError", "Hands", "parse_events"]
 

@@ -1,7 +1,7 @@
 """``fail-node``: the node loses power, and the switches notice."""
 
-from controller.state import ClusterState
-from experiments.events.event import (
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import (
     Event,
     EventError,
     Hands,
@@ -13,7 +13,7 @@ from experiments.events.event import (
 from topologies.domain.membership import NodeState
 
 
-def change(state: ClusterState, target: str) -> ClusterState:
+def change(state: Arrangement, target: str) -> Arrangement:
     """The node is neither balanced over nor reachable. A drained node can fail too, and
     one whose chassis is cut off."""
     chassis = chassis_of(state, target).name
@@ -24,7 +24,7 @@ def change(state: ClusterState, target: str) -> ClusterState:
     return require_service(with_node(state, target, NodeState.FAILED), target)
 
 
-def before(hands: Hands, old: ClusterState, new: ClusterState, target: str) -> None:
+def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
     """Power off first: segments sent before the tables change reach nobody."""
     hands.power_off_node(old.plan.find_node(target))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol, TypeVar
 
-from controller.state import ClusterState
-from experiments.events.event import Event, EventError, Hands
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.events.event import Event, EventError, Hands
 
 
 class Timed(Protocol):
@@ -31,8 +31,8 @@ class Happening:
 
     event: Event
     target: str
-    old: ClusterState
-    new: ClusterState
+    old: Arrangement
+    new: Arrangement
 
     def physically(self, hands: Hands) -> None:
         """What happens to machines."""
@@ -40,7 +40,7 @@ class Happening:
 
 
 def happenings(
-    state: ClusterState, events: Sequence[tuple[Event, str]]
+    state: Arrangement, events: Sequence[tuple[Event, str]]
 ) -> tuple[Happening, ...]:
     """What follows from events (each with its target) that happen at once in ``state``.
 

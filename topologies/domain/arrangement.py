@@ -1,0 +1,72 @@
+"""How a cluster is arranged at one time: who there is, and who of them serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from topologies.domain.balancer import Balancer
+from topologies.domain.buckets import BucketTable
+from topologies.domain.forecast import basis_of
+from topologies.domain.membership import Membership
+from topologies.domain.plan import FABRIC, Plan
+
+#: How many earlier states are remembered: whatever happened to a cluster between two
+#: segments of a connection, it was hardly more than that. Older ones are forgotten.
+HISTORY = 4
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """Plan and membership together: what bucket tables and events follow from."""
+
+    plan: Plan
+    membership: Membership
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON of this arrangement."""
+        return {
+            "plan": self.plan.to_json(),
+            "membership": self.membership.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Arrangement:
+        """The arrangement that :meth:`to_json` described."""
+        return cls(
+            Plan.from_json(data["plan"]), Membership.from_json(data["membership"])
+        )
+
+    def table(self, switch: str, balancer: Balancer) -> BucketTable:
+        """That switch's bucket table; empty where it had none, or was not there.
+
+        A chassis that is cut off has its table all the same: its switch keeps it.
+        """
+        basis = basis_of(self.membership, switch)
+        if switch == FABRIC:
+            names = self.membership.serving_names(self.plan)
+            members = tuple((name, tuple(nodes)) for name, nodes in names.items())
+            return BucketTable(basis, _over_chassis(balancer, members))
+        for chassis in self.plan.chassis:
+            if chassis.name == switch:
+                own = self.membership.of_chassis(chassis)
+                nodes = tuple(node.name for node in own.serving_nodes(chassis))
+                return BucketTable(basis, _over_nodes(balancer, nodes))
+        return BucketTable(basis)
+
+
+# Made only once each: most events leave most switches' tables alone.
+
+
+@lru_cache(maxsize=64)
+def _over_chassis(
+    balancer: Balancer, members: tuple[tuple[str, tuple[str, ...]], ...]
+) -> tuple[str, ...]:
+    return balancer.over_chassis(dict(members))
+
+
+@lru_cache(maxsize=1024)
+def _over_nodes(balancer: Balancer, nodes: tuple[str, ...]) -> tuple[str, ...]:
+    return balancer.over_nodes(nodes)
