@@ -9,7 +9,7 @@ def choices(registry: str) -> tuple[str, ...]:
     from controller.balancers import BALANCERS
     from controller.policies import POLICIES
     from experiments.workloads import WORKLOADS
-    from nodes.guards import AUTO, GUARDS
+    from nodes.guard.guards import AUTO, GUARDS
     from topologies.datapaths import CHOICES
 
     return {

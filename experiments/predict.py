@@ -23,7 +23,7 @@ from experiments.analysis.balance import balance, forecast_of
 from experiments.render import console
 from experiments.spec import EventSpec, RunSpec
 from experiments.workloads import WORKLOADS
-from nodes.client_ports import seeded_ports
+from nodes.clients.client_ports import seeded_ports
 from topologies.domain.connection import FourTuple, written
 from topologies.domain.plan import client_address, vip
 

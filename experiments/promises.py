@@ -15,7 +15,7 @@ from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
 from experiments.expectations import Condition
 from experiments.spec import RunSpec
-from nodes.patterns import PATTERNS
+from nodes.clients.patterns import PATTERNS
 from topologies.domain.events import EVENTS
 
 Conditions = Mapping[str, Condition]

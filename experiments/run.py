@@ -26,7 +26,7 @@ from experiments.machine.provenance import provenance
 from experiments.predict import shares
 from experiments.results import write_results
 from experiments.spec import RunSpec
-from nodes.client_report import ClientReport, parse_report
+from nodes.clients.client_report import ClientReport, parse_report
 from topologies.domain.connection import FourTuple
 
 #: Every connection must be open within this time, in seconds, plus 1 s for 200 of them.

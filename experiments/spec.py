@@ -24,8 +24,8 @@ from controller.policies import POLICIES
 from controller.state import ClusterState
 from experiments.names import Name
 from experiments.workloads import WORKLOADS
-from nodes.guards import AUTO, GUARDS
-from nodes.patterns import BUSY, PATTERNS
+from nodes.clients.patterns import BUSY, PATTERNS
+from nodes.guard.guards import AUTO, GUARDS
 from topologies.domain import plan
 from topologies.domain.events import EVENTS, EventError
 from topologies.domain.events.event import Event

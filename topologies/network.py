@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from mininet.net import Mininet
 
 from topologies import cluster
 from topologies.domain.plan import FABRIC, Chassis, Node, Plan, PlanError
+from topologies.domain.site import Site
 from topologies.hosts import StorageClient, StorageHost, StorageNode
 from topologies.links import Links
 from topologies.removal import remove, unplug
@@ -29,17 +29,6 @@ from topologies.switches import IsolatedSwitch
 #: connected once, ovs-vswitchd retries after 1, 2, 4, 8 s whatever max_backoff says: it
 #: is applied to established connections (ofconn_reconfigure in OVS's connmgr.c).
 CONTROLLER_GRACE_S = 3.0
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where a node's guard is to be attached."""
-
-    name: str
-    #: A process in the node's network namespace.
-    pid: int
-    interface: str
-    mac: str
 
 
 class ClusterNetwork:

@@ -42,7 +42,7 @@ from experiments.instruments.socket_events import read_socket_events
 from experiments.ladder.ladder import LadderError, choose, ladder
 from experiments.ladder.svg import ladder_svg
 from experiments.ladder.text import ladder_text
-from nodes.client_report import ClientReport, Summary
+from nodes.clients.client_report import ClientReport, Summary
 from topologies.datapaths import Datapath
 from topologies.domain.connection import FourTuple, written
 from topologies.domain.plan import SECOND_CHANCE_MAC

@@ -17,7 +17,7 @@ from experiments.analysis.epochs import END_OF_TIME, History
 from experiments.analysis.fates import Fate
 from experiments.analysis.observations import Observation
 from experiments.analysis.trails import Places, Seen, Trail
-from nodes.verdict import QUIET_S
+from nodes.guard.verdict import QUIET_S
 from topologies.domain.connection import FourTuple, written
 
 ORDER = "order"

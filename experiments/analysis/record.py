@@ -18,7 +18,7 @@ from controller.state import ClusterState
 from experiments.analysis.analysis import Course, Evidence
 from experiments.cluster.changes import EventRecord
 from experiments.whole_file import write_whole
-from nodes.client_report import parse_report
+from nodes.clients.client_report import parse_report
 from topologies.datapaths import Datapath
 from topologies.domain.connection import FourTuple
 

@@ -31,9 +31,9 @@ from experiments.cluster.hands import READY_DEADLINE_S, ClusterHands
 from experiments.cluster.messenger import CableEnd, Messenger
 from experiments.cluster.supervisor import Supervisor
 from experiments.workloads import WORKLOADS, ClientJob
-from nodes.guards import GuardCounters, open_guard
-from nodes.network_namespace import number_of_network
-from nodes.verdict import Mode
+from nodes.guard.guards import GuardCounters, open_guard
+from nodes.guard.verdict import Mode
+from nodes.kernel.network_namespace import number_of_network
 from topologies.datapaths import AUTO, find_datapath
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Client, Node, Plan, vip

@@ -18,12 +18,13 @@ from experiments.instruments.capture_points import (
     node_point,
 )
 from experiments.workloads.workload import Workload
-from nodes.forked import ForkServer
-from nodes.guard import Guard
-from nodes.guards import GuardCounters, GuardSite
-from nodes.server_ready import is_listening
-from nodes.verdict import Mode
+from nodes.guard.guard import Guard
+from nodes.guard.guards import GuardCounters
+from nodes.guard.verdict import Mode
+from nodes.servers.forked import ForkServer
+from nodes.servers.server_ready import is_listening
 from topologies.domain.plan import Chassis, Node, Plan
+from topologies.domain.site import Site
 from topologies.network import ClusterNetwork
 from topologies.switches import IsolatedSwitch
 
@@ -186,10 +187,9 @@ class ClusterHands:
         """Once connected: a controller that dies and returns is found at once."""
         IsolatedSwitch.hasten([self.network.switch(name) for name in switches])
 
-    def site(self, node: Node) -> GuardSite:
+    def site(self, node: Node) -> Site:
         """Where that node's guard works."""
-        pid = self.pid(node.name)
-        return GuardSite(node.name, pid, node.interface, node.mac)
+        return self.network.site(node)
 
     def pid(self, name: str) -> int:
         """A process in the network namespace of that host or switch."""

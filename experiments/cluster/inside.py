@@ -24,8 +24,8 @@ from experiments.instruments.instruments import InstrumentError
 from experiments.run import RunError, run_experiment
 from experiments.spec import RunSpec
 from experiments.trust import EXIT_STATUS
-from nodes.guards import GuardError
-from nodes.libbpf import BpfError
+from nodes.guard.guards import GuardError
+from nodes.kernel.libbpf import BpfError
 from topologies import sandbox
 from topologies.domain.events import parse_events
 from topologies.domain.plan import Plan

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 from controller.notices import Notice
 from experiments.cluster.faults import Faults
-from nodes.network_namespace import inside_network_of
-from nodes.scapy_frames import build_frame
-from nodes.segment import Flags, Segment
+from nodes.guard.scapy_frames import build_frame
+from nodes.guard.segment import Flags, Segment
+from nodes.kernel.network_namespace import inside_network_of
 from topologies.domain.plan import FANOUT_MAC
 from topologies.private import bind_private
 

@@ -8,15 +8,15 @@ from contextlib import closing
 from controller.policies.proactive import departed
 from controller.state import ClusterState
 from experiments.instruments.socket_table import HELD, sockets_of
-from nodes.guard import GuardSite
-from nodes.kernel_abort import KernelAborter
-from nodes.network_namespace import inside_network_of
+from nodes.kernel.kernel_abort import KernelAborter
+from nodes.kernel.network_namespace import inside_network_of
+from topologies.domain.site import Site
 
 #: One whose handshake has not ended yet has moved as much as any other.
 _STATES = HELD | {"SYN_RECV"}
 
 
-def reset_moved(state: ClusterState, sites: Iterable[GuardSite]) -> dict[str, int]:
+def reset_moved(state: ClusterState, sites: Iterable[Site]) -> dict[str, int]:
     """Reset both ends of every connection that is not where ``state`` leads.
 
     To be called when the switches have settled. Returns how many connections each
@@ -26,7 +26,7 @@ def reset_moved(state: ClusterState, sites: Iterable[GuardSite]) -> dict[str, in
     return {name: count for name, count in done.items() if count}
 
 
-def _reset_departed(state: ClusterState, site: GuardSite) -> int:
+def _reset_departed(state: ClusterState, site: Site) -> int:
     held = [one.connection for one in sockets_of(site.pid, _STATES)]
     plan, membership, balancer = state.plan, state.membership, state.balancer
     gone = departed(plan, membership, balancer, site.name, held)

@@ -10,7 +10,7 @@ from typing import Protocol
 from experiments.cluster.children import Children
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults
-from nodes.guard import Guard
+from nodes.guard.guard import Guard
 
 #: How often it looks for programs that died unasked, in seconds.
 PERIOD_S = 0.2

@@ -36,7 +36,7 @@ from typing import IO, Any, NamedTuple
 from experiments.instruments import packet_filter
 from experiments.instruments.packet_ring import SETTLED_S, PacketRing, packets_of
 from experiments.instruments.pcapng import PcapngWriter
-from nodes.network_namespace import inside_network_of
+from nodes.kernel.network_namespace import inside_network_of
 
 DEFAULT_SNAPLEN = 128
 DEFAULT_RING_BYTES = 1 << 20

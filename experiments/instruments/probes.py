@@ -32,8 +32,8 @@ from typing import IO, Any
 
 from experiments.instruments.bpf_ring import BpfRing, records_of
 from experiments.instruments.socket_events import REPORT, SocketEvent, event_of
-from nodes.bpf_build import compile_program
-from nodes.libbpf import BpfError, BpfObject
+from nodes.kernel.bpf_build import compile_program
+from nodes.kernel.libbpf import BpfError, BpfObject
 
 SOURCE = Path(__file__).with_name("sockets.bpf.c")
 PROGRAMS = ("socket_state", "socket_reset_received", "socket_reset_sent")
@@ -53,7 +53,7 @@ class Probes:
     def __init__(self, spool: IO[bytes], ports: Sequence[int]) -> None:
         """Loads them, attached to nothing yet; what they report waits in ``spool``.
 
-        Raises :class:`~nodes.libbpf.BpfError` or :class:`OSError`: no clang, no BTF, no
+        Raises :class:`~nodes.kernel.libbpf.BpfError` or :class:`OSError`: no clang, no BTF, no
         such tracepoint, or not the right to trace.
         """
         self._spool = spool

@@ -31,7 +31,7 @@ from experiments.machine.machine import (
     present,
     unknown,
 )
-from nodes.libbpf import BpfError
+from nodes.kernel.libbpf import BpfError
 
 #: What a cluster's sandbox is made of (unshare(1)); ``--kill-child`` ends it whole.
 SANDBOX = (

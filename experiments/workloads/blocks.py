@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.workloads.workload import ClientJob
-from nodes.capacity import BLOCK_CONNECTIONS, FIO_CONNECTIONS, block_size
-from nodes.nbd_server import backing_size, create_backing_file
-from nodes.patterns import Pattern
+from nodes.clients.capacity import BLOCK_CONNECTIONS, FIO_CONNECTIONS, block_size
+from nodes.clients.patterns import Pattern
+from nodes.servers.nbd_server import backing_size, create_backing_file
 from topologies.domain.plan import MAX_CLIENTS
 
 #: Bytes of each client's own region of the store, or of names of objects: room for 256
@@ -23,7 +23,7 @@ def prepare_disk(store: Path) -> None:
 
 
 def region_options(job: ClientJob) -> list[str]:
-    """The options by which a client keeps to its region (nodes/block_options.py)."""
+    """The options by which a client keeps to its region (nodes/clients/block_options.py)."""
     return [
         f"--region-size={REGION_SIZE}",
         f"--client-index={job.index - 1}",

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.capacity import ECHO_CONNECTIONS
+from nodes.clients.capacity import ECHO_CONNECTIONS
 
 ECHO_PORT = 7777
 
@@ -16,13 +16,17 @@ def prepare(_store: Path) -> None:
 
 
 def server(_store: Path) -> list[str]:
-    """``nodes/echo_server.py``."""
-    return [sys.executable, program("echo_server"), f"--port={ECHO_PORT}"]
+    """``nodes/servers/echo_server.py``."""
+    return [sys.executable, program("servers/echo_server"), f"--port={ECHO_PORT}"]
 
 
 def client(job: ClientJob) -> list[str]:
-    """``nodes/echo_client.py``."""
-    return [sys.executable, program("echo_client"), *job.shared_options(ECHO_PORT)]
+    """``nodes/clients/echo_client.py``."""
+    return [
+        sys.executable,
+        program("clients/echo_client"),
+        *job.shared_options(ECHO_PORT),
+    ]
 
 
 WORKLOAD = Workload(

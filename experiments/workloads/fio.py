@@ -10,15 +10,15 @@ from typing import Any
 from experiments.workloads.blocks import fio_room, prepare_disk, region_options
 from experiments.workloads.nbd import server
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.fio_report import figures_of
-from nodes.nbd_server import FIO_REFUSES, NBD_PORT
+from nodes.clients.fio_report import figures_of
+from nodes.servers.nbd_server import FIO_REFUSES, NBD_PORT
 
 
 def client(job: ClientJob) -> list[str]:
-    """``nodes/fio_client.py`` on this client's own region of the export."""
+    """``nodes/clients/fio_client.py`` on this client's own region of the export."""
     argv = [
         sys.executable,
-        program("fio_client"),
+        program("clients/fio_client"),
         *job.shared_options(NBD_PORT),
         *region_options(job),
     ]

@@ -6,14 +6,19 @@ import sys
 
 from experiments.workloads.blocks import block_room, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.http_server import HTTP_PORT, HTTP_REFUSES, create_object_store, nginx_argv
+from nodes.servers.http_server import (
+    HTTP_PORT,
+    HTTP_REFUSES,
+    create_object_store,
+    nginx_argv,
+)
 
 
 def client(job: ClientJob) -> list[str]:
-    """``nodes/http_client.py`` on this client's own objects."""
+    """``nodes/clients/http_client.py`` on this client's own objects."""
     return [
         sys.executable,
-        program("http_client"),
+        program("clients/http_client"),
         *job.shared_options(HTTP_PORT),
         *region_options(job),
     ]

@@ -7,24 +7,24 @@ from pathlib import Path
 
 from experiments.workloads.blocks import block_room, prepare_disk, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.iscsi_server import ISCSI_PORT, ISCSI_REFUSES
+from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_REFUSES
 
 
 def server(store: Path) -> list[str]:
-    """``nodes/iscsi_server.py``, which becomes tgtd, over the shared file."""
+    """``nodes/servers/iscsi_server.py``, which becomes tgtd, over the shared file."""
     return [
         sys.executable,
-        program("iscsi_server"),
+        program("servers/iscsi_server"),
         f"--file={store / 'disk'}",
         f"--control={store / 'tgt'}",
     ]
 
 
 def client(job: ClientJob) -> list[str]:
-    """``nodes/iscsi_client.py`` on this client's own region of the unit."""
+    """``nodes/clients/iscsi_client.py`` on this client's own region of the unit."""
     return [
         sys.executable,
-        program("iscsi_client"),
+        program("clients/iscsi_client"),
         *job.shared_options(ISCSI_PORT),
         *region_options(job),
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.workloads.blocks import block_room, prepare_disk, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.nbd_server import NBD_PORT, NBD_REFUSES, nbdkit_argv
+from nodes.servers.nbd_server import NBD_PORT, NBD_REFUSES, nbdkit_argv
 
 
 def server(store: Path) -> list[str]:
@@ -16,10 +16,10 @@ def server(store: Path) -> list[str]:
 
 
 def client(job: ClientJob) -> list[str]:
-    """``nodes/nbd_client.py`` on this client's own region of the export."""
+    """``nodes/clients/nbd_client.py`` on this client's own region of the export."""
     return [
         sys.executable,
-        program("nbd_client"),
+        program("clients/nbd_client"),
         *job.shared_options(NBD_PORT),
         *region_options(job),
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nodes.patterns import BUSY, Pattern, possible
+from nodes.clients.patterns import BUSY, Pattern, possible
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class ClientJob:
         ]
 
 
-def program(module: str) -> str:
-    """Path of a program of ``nodes/``, to be run as a script on a host."""
-    return str(Path(__file__).resolve().parents[2] / "nodes" / f"{module}.py")
+def program(name: str) -> str:
+    """Path of a program of ``nodes/``, e.g. ``servers/echo_server``, to be run as a script."""
+    return str(Path(__file__).resolve().parents[2] / "nodes" / f"{name}.py")
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Workload:
 
     ``prepare(store)`` makes what all nodes share, inside the directory ``store``;
     ``server(store)`` is the command line on a node and ``client(job)`` the one on a
-    client host. The client reports as :mod:`nodes.client_report` says.
+    client host. The client reports as :mod:`nodes.clients.client_report` says.
     ``room(pattern)``: how many connections one client holds. ``refuses``: the traffic
-    patterns (:mod:`nodes.patterns`) that its clients cannot follow, and why.
+    patterns (:mod:`nodes.clients.patterns`) that its clients cannot follow, and why.
     ``figures(folder)``: what its clients measured by themselves, from the files that they
     left in the folder of the hosts' output; in ``summary.json`` under the workload's name.
     """

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.analysis.fates import totals
 from experiments.analysis.observations import RST, Observation
-from nodes.verdict import QUIET_S
+from nodes.guard.verdict import QUIET_S
 from tests.experiments.packet_path import MS, SEQ, START, US
 from tests.experiments.scale_out import END, ScaleOut
 from topologies.domain.plan import FANOUT_MAC

@@ -14,7 +14,7 @@ from experiments.analysis.observations import RST
 from experiments.cli import main
 from experiments.predict import connections_of, predict, shares
 from experiments.spec import RunSpec
-from nodes.client_ports import seeded_ports
+from nodes.clients.client_ports import seeded_ports
 from tests.controller.clusters import network
 from tests.controller.frames import from_client
 from tests.experiments.packet_path import MS

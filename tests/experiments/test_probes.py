@@ -21,7 +21,7 @@ from experiments.instruments.socket_events import (
     read_socket_events,
 )
 from experiments.instruments.socket_table import HeldSocket, sockets_of
-from nodes.network_namespace import number_of_network
+from nodes.kernel.network_namespace import number_of_network
 from tests.experiments.two_hosts import JsonLines, TwoHosts, running, two_hosts
 from topologies.domain.plan import VIP4, VIP6
 

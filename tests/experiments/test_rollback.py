@@ -22,10 +22,11 @@ from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.hands import ClusterHands
 from experiments.cluster.rollback import Rollback
-from nodes.guard import GuardCounters, GuardSite
-from nodes.verdict import Mode
+from nodes.guard.guard import GuardCounters
+from nodes.guard.verdict import Mode
 from tests.topologies.domain.test_events import fresh_state
 from topologies.domain.plan import Chassis, Node
+from topologies.domain.site import Site
 
 
 class Broken(Exception):
@@ -58,6 +59,10 @@ class Machines:
         self.cut: set[str] = set()
         self.guarded: set[str] = set()
         self.net = MagicMock()
+
+    def site(self, node: Node) -> Site:
+        """As :meth:`topologies.network.ClusterNetwork.site`."""
+        return Site(node.name, self.net[node.name].pid, node.interface, node.mac)
 
     def _do(self, effect: Any, *arguments: Any) -> None:
         self.fuse.tick()
@@ -118,7 +123,7 @@ class Machines:
 
     # What a guard does.
 
-    def attach(self, sites: Sequence[GuardSite], mode: Mode) -> None:
+    def attach(self, sites: Sequence[Site], mode: Mode) -> None:
         """Guarded, one after the other."""
         for site in sites:
             self._do(self.guarded.add, site.name)

@@ -19,7 +19,7 @@ from experiments.results import summarise
 from experiments.spec import RunSpec
 from experiments.sweep.figures import FIGURES as COMPARED
 from experiments.sweep.figures import LOWER
-from nodes.client_report import ClientReport
+from nodes.clients.client_report import ClientReport
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
 from tests.experiments.scale_out import EVENT, PORT, SETTLED
 from tests.system.readme_keys import README, untold

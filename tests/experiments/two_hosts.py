@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nodes.network_namespace import inside_network_of
+from nodes.kernel.network_namespace import inside_network_of
 from topologies.domain.plan import PREFIX4, PREFIX6, VIP4, VIP6, Client, Node
 
 CLIENT, NODE = Client(1), Node(1, 1)

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from nodes.client_ports import seeded_ports
-from nodes.client_report import ClientReport, Event, parse_report
-from nodes.nbd_blocks import Write
-from nodes.nbd_server import create_backing_file, nbdkit_argv
-from nodes.server_ready import wait_listening
+from nodes.clients.client_ports import seeded_ports
+from nodes.clients.client_report import ClientReport, Event, parse_report
+from nodes.clients.nbd_blocks import Write
+from nodes.servers.nbd_server import create_backing_file, nbdkit_argv
+from nodes.servers.server_ready import wait_listening
 
 T = TypeVar("T")
 
@@ -105,10 +105,15 @@ class Bench:
         ).stdout
 
     def client(self, program: str, *options: str, ip: int = 4) -> RunningClient:
-        """Start ``nodes/{program}.py`` against the loopback address."""
+        """Start ``nodes/clients/{program}.py`` against the loopback address."""
         report = self.directory / f"report-{len(self._processes)}"
         shared = [f"--target={LOOPBACK[ip]}", f"--seed={SEED}", f"--stream={STREAM}"]
-        argv = [sys.executable, str(NODES / f"{program}.py"), *shared, *options]
+        argv = [
+            sys.executable,
+            str(NODES / "clients" / f"{program}.py"),
+            *shared,
+            *options,
+        ]
         return RunningClient(self._start(argv, report), report)
 
     def connect(self, port: int) -> socket.socket:
@@ -250,7 +255,11 @@ class EchoBench(Bench):
 
     def argv(self) -> list[str]:
         """The server's command line."""
-        return [sys.executable, str(NODES / "echo_server.py"), f"--port={self.PORT}"]
+        return [
+            sys.executable,
+            str(NODES / "servers" / "echo_server.py"),
+            f"--port={self.PORT}",
+        ]
 
     @property
     def server_report(self) -> ClientReport:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nodes.guards import GUARDS
+from nodes.guard.guards import GUARDS
 from tests.nodes.lab_process import LabProcess
 
 

@@ -12,10 +12,10 @@ import socket
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from nodes.guard import Guard, GuardCounters
-from nodes.guards import open_guard
-from nodes.segment import Segment
-from nodes.verdict import Mode
+from nodes.guard.guard import Guard, GuardCounters
+from nodes.guard.guards import open_guard
+from nodes.guard.segment import Segment
+from nodes.guard.verdict import Mode
 from tests.nodes.namespace import MARKERS, VIPS, Node, run, wait_for
 from tests.nodes.packet_states import ACK, RST
 from tests.nodes.packet_table import ROWS, SUPERPACKETS, Effect, Row

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from nodes.guard import GuardSite
 from tests.nodes.wire import CLIENT_MAC, DEADLINE_S, Deadline
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import VIP4, VIP6
+from topologies.domain.site import Site
 
 T = TypeVar("T")
 
@@ -75,9 +75,9 @@ class Node:
         return self._holder.pid
 
     @property
-    def site(self) -> GuardSite:
+    def site(self) -> Site:
         """Where a guard is to stand."""
-        return GuardSite(self.name, self.pid, self.node_end, self.mac)
+        return Site(self.name, self.pid, self.node_end, self.mac)
 
     def inside(self, act: Callable[[], T]) -> T:
         """What ``act`` returns in the namespace: sockets made there stay there."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from nodes.segment import Flags, Segment
-from nodes.verdict import Known
+from nodes.guard.segment import Flags, Segment
+from nodes.guard.verdict import Known
 from topologies.domain.connection import FourTuple
 
 ACK, PSH, RST, SYN, FIN = Flags.ACK, Flags.PSH, Flags.RST, Flags.SYN, Flags.FIN

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from nodes.segment import Segment
-from nodes.verdict import Action, Mode
+from nodes.guard.segment import Segment
+from nodes.guard.verdict import Action, Mode
 from tests.nodes.packet_states import ACK, FIN, PSH, RST, SYN, Connection, State
 
 _MIB = 1 << 20

@@ -6,7 +6,7 @@ import socket
 import struct
 from dataclasses import replace
 
-from nodes.segment import Segment
+from nodes.guard.segment import Segment
 from tests.nodes.namespace import CLIENTS, VIPS, Node, wait_for
 from tests.nodes.packet_states import ACK, FIN, PSH, RST, SYN, Connection, State
 from tests.nodes.wire import Caught, Wire

@@ -16,10 +16,10 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 
-from nodes.flow_state import BELIEF_S
-from nodes.guard import GuardCounters
-from nodes.segment import Flags, Segment
-from nodes.verdict import QUIET_S, Mode
+from nodes.guard.flow_state import BELIEF_S
+from nodes.guard.guard import GuardCounters
+from nodes.guard.segment import Flags, Segment
+from nodes.guard.verdict import QUIET_S, Mode
 from tests.nodes.lab import Lab
 from tests.nodes.namespace import (
     CLIENTS,

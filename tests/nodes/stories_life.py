@@ -6,10 +6,10 @@ import os
 import signal
 from pathlib import Path
 
-from nodes.guard_ebpf import PINS
-from nodes.guard_scapy_fleet import ScapyGuard
-from nodes.segment import Segment
-from nodes.verdict import Mode
+from nodes.guard.guard_ebpf import PINS
+from nodes.guard.guard_scapy_fleet import ScapyGuard
+from nodes.guard.segment import Segment
+from nodes.guard.verdict import Mode
 from tests.nodes.lab import Lab
 from tests.nodes.namespace import CLIENTS, MARKERS, VIPS, Node, wait_for
 from tests.nodes.packet_states import ACK, PSH, SYN, State

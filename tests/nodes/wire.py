@@ -15,8 +15,8 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 from scapy.utils import checksum
 
-from nodes.scapy_frames import build_frame, dissect
-from nodes.segment import Segment
+from nodes.guard.scapy_frames import build_frame, dissect
+from nodes.guard.segment import Segment
 from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC
 
 CLIENT_MAC = "02:01:00:00:00:07"

@@ -20,7 +20,7 @@ from mininet.node import OVSBridge
 from mininet.topo import Topo
 
 from experiments.bench.networks.network import ECHO_PORT
-from nodes.server_ready import wait_listening
+from nodes.servers.server_ready import wait_listening
 from topologies.datapaths import KERNEL, USERSPACE
 from topologies.domain.plan import Plan
 from topologies.port_buffers import newly_dropped
@@ -126,7 +126,9 @@ class StockNetwork:
 
     def _serve(self, folder: Path) -> None:
         """The same echo server on every host as in our network."""
-        program = Path(__file__).resolve().parents[3] / "nodes" / "echo_server.py"
+        program = (
+            Path(__file__).resolve().parents[3] / "nodes" / "servers" / "echo_server.py"
+        )
         with (folder / "servers.log").open("ab") as log:
             for name in self.servers:
                 enter = ["mnexec", "-a", str(self.pid(name))]

@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-#: As nodes/client_ports.py deals them.
+#: As nodes/clients/client_ports.py deals them.
 PORT_RANGE = range(20000, 60000)
 REQUEST = b"0123456789abcdef"
 #: SO_LINGER on, 0 seconds: close(2) sends RST (socket(7)).

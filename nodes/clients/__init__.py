@@ -1,0 +1,1 @@
+"""Storage clients: they write, read back, are reset, reconnect and lose nothing."""

@@ -1,0 +1,1 @@
+"""The guard of a storage node: judges segments of unknown connections, and resets."""

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The guard of the storage nodes, in the kernel: nodes/guard/verdict.py as two tc programs.
+ *
+ * One instance serves every node of a cluster: attached (clsact, direct-action) to
+ * ingress and egress of each node's interface, it finds the node by the low 16 bits of
+ * the interface's MAC address. It keeps no flow table: the kernel's own is asked.
+ *
+ * Only UAPI structures are used, so it loads on kernels with no BTF (Linux >= 5.3).
+ * VLAN tags, IP options, IPv6 extension headers and fragments: not judged, the kernel's.
+ *
+ * guard_packet.bpf.h reads a packet, guard_socket.bpf.h asks what the node holds of its
+ * connection, guard_reply.bpf.h builds resets, guard_maps.bpf.h has the maps.
+ */
+#include "guard_reply.bpf.h"
+#include "guard_socket.bpf.h"
+
+#define SEQUENCE_SLACK (16 * 1024 * 1024) /* verdict.SEQUENCE_SLACK */
+
+static __always_inline bool fits(const struct packet *copy, const struct numbers *n)
+{
+	__u32 sent = bpf_ntohl(copy->tcp.seq) - n->snd_una;
+	__s32 off = bpf_ntohl(copy->tcp.ack_seq) - n->rcv_nxt;
+
+	return sent <= n->snd_nxt - n->snd_una && off <= SEQUENCE_SLACK &&
+	       off >= -SEQUENCE_SLACK;
+}
+
+/* Give the kernel's TCP the copy as the exact reset (RFC 5961, 3.2). */
+static __always_inline int free_connection(struct __sk_buff *skb,
+					   const struct packet *p, __u32 rcv_nxt)
+{
+	__u32 field = p->tcp_offset + offsetof(struct tcphdr, check);
+	__be32 seq = bpf_htonl(rcv_nxt), ack = 0;
+
+	bpf_l4_csum_replace(skb, field, p->tcp.seq, seq, sizeof(seq));
+	bpf_l4_csum_replace(skb, field, p->tcp.ack_seq, ack, sizeof(ack));
+	bpf_skb_store_bytes(skb, p->tcp_offset + offsetof(struct tcphdr, seq), &seq,
+			    sizeof(seq), 0);
+	bpf_skb_store_bytes(skb, p->tcp_offset + offsetof(struct tcphdr, ack_seq), &ack,
+			    sizeof(ack), 0);
+	return TC_ACT_UNSPEC;
+}
+
+static __always_inline int judge_copy(struct __sk_buff *skb, struct packet *p,
+				      struct counters *node)
+{
+	struct numbers numbers = {};
+	enum known known;
+
+	if ((p->flags & (FLAG_RST | FLAG_ACK)) != FLAG_RST)
+		return TC_ACT_SHOT;
+	count(node->copies_received);
+	known = known_of(skb, p, &numbers);
+	if (known == CONNECTION && fits(p, &numbers)) {
+		count(node->copies_accepted);
+		remember(&p->connection, FREED);
+		return free_connection(skb, p, numbers.rcv_nxt);
+	}
+	if (known == EMBRYONIC) {
+		/* Its numbers are hidden here; tcp_check_req checks its window. It is not
+		 * remembered as freed: a late copy does not fit a new connection of the
+		 * same ends, which then opens, and must not be reset for sending. */
+		count(node->copies_accepted);
+		return free_connection(skb, p, bpf_ntohl(p->tcp.ack_seq));
+	}
+	if (known == CONNECTION)
+		count(node->copies_rejected);
+	return TC_ACT_SHOT;
+}
+
+/* RST|ACK: says "aborted", and no switch fans it out. */
+static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p)
+{
+	__u32 end = bpf_ntohl(p->tcp.seq) + p->payload + p->tcp.syn + p->tcp.fin;
+
+	return reply(skb, p, bpf_ntohl(p->tcp.ack_seq), end, FLAG_RST | FLAG_ACK, 0);
+}
+
+/* Back to the switches, whole, for the connection's earlier owner. */
+static __always_inline int pass_on(struct __sk_buff *skb, const struct packet *p,
+				   const struct config *config)
+{
+	__u8 macs[2 * ETH_ALEN];
+
+	__builtin_memcpy(macs, config->second_chance_mac, ETH_ALEN);
+	__builtin_memcpy(macs + ETH_ALEN, p->eth.h_dest, ETH_ALEN);
+	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
+		return TC_ACT_SHOT;
+	return bpf_redirect(skb->ifindex, 0);
+}
+
+static __always_inline int judge_stray(struct __sk_buff *skb, const struct packet *p,
+				       struct counters *node, struct config *config)
+{
+	bool second = same(p->eth.h_source, config->second_chance_mac, ETH_ALEN);
+	__u64 deed = recall(&p->connection);
+
+	if (deed == ABORTED || deed == HELD || p->flags & FLAG_SYN)
+		return config->answer ? refuse(skb, p) : TC_ACT_SHOT;
+	count(node->strays);
+	if (!config->answer)
+		return TC_ACT_SHOT;
+	if (config->pass_on && !second) {
+		count(node->passed_on);
+		return pass_on(skb, p, config);
+	}
+	if (was_answered(&p->connection, p->tcp.ack_seq))
+		return TC_ACT_SHOT;
+	remember_answer(&p->connection, p->tcp.ack_seq);
+	count(node->resets);
+	return reply(skb, p, bpf_ntohl(p->tcp.ack_seq), bpf_ntohl(p->tcp.seq), FLAG_RST,
+		     0);
+}
+
+SEC("tc")
+int guard_ingress(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	struct numbers numbers = {};
+	struct counters *node;
+	struct config *config;
+	__u32 zero = 0, key;
+	bool marked;
+
+	config = bpf_map_lookup_elem(&guard_config, &zero);
+	if (!config || skb->pkt_type != PACKET_HOST ||
+	    bpf_skb_load_bytes(skb, 0, &p.eth, sizeof(p.eth)))
+		return TC_ACT_UNSPEC;
+	key = p.connection.node = p.eth.h_dest[4] << 8 | p.eth.h_dest[5];
+	node = bpf_map_lookup_elem(&guard_nodes, &key);
+	if (!node)
+		return TC_ACT_UNSPEC;
+	marked = same(p.eth.h_source, config->fanout_mac, ETH_ALEN);
+	if (!read_packet(skb, &p, config, true))
+		return marked ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+	if (marked)
+		return judge_copy(skb, &p, node);
+	if ((p.flags & (FLAG_SYN | FLAG_ACK | FLAG_RST)) == FLAG_SYN)
+		bpf_map_delete_elem(&guard_deeds, &p.connection);
+	if (p.flags & FLAG_RST && recall(&p.connection) == HELD)
+		bpf_map_delete_elem(&guard_deeds, &p.connection);
+	if (p.flags & FLAG_RST || !(p.flags & FLAG_ACK))
+		return TC_ACT_UNSPEC;
+	switch (known_of(skb, &p, &numbers)) {
+	case NOTHING:
+		break;
+	case CONNECTION:
+		remember_held(&p.connection);
+	default:
+		return TC_ACT_UNSPEC;
+	}
+	return judge_stray(skb, &p, node, config);
+}
+
+/* verdict.judge_leaving, first row: a bare RST of the kernel becomes RST|ACK. */
+static __always_inline int amend(struct __sk_buff *skb, const struct packet *p)
+{
+	__u32 offset = p->tcp_offset + 12; /* data offset and flags */
+	__be16 before = 0, after;
+
+	bpf_skb_load_bytes(skb, offset, &before, sizeof(before));
+	after = before | bpf_htons(FLAG_ACK);
+	bpf_l4_csum_replace(skb, p->tcp_offset + offsetof(struct tcphdr, check), before,
+			    after, sizeof(after));
+	bpf_skb_store_bytes(skb, offset, &after, sizeof(after), 0);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int guard_egress(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	struct config *config;
+	__u32 zero = 0;
+
+	config = bpf_map_lookup_elem(&guard_config, &zero);
+	if (!config || skb->mark == GUARD_MARK ||
+	    bpf_skb_load_bytes(skb, 0, &p.eth, sizeof(p.eth)) ||
+	    !read_packet(skb, &p, config, false))
+		return TC_ACT_UNSPEC;
+	p.connection.node = p.eth.h_source[4] << 8 | p.eth.h_source[5];
+	if (p.flags & FLAG_RST) {
+		remember(&p.connection, ABORTED);
+		return p.flags & FLAG_ACK ? TC_ACT_UNSPEC : amend(skb, &p);
+	}
+	if (recall(&p.connection) == FREED && p.flags & FLAG_ACK)
+		return reply(skb, &p, bpf_ntohl(p.tcp.ack_seq), 0, FLAG_RST,
+			     BPF_F_INGRESS);
+	return TC_ACT_UNSPEC;
+}
+
+char LICENSE[] SEC("license") = "GPL";

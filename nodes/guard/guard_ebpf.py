@@ -1,0 +1,189 @@
+"""The guard in the kernel: ``guard.bpf.c`` compiled, loaded once, put on every node."""
+
+from __future__ import annotations
+
+import ipaddress
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import astuple
+from pathlib import Path
+
+from nodes.guard.guard import GuardCounters, GuardError
+from nodes.guard.verdict import Mode
+from nodes.kernel.bpf_build import compile_program
+from nodes.kernel.libbpf import BpfError, BpfObject
+from nodes.kernel.traffic_control import Interface
+from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC, VIP4, VIP6
+from topologies.domain.site import Site
+
+SOURCE = Path(__file__).with_name("guard.bpf.c")
+#: Where the loaded programs and maps are pinned: ``guard_ingress``, ``guard_nodes``, ...
+PINS = Path("/sys/fs/bpf/resetbed")
+
+#: ``struct config``: VIP6, VIP4, fan-out MAC, second-chance MAC, whether to answer
+#: strays, whether to pass them on first.
+CONFIG = struct.Struct("=16s4s6s6s??")
+#: ``struct counters``: the fields of :class:`~nodes.guard.guard.GuardCounters`, in order.
+COUNTERS = struct.Struct("=6Q")
+_KEY = struct.Struct("=I")
+
+#: tc hook of the interface -> program.
+_HOOKS = {"ingress": "guard_ingress", "egress": "guard_egress"}
+
+
+class EbpfGuard:
+    """One program for all nodes; see :class:`~nodes.guard.guard.Guard` for the methods.
+
+    It lives in the kernel: killing this process changes nothing for the nodes. Needs a
+    BPF filesystem on ``/sys/fs/bpf``, where it takes the place of an earlier one.
+    """
+
+    name = "ebpf"
+    check_cost_s = 0.000_01
+
+    def __init__(self) -> None:
+        _check_bpf_filesystem(PINS.parent)
+        self._sites: dict[str, Site] = {}
+        self._interfaces: dict[str, Interface] = {}
+        self._closed = False
+        self._object = BpfObject(compile_program(SOURCE))
+        shutil.rmtree(PINS, ignore_errors=True)
+        self._object.pin(PINS)
+        self._config = self._object.map("guard_config", CONFIG.size)
+        self._nodes = self._object.map("guard_nodes", COUNTERS.size)
+
+    def attach(self, sites: Sequence[Site], mode: Mode) -> None:
+        """Put the program on the interface of every site, or on none of them."""
+        self._config.set(_KEY.pack(0), _config(mode))
+        for site in sites:
+            self._nodes.set(_key(site), COUNTERS.pack(*astuple(GuardCounters())))
+        try:
+            for site in sites:
+                self._interfaces[site.name] = _interface(site)
+                self._hook(site)
+        except GuardError:
+            self._give_up(sites)
+            raise
+        self._sites |= {site.name: site for site in sites}
+
+    def _give_up(self, sites: Sequence[Site]) -> None:
+        """Take back what was done for sites not all of which could be guarded."""
+        for site in sites:
+            self._nodes.delete(_key(site))
+            if site.name in self._interfaces:
+                with suppress(GuardError):
+                    self._unhook(site)
+
+    def detach(self, name: str) -> None:
+        """Take the program off the interface of that node."""
+        site = self._sites.pop(name)
+        self._nodes.delete(_key(site))
+        self._unhook(site)
+
+    def counters(self) -> dict[str, GuardCounters]:
+        """Node name -> its counters, read from the kernel's map."""
+        return {
+            name: GuardCounters(*COUNTERS.unpack(self._nodes.get(_key(site))))
+            for name, site in self._sites.items()
+        }
+
+    def check(self) -> list[str]:
+        """Attach again wherever an interface no longer has the program.
+
+        The kernel tells of changes, so only interfaces that have changed are asked.
+        """
+        wanted = {self._object.program_id(program) for program in _HOOKS.values()}
+        bare = [
+            site
+            for site in self._sites.values()
+            if self._interfaces[site.name].changed() and not self._has(site, wanted)
+        ]
+        for site in bare:
+            self._hook(site)
+        return [site.name for site in bare]
+
+    def close(self) -> None:
+        """Detach everywhere, unpin and unload."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            for name in list(self._sites):
+                self.detach(name)
+        finally:
+            shutil.rmtree(PINS, ignore_errors=True)
+            self._object.close()
+
+    def _hook(self, site: Site) -> None:
+        programs = {
+            hook: (self._object.program_descriptor(program), program)
+            for hook, program in _HOOKS.items()
+        }
+        with _blaming(site):
+            self._interfaces[site.name].attach(programs)
+
+    def _has(self, site: Site, wanted: set[int]) -> bool:
+        with _blaming(site):
+            return wanted <= self._interfaces[site.name].programs()
+
+    def _unhook(self, site: Site) -> None:
+        """Even where no process is left in the namespace: our sockets hold it."""
+        interface = self._interfaces.pop(site.name)
+        with closing(interface), _blaming(site):
+            interface.detach()
+
+
+def lacks() -> str | None:
+    """What this machine lacks for the eBPF guard, found by trying; None if nothing."""
+    missing = [tool for tool in ("clang", "tc") if not shutil.which(tool)]
+    if missing:
+        return f"not installed: {', '.join(missing)}"
+    try:
+        BpfObject(compile_program(SOURCE)).close()
+    except BpfError as error:
+        return str(error)
+    clsact = ["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "clsact"]
+    tried = subprocess.run(clsact, check=False, capture_output=True, text=True)
+    if tried.returncode:
+        return f"no clsact queueing discipline: {tried.stderr.strip()}"
+    return None
+
+
+def _check_bpf_filesystem(path: Path) -> None:
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, where, kind, *_ = line.split()
+        if where == str(path) and kind == "bpf":
+            return
+    raise GuardError(f"no BPF filesystem is mounted on {path}")
+
+
+def _config(mode: Mode) -> bytes:
+    return CONFIG.pack(
+        ipaddress.IPv6Address(VIP6).packed,
+        ipaddress.IPv4Address(VIP4).packed,
+        bytes.fromhex(FANOUT_MAC.replace(":", "")),
+        bytes.fromhex(SECOND_CHANCE_MAC.replace(":", "")),
+        mode is not Mode.SILENT,
+        mode is Mode.PASS_ON,
+    )
+
+
+def _key(site: Site) -> bytes:
+    return _KEY.pack(int(site.mac.replace(":", ""), 16) & 0xFFFF)
+
+
+def _interface(site: Site) -> Interface:
+    with _blaming(site):
+        return Interface(site.pid, site.interface)
+
+
+@contextmanager
+def _blaming(site: Site) -> Iterator[None]:
+    """Turns what the kernel refuses into :class:`~nodes.guard.guard.GuardError`."""
+    try:
+        yield
+    except OSError as error:
+        raise GuardError(f"{site.name}, {site.interface}: {error}") from error

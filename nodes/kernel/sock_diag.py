@@ -1,0 +1,64 @@
+"""Requests about one TCP connection of a namespace's kernel, as sock_diag(7) has them.
+
+The structures are those of ``linux/netlink.h``, ``linux/sock_diag.h`` and
+``linux/inet_diag.h``, built here because a guard asks for each segment it doubts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from enum import IntEnum
+
+from topologies.domain.connection import FourTuple
+
+NLM_F_REQUEST, NLM_F_ACK = 1, 4
+NLMSG_ERROR = 2
+#: struct nlmsghdr: length, type, flags, sequence number, port.
+NLMSG = struct.Struct("=IHHII")
+#: What follows the header of an NLMSG_ERROR: a negative error number, 0 for success.
+ERROR = struct.Struct("=i")
+
+_NETLINK_SOCK_DIAG = 4
+#: struct inet_diag_req_v2: family, protocol, extensions, padding, states; then the
+#: socket's identity: ports, source, destination, interface, cookie.
+_REQUEST = struct.Struct("=BBBxI2s2s16s16sIII")
+_EVERY_STATE = _NO_COOKIE = 0xFFFFFFFF
+
+
+class SockDiagError(RuntimeError):
+    """The kernel refused a request of sock_diag(7); the text has the error's name."""
+
+
+class Kind(IntEnum):
+    """What is asked for."""
+
+    LOOK_UP = 20  # SOCK_DIAG_BY_FAMILY
+    DESTROY = 21  # SOCK_DESTROY
+
+
+def open_socket() -> socket.socket:
+    """A netlink socket to the kernel of the namespace that the caller stands in."""
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    return socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)
+
+
+def request(kind: Kind, connection: FourTuple, flags: int = NLM_F_REQUEST) -> bytes:
+    """The message about the node's end of ``connection``; ``flags``: NLM_F_*."""
+    vip = ipaddress.ip_address(connection.dst).packed
+    client = ipaddress.ip_address(connection.src).packed
+    body = _REQUEST.pack(
+        socket.AF_INET if len(vip) == 4 else socket.AF_INET6,
+        socket.IPPROTO_TCP,
+        0,
+        _EVERY_STATE,
+        struct.pack("!H", connection.dport),
+        struct.pack("!H", connection.sport),
+        vip,
+        client,
+        0,
+        _NO_COOKIE,
+        _NO_COOKIE,
+    )
+    return NLMSG.pack(NLMSG.size + len(body), kind, flags, 1, 0) + body

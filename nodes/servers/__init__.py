@@ -1,0 +1,1 @@
+"""Storage servers, and how they are started on many nodes."""

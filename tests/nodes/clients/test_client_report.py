@@ -1,0 +1,130 @@
+"""The report of a client: what is written is what is read."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from nodes.clients.client_report import (
+    Journal,
+    ReportError,
+    ServerClosed,
+    Summary,
+    parse_report,
+)
+
+
+def report_of(journal_out: io.StringIO, tmp_path: Path, tail: str = "") -> Path:
+    """A file with what a journal wrote, and ``tail``."""
+    path = tmp_path / "report"
+    path.write_text(journal_out.getvalue() + tail)
+    return path
+
+
+def test_a_run_with_a_reset_reads_back(tmp_path: Path) -> None:
+    out = io.StringIO()
+    journal = Journal(out, 2)
+    journal.established(1, 30001)
+    journal.established(0, 30000)
+    journal.broken(1, ConnectionResetError())
+    journal.established(1, 30003)
+    journal.summary.acknowledged_writes = journal.summary.verified_writes = 5
+    assert journal.finish() == 0
+
+    report = parse_report(report_of(out, tmp_path))
+    assert [e.kind for e in report.events] == [
+        "ready",
+        "reset",
+        "reconnected",
+        "summary",
+    ]
+    assert report.ports == (30000, 30001)
+    (reset,) = report.of_kind("reset")
+    assert (reset.conn, reset.port) == (1, 30001)
+    (again,) = report.of_kind("reconnected")
+    assert (again.port, again.fields["old_port"]) == (30003, 30001)
+    assert report.summary == Summary(
+        opened=2, resets=1, reconnected=1, acknowledged_writes=5, verified_writes=5
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "counter"),
+    [
+        pytest.param(ConnectionResetError(), "reset", "resets", id="reset"),
+        pytest.param(ServerClosed(), "closed", "closed", id="closed"),
+        pytest.param(TimeoutError(), "error", "errors", id="timed-out"),
+        pytest.param(ConnectionAbortedError(), "error", "errors", id="aborted-here"),
+    ],
+)
+def test_how_a_connection_broke_is_told_apart(
+    error: OSError, kind: str, counter: str
+) -> None:
+    out = io.StringIO()
+    journal = Journal(out, 1)
+    journal.established(0, 30000)
+    journal.broken(0, error)
+    assert json.loads(out.getvalue().splitlines()[-1])["event"] == kind
+    counts = Summary(opened=1)
+    setattr(counts, counter, 1)
+    assert journal.summary == counts
+
+
+def test_a_connection_that_rested_is_reopened_and_not_reconnected() -> None:
+    out = io.StringIO()
+    journal = Journal(out, 1)
+    journal.established(0, 30000)
+    journal.rested(0)
+    journal.established(0, 30001)
+    kinds = [json.loads(line)["event"] for line in out.getvalue().splitlines()]
+    assert kinds == ["ready", "rested", "reopened"]
+    assert journal.summary == Summary(opened=1, reopened=1)
+
+
+def test_not_ready_until_every_connection_was_open() -> None:
+    out = io.StringIO()
+    journal = Journal(out, 2)
+    journal.established(0, 30000)
+    journal.broken(0, ConnectionResetError())
+    journal.established(0, 30002)
+    assert '"ready"' not in out.getvalue()
+    journal.established(1, 30001)
+    assert '"ports": [30002, 30001]' in out.getvalue()
+
+
+def test_a_lost_write_is_exit_status_1() -> None:
+    journal = Journal(io.StringIO(), 1)
+    journal.summary.lost_writes = 1
+    assert journal.finish() == 1
+
+
+def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:
+    out = io.StringIO()
+    Journal(out, 1).established(0, 30000)
+    report = parse_report(report_of(out, tmp_path, '{"t": 1.5, "eve'))
+    assert (len(report.events), report.summary) == (1, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("hello", id="no-json"),
+        pytest.param('["t", "event"]', id="no-object"),
+        pytest.param('{"event": "reset"}', id="no-time"),
+        pytest.param('{"t": 1.5}', id="no-event"),
+        pytest.param('{"t": 1.5, "event": "summary"}', id="empty-summary"),
+    ],
+)
+def test_anything_else_is_refused_by_its_line(tmp_path: Path, line: str) -> None:
+    out = io.StringIO()
+    Journal(out, 1).established(0, 30000)
+    with pytest.raises(ReportError, match="report:2: "):
+        parse_report(report_of(out, tmp_path, line + "\n"))
+
+
+def test_no_report_yet_is_an_empty_one(tmp_path: Path) -> None:
+    report = parse_report(report_of(io.StringIO(), tmp_path))
+    assert (report.events, report.ports, report.summary) == ((), (), None)

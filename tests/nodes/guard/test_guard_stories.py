@@ -1,0 +1,171 @@
+"""Guards in the course of events: reuse of ports, lost resets, death and return."""
+
+from __future__ import annotations
+
+import pytest
+
+from nodes.guard.guard import GuardCounters
+from nodes.guard.segment import Flags, Segment
+from tests.nodes import stories, stories_life
+from tests.nodes.lab_process import LabProcess
+from tests.nodes.packet_states import RST, State
+from tests.nodes.packet_table import bare_reset
+
+pytestmark = [pytest.mark.live, pytest.mark.beside]
+
+versions = pytest.mark.parametrize("ip", [4, 6], ids=["ipv4", "ipv6"])
+
+_NOTHING = GuardCounters()
+_ACCEPTED = GuardCounters(copies_received=1, copies_accepted=1)
+_REJECTED = GuardCounters(copies_received=1, copies_rejected=1)
+_ABORTED = Flags.RST | Flags.ACK
+
+
+@versions
+def test_connection_that_survived_its_reset_does_not_survive_its_next_segment(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    left = lab.run(stories.reset_that_tcp_did_not_take, guard, ip)
+    if guard == "ebpf":
+        assert left == []
+
+
+@versions
+def test_data_that_tcp_discarded_does_not_save_a_connection(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    counted = lab.run(stories.copy_after_data_that_tcp_discarded, guard, ip)
+    assert counted == _ACCEPTED
+
+
+@versions
+def test_late_copy_does_not_harm_the_next_connection_of_the_same_ends(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    seen = lab.run(stories.late_copy, guard, ip)
+    assert seen == ("ESTABLISHED", _REJECTED)
+
+
+@versions
+def test_late_copy_does_not_harm_the_next_connection_while_it_opens(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    assert lab.run(stories.late_copy_while_opening, guard, ip) == "ESTABLISHED"
+
+
+@versions
+def test_data_after_close_is_refused_and_not_fanned_out(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    seen = lab.run(stories.data_after_close, guard, ip)
+    assert seen == ({_ABORTED}, _NOTHING)
+
+
+@versions
+def test_syn_ends_the_memory_of_an_abort(lab: LabProcess, guard: str, ip: int) -> None:
+    resets = lab.run(stories.connect_after_abort, guard, ip)
+    assert [reset.flags for reset in resets] == [RST]
+
+
+@versions
+def test_what_ends_here_by_itself_is_not_fanned_out(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    at_once, later = lab.run(stories.end_without_a_word, guard, ip)
+    assert at_once == ({_ABORTED} if guard == "ebpf" else set())
+    assert RST in later
+
+
+@versions
+def test_one_stray_of_many_is_answered(lab: LabProcess, guard: str, ip: int) -> None:
+    assert lab.run(stories.repeated_strays, guard, ip) == ([RST, RST], 6)
+
+
+@versions
+def test_real_client_is_reset(lab: LabProcess, guard: str, ip: int) -> None:
+    assert lab.run(stories.real_client, guard, ip) == "ConnectionResetError"
+
+
+@versions
+def test_listener_under_syn_flood_takes_its_cookies_back_and_no_others(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    state, read, resets = lab.run(stories.syn_cookies, guard, ip)
+    assert (state, read) == (None, 5)
+    assert [reset.flags for reset in resets] == [RST]
+
+
+@pytest.mark.parametrize("what", ["own ipv4 address", "own ipv6 address"])
+def test_other_addresses_are_the_kernels(
+    lab: LabProcess, guard: str, what: str
+) -> None:
+    resets, counted = lab.run(stories.not_judged, guard, what)
+    assert [(reset.flags, reset.ack) for reset in resets] == [(RST, 0)]
+    assert counted == _NOTHING
+
+
+@pytest.mark.parametrize(
+    ("what", "answer"),
+    [("ip options", [_ABORTED]), ("fragment", []), ("vlan", [])],
+)
+def test_forms_that_are_not_judged_are_never_fanned_out(
+    lab: LabProcess, guard: str, what: str, answer: list[Flags]
+) -> None:
+    resets, counted = lab.run(stories.not_judged, guard, what)
+    # The reference guard has the kernel's resets of any kind kept back.
+    assert [one.flags for one in resets] == (answer if guard == "ebpf" else [])
+    assert counted == _NOTHING
+
+
+@versions
+def test_marked_frame_of_another_protocol_is_dropped(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    assert lab.run(stories.marked_ping, guard, ip) == 1
+
+
+@versions
+@pytest.mark.parametrize("state", [State.ESTABLISHED, State.UNACKNOWLEDGED])
+def test_struck_down_guard_returns_and_knows_what_is_there(
+    lab: LabProcess, guard: str, ip: int, state: State
+) -> None:
+    seen = lab.run(stories_life.restart, guard, ip, state)
+    assert seen == {
+        "undisturbed": [],
+        "restored": ["c1n3"],
+        "again": [],
+        "kept": "ESTABLISHED",
+        "kept still": "ESTABLISHED",
+        "counted": GuardCounters(
+            copies_received=3, copies_accepted=1, copies_rejected=2
+        ),
+    }
+
+
+@versions
+def test_node_is_silent_while_its_guard_process_is_dead(
+    lab: LabProcess, ip: int
+) -> None:
+    assert lab.run(stories_life.strays_while_struck_down, ip) == []
+
+
+def test_closed_guard_leaves_nothing(lab: LabProcess, guard: str) -> None:
+    assert not any(lab.run(stories_life.close, guard).values())
+
+
+@versions
+def test_nodes_are_counted_and_detached_one_by_one(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    seen = lab.run(stories_life.two_nodes, guard, ip)
+    stray = Segment("", "", 4, 7, 1, 2, Flags.ACK)
+    assert _numbers(seen["answers"]) == _numbers([bare_reset(stray)])
+    assert seen["counted"] == GuardCounters(strays=1, resets=1)
+    assert seen["elsewhere"] == _NOTHING
+    assert _numbers(seen["kernel's own"]) == [(2, 0, RST)]
+    assert seen["attached"] == ["c1n3"]
+
+
+def _numbers(segments: object) -> list[tuple[int, int, Flags]]:
+    assert isinstance(segments, list)
+    return [(one.seq, one.ack, one.flags) for one in segments]

@@ -1,0 +1,47 @@
+"""BPF programs are compiled when they have changed, and then once."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nodes.guard.guard_ebpf import SOURCE
+from nodes.kernel import bpf_build
+from nodes.kernel.libbpf import BpfError
+
+
+def test_program_is_compiled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bpf_build, "BUILD", tmp_path / "build")
+    first = bpf_build.compile_program(SOURCE)
+    made = first.stat().st_mtime_ns
+    assert bpf_build.compile_program(SOURCE) == first
+    assert first.stat().st_mtime_ns == made
+    assert list(first.parent.iterdir()) == [first]
+
+
+@pytest.mark.parametrize("name", ["guard.bpf.c", "guard_reply.bpf.h"])
+def test_changed_source_is_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(bpf_build, "BUILD", tmp_path / "build")
+    for source in SOURCE.parent.glob("*.bpf.[ch]"):
+        shutil.copy(source, tmp_path)
+    copied = tmp_path / SOURCE.name
+    before = bpf_build.compile_program(copied)
+    with (tmp_path / name).open("a") as file:
+        file.write("/* changed */\n")
+    assert bpf_build.compile_program(copied) != before
+
+
+def test_source_that_does_not_compile_shows_the_compilers_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "guard.bpf.c"
+    broken.write_text("int broken(")
+    monkeypatch.setattr(bpf_build, "BUILD", tmp_path)
+    with pytest.raises(BpfError, match="error: expected"):
+        bpf_build.compile_program(broken)
