@@ -6,8 +6,8 @@ import argparse
 import signal
 from pathlib import Path
 
-from controller.config import VARIABLE
-from controller.framework import run
+from controller.service.config import VARIABLE
+from controller.switches.framework import run
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     # The frameworks' threads would keep the process alive after a KeyboardInterrupt.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    run("controller.app", arguments.listen)
+    run("controller.service.app", arguments.listen)
 
 
 if __name__ == "__main__":

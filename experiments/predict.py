@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.table import Table
 
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
 from experiments.analysis.balance import balance, forecast_of
 from experiments.render import console
 from experiments.spec import EventSpec, RunSpec

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
-from controller.state import ClusterState
 from experiments.analysis.analysis import Analysis, Evidence
 from experiments.analysis.balance import balance
 from experiments.analysis.waiting import Waiting

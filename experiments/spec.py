@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from controller.balancers import BALANCERS, WeightError, balancer_of
+from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
-from controller.state import ClusterState
 from experiments.names import Name
 from experiments.workloads import WORKLOADS
 from nodes.clients.patterns import BUSY, PATTERNS

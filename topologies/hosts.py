@@ -140,7 +140,7 @@ class StorageClient(StorageHost):
     """A storage client: to it the VIP is a neighbour on its own link.
 
     It asks for the IPv4 one (ARP). The IPv6 one it knows beforehand, because a switch on
-    the kernel's datapath cannot answer for it (:mod:`controller.neighbours`).
+    the kernel's datapath cannot answer for it (:mod:`controller.flows.neighbours`).
     """
 
     def _ip(self) -> Iterator[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from controller.flows import (
+from controller.flows.entries import (
     REGISTERS,
     Action,
     Field,
@@ -28,6 +28,7 @@ from controller.flows import (
     SetBit,
     SetField,
 )
+from controller.flows.flow_tables import FAMILIES, Family, Priority, Table, to_client
 from controller.policies.fan_out import (
     came_back,
     marked,
@@ -37,7 +38,6 @@ from controller.policies.fan_out import (
 )
 from controller.policies.policy import Recall, ResetPolicy, Tables
 from controller.policies.promise import Promise
-from controller.tables import FAMILIES, Family, Priority, Table, to_client
 from topologies.domain.arrangement import HISTORY
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FANOUT_MAC, Chassis, Client, Plan

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from controller.flows import Action, Field, FlowEntry, GoTo, Move, Output, SetField
-from controller.tables import (
+from controller.flows.entries import (
+    Action,
+    Field,
+    FlowEntry,
+    GoTo,
+    Move,
+    Output,
+    SetField,
+)
+from controller.flows.flow_tables import (
     FAMILIES,
     NOT_RECOGNISED,
     Family,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from controller.flows import Field, FlowEntry, Output, SetField
+from controller.flows.entries import Field, FlowEntry, Output, SetField
+from controller.flows.flow_tables import FAMILIES, Family, Priority, Table
 from controller.policies.fan_out import (
     came_back,
     copies_to,
@@ -12,7 +13,6 @@ from controller.policies.fan_out import (
 )
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
-from controller.tables import FAMILIES, Family, Priority, Table
 from topologies.domain.membership import Membership
 from topologies.domain.plan import VIP_MAC, Chassis, Node, Plan
 

@@ -6,7 +6,8 @@ can leave it out and no tier keeps any state for it (US 11,190,580 B2, claim 3).
 
 from __future__ import annotations
 
-from controller.flows import Field, FlowEntry, Move, Output
+from controller.flows.entries import Field, FlowEntry, Move, Output
+from controller.flows.flow_tables import FAMILIES, Family, Priority, Table
 from controller.policies.fan_out import (
     came_back,
     client_reset,
@@ -16,7 +17,6 @@ from controller.policies.fan_out import (
 )
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
-from controller.tables import FAMILIES, Family, Priority, Table
 from topologies.domain.membership import Membership
 from topologies.domain.plan import LOOP_OUT_PORT, Chassis, Client, Node, Plan
 

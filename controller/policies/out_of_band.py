@@ -1,17 +1,17 @@
 """The reset is trapped to the controller, which tells the nodes' guards by message.
 
 The switches deliver the client's reset and make no copy of it (US 11,190,580 B2, claims
-2, 5 and 6). What the guards are told, and by what way, is :mod:`controller.notices`.
+2, 5 and 6). What the guards are told, and by what way, is :mod:`controller.service.notices`.
 With the controller dead clients are still reset, and owners stay half-open.
 """
 
 from __future__ import annotations
 
-from controller.flows import FlowEntry, ToController
+from controller.flows.entries import FlowEntry, ToController
+from controller.flows.flow_tables import FAMILIES
 from controller.policies.fan_out import client_reset
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
-from controller.tables import FAMILIES
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Plan
 

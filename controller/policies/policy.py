@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from controller.flows import FlowEntry
+from controller.flows.entries import FlowEntry
 from controller.policies.promise import Promise
 from topologies.domain.buckets import BucketTable
 from topologies.domain.membership import Membership

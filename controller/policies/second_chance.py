@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from controller.flows import (
+from controller.flows.entries import (
     Action,
     Field,
     FlowEntry,
@@ -24,10 +24,10 @@ from controller.flows import (
     Output,
     SetField,
 )
+from controller.flows.flow_tables import FAMILIES, Family, Priority, Table
 from controller.policies.fan_out import veiled
 from controller.policies.policy import Recall, ResetPolicy, Tables
 from controller.policies.promise import Promise
-from controller.tables import FAMILIES, Family, Priority, Table
 from topologies.domain.buckets import BucketTable
 from topologies.domain.membership import Membership
 from topologies.domain.plan import (

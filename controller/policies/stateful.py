@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from controller.flows import (
+from controller.flows.entries import (
     Action,
     Field,
     FlowEntry,
@@ -23,9 +23,7 @@ from controller.flows import (
     Resubmit,
     Value,
 )
-from controller.policies.policy import Recall, ResetPolicy, Tables
-from controller.policies.promise import Promise
-from controller.tables import (
+from controller.flows.flow_tables import (
     FAMILIES,
     PINNED_PORT,
     Family,
@@ -33,6 +31,8 @@ from controller.tables import (
     Table,
     to_node,
 )
+from controller.policies.policy import Recall, ResetPolicy, Tables
+from controller.policies.promise import Promise
 from topologies.domain.buckets import BucketTable
 from topologies.domain.hashing import ETH_TYPE, IPPROTO_TCP
 from topologies.domain.membership import Membership

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
 from experiments.analysis.agreement import (
     CLIENT,
     Agreement,

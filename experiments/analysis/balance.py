@@ -27,7 +27,7 @@ from itertools import pairwise, product
 from math import lcm
 from typing import Any
 
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
 from topologies.domain.connection import FourTuple
 from topologies.domain.forecast import Forecast, forecast
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
 from topologies.domain.connection import FourTuple
 from topologies.domain.forecast import forecast
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
 from experiments.analysis.analysis import Course, Evidence
 from experiments.cluster.changes import EventRecord
 from experiments.whole_file import write_whole

@@ -13,9 +13,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from controller.app import LoadBalancerController
-from controller.config import Config
-from controller.framework import (
+from controller.pipeline.cluster_state import ClusterState
+from controller.service.app import LoadBalancerController
+from controller.service.config import Config
+from controller.switches.framework import (
     FRAMEWORK,
     MAIN_DISPATCHER,
     handles,
@@ -24,7 +25,6 @@ from controller.framework import (
     parser,
     run,
 )
-from controller.state import ClusterState
 from experiments.bench.naive_policy import CONTROLLER_PORT, register
 from topologies.domain.plan import FABRIC, FANOUT_MAC, VIP_MAC, Plan
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controller.flows import Action, Field, FlowEntry, Output
-from controller.policies import POLICIES, ResetPolicy
-from controller.policies.promise import Promise
-from controller.tables import (
+from controller.flows.entries import Action, Field, FlowEntry, Output
+from controller.flows.flow_tables import (
     FAMILIES,
     NOT_RECOGNISED,
     Priority,
@@ -15,6 +13,8 @@ from controller.tables import (
     deliver_to,
     to_client,
 )
+from controller.policies import POLICIES, ResetPolicy
+from controller.policies.promise import Promise
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FANOUT_MAC, UPLINK_PORT, Chassis, Plan
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
 from experiments.analysis.statistics import percentiles
 from experiments.bench.herds import Asked, Herds
 from experiments.bench.networks.network import ECHO_PORT

@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controller.client import Applied, ControllerClient, ControllerError
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
+from controller.service.controller_client import (
+    Applied,
+    ControllerClient,
+    ControllerError,
+)
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.hands import ClusterHands

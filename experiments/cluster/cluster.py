@@ -19,9 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from controller.balancers import balancer_of
-from controller.client import ControllerClient, ControllerError, SwitchStatus
+from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES, ResetPolicy
-from controller.state import ClusterState
+from controller.service.controller_client import (
+    ControllerClient,
+    ControllerError,
+    SwitchStatus,
+)
 from experiments.cluster.changes import Changes, EventRecord
 from experiments.cluster.children import Children
 from experiments.cluster.errors import ClusterError, end_of

@@ -1,7 +1,7 @@
 """Speaks for the nodes' guards: takes the controller's notices and hands them out.
 
 The controller sends one datagram for each reset that the fabric trapped to it
-(:mod:`controller.notices`). For each, every live node is handed the copy that flood
+(:mod:`controller.service.notices`). For each, every live node is handed the copy that flood
 would have sent it, by its own cable and not through any switch's tables. So the guard
 judges it by the same sequence check, whichever guard it is, and its kernel frees the
 connection (US 11,190,580 B2, claims 5 and 6).
@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from controller.notices import Notice
+from controller.service.notices import Notice
 from experiments.cluster.faults import Faults
 from nodes.guard.scapy_frames import build_frame
 from nodes.guard.segment import Flags, Segment

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from controller.tables import Table
+from controller.flows.flow_tables import Table
 from experiments.cluster.cluster import Cluster
 from topologies.switches import OVS_DIRECTORY
 

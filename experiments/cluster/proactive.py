@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
+from controller.pipeline.cluster_state import ClusterState
 from controller.policies.proactive import departed
-from controller.state import ClusterState
 from experiments.instruments.socket_table import HELD, sockets_of
 from nodes.kernel.kernel_abort import KernelAborter
 from nodes.kernel.network_namespace import inside_network_of

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
 from experiments.report.canvas import NARROW, WIDE, Draw
 from experiments.report.theme import light
 from experiments.sweep.run_folder import Row, RunFolder

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
 from experiments.spec import RunSpec
 from topologies.domain.events import EVENTS
 from topologies.domain.events.instant import happenings

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from controller.balancers import balancer_of
+from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
-from controller.state import ClusterState
 from tests.controller.flow_table import Network
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.membership import Membership

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from controller.client import ControllerClient
-from controller.config import VARIABLE
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
+from controller.service.config import VARIABLE
+from controller.service.controller_client import ControllerClient
 from tests.controller.switches import VSwitch, accepts, wait_until
 
 _ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from controller.flows import (
+from controller.flows.entries import (
     IN_PORT,
     REGISTERS,
     Action,
@@ -197,7 +197,7 @@ class Network:
     """Every switch of a plan, wired as the plan says."""
 
     def __init__(self, plan: Plan, tables: Mapping[str, Sequence[FlowEntry]]) -> None:
-        """``tables``: what :func:`controller.pipeline.pipeline` returns."""
+        """``tables``: what :func:`controller.pipeline.pipeline.pipeline` returns."""
         self.switches = {name: FlowTable(entries) for name, entries in tables.items()}
         self._links = _links(plan)
         self._ports = {

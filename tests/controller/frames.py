@@ -1,6 +1,6 @@
 """Frames as the switches see them: the fields of a header, numbers all.
 
-A frame is a mapping from :class:`~controller.flows.Field` to the field's value; a field
+A frame is a mapping from :class:`~controller.flows.entries.Field` to the field's value; a field
 that the frame has not (a TCP port in an ARP request) is not there.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from ipaddress import ip_address
 
-from controller.flows import Field
-from controller.tables import IPV4, IPV6
+from controller.flows.entries import Field
+from controller.flows.flow_tables import IPV4, IPV6
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import (
     GATEWAY_MAC,

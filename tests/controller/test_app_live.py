@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from controller.balancers import BALANCERS
-from controller.client import Applied, ControllerError
+from controller.flows.flow_tables import Table
+from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
-from controller.state import ClusterState
-from controller.tables import Table
+from controller.service.controller_client import Applied, ControllerError
 from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, state, then
 from tests.controller.controllers import ControllerProcess
 from tests.controller.dummy_ports import segment, send
@@ -140,7 +140,10 @@ def test_a_switch_that_reconnects_is_reconciled_by_itself(
 ) -> None:
     controller.serve(FLOOD)
     cluster.vsctl("del-controller", "c1")
-    wait_until(lambda: not controller.client.status()["c1"].connected, "c1 has gone")
+    wait_until(
+        lambda: not controller.client.status()["c1"].connected,
+        "c1 has gone",
+    )
     cluster.ofctl("del-flows", "c1")
     controller.connect(["c1"])
     controller.client.wait_in_sync()
@@ -297,7 +300,10 @@ def test_a_controller_that_died_before_it_applied_a_state_keeps_the_tiers_order(
     without = state(leaving)
     controller.serve(without)
     cluster.vsctl("del-controller", "c2")
-    wait_until(lambda: not controller.client.status()["c2"].connected, "c2 has gone")
+    wait_until(
+        lambda: not controller.client.status()["c2"].connected,
+        "c2 has gone",
+    )
     controller.kill()
     controller.start(then(without, ALL_IN_SERVICE))
     waits = "fabric is at work: it changes with its tier"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.flows import Field
+from controller.flows.entries import Field
 from controller.policies import POLICIES
 from tests.controller.clusters import ALL_IN_SERVICE, H1, H2, PLAN, network, state
 from tests.controller.frames import (

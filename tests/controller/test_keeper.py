@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from controller import keeper as keeper_module
-from controller import openflow
-from controller.flows import FlowEntry
-from controller.keeper import Keeper
-from controller.reconcile import Change
-from controller.session import SwitchError, SwitchSession
-from controller.settle import SettleError
-from controller.state import ClusterState
+from controller.flows.entries import FlowEntry
+from controller.pipeline.cluster_state import ClusterState
+from controller.pipeline.difference import Change
+from controller.service import reconciler as keeper_module
+from controller.service.reconciler import Keeper
+from controller.switches import openflow
+from controller.switches.session import SwitchError, SwitchSession
+from controller.switches.settle import SettleError
 from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state, then
 from topologies.domain.membership import NodeState
 
@@ -107,7 +107,7 @@ class House:
         }
 
     def settle(self, sockets: Mapping[str, str], timeout_s: float) -> None:
-        """As :func:`controller.settle.settle`."""
+        """As :func:`controller.switches.settle.settle`."""
         if not self.settles:
             raise SettleError("timed out")
         self.journal.append("settled " + " ".join(sorted(sockets)))

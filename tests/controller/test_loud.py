@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from controller.client import ControllerClient, ControllerError
-from controller.control import serve
-from controller.framework import MAIN_DISPATCHER, handles, ofp_event
-from controller.keeper import Keeper
+from controller.service.control_server import serve
+from controller.service.controller_client import ControllerClient, ControllerError
+from controller.service.reconciler import Keeper
+from controller.switches.framework import MAIN_DISPATCHER, handles, ofp_event
 from tests.controller.clusters import state
 from tests.controller.switches import accepts, wait_until
 
@@ -26,7 +26,7 @@ class BrokenApp:
         self.faults: list[str] = []
 
     def fault(self, text: str) -> None:
-        """As :meth:`controller.app.LoadBalancerController.fault`."""
+        """As :meth:`controller.service.app.LoadBalancerController.fault`."""
         self.faults.append(text)
 
     @handles(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)

@@ -7,7 +7,7 @@ import socket
 import pytest
 from scapy.packet import Packet
 
-from controller.notices import Notice
+from controller.service.notices import Notice
 from tests.controller.clusters import H1, PLAN, state
 from tests.controller.controllers import ControllerProcess
 from tests.controller.dummy_ports import received, segment, send

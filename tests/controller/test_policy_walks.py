@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from controller.flows import Field
+from controller.flows.entries import Field
+from controller.pipeline.cluster_state import ClusterState
 from controller.policies.proactive import departed
-from controller.state import ClusterState
 from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, network, state, then
 from tests.controller.flow_table import Arrival
 from tests.controller.frames import (

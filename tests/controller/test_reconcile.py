@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.flows import (
+from controller.flows.entries import (
     Field,
     FlowEntry,
     GoTo,
@@ -20,9 +20,9 @@ from controller.flows import (
     SetField,
     Value,
 )
+from controller.pipeline.cluster_state import ClusterState
+from controller.pipeline.difference import difference, tiers
 from controller.policies import POLICIES
-from controller.reconcile import difference, tiers
-from controller.state import ClusterState
 from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state, then
 from topologies.domain.membership import Membership, NodeState
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from controller.flows import Field
+from controller.flows.entries import Field
+from controller.flows.flow_tables import IPV4, IPV6, Family
 from controller.policies import POLICIES
-from controller.tables import IPV4, IPV6, Family
 from tests.controller.clusters import ALL_IN_SERVICE, H1, H2, PLAN, network, state
 from tests.controller.flow_table import Arrival
 from tests.controller.frames import (

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.balancers import BALANCERS, WeightError, balancer_of
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
 from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state
 from topologies.domain.forecast import Forecast, forecast
 from topologies.domain.membership import NodeState

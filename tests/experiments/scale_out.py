@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from controller.balancers import BALANCERS
+from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
-from controller.state import ClusterState
 from experiments.analysis.claim import Case, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.epochs import Epoch, History
 from experiments.analysis.fates import Fate, connection_fates, is_stray_candidate

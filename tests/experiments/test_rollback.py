@@ -14,8 +14,8 @@ from unittest.mock import MagicMock, Mock
 
 import pytest
 
-from controller.client import Applied
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
+from controller.service.controller_client import Applied
 from experiments.cluster import hands as hands_module
 from experiments.cluster.changes import Changes
 from experiments.cluster.errors import ClusterError

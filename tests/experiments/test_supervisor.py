@@ -12,7 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from controller.notices import Notice
+from controller.service.notices import Notice
 from experiments.cluster.children import Children
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.control import serve as serve_controller
-from controller.keeper import Keeper
+from controller.service.control_server import serve as serve_controller
+from controller.service.reconciler import Keeper
 from experiments.cluster import control
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
 from experiments.bench.load import available_mib
 from experiments.cluster.cluster import Cluster, ClusterOptions
 from topologies import sandbox

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.balancers import BALANCERS
+from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
-from controller.state import ClusterState
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.events import EVENTS, EventError
 from topologies.domain.membership import Membership, NodeState

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
+from controller.switches.change import SwitchChange
 
 #: What the controller may need beyond the time it grants the switches.
 _GRACE_S = 5.0
@@ -19,15 +20,6 @@ _POLL_S = 0.02
 
 class ControllerError(RuntimeError):
     """The controller could not be reached, or says why it did not do as asked."""
-
-
-@dataclass(frozen=True)
-class SwitchChange:
-    """What one switch was told: entries added and deleted, and when it had them."""
-
-    added: int
-    deleted: int
-    applied_s: float
 
 
 @dataclass(frozen=True)

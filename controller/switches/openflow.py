@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from controller.flows import (
+from controller.flows.entries import (
     REGISTERS,
     Action,
     Field,
@@ -25,9 +25,9 @@ from controller.flows import (
     ToController,
     Value,
 )
-from controller.framework import FlowUpdate, nicira_ext, ofproto, parser
-from controller.reconcile import Change
-from controller.tables import Table
+from controller.flows.flow_tables import Table
+from controller.pipeline.difference import Change
+from controller.switches.framework import FlowUpdate, nicira_ext, ofproto, parser
 from topologies.domain.hashing import IPPROTO_TCP
 
 #: The framework's name of each field. They are all Nicira's (NXM), never a mix with

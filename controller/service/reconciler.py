@@ -16,13 +16,14 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from controller.flows import FlowEntry
-from controller.framework import hub
-from controller.reconcile import tiers
-from controller.rollout import SwitchChanged, bring, look_at
-from controller.session import SwitchError, SwitchSession
-from controller.settle import SettleError, settle
-from controller.state import ClusterState
+from controller.flows.entries import FlowEntry
+from controller.pipeline.cluster_state import ClusterState
+from controller.pipeline.difference import tiers
+from controller.switches.change import SwitchChange
+from controller.switches.framework import hub
+from controller.switches.rollout import bring, look_at
+from controller.switches.session import SwitchError, SwitchSession
+from controller.switches.settle import SettleError, settle
 from topologies.domain.plan import FABRIC
 
 log = logging.getLogger("resetbed.controller")
@@ -94,7 +95,7 @@ class Keeper:
     def apply(self, state: ClusterState, timeout_s: float) -> dict[str, Any]:
         """Make every switch equal to ``state``; returns the reply to whoever asked.
 
-        Raises :class:`SwitchError`, :class:`~controller.settle.SettleError`, or
+        Raises :class:`SwitchError`, :class:`~controller.switches.settle.SettleError`, or
         :class:`RuntimeError` for a fault of the controller's own.
         """
         self._raise_faults()
@@ -275,7 +276,7 @@ class Keeper:
         Settled also what an earlier order has changed, one that failed half-way or a
         controller that died: what nobody has waited for since it changed.
         """
-        told: dict[str, SwitchChanged] = {}
+        told: dict[str, SwitchChange] = {}
         whole: list[SwitchSession] = []
         for group in tiers(request.state):
             sessions = self._of(group)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from controller.flows import (
+from controller.flows.entries import (
     UNTAGGED,
     WHOLE,
     Action,

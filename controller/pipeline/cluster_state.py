@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from controller.balancers import Balancer, balancer_of
-from controller.flows import FlowEntry
-from controller.pipeline import pipeline
+from controller.flows.entries import FlowEntry
+from controller.pipeline.pipeline import pipeline
 from controller.policies import POLICIES, ResetPolicy
 from topologies.domain.arrangement import HISTORY, Arrangement
 from topologies.domain.membership import Membership

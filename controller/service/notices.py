@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from controller.framework import hub
+from controller.switches.framework import hub
 from topologies.domain.hashing import ETH_TYPE
 
 log = logging.getLogger("resetbed.controller")

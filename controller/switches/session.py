@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from controller import openflow
-from controller.flows import FlowEntry
-from controller.framework import hub, ofproto
-from controller.openflow import FoundEntry, SwitchEntry
-from controller.reconcile import Change, difference
+from controller.flows.entries import FlowEntry
+from controller.pipeline.difference import Change, difference
+from controller.switches import openflow
+from controller.switches.framework import hub, ofproto
+from controller.switches.openflow import FoundEntry, SwitchEntry
 
 log = logging.getLogger("resetbed.controller")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from controller.flows import FlowEntry, FlowKey
-from controller.state import ClusterState
+from controller.flows.entries import FlowEntry, FlowKey
+from controller.pipeline.cluster_state import ClusterState
 from topologies.domain.plan import FABRIC
 
 

@@ -8,7 +8,7 @@ rewrite neither an ICMPv6 type nor an advertisement's flags (``OFPBAC_BAD_SET_AR
 
 from __future__ import annotations
 
-from controller.flows import (
+from controller.flows.entries import (
     IN_PORT,
     UNTAGGED,
     Action,
@@ -19,7 +19,7 @@ from controller.flows import (
     SetField,
     Value,
 )
-from controller.tables import Priority, Table, swap
+from controller.flows.flow_tables import Priority, Table, swap
 
 _ETH_TYPE_ARP = 0x0806
 _ARP_REQUEST, _ARP_REPLY = 1, 2

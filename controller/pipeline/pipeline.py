@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
-from controller import neighbours
 from controller.balancers import Balancer
-from controller.flows import (
+from controller.flows import neighbours
+from controller.flows.entries import (
     Action,
     Field,
     FlowEntry,
@@ -32,9 +32,7 @@ from controller.flows import (
     SetField,
     Value,
 )
-from controller.policies import ResetPolicy
-from controller.policies.policy import Tables
-from controller.tables import (
+from controller.flows.flow_tables import (
     FAMILIES,
     PINNED_PORT,
     Family,
@@ -44,6 +42,8 @@ from controller.tables import (
     to_client,
     to_node,
 )
+from controller.policies import ResetPolicy
+from controller.policies.policy import Tables
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.forecast import basis_of
 from topologies.domain.membership import Membership

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from controller.flows import FlowEntry
-from controller.session import SwitchError, SwitchSession
+from controller.flows.entries import FlowEntry
+from controller.switches.change import SwitchChange
+from controller.switches.session import SwitchError, SwitchSession
 
 log = logging.getLogger("resetbed.controller")
 
 Tables = Mapping[str, Sequence[FlowEntry]]
-
-
-@dataclass(frozen=True)
-class SwitchChanged:
-    """What one switch was told, and when (CLOCK_REALTIME) it confirmed it."""
-
-    added: int
-    deleted: int
-    applied_s: float
 
 
 def look_at(sessions: Sequence[SwitchSession], deadline: float) -> None:
@@ -32,19 +23,19 @@ def look_at(sessions: Sequence[SwitchSession], deadline: float) -> None:
 
 def bring(
     sessions: Sequence[SwitchSession], wanted: Tables, deadline: float
-) -> dict[str, SwitchChanged]:
+) -> dict[str, SwitchChange]:
     """Make each switch's entries equal to ``wanted``, one atomic bundle each.
 
     What they have must be known; see :func:`_each` for what can go wrong.
     """
     changes = {s.name: s.begin(wanted[s.name]) for s in sessions}
-    done: dict[str, SwitchChanged] = {}
+    done: dict[str, SwitchChange] = {}
 
     def finish(session: SwitchSession) -> None:
         change, applied_s = changes[session.name], session.finish(deadline)
         added, deleted = len(change.add), len(change.delete)
         log.info("%s: %d entries added, %d deleted", session.name, added, deleted)
-        done[session.name] = SwitchChanged(added, deleted, applied_s)
+        done[session.name] = SwitchChange(added, deleted, applied_s)
 
     _each(sessions, finish)
     return done

@@ -1,8 +1,8 @@
 """The application that Ryu and os-ken run: hands the switches' messages to the keeper.
 
 The same file serves both: ``python -m controller --listen SOCKET`` starts it under
-whichever is installed, ``ryu-manager --ofp-listen-host SOCKET controller/app.py`` under
-Ryu. Configuration: see :mod:`controller.config`.
+whichever is installed, ``ryu-manager --ofp-listen-host SOCKET controller/service/app.py`` under
+Ryu. Configuration: see :mod:`controller.service.config`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 import logging
 from typing import Any, ClassVar
 
-from controller import control
-from controller.config import Config
-from controller.framework import (
+from controller.pipeline.cluster_state import ClusterState
+from controller.service import control_server as control
+from controller.service.config import Config
+from controller.service.notices import Notifier
+from controller.service.reconciler import Keeper
+from controller.switches.framework import (
     DEAD_DISPATCHER,
     MAIN_DISPATCHER,
     App,
@@ -21,10 +24,7 @@ from controller.framework import (
     ofp_event,
     ofproto,
 )
-from controller.keeper import Keeper
-from controller.notices import Notifier
-from controller.openflow import is_foreign
-from controller.state import ClusterState
+from controller.switches.openflow import is_foreign
 
 log = logging.getLogger("resetbed.controller")
 
@@ -53,7 +53,7 @@ class LoadBalancerController(App):  # type: ignore[misc]
             hub.spawn(self._notifier.run)
 
     def fault(self, text: str) -> None:
-        """A handler has failed; see :func:`controller.framework.handles`."""
+        """A handler has failed; see :func:`controller.switches.framework.handles`."""
         self._keeper.fault(text)
 
     @handles(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])

@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from controller.framework import PrivateServer
-from controller.keeper import Keeper
-from controller.state import ClusterState
+from controller.pipeline.cluster_state import ClusterState
+from controller.service.reconciler import Keeper
+from controller.switches.framework import PrivateServer
 
 log = logging.getLogger("resetbed.controller")
 

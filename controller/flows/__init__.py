@@ -1,0 +1,1 @@
+"""Flow entries as plain data, and the vocabulary of both tiers' tables."""

@@ -1,0 +1,1 @@
+"""How switches are spoken to: OpenFlow under os-ken or Ryu, sessions, settling."""
