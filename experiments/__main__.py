@@ -1,6 +1,6 @@
 """``python -m experiments``: what the ``resetbed`` launcher hands over to."""
 
-from experiments.cli import main
+from experiments.commands.cli import main
 
 if __name__ == "__main__":
     main(prog_name="./resetbed")

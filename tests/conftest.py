@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from hypothesis import settings
 
-from experiments.machine import doctor
+from experiments.doctor import doctor
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling

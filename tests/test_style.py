@@ -7,6 +7,7 @@ import configparser
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -71,6 +72,28 @@ def test_imports_run_one_way() -> None:
     _nothing_wrong(wrong)
 
 
+def test_no_two_folders_import_each_other() -> None:
+    """Not in a longer circle either: imports go down, folder by folder."""
+    graph = _folders_that_folders_import()
+    circles = {
+        f"{one} and {other} import each other"
+        for one in graph
+        for other in _reached(graph, one)
+        if one < other and one in _reached(graph, other)
+    }
+    _nothing_wrong(sorted(circles))
+
+
+def test_no_name_of_a_file_is_used_twice() -> None:
+    """A file's name says what it is for; what a package must have is no name."""
+    places: dict[str, list[str]] = defaultdict(list)
+    for package in PACKAGES:
+        for path in sorted(CHECKOUT.glob(f"{package}/**/*.py")):
+            if not path.name.startswith("__"):
+                places[path.name].append(str(path.relative_to(CHECKOUT)))
+    _nothing_wrong([", ".join(several) for several in places.values() if several[1:]])
+
+
 def test_no_file_knows_a_machines_own_paths() -> None:
     found = [
         f"{path.relative_to(CHECKOUT)}:{number}: {line.strip()}"
@@ -123,6 +146,48 @@ def _imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in each.names)
         elif isinstance(each, ast.ImportFrom) and each.module:
             yield each.module
+
+
+def _folders_that_folders_import() -> dict[str, set[str]]:
+    """Folder -> the other folders of the packages that its files import."""
+    graph: dict[str, set[str]] = defaultdict(set)
+    for package in PACKAGES:
+        for path in CHECKOUT.glob(f"{package}/**/*.py"):
+            own = str(path.parent.relative_to(CHECKOUT))
+            found = {_folder_of(name) for name in _imported_names(path)}
+            graph[own] |= found - {own, ""}
+    return dict(graph)
+
+
+def _reached(graph: dict[str, set[str]], start: str) -> set[str]:
+    """Every folder that ``start`` imports, by whatever way."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        new = graph.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def _folder_of(name: str) -> str:
+    """The folder of a module or package of ours; "" for what is not ours."""
+    path = CHECKOUT.joinpath(*name.split("."))
+    if name.split(".")[0] not in PACKAGES:
+        return ""
+    if path.with_suffix(".py").is_file():
+        return str(path.parent.relative_to(CHECKOUT))
+    return str(path.relative_to(CHECKOUT)) if path.is_dir() else ""
+
+
+def _imported_names(path: Path) -> Iterator[str]:
+    """Full names of what a file imports; of ``from a import b``, ``a.b`` if it is one."""
+    for each in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(each, ast.Import):
+            yield from (alias.name for alias in each.names)
+        elif isinstance(each, ast.ImportFrom) and each.module:
+            names = (f"{each.module}.{alias.name}" for alias in each.names)
+            yield from (name if _folder_of(name) else each.module for name in names)
 
 
 def _is_backwards(package: str, imported: str) -> bool:

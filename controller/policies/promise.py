@@ -1,5 +1,5 @@
 """What reset policies promise: the words in which each says it; what they mean in figures
-of a run is :mod:`experiments.promises`."""
+of a run is :mod:`experiments.verdict.promises`."""
 
 from __future__ import annotations
 

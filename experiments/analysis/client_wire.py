@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 from experiments.analysis.dialogue import Dialogue
 from experiments.analysis.observations import FIN, PSH, RST, SYN
-from experiments.instruments.pcapng import CapturedPacket
+from experiments.record.pcapng import CapturedPacket
 from topologies.domain.connection import VIPS, FourTuple
 
 #: Ethernet, IP without options or extension headers, TCP: the kind of frame; IPv4: first

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from experiments.analysis.epochs import END_OF_TIME
-from experiments.instruments.pcapng import CapturedPacket, open_pcapng
+from experiments.record.pcapng import CapturedPacket, open_pcapng
 from topologies.domain.connection import FourTuple, connection_of
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
@@ -28,7 +28,7 @@ class Observation(NamedTuple):
     """One TCP segment that one interface saw.
 
     ``frame`` is its number in the capture file, from 1; ``time_ns`` is CLOCK_REALTIME;
-    ``label`` is the interface's (see :mod:`experiments.instruments.capture_points`); ``outgoing``
+    ``label`` is the interface's (see :mod:`experiments.record.capture_points`); ``outgoing``
     says that the interface's owner sent it. ``payload`` are its bytes of data, also
     where fewer were captured.
     """
@@ -83,7 +83,7 @@ def read_observations(
 
     ``takers``: label -> who is shown each packet of that interface first; what it takes
     (answers ``True``) is left out. Raises :class:`OSError` or
-    :class:`~experiments.instruments.pcapng.PcapngError`.
+    :class:`~experiments.record.pcapng.PcapngError`.
     """
     with open_pcapng(path) as reader:
         labels = reader.interfaces

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from experiments.instruments.socket_events import (
+from experiments.record.socket_events import (
     RESET_RECEIVED,
     RESET_SENT,
     STATE,

@@ -82,7 +82,7 @@ class Places:
 
     @classmethod
     def of(cls, plan: Plan) -> Places:
-        """The labels that :func:`experiments.instruments.capture_points.capture_points` gives."""
+        """The labels that :func:`experiments.record.capture_points.capture_points` gives."""
         return cls(
             {node.name: f"c{node.chassis}" for node in plan.nodes},
             {c.uplink_interface: c.name for c in plan.chassis},

@@ -12,11 +12,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from experiments.bench.basis.figure import Figure, Found, Line, Results, Setting
+from experiments.bench.basis.size import Size
 from experiments.bench.curves import draw_curves
-from experiments.bench.figure import Figure, Found, Line, Results, Setting
+from experiments.bench.doubts import doubts
 from experiments.bench.figures import FIGURES
-from experiments.bench.size import Size
-from experiments.bench.verdict import doubts
 from experiments.machine.provenance import provenance
 from topologies import sandbox
 
@@ -91,7 +91,7 @@ def _measure(
         "folder": str(folder),
         "began_s": time.monotonic(),
     }
-    argv = [sys.executable, "-m", "experiments.bench.inside", json.dumps(job)]
+    argv = [sys.executable, "-m", "experiments.bench.bench_inside", json.dumps(job)]
     sandbox.enter(argv, f"bench-{os.getpid()}")
     file = folder / "found.json"
     if not file.exists():

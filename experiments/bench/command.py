@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
+from experiments.bench.basis.size import FULL, QUICK
 from experiments.bench.bench import run_bench
 from experiments.bench.figures import FIGURES
-from experiments.bench.size import FULL, QUICK
 from experiments.bench.table import print_outcome
-from experiments.cluster.launch import empty_folder
-from experiments.handover import give_to_caller
+from experiments.files.handover import give_to_caller
+from experiments.running.launch import empty_folder
 from topologies.datapaths import KERNEL, USERSPACE, DatapathMissing, find_datapath
 
 #: Every datapath that the machine has.

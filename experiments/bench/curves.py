@@ -14,10 +14,10 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from experiments.bench.figure import Results, Setting
+from experiments.bench.basis.figure import Results, Setting
+from experiments.bench.basis.fit import power_law
+from experiments.bench.basis.size import Size
 from experiments.bench.figures import growth
-from experiments.bench.fit import power_law
-from experiments.bench.size import Size
 
 
 def draw_curves(size: Size, results: Mapping[str, Results], folder: Path) -> None:

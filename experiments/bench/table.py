@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.markup import escape
 from rich.table import Table
 
+from experiments.bench.basis.figure import Line
 from experiments.bench.bench import Outcome
-from experiments.bench.figure import Line
-from experiments.render import console
+from experiments.display.render import console
 
 
 def print_outcome(outcome: Outcome) -> None:

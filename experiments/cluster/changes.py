@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from controller.pipeline.cluster_state import ClusterState
 from controller.service.controller_client import (
@@ -21,46 +19,14 @@ from controller.service.controller_client import (
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.hands import ClusterHands
-from experiments.cluster.proactive import reset_moved
+from experiments.cluster.reset_moved import reset_moved
+from experiments.record.event_record import EventRecord
 from topologies.domain.events import EVENTS
 from topologies.domain.events.instant import Happening, happenings, physical_order
 
 #: How often to try again with a controller that has died and is being replaced.
 RETRY_PERIOD_S = 0.2
 APPLY_DEADLINE_S = 20.0
-
-
-@dataclass(frozen=True)
-class EventRecord:
-    """One event as it happened; times are CLOCK_REALTIME seconds.
-
-    ``applied_s``: every switch confirmed its tables by a barrier. ``settled_s``: and no
-    cached datapath flow forwards by the old ones any more. Events of one instant share
-    the times and both states.
-    """
-
-    kind: str
-    target: str
-    requested_s: float
-    applied_s: float
-    settled_s: float | None
-    before: ClusterState
-    after: ClusterState
-
-    def to_json(self) -> dict[str, Any]:
-        """Kind, target and times, as in a run's summary."""
-        return {
-            "kind": self.kind,
-            "target": self.target,
-            "requested_s": self.requested_s,
-            "applied_s": self.applied_s,
-            "settled_s": self.settled_s,
-        }
-
-
-def one_each_instant(records: Iterable[EventRecord]) -> list[EventRecord]:
-    """One of the records of each instant, in their order: one for each change of state."""
-    return list({record.requested_s: record for record in records}.values())
 
 
 class Changes:

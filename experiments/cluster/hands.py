@@ -12,7 +12,7 @@ from pathlib import Path
 from experiments.cluster.children import Children, Program
 from experiments.cluster.errors import ClusterError, end_of
 from experiments.cluster.rollback import Rollback
-from experiments.instruments.capture_points import (
+from experiments.record.capture_points import (
     CapturePoint,
     chassis_points,
     node_point,

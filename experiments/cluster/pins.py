@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.flows.flow_tables import Table
-from experiments.cluster.cluster import Cluster
+from experiments.cluster.live_cluster import Cluster
 from topologies.switches import OVS_DIRECTORY
 
 _DEADLINE_S = 10

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from experiments.cluster.cluster import Cluster
+from experiments.cluster.live_cluster import Cluster
 from experiments.instruments.socket_table import sockets_of
 from topologies.domain import plan as addresses
 from topologies.domain.connection import FourTuple

@@ -35,7 +35,8 @@ from typing import IO, Any, NamedTuple
 
 from experiments.instruments import packet_filter
 from experiments.instruments.packet_ring import SETTLED_S, PacketRing, packets_of
-from experiments.instruments.pcapng import PcapngWriter
+from experiments.record.capture_points import FULL
+from experiments.record.pcapng import PcapngWriter
 from nodes.kernel.network_namespace import inside_network_of
 
 DEFAULT_SNAPLEN = 128
@@ -50,7 +51,7 @@ class Interface:
     interface: str
     label: str
     kind: str = ""
-    filter: str = packet_filter.FULL
+    filter: str = FULL
     snaplen: int = DEFAULT_SNAPLEN
     ring_bytes: int = DEFAULT_RING_BYTES
 

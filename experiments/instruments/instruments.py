@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from experiments.instruments.capture_points import CapturePoint
+from experiments.record.capture_points import CapturePoint
 
 #: How long an instrument may take to be ready, and to write what it has, in seconds.
 READY_S = 20.0

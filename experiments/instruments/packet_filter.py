@@ -13,14 +13,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: Every TCP segment.
-FULL = "full"
-#: Segments that open or end a connection: SYN, FIN or RST set.
-RESETS = "resets"
-#: Segments that carry data, and what ``resets`` keeps.
-DATA = "data"
-#: Every segment that comes in; of those that go out, what ``resets`` keeps.
-STRAYS = "strays"
+from experiments.record.capture_points import DATA, FULL, RESETS, STRAYS
 
 _FIN_SYN_RST = 0x07
 _PACKET_OUTGOING = 4  # linux/if_packet.h

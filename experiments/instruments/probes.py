@@ -5,7 +5,7 @@ programs of ``sockets.bpf.c`` on the kernel's tracepoints, which fire in every n
 namespace. It says ``ready`` in a JSON line on standard output. The line ``{"hosts":
 {NAMESPACE: NAME}}`` on standard input, answered by ``named``, tells whose namespaces are
 the run's: what happens in others is another cluster's, and is left out. On SIGTERM it
-writes the events (:mod:`experiments.instruments.socket_events`) to FILE, oldest first,
+writes the events (:mod:`experiments.record.socket_events`) to FILE, oldest first,
 and says ``summary``: how many there are, how many were ``elsewhere``, how many were lost.
 The programs select by port, so the machine's other sockets cost next to nothing.
 
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from experiments.instruments.bpf_ring import BpfRing, records_of
-from experiments.instruments.socket_events import REPORT, SocketEvent, event_of
+from experiments.record.socket_events import REPORT, SocketEvent, event_of
 from nodes.kernel.bpf_build import compile_program
 from nodes.kernel.libbpf import BpfError, BpfObject
 

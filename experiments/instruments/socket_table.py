@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
-from experiments.instruments.socket_events import STATES
+from experiments.record.socket_events import STATES
 from topologies.domain.connection import FourTuple, connection_of
 
 #: States in which a node holds a connection's buffers, locks and leases.

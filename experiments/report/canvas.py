@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from experiments.handover import make_folders
+from experiments.files.handover import make_folders
+from experiments.files.whole_file import write_whole
 from experiments.report.theme import light, themed
-from experiments.whole_file import write_whole
 
 #: Inches. The page scales both to its column: 9 to a desktop's, 3.9 to a phone's.
 WIDE, NARROW = 9.0, 3.9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from experiments.render import milliseconds
+from experiments.display.render import milliseconds
 from experiments.report.data import Report
 from experiments.sweep.bootstrap import Median, median
 from experiments.sweep.figures import FIGURES, HIGHER, Figure, is_lower_bound

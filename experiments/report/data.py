@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from controller.balancers import Balancer
-from experiments.spec_file import SpecError
-from experiments.sweep.run_folder import RunFolder
+from experiments.results.run_folder import RunFolder
+from experiments.spec.spec_file import SpecError
 from experiments.sweep.runner import Layout, why_so
 from experiments.sweep.state import FAILED, UNTRUSTED, read_lines
 from experiments.sweep.suite import DESIGN_KEYS, PlannedRun, Suite

@@ -13,7 +13,7 @@ from experiments.report.canvas import Draw, grid, milliseconds_axis
 from experiments.report.data import Report
 from experiments.report.survival import Curve, ended_share, quantile
 from experiments.report.theme import Stroke, light, stroke
-from experiments.sweep.run_folder import RunFolder
+from experiments.results.run_folder import RunFolder
 
 #: Times in ms, each with whether it is a lower bound.
 Times = list[tuple[float, bool]]

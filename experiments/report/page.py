@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import jinja2
 import yaml
 
-from experiments.render import milliseconds
+from experiments.display.render import milliseconds
 from experiments.report import distributions, overview, timeline, topology
 from experiments.report.canvas import Picture, picture
 from experiments.report.comparison import Comparison, compare, findings
 from experiments.report.data import Entry, Report
 from experiments.report.theme import variables
+from experiments.results.run_folder import RunFolder
 from experiments.sweep.bootstrap import CONFIDENCE, LEAST, RESAMPLES
-from experiments.sweep.run_folder import RunFolder
 from experiments.sweep.state import FAILED, MET, UNTRUSTED
 
 _HERE = Path(__file__).parent

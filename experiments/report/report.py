@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.handover import give_to_caller
+from experiments.files.handover import give_to_caller
+from experiments.files.whole_file import write_whole
 from experiments.report.data import NothingToReport, load_report
 from experiments.report.page import page
-from experiments.whole_file import write_whole
 
 __all__ = ["NothingToReport", "write_report"]
 

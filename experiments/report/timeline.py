@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.report.canvas import Draw
 from experiments.report.theme import light
-from experiments.sweep.run_folder import RunFolder
+from experiments.results.run_folder import RunFolder
 
 
 class Course(NamedTuple):

@@ -13,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from controller.pipeline.cluster_state import ClusterState
 from experiments.report.canvas import NARROW, WIDE, Draw
 from experiments.report.theme import light
-from experiments.sweep.run_folder import Row, RunFolder
+from experiments.results.run_folder import Row, RunFolder
 from topologies.domain.membership import NodeState
 from topologies.domain.plan import Chassis, Node
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from experiments.expectations import look_up
+from experiments.verdict.expectations import look_up
 
 LOWER, HIGHER = "lower", "higher"
 

@@ -25,7 +25,7 @@ from experiments.sweep.state import (
     StateFile,
 )
 from experiments.sweep.suite import PlannedRun
-from experiments.trust import EXIT_STATUS
+from experiments.verdict.trust import EXIT_STATUS
 
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 _POLL_S = 0.05

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import trust
+from experiments.verdict import trust
 
 #: Outcomes: as expected; ran, but an expectation was not met; ran, but its measurement
 #: cannot be trusted; did not come to figures.

@@ -35,8 +35,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from experiments.names import LONGEST, Name
-from experiments.spec import RunSpec, Strict
+from experiments.spec.names import LONGEST, Name
+from experiments.spec.run_spec import RunSpec, Strict
 
 #: The parts of a spec that decide which connections a run has, and which may move.
 CONNECTION_KEYS = (

@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from experiments import names
-from experiments.spec import RunSpec
-from experiments.spec_file import SpecError, find_spec, scenario_names
+from experiments.spec import names
+from experiments.spec.run_spec import RunSpec
+from experiments.spec.spec_file import SpecError, find_spec, scenario_names
 from experiments.sweep.suite import (
     Configuration,
     PlannedRun,
@@ -35,7 +35,7 @@ def suite_names() -> list[str]:
 def find_suite(name: str) -> Path:
     """The file that ``name`` means: a path to a YAML file, or a shipped suite.
 
-    Raises :class:`~experiments.spec_file.SpecError`.
+    Raises :class:`~experiments.spec.spec_file.SpecError`.
     """
     path = Path(name)
     if path.is_file():
@@ -63,7 +63,7 @@ def is_suite(name: str) -> bool:
 def load_suite(path: Path, name: str | None = None) -> Suite:
     """The suite in that file, called ``name``, or as the file, if it has no name itself.
 
-    Raises :class:`~experiments.spec_file.SpecError`.
+    Raises :class:`~experiments.spec.spec_file.SpecError`.
     """
     data = _mapping(path)
     data.setdefault("name", name or names.fit(path.stem))
@@ -80,7 +80,7 @@ def expand(suite: Suite, path: Path) -> list[PlannedRun]:
     """Every run of a suite, in the order in which they are to be made.
 
     Each configuration is checked as a spec is. Raises
-    :class:`~experiments.spec_file.SpecError`, with ``path`` in it, for the first that
+    :class:`~experiments.spec.spec_file.SpecError`, with ``path`` in it, for the first that
     is none, and for a suite without runs.
     """
     scenarios = {name: _mapping(find_spec(name)) for name in scenario_names()}

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import click
 
-from experiments.handover import give_to_caller, make_folders
-from experiments.machine.link_needs import require
+from experiments.doctor.link_needs import require
+from experiments.files.handover import give_to_caller, make_folders
+from experiments.files.whole_file import write_whole
 from experiments.machine.provenance import provenance
-from experiments.spec_file import SpecError
-from experiments.sweep.run_folder import RunFolder
+from experiments.results.run_folder import RunFolder
+from experiments.spec.spec_file import SpecError
 from experiments.sweep.runner import Layout, Runner
 from experiments.sweep.state import (
     COMPARED,
@@ -29,8 +30,7 @@ from experiments.sweep.state import (
 from experiments.sweep.suite import PlannedRun, Suite
 from experiments.sweep.suite_file import expand, load_suite
 from experiments.sweep.tables import Made, write_tables
-from experiments.trust import AS_EXPECTED, EXIT_STATUS, UNEXPECTED, worst
-from experiments.whole_file import write_whole
+from experiments.verdict.trust import AS_EXPECTED, EXIT_STATUS, UNEXPECTED, worst
 from topologies.datapaths import find_datapath
 
 #: Seconds that a run takes beyond its steady time, events and observation, before any
@@ -49,7 +49,7 @@ def run_sweep(
 
     0: every run is as expected; 1: some is not; 4: the measurement of some cannot be
     trusted, and the others are. Raises
-    :class:`~experiments.spec_file.SpecError`, :class:`~experiments.sweep.state.Busy`
+    :class:`~experiments.spec.spec_file.SpecError`, :class:`~experiments.sweep.state.Busy`
     and, before any run, :class:`~experiments.machine.lack.MachineLacks`.
     """
     suite = load_suite(path)

@@ -19,9 +19,9 @@ from typing import Any
 
 import polars
 
+from experiments.results.run_folder import RunFolder
 from experiments.sweep.bootstrap import CONFIDENCE, median
 from experiments.sweep.figures import FIGURES, is_lower_bound
-from experiments.sweep.run_folder import RunFolder
 from experiments.sweep.state import UNTRUSTED, Record
 from experiments.sweep.suite import PlannedRun
 

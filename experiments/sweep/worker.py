@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from experiments.cluster.launch import launch_run
-from experiments.spec import RunSpec
+from experiments.running.launch import launch_run
+from experiments.spec.run_spec import RunSpec
 
 
 def main(folder: str) -> int:

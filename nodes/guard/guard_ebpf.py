@@ -44,7 +44,8 @@ class EbpfGuard:
     name = "ebpf"
     check_cost_s = 0.000_01
 
-    def __init__(self) -> None:
+    def __init__(self, workdir: Path | None = None) -> None:
+        """Loads the program; ``workdir`` is for guards that write files."""
         _check_bpf_filesystem(PINS.parent)
         self._sites: dict[str, Site] = {}
         self._interfaces: dict[str, Interface] = {}

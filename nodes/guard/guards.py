@@ -6,11 +6,12 @@ function that says what the machine lacks for it, and one line in :data:`GUARDS`
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from nodes.guard import guard_ebpf, guard_scapy_fleet
 from nodes.guard.guard import Guard, GuardCounters, GuardError
 
 __all__ = [
@@ -43,21 +44,39 @@ class GuardKind:
     open: Callable[[Path], Guard]
 
 
+def _kind(name: str, summary: str, module: str, maker: str) -> GuardKind:
+    """The guard that class ``maker`` of that module makes of a working folder.
+
+    The module is imported when it is first asked: a name in a spec must cost nothing,
+    and be known also where a record is only looked at.
+    """
+
+    def imported() -> Any:
+        return importlib.import_module(f"nodes.guard.{module}")
+
+    def lacks() -> str | None:
+        return str(found) if (found := imported().lacks()) else None
+
+    def make(folder: Path) -> Guard:
+        guard: Guard = getattr(imported(), maker)(folder)
+        return guard
+
+    return GuardKind(name, summary, lacks, make)
+
+
 #: In order of preference.
 GUARDS: dict[str, GuardKind] = {
     kind.name: kind
     for kind in (
-        GuardKind(
+        _kind(
             "ebpf",
             "in the kernel: one eBPF program for all nodes, no process per node",
-            guard_ebpf.lacks,
-            lambda _workdir: guard_ebpf.EbpfGuard(),
+            *("guard_ebpf", "EbpfGuard"),
         ),
-        GuardKind(
+        _kind(
             "scapy",
             "the readable reference: one Python process per node",
-            guard_scapy_fleet.lacks,
-            guard_scapy_fleet.ScapyGuard,
+            *("guard_scapy_fleet", "ScapyGuard"),
         ),
     )
 }

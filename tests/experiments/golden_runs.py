@@ -24,11 +24,11 @@ import yaml
 
 from experiments.analysis.analysis import analyse
 from experiments.analysis.observations import Observation, observe
-from experiments.analysis.record import FILE, read_evidence
-from experiments.instruments.pcapng import PcapngWriter, open_pcapng
-from experiments.instruments.socket_events import SocketEvent
-from experiments.results import summarise
-from experiments.spec import RunSpec
+from experiments.record.pcapng import PcapngWriter, open_pcapng
+from experiments.record.record_file import FILE, read_record
+from experiments.record.socket_events import SocketEvent
+from experiments.results.summary import summarise
+from experiments.spec.run_spec import RunSpec
 from topologies.domain.connection import FourTuple
 
 FOLDER = Path(__file__).with_name("golden")
@@ -47,7 +47,7 @@ class Frame:
 
 @dataclass
 class GoldenRun:
-    """A record in memory: ``said`` is its ``evidence.json``, ``report`` the client's lines."""
+    """A record in memory: ``said`` is its ``record.json``, ``report`` the client's lines."""
 
     spec: dict[str, Any]
     said: dict[str, Any]
@@ -72,16 +72,21 @@ class GoldenRun:
 
     def summary(self, folder: Path) -> dict[str, Any]:
         """What the real analysis makes of it, by way of files in ``folder``."""
+        self.write(folder)
+        record = read_record(folder)
+        spec = RunSpec.model_validate(self.spec)
+        return summarise(spec, record, analyse(record), folder / "hosts")
+
+    def write(self, folder: Path) -> None:
+        """A run's folder as it is before anything has been judged."""
         (folder / "hosts").mkdir(exist_ok=True)
+        (folder / "spec.yaml").write_text(yaml.safe_dump(self.spec))
         (folder / FILE).write_text(json.dumps(self.said))
         self._write_capture(folder / "capture.pcapng")
         sockets = "".join(event.to_line() for event in sorted(self.sockets))
         (folder / "sockets.jsonl").write_text(sockets)
         lines = "".join(json.dumps(line) + "\n" for line in self.report)
         (folder / "hosts" / "h1.jsonl").write_text(lines)
-        evidence = read_evidence(folder)
-        spec = RunSpec.model_validate(self.spec)
-        return summarise(spec, evidence, analyse(evidence), {}, folder / "hosts")
 
     def drop_frames(self, unwanted: Callable[[Observation], bool]) -> None:
         """As if these had not been captured. There must be some."""

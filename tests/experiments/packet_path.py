@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from experiments.analysis.observations import ACK, PSH, RST, SYN, Observation
-from experiments.instruments.socket_events import RESET_RECEIVED, STATE, SocketEvent
+from experiments.record.socket_events import RESET_RECEIVED, STATE, SocketEvent
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import FANOUT_MAC, GATEWAY_MAC, VIP_MAC, Client, Plan
 

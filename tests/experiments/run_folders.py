@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from experiments.spec import RunSpec
+from experiments.spec.run_spec import RunSpec
 
 START_S = 1000.0
 END_S = 1002.0

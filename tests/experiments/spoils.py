@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from experiments.analysis.observations import RST, SYN, Observation
-from experiments.instruments.socket_events import RESET_RECEIVED, STATE, SocketEvent
+from experiments.record.socket_events import RESET_RECEIVED, STATE, SocketEvent
 from tests.experiments.golden_runs import GoldenRun
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import FANOUT_MAC
@@ -31,7 +31,7 @@ Act = Callable[[GoldenRun, Victim, Victim], None]
 @dataclass(frozen=True)
 class Spoil:
     """``unmet``: expectations that it must break, at least. ``doubts``: what it must make
-    doubtful, by the name of the figure or of the check in :mod:`experiments.trust`.
+    doubtful, by the name of the figure or of the check in :mod:`experiments.verdict.trust`.
     ``of``: the record that is spoiled."""
 
     act: Act

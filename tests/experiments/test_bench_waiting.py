@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from experiments.bench.figure import Setting
+from experiments.bench.basis.figure import Setting
+from experiments.bench.basis.size import FULL, QUICK
 from experiments.bench.figures import beyond, mass_reset
-from experiments.bench.herds import Herds
-from experiments.bench.programs.herd import REQUEST, Inquiry
-from experiments.bench.reset_wave import Wave, waiting
-from experiments.bench.size import FULL, QUICK
-from experiments.bench.waiting import waiting_lines, waiting_remark
+from experiments.bench.measure.herds import Herds
+from experiments.bench.measure.programs.herd import REQUEST, Inquiry
+from experiments.bench.measure.reset_wave import Wave, waiting
+from experiments.bench.measure.wave_waiting import waiting_lines, waiting_remark
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import VIP4
 

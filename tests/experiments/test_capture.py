@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experiments.analysis.observations import RST, SYN, Observation, read_observations
-from experiments.instruments.pcapng import open_pcapng
+from experiments.record.pcapng import open_pcapng
 from tests.experiments.two_hosts import (
     CLIENT,
     NODE,

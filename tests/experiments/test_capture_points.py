@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from experiments.analysis.trails import Places
-from experiments.instruments.capture_points import (
+from experiments.record.capture_points import (
     capture_points,
     chassis_points,
     node_point,

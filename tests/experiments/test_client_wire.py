@@ -12,7 +12,7 @@ from scapy.packet import Packet
 
 from experiments.analysis.client_wire import ClientWire
 from experiments.analysis.dialogue import Wait
-from experiments.instruments.pcapng import CapturedPacket
+from experiments.record.pcapng import CapturedPacket
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import GATEWAY_MAC, VIP4, VIP6, VIP_MAC
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.machine import doctor, kernel_trials, machine
-from experiments.machine.doctor import CHECKS, Check, Weight
+from experiments.doctor import doctor, kernel_trials
+from experiments.doctor.doctor import CHECKS, Check, Weight
+from experiments.machine import machine
 from experiments.machine.machine import Finding, State, missing, present, unknown
 
 HERE = present("as found")

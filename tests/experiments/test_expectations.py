@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments.expectations import Condition, Sight, check, judge
+from experiments.verdict.expectations import Condition, Sight, check, judge
 
 SUMMARY = {
     "connections": {"moved": 12, "hung": 0},

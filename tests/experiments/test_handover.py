@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from experiments import handover
-from experiments.cluster.launch import make_folder
-from experiments.handover import give_to_caller, make_folders
+from experiments.files import handover
+from experiments.files.handover import give_to_caller, make_folders
+from experiments.files.whole_file import write_whole
 from experiments.report.report import NothingToReport, write_report
-from experiments.spec import RunSpec
-from experiments.whole_file import write_whole
+from experiments.running.launch import make_folder
+from experiments.spec.run_spec import RunSpec
 from tests.experiments.run_folders import moved, write_run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give")

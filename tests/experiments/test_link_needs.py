@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from experiments.cli import main
-from experiments.machine import kernel_trials, link_needs
-from experiments.machine.doctor import CHECKS
+from experiments.commands.cli import main
+from experiments.doctor import kernel_trials, link_needs
+from experiments.doctor.doctor import CHECKS
+from experiments.doctor.link_needs import lacking, require, trial_of
 from experiments.machine.lack import MachineLacks
-from experiments.machine.link_needs import lacking, require, trial_of
 from experiments.machine.machine import Finding, State, missing, present, unknown
 from topologies import sandbox
 from topologies.shaping import LinkOptions

@@ -9,7 +9,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
 from experiments.analysis.observations import RST, SYN, Observation, observe
-from experiments.instruments.pcapng import CapturedPacket
+from experiments.record.pcapng import CapturedPacket
 from topologies.domain.connection import FourTuple, written
 from topologies.domain.plan import FANOUT_MAC, VIP4, VIP6, VIP_MAC
 

@@ -10,15 +10,8 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 
-from experiments.instruments.packet_filter import (
-    DATA,
-    FULL,
-    RESETS,
-    STRAYS,
-    FilterError,
-    attach,
-    program,
-)
+from experiments.instruments.packet_filter import FilterError, attach, program
+from experiments.record.capture_points import DATA, FULL, RESETS, STRAYS
 from topologies.domain.plan import GATEWAY_MAC, VIP_MAC
 
 SNAPLEN = 60

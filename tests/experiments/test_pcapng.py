@@ -13,7 +13,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 from scapy.utils import rdpcap
 
-from experiments.instruments.pcapng import (
+from experiments.record.pcapng import (
     CapturedInterface,
     PcapngError,
     PcapngReader,

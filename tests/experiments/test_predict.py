@@ -11,9 +11,9 @@ from controller.balancers import BALANCERS
 from experiments.analysis.arrivals import arrivals
 from experiments.analysis.epochs import IN_FLIGHT_NS
 from experiments.analysis.observations import RST
-from experiments.cli import main
-from experiments.predict import connections_of, predict, shares
-from experiments.spec import RunSpec
+from experiments.commands.cli import main
+from experiments.prediction.predict import connections_of, predict, shares
+from experiments.spec.run_spec import RunSpec
 from nodes.clients.client_ports import seeded_ports
 from tests.controller.clusters import network
 from tests.controller.frames import from_client

@@ -19,8 +19,8 @@ from experiments.analysis.balance import (
     node_shares,
     polarisation,
 )
-from experiments.predict import connections_of
-from experiments.spec import RunSpec
+from experiments.prediction.predict import connections_of
+from experiments.spec.run_spec import RunSpec
 from topologies.domain.forecast import FABRIC_BASIS, Forecast
 
 DRAIN = [{"kind": "drain-node", "target": "c1n2"}]

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from experiments.instruments.probes import RING_BYTES, Probes
-from experiments.instruments.socket_events import (
+from experiments.instruments.socket_table import HeldSocket, sockets_of
+from experiments.record.socket_events import (
     RESET_RECEIVED,
     RESET_SENT,
     STATE,
     SocketEvent,
     read_socket_events,
 )
-from experiments.instruments.socket_table import HeldSocket, sockets_of
 from nodes.kernel.network_namespace import number_of_network
 from tests.experiments.two_hosts import JsonLines, TwoHosts, running, two_hosts
 from topologies.domain.plan import VIP4, VIP6

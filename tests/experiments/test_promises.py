@@ -8,8 +8,8 @@ import pytest
 
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
-from experiments.promises import everyone_speaks, expected, planned, promised
-from experiments.spec import RunSpec
+from experiments.spec.run_spec import RunSpec
+from experiments.verdict.promises import everyone_speaks, expected, planned, promised
 from topologies.domain.events import EVENTS
 
 #: What each policy is expected to show of a planned event, beside what all are.

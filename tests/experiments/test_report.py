@@ -18,7 +18,7 @@ from experiments.report.page import page as page_of
 from experiments.report.report import write_report
 from experiments.report.survival import ended_share, quantile
 from experiments.report.theme import SERIES, TONES, stroke
-from experiments.sweep.run_folder import RunFolder
+from experiments.results.run_folder import RunFolder
 from tests.experiments.run_folders import (
     END_S,
     EVENT,

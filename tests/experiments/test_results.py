@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from experiments.analysis.analysis import Analysis, Evidence, analyse
-from experiments.analysis.record import read_evidence, write_evidence
-from experiments.render import print_verdict
-from experiments.results import _too_few, write_results
-from experiments.spec import RunSpec
-from experiments.trust import (
+from experiments.analysis.analysis import Analysis, analyse
+from experiments.display.render import print_verdict
+from experiments.files.whole_file import write_whole
+from experiments.record.record_file import read_record, write_record
+from experiments.record.run_record import RunRecord
+from experiments.results.summary import _too_few, write_results
+from experiments.spec.run_spec import RunSpec
+from experiments.verdict.trust import (
     AS_EXPECTED,
     EXIT_STATUS,
     UNEXPECTED,
@@ -24,7 +26,6 @@ from experiments.trust import (
     reasons,
     worst,
 )
-from experiments.whole_file import write_whole
 from tests.experiments.golden_runs import GoldenRun
 
 QUIET: dict[str, Any] = {
@@ -39,19 +40,19 @@ QUIET: dict[str, Any] = {
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> tuple[Path, RunSpec, Evidence, Analysis]:
+def run(tmp_path: Path) -> tuple[Path, RunSpec, RunRecord, Analysis]:
     """A good run, analysed, and its folder before anything was written of that."""
     golden = GoldenRun.load("flood")
     golden.summary(tmp_path)
-    evidence = read_evidence(tmp_path)
+    record = read_record(tmp_path)
     spec = RunSpec.model_validate(golden.spec)
-    return tmp_path, spec, evidence, analyse(evidence)
+    return tmp_path, spec, record, analyse(record)
 
 
 def test_the_summary_is_there_last(
-    run: tuple[Path, RunSpec, Evidence, Analysis], monkeypatch: pytest.MonkeyPatch
+    run: tuple[Path, RunSpec, RunRecord, Analysis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, spec, evidence, analysis = run
+    folder, spec, record, analysis = run
     written: list[set[str]] = []
     move = os.replace
 
@@ -61,7 +62,7 @@ def test_the_summary_is_there_last(
         return Path(target)
 
     monkeypatch.setattr(Path, "replace", moved)
-    summary = write_results(folder, spec, evidence, analysis, {})
+    summary = write_results(folder, spec, record, analysis)
     (before,) = written
     assert {"connections.jsonl", "ladder.svg", "ladder.txt"} <= before
     assert "summary.json" not in before
@@ -69,12 +70,12 @@ def test_the_summary_is_there_last(
 
 
 def test_a_run_that_dies_before_its_end_has_no_summary(
-    run: tuple[Path, RunSpec, Evidence, Analysis],
+    run: tuple[Path, RunSpec, RunRecord, Analysis],
 ) -> None:
-    folder, spec, evidence, analysis = run
+    folder, spec, record, analysis = run
     dying = replace(analysis, connections=[*analysis.connections, {"no": object()}])
     with pytest.raises(TypeError):
-        write_results(folder, spec, evidence, dying, {})
+        write_results(folder, spec, record, dying)
     assert not (folder / "summary.json").exists()
 
 
@@ -93,12 +94,12 @@ def test_a_file_is_whole_or_what_it_was(
     assert path.read_text() == "old"
 
 
-def test_evidence_is_read_as_it_was_written(
-    run: tuple[Path, RunSpec, Evidence, Analysis],
+def test_a_record_is_read_as_it_was_written(
+    run: tuple[Path, RunSpec, RunRecord, Analysis],
 ) -> None:
-    folder, _, evidence, _ = run
-    write_evidence(folder, evidence)
-    assert read_evidence(folder) == evidence
+    folder, _, record, _ = run
+    write_record(folder, record)
+    assert read_record(folder) == record
 
 
 @pytest.mark.parametrize(
@@ -141,14 +142,14 @@ def test_what_several_runs_come_to() -> None:
 
 
 def test_a_person_is_told(
-    run: tuple[Path, RunSpec, Evidence, Analysis], capsys: pytest.CaptureFixture[str]
+    run: tuple[Path, RunSpec, RunRecord, Analysis], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, spec, evidence, analysis = run
-    summary = write_results(folder, spec, evidence, analysis, {})
+    folder, spec, record, analysis = run
+    summary = write_results(folder, spec, record, analysis)
     print_verdict(summary)
     assert capsys.readouterr().out == ""
-    no_capture = replace(evidence, capture_file=None)
-    blind = write_results(folder, spec, no_capture, analyse(no_capture), {})
+    no_capture = replace(record, capture_file=None)
+    blind = write_results(folder, spec, no_capture, analyse(no_capture))
     print_verdict(blind)
     said = " ".join(capsys.readouterr().out.split())
     assert "not judged with flood: nothing was captured (capture: false)" in said

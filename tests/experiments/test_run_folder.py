@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.sweep.run_folder import RunFolder
+from experiments.results.run_folder import RunFolder
 from tests.experiments.run_folders import END_S, moved, write_run
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.analysis.socket_states import SocketLife, socket_lives
-from experiments.instruments.socket_events import (
+from experiments.record.socket_events import (
     RESET_RECEIVED,
     RESET_SENT,
     STATE,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import names
-from experiments.spec import RunSpec
-from experiments.spec_file import (
+from experiments.spec import names
+from experiments.spec.run_spec import RunSpec
+from experiments.spec.spec_file import (
     SpecError,
     find_spec,
     load_run,

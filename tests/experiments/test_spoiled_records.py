@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from controller.policies import POLICIES
-from experiments import trust
 from experiments.analysis.analysis import analyse
-from experiments.analysis.record import read_evidence
-from experiments.promises import ALWAYS, IN_FIGURES, WHEN_PLANNED, WHEN_SPEAKING
-from experiments.spec_file import find_spec, load_spec, scenario_names
+from experiments.record.record_file import read_record
+from experiments.spec.spec_file import find_spec, load_spec, scenario_names
+from experiments.verdict import trust
+from experiments.verdict.promises import ALWAYS, IN_FIGURES, WHEN_PLANNED, WHEN_SPEAKING
 from tests.experiments.golden_runs import FOLDER, GoldenRun
 from tests.experiments.spoils import SPOILS, Spoil, Victim
 from topologies.domain.connection import FourTuple
@@ -32,7 +32,7 @@ def rows_of(name: str) -> list[dict[str, Any]]:
     """The connections of a record as it is."""
     with TemporaryDirectory() as folder:
         GoldenRun.load(name).summary(Path(folder))
-        return analyse(read_evidence(Path(folder))).connections
+        return analyse(read_record(Path(folder))).connections
 
 
 def victim(name: str, *, moved: bool) -> Victim:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.spec_file import SpecError
+from experiments.spec.spec_file import SpecError
 from experiments.sweep.suite import PlannedRun, derived_seed
 from experiments.sweep.suite_file import (
     expand,

@@ -9,14 +9,15 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
-from experiments.analysis.analysis import Course, Evidence, analyse
+from experiments.analysis.analysis import analyse, history_of
 from experiments.analysis.observations import ACK, PSH
-from experiments.cluster.changes import EventRecord
-from experiments.instruments.capture_points import capture_points
-from experiments.instruments.pcapng import PcapngWriter
-from experiments.render import FIGURES, comparison, figure
-from experiments.results import summarise
-from experiments.spec import RunSpec
+from experiments.display.render import FIGURES, comparison, figure
+from experiments.record.capture_points import capture_points
+from experiments.record.event_record import EventRecord
+from experiments.record.pcapng import PcapngWriter
+from experiments.record.run_record import RunRecord, Snapshots
+from experiments.results.summary import summarise
+from experiments.spec.run_spec import RunSpec
 from experiments.sweep.figures import FIGURES as COMPARED
 from experiments.sweep.figures import LOWER
 from nodes.clients.client_report import ClientReport
@@ -45,19 +46,19 @@ def owner(state: Any, connection: FourTuple) -> str:
     """The node that has it."""
     (found,) = [
         epoch.owner_of(connection)
-        for epoch in Evidence.history(evidence(state, None, Path())).epochs
+        for epoch in history_of(record(state, None, Path())).epochs
     ]
     assert found is not None
     return found
 
 
-def evidence(state: Any, capture: Path | None, sockets: Path, *events: Any) -> Evidence:
+def record(state: Any, capture: Path | None, sockets: Path, *events: Any) -> RunRecord:
     """What a run leaves of which nothing but capture and sockets is looked at."""
-    return Evidence(
+    return RunRecord(
         initial=OLD if events else state,
         final=state,
         events=events,
-        course=Course((START + 100 * MS) / 1e9, (START + END) / 1e9),
+        snapshots=Snapshots((START + 100 * MS) / 1e9, (START + END) / 1e9),
         packets={"tier1_copies": 0, "tier2_copies": 0},
         reports={"h1": ClientReport((), None)},
         instruments={"probes": {"lost": 0, "clock_step_ns": 0}},
@@ -120,8 +121,8 @@ def summary_of(tmp_path: Path, *, capture: bool = True) -> dict[str, Any]:
     requested_s, settled_s = (START + EVENT) / 1e9, (START + SETTLED) / 1e9
     times = (requested_s, requested_s, settled_s)
     event = EventRecord("drain-node", "c1n2", *times, OLD, NEW)
-    found = evidence(NEW, file if capture else None, sockets, event)
-    return summarise(SPEC, found, analyse(found), {}, tmp_path)
+    found = record(NEW, file if capture else None, sockets, event)
+    return summarise(SPEC, found, analyse(found), tmp_path)
 
 
 NONE = {"p50": None, "p99": None, "max": None}

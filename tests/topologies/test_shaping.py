@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.machine import kernel_trials
-from experiments.machine.link_needs import lacking
+from experiments.doctor import kernel_trials
+from experiments.doctor.link_needs import lacking
 from experiments.machine.machine import State
 from tests.topologies.running_cluster import assert_reaches, on, running
 from tests.topologies.waiting import eventually

@@ -3,7 +3,7 @@
 On each network they are measured in this order too: what needs quiet comes first.
 """
 
-from experiments.bench.figure import Figure
+from experiments.bench.basis.figure import Figure
 from experiments.bench.figures.beyond import FIGURE as BEYOND
 from experiments.bench.figures.bring_up import FIGURE as BRING_UP
 from experiments.bench.figures.bulk import FIGURE as BULK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.bench.figure import (
+from experiments.bench.basis.figure import (
     Figure,
     Found,
     Line,
@@ -14,11 +14,11 @@ from experiments.bench.figure import (
     each,
     steps_of,
 )
+from experiments.bench.basis.size import Size
 from experiments.bench.figures.mass_reset import OURS_TIMEOUT_S, leave
+from experiments.bench.measure.reset_wave import Wave
+from experiments.bench.measure.wave_waiting import waiting_lines, waiting_remark
 from experiments.bench.networks.ours import OurNetwork
-from experiments.bench.reset_wave import Wave
-from experiments.bench.size import Size
-from experiments.bench.waiting import waiting_lines, waiting_remark
 
 
 def settings(size: Size) -> Sequence[Setting]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.bench.figure import (
+from experiments.bench.basis.figure import (
     Bound,
     Figure,
     Line,
@@ -15,7 +15,7 @@ from experiments.bench.figure import (
     each,
     steps_of,
 )
-from experiments.bench.size import Size
+from experiments.bench.basis.size import Size
 
 #: No step may take longer.
 LONGEST_STEP_S = 10.0

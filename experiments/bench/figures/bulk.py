@@ -6,7 +6,8 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from experiments.bench.figure import (
+from experiments.bench.basis.bench_network import Network, here, on_host
+from experiments.bench.basis.figure import (
     Bound,
     Figure,
     Found,
@@ -17,10 +18,9 @@ from experiments.bench.figure import (
     compared,
     each,
 )
-from experiments.bench.herds import hear
-from experiments.bench.networks.network import Network, here, on_host
+from experiments.bench.basis.size import Size
+from experiments.bench.measure.herds import hear
 from experiments.bench.networks.stock import BRIDGE
-from experiments.bench.size import Size
 
 BULK_PORT = 9000
 FIRST_SOURCE_PORT = 30000

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.bench.figure import (
+from experiments.bench.basis.bench_network import ECHO_PORT, Network, on_host
+from experiments.bench.basis.figure import (
     Bound,
     Figure,
     Found,
@@ -16,9 +17,8 @@ from experiments.bench.figure import (
     compared,
     each,
 )
-from experiments.bench.herds import HerdError, hear, herds, say
-from experiments.bench.networks.network import ECHO_PORT, Network, on_host
-from experiments.bench.size import Size
+from experiments.bench.basis.size import Size
+from experiments.bench.measure.herds import HerdError, hear, herds, say
 from topologies.datapaths import KERNEL, USERSPACE
 
 #: State in /proc/net/tcp (TCP_ESTABLISHED, net/tcp_states.h).

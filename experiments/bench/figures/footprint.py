@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.bench.figure import (
+from experiments.bench.basis.figure import (
     Bound,
     Figure,
     Found,
@@ -15,10 +15,10 @@ from experiments.bench.figure import (
     beside,
     each,
 )
-from experiments.bench.herds import herds
-from experiments.bench.load import available_mib, processes, resident_mib
+from experiments.bench.basis.load import available_mib, processes, resident_mib
+from experiments.bench.basis.size import Size
+from experiments.bench.measure.herds import herds
 from experiments.bench.networks.ours import OurNetwork
-from experiments.bench.size import Size
 
 MOST_GIB = 8.0
 

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.bench.figure import Bound, Figure, Found, Line, Results, Setting, alone
+from experiments.bench.basis.figure import (
+    Bound,
+    Figure,
+    Found,
+    Line,
+    Results,
+    Setting,
+    alone,
+)
+from experiments.bench.basis.fit import power_law, slope
+from experiments.bench.basis.size import Size
 from experiments.bench.figures.mass_reset import (
     OPENING_WINDOW,
     OURS_TIMEOUT_S,
     leave,
 )
-from experiments.bench.fit import power_law, slope
-from experiments.bench.herds import herds
+from experiments.bench.measure.herds import herds
+from experiments.bench.measure.reset_wave import Wave, reset_wave
 from experiments.bench.networks.ours import OurNetwork
-from experiments.bench.reset_wave import Wave, reset_wave
-from experiments.bench.size import Size
 
 #: Of nodes: cost ~ nodes ** exponent. The slack is for the scatter of the fit.
 LARGEST_EXPONENT = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.bench.figure import (
+from experiments.bench.basis.figure import (
     Bound,
     Figure,
     Found,
@@ -16,11 +16,11 @@ from experiments.bench.figure import (
     compared,
     each,
 )
-from experiments.bench.herds import herds
+from experiments.bench.basis.size import Size
+from experiments.bench.measure.herds import herds
+from experiments.bench.measure.reset_wave import Wave, reset_wave
+from experiments.bench.measure.wave_waiting import waiting_lines, waiting_remark
 from experiments.bench.networks.ours import OurNetwork
-from experiments.bench.reset_wave import Wave, reset_wave
-from experiments.bench.size import Size
-from experiments.bench.waiting import waiting_lines, waiting_remark
 
 #: Time is up by then; what is half open is counted as lost.
 OURS_TIMEOUT_S = 60.0

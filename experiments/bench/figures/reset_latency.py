@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from experiments.analysis.statistics import percentiles
-from experiments.bench.figure import (
+from experiments.bench.basis.bench_network import ECHO_PORT
+from experiments.bench.basis.figure import (
     Bound,
     Figure,
     Found,
@@ -16,10 +17,9 @@ from experiments.bench.figure import (
     compared,
     each,
 )
-from experiments.bench.herds import herds
-from experiments.bench.networks.network import ECHO_PORT
+from experiments.bench.basis.size import Size
+from experiments.bench.measure.herds import herds
 from experiments.bench.networks.ours import OurNetwork
-from experiments.bench.size import Size
 
 PAUSE_S = 0.005
 BOUNDS = {"p50": Bound(1.5, at_least=False), "p99": Bound(5, at_least=False)}

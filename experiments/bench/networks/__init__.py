@@ -1,7 +1,7 @@
 """The networks that are measured, by kind: ours and the references."""
 
+from experiments.bench.basis.bench_network import Network, Opener
 from experiments.bench.networks.naive import open_naive
-from experiments.bench.networks.network import Network, Opener
 from experiments.bench.networks.ours import open_ours
 from experiments.bench.networks.stock import open_stock, open_stock_tso
 

@@ -1,7 +1,7 @@
 """The naive reference for resets, on our own hosts and links.
 
 The switches send every "not recognised" reset, and every copy of one, to the controller
-(:mod:`experiments.bench.naive_controller`), which sends the further ones as packet-outs;
+(:mod:`experiments.bench.networks.naive_controller`), which sends the further ones as packet-outs;
 on each node a scapy process is the guard. All else is as with ours.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.bench.naive_policy import NAIVE, register
+from experiments.bench.networks.naive_policy import NAIVE, register
 from experiments.bench.networks.ours import OurNetwork
 from topologies.domain.plan import Plan
 
@@ -20,6 +20,6 @@ def open_naive(plan: Plan, folder: Path, datapath: str) -> OurNetwork:
     options = {
         "policy": NAIVE.name,
         "guard": "scapy",
-        "controller": "experiments.bench.naive_controller",
+        "controller": "experiments.bench.networks.naive_controller",
     }
     return OurNetwork(plan, folder, datapath, options)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from controller.pipeline.cluster_state import ClusterState
-from experiments.bench.load import available_mib
-from experiments.cluster.cluster import Cluster, ClusterOptions
+from experiments.bench.basis.load import available_mib
+from experiments.cluster.live_cluster import Cluster, ClusterOptions
 from topologies import sandbox
 from topologies.domain.connection import FourTuple
 from topologies.domain.forecast import owner

@@ -19,7 +19,7 @@ from mininet.net import Mininet
 from mininet.node import OVSBridge
 from mininet.topo import Topo
 
-from experiments.bench.networks.network import ECHO_PORT
+from experiments.bench.basis.bench_network import ECHO_PORT
 from nodes.servers.server_ready import wait_listening
 from topologies.datapaths import KERNEL, USERSPACE
 from topologies.domain.plan import Plan

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from experiments.predict import predict
-from experiments.spec import RunSpec
+from experiments.prediction.predict import predict
+from experiments.spec.run_spec import RunSpec
 from tests.topologies.domain.test_events import fresh
 from topologies.domain.events import EVENTS, EventError, Hands
 from topologies.domain.events.instant import happenings, physical_order

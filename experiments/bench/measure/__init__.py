@@ -1,0 +1,1 @@
+"""How the benchmark measures: load generators, reset waves, waiting."""

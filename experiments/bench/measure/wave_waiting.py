@@ -1,0 +1,51 @@
+"""How long unmoved connections waited during waves of resets: a line of the table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from experiments.bench.basis.figure import Line
+from experiments.display.render import milliseconds
+
+_SHARES = ("p50", "p99", "max")
+
+
+def waiting_lines(title: str, waits: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
+    """The longest wait beside the longest before the event, medians over the waves.
+
+    ``waits``: :attr:`Wave.waiting` of each. No bound hangs on it. Where every
+    connection moved there is none to wait, and :func:`waiting_remark` says so.
+    """
+    during, before = (
+        [found for wait in waits if (found := wait[when]["max"]) is not None]
+        for when in ("during", "before")
+    )
+    if during and before:
+        mine, other = statistics.median(during), statistics.median(before)
+        yield Line(
+            title=f"{title}: unmoved kept waiting, max",
+            unit="ms",
+            ours=mine,
+            reference=other,
+            reference_is="the same connections, asked at once before the event",
+            value=mine / other,
+            spread=(min(during), max(during)),
+            remarks=[waiting_remark(wait) for wait in waits],
+        )
+
+
+def waiting_remark(wait: Mapping[str, Any]) -> str:
+    """One wave's in words."""
+    if not wait["connections"]:
+        return "no connection stayed unmoved, to be kept waiting"
+    during, before = (
+        ", ".join(
+            f"{share} {milliseconds(found)}"
+            for share in _SHARES
+            if (found := wait[when][share]) is not None
+        )
+        for when in ("during", "before")
+    )
+    return f"{wait['connections']} unmoved kept waiting: {during}; before: {before}"

@@ -1,0 +1,392 @@
+"""A running cluster: network, controller, guards and storage servers, kept alive.
+
+It lives inside a sandbox (:mod:`topologies.sandbox`). Everything that touches machines
+goes through one lock, so that a user's event, the supervisor and a status request never
+drive Mininet at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from controller.balancers import balancer_of
+from controller.pipeline.cluster_state import ClusterState
+from controller.policies import POLICIES, ResetPolicy
+from controller.service.controller_client import (
+    ControllerClient,
+    ControllerError,
+    SwitchStatus,
+)
+from experiments.cluster.changes import Changes
+from experiments.cluster.children import Children
+from experiments.cluster.errors import ClusterError, end_of
+from experiments.cluster.event_log import EventLog
+from experiments.cluster.faults import Faults
+from experiments.cluster.hands import READY_DEADLINE_S, ClusterHands
+from experiments.cluster.messenger import CableEnd, Messenger
+from experiments.cluster.supervisor import Supervisor
+from experiments.record.event_record import EventRecord
+from experiments.workloads import WORKLOADS, ClientJob
+from nodes.guard.guards import GuardCounters, open_guard
+from nodes.guard.verdict import Mode
+from nodes.kernel.network_namespace import number_of_network
+from topologies.datapaths import AUTO, find_datapath
+from topologies.domain.membership import Membership
+from topologies.domain.plan import Client, Node, Plan, vip
+from topologies.network import ClusterNetwork
+from topologies.shaping import UNSHAPED, LinkOptions
+from topologies.switches import OVS_DIRECTORY
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """What a cluster is made of, besides its plan."""
+
+    name: str
+    policy: str
+    balancer: str
+    guard: str
+    workload: str
+    #: The module that is the controller's program, for ``python -m``.
+    controller: str = "controller"
+    #: How much nodes and chassis count, by name; see Balancer.with_weights.
+    weights: Mapping[str, float] = field(default_factory=dict)
+    links: LinkOptions = UNSHAPED
+    #: One of ``topologies.datapaths.CHOICES``.
+    datapath: str = AUTO
+
+
+class Cluster:
+    """The cluster of one plan. ``folder`` gets logs; ``runtime`` the sockets."""
+
+    def __init__(
+        self, plan: Plan, options: ClusterOptions, folder: Path, runtime: Path
+    ) -> None:
+        self.options = options
+        self.folder = folder
+        self.runtime = runtime
+        self.initial = ClusterState(
+            plan,
+            Membership.all_in_service(plan),
+            POLICIES[options.policy],
+            balancer_of(options.balancer, options.weights),
+        )
+        self.workload = WORKLOADS[options.workload]
+        self.datapath = find_datapath(options.datapath)
+        self.network = ClusterNetwork(plan, self.datapath.type, options.links)
+        self.clients = Children()
+        self.guard = open_guard(options.guard, folder / "hosts")
+        self.lock = threading.RLock()
+        self.log = EventLog(folder / "events.jsonl")
+        #: On tmpfs, where a write that is acknowledged costs no disk a flush.
+        self._store = runtime / "store"
+        self._hands = ClusterHands(
+            self.network,
+            self.workload,
+            self.guard,
+            _mode(self.initial.policy),
+            folder / "hosts",
+            self._store,
+        )
+        self.children = self._hands.children
+        #: Told of each node and chassis that is wired in live, before it serves.
+        self.watchers = self._hands.watchers
+        self._faults = Faults(self.log)
+        self._supervisor = self._make_supervisor()
+        self._controller = ControllerClient(runtime / "controller.sock")
+        self._changes = Changes(
+            self.initial,
+            self._hands,
+            self._controller,
+            runtime / "state.json",
+            self.log,
+            self._supervisor.revive,
+        )
+        self._messenger: Messenger | None = None
+
+    # ---------------------------------------------------------------- life cycle
+
+    def start(self, progress: Progress = lambda text: None) -> None:
+        """Brings everything up; returns when every node serves the VIP."""
+        plan = self.state.plan
+        (self.folder / "hosts").mkdir(exist_ok=True)
+        self._store.mkdir(exist_ok=True)
+        self.workload.prepare(self._store)
+        self._write_controller_files()
+        if self.state.policy.tells_guards:
+            self._messenger = Messenger(
+                self.runtime / "guards.sock", self._cable_ends, self._faults
+            )
+        self.children.start("controller", self._start_controller)
+        nodes = sum(1 for _ in plan.nodes)
+        progress(
+            f"wiring {len(plan.chassis)} chassis, {nodes} nodes; "
+            f"switches on {self.datapath}"
+        )
+        self.network.start(controller=f"unix:{self.runtime / 'ofp.sock'}")
+        progress(f"starting {self.workload.name} servers and {self.guard.name} guards")
+        self._hands.serve(tuple(plan.nodes))
+        progress("waiting for the switches' tables")
+        self._await_in_sync()
+        self._hands.hasten(self.live_switches())
+        self._hands.await_listening(tuple(plan.nodes))
+        self._supervisor.start()
+        self.log.write("up", **self.describe())
+
+    def stop(self) -> None:
+        """Takes everything down, by process id."""
+        self._supervisor.stop()
+        with self.lock:
+            self.clients.stop_all()
+            if self._messenger:
+                self._messenger.close()
+            self._hands.close()
+            self.log.write("down")
+            self.log.close()
+
+    def describe(self) -> dict[str, Any]:
+        """What this cluster is, for logs and results."""
+        return {
+            "name": self.options.name,
+            "policy": self.options.policy,
+            "balancer": self.options.balancer,
+            "weights": dict(self.options.weights),
+            "links": self.options.links.to_json(),
+            "guard": self.guard.name,
+            "datapath": self.datapath.type,
+            "datapath_why": self.datapath.why,
+            "workload": self.workload.name,
+            **self.state.plan.to_json(),
+        }
+
+    # -------------------------------------------------------------------- events
+
+    @property
+    def state(self) -> ClusterState:
+        """What the switches are to be equal to now."""
+        return self._changes.state
+
+    @property
+    def records(self) -> Sequence[EventRecord]:
+        """Every event so far; those of one instant share their times."""
+        return self._changes.records
+
+    @property
+    def proactive_resets(self) -> int:
+        """Connections that nodes have reset at events, by the policy's wish."""
+        return self._changes.proactive_resets
+
+    def event(self, kind: str, target: str) -> EventRecord:
+        """Makes one membership event happen; see :meth:`events`."""
+        return self.events([(kind, target)])[0]
+
+    def events(self, events: Sequence[tuple[str, str]]) -> list[EventRecord]:
+        """Makes events, each a kind and a target, happen at once, as one change.
+
+        Returns when the switches have it. Raises
+        :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that makes
+        no sense, before anything is touched.
+        """
+        with self.lock:
+            return self._changes.make(events)
+
+    # -------------------------------------------------------------------- status
+
+    @property
+    def faults(self) -> list[str]:
+        """What went wrong in the cluster's own threads, each once: where, and what."""
+        return self._faults.texts
+
+    def switch_status(self) -> dict[str, SwitchStatus]:
+        """Switch name -> the controller's view of it; while it is away, it has none."""
+        try:
+            return self._controller.status()
+        except ControllerError:
+            unknown = SwitchStatus(connected=False, in_sync=False, entries=0)
+            return dict.fromkeys(self.state.plan.switches, unknown)
+
+    def guard_counters(self) -> list[GuardCounters]:
+        """Counters of every guard, those of nodes that lost power included."""
+        return self._hands.counters()
+
+    def pid(self, name: str) -> int:
+        """A process in the network namespace of that host or switch."""
+        return self._hands.pid(name)
+
+    def namespaces(self) -> dict[str, int]:
+        """Host -> inode number of its network namespace: every node and client."""
+        plan = self.state.plan
+        nodes, clients = (n.name for n in plan.nodes), (c.name for c in plan.clients)
+        names = (*nodes, *clients)
+        return {name: number_of_network(self.pid(name)) for name in names}
+
+    def dropped_frames(self) -> int:
+        """Frames lost so far because live switches did not read them in time."""
+        switches = map(self.network.switch, self.live_switches())
+        return sum(switch.dropped_frames() for switch in switches)
+
+    def live_nodes(self) -> list[Node]:
+        """Nodes that have power, in service, drained or cut off."""
+        state = self.state
+        return [
+            node
+            for chassis in state.plan.chassis
+            for node in state.membership.powered_nodes(chassis)
+        ]
+
+    def live_switches(self) -> list[str]:
+        """Switches that have power, the fabric first; a cut-off chassis' too."""
+        failed = self.state.membership.failed_chassis
+        return [name for name in self.state.plan.switches if name not in failed]
+
+    def dump_flows(self, switch: str) -> str:
+        """The flow table of a switch with its counters, as ovs-ofctl(8) prints it.
+
+        Raises ``CalledProcessError`` where the switch does not answer.
+        """
+        target = f"unix:{OVS_DIRECTORY}/{switch}/{switch}.mgmt"
+        done = subprocess.run(
+            ["ovs-ofctl", "-OOpenFlow14", "--names", "dump-flows", target],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    def save_flow_tables(self) -> None:
+        """Writes the flow table of every live switch into ``flows/``."""
+        (self.folder / "flows").mkdir(exist_ok=True)
+        for switch in self.live_switches():
+            (self.folder / "flows" / f"{switch}.txt").write_text(
+                self.dump_flows(switch)
+            )
+
+    # ------------------------------------------------------------------- clients
+
+    def client_job(
+        self,
+        client: Client,
+        connections: int,
+        seed: int,
+        ip: int,
+        interval_ms: float,
+        pattern: str,
+    ) -> ClientJob:
+        """What one client host is to do against this cluster's VIP."""
+        return ClientJob(
+            *(vip(ip), connections, seed, client.name, client.number, interval_ms),
+            pattern=pattern,
+            folder=self.report_path(client.name).parent,
+        )
+
+    def start_client(self, job: ClientJob) -> None:
+        """Starts a storage client; its report goes to ``hosts/NAME.jsonl``."""
+        argv = self.workload.client(job)
+        with self.lock:
+            self.clients.start(
+                job.host,
+                lambda: self.network.popen(
+                    job.host,
+                    argv,
+                    stdout=self.report_path(job.host),
+                    stderr=self.folder / "hosts" / f"{job.host}.log",
+                ),
+            )
+
+    def report_path(self, host: str) -> Path:
+        """Where the storage client on that host reports."""
+        return self.folder / "hosts" / f"{host}.jsonl"
+
+    # ------------------------------------------------------------------- innards
+
+    def _make_supervisor(self) -> Supervisor:
+        return Supervisor(
+            self.children,
+            self.guard,
+            lambda: len(self.live_nodes()),
+            lambda: [
+                (name, self.network.switch(name)) for name in self.live_switches()
+            ],
+            self.lock,
+            self.log,
+            self._faults,
+        )
+
+    def _cable_ends(self) -> list[CableEnd]:
+        """The far end of the cable of each node that can be told of a reset, in its
+        chassis switch."""
+        plan, membership = self.state.plan, self.state.membership
+        return [
+            CableEnd(self.pid(chassis.name), node.switch_interface, node.mac)
+            for chassis in plan.chassis
+            for node in membership.reachable_nodes(chassis)
+        ]
+
+    def _start_controller(self) -> subprocess.Popen[bytes]:
+        log = (self.folder / "hosts" / "controller.log").open("ab")
+        with log:
+            return subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    self.options.controller,
+                    "--listen",
+                    str(self.runtime / "ofp.sock"),
+                ],
+                env=_environment(self.runtime / "controller.json"),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _await_in_sync(self) -> None:
+        """Waits for the first tables. Raises :class:`ClusterError` where none come."""
+        deadline = time.monotonic() + READY_DEADLINE_S
+        process = self.children.running["controller"].process
+        while True:
+            try:
+                self._controller.wait_in_sync(timeout_s=1.0)
+                return
+            except ControllerError as error:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log = self.folder / "hosts" / "controller.log"
+                    said = "\n".join([str(error), *self._complaints(), end_of(log)])
+                    raise ClusterError(said) from error
+
+    def _complaints(self) -> Iterator[str]:
+        """What the daemons of the switches have complained of."""
+        for name in self.live_switches():
+            for line in self.network.switch(name).complaints():
+                yield f"switch {name}: {line}"
+
+    def _write_controller_files(self) -> None:
+        self._changes.write()
+        config = {
+            "state": str(self.runtime / "state.json"),
+            "socket": str(self.runtime / "controller.sock"),
+            "unixctl": f"{OVS_DIRECTORY}/{{switch}}/vswitchd.ctl",
+            "guards": str(self.runtime / "guards.sock"),
+        }
+        (self.runtime / "controller.json").write_text(json.dumps(config))
+
+
+def _mode(policy: ResetPolicy) -> Mode:
+    """What the policy wants of the nodes' guards."""
+    if policy.passes_on:
+        return Mode.PASS_ON
+    return Mode.ANSWER if policy.guard_answers else Mode.SILENT
+
+
+def _environment(controller_config: Path) -> dict[str, str]:
+    return {**os.environ, "RESETBED_CONTROLLER": str(controller_config)}

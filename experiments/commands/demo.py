@@ -1,0 +1,79 @@
+"""The demo: one scale-out under three reset policies, on the same connections."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from experiments.display.render import (
+    claim_table,
+    comparison,
+    console,
+    print_verdict,
+    read_summary,
+)
+from experiments.running.launch import launch_run, make_folder
+from experiments.spec.spec_file import find_spec, load_run
+from experiments.verdict.trust import EXIT_STATUS, worst
+
+SCENARIO = "scale-out-node"
+POLICIES = ("drop", "client-only", "flood")
+
+LESSON = """\
+[bold]What it shows[/]: the same {moved} connections moved each time, because the node that \
+joined changed the hash. With [bold]drop[/] their clients hang. With [bold]client-only[/] \
+they are reset and go on elsewhere, but the nodes that owned them keep {left} half-open \
+connections, with their buffers and locks. With [bold]flood[/] the load balancers fan the \
+reset out to every node, and nothing is left."""
+
+
+def run_demo(out: Path | None, seed: int) -> int:
+    """Three runs, one table, the claim chart, the ladder; 0 when all is as expected, 4
+    when of some the measurement cannot be trusted, and the others are."""
+    started = time.monotonic()
+    out = out or Path("results") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
+    folders = []
+    for number, policy in enumerate(POLICIES, start=1):
+        console().print(f"[bold]run {number} of {len(POLICIES)}: {policy}[/]")
+        overrides = (f"policy={policy}", f"seed={seed}")
+        spec = load_run(find_spec(SCENARIO), overrides)
+        status, folder = launch_run(spec, make_folder(spec, out / policy))
+        if not _came_to_its_end(status, folder):
+            return status or 1
+        folders.append(folder)
+    show(folders)
+    console().print(f"{time.monotonic() - started:.0f} s; results in {out}")
+    return EXIT_STATUS[worst([read_summary(one)["outcome"] for one in folders])]
+
+
+def _came_to_its_end(status: int, folder: Path) -> bool:
+    """Whether a run left a summary, and ended as that says."""
+    if not (folder / "summary.json").exists():
+        return False
+    return status == EXIT_STATUS[read_summary(folder)["outcome"]]
+
+
+def show(folders: list[Path]) -> None:
+    """The comparison of the three, then claim chart and ladder of the last."""
+    summaries = [read_summary(folder) for folder in folders]
+    out = console()
+    out.print()
+    out.print(comparison(summaries))
+    same = len({tuple(summary["moved_connections"]) for summary in summaries}) == 1
+    if same and all(summary["as_expected"] for summary in summaries):
+        out.print(
+            LESSON.format(
+                moved=summaries[-1]["connections"]["moved"],
+                left=summaries[1]["half_open"]["at_end"],
+            )
+        )
+    elif not same:
+        out.print("[red]the three runs did not move the same connections[/]")
+    for summary in summaries:
+        print_verdict(summary)
+    out.print()
+    out.print(claim_table(summaries[-1]))
+    ladder = folders[-1] / "ladder.txt"
+    if ladder.exists():
+        out.print(ladder.read_text(), markup=False, soft_wrap=True)
+        out.print(f"the same as a drawing: {ladder.with_suffix('.svg')}", markup=False)

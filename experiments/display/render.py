@@ -1,0 +1,162 @@
+"""What a person sees in the terminal: a run's outcome, a cluster's status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.verdict.expectations import look_up
+
+#: Rows of the comparison: title, and what a run's summary gives for it.
+FIGURES: tuple[tuple[str, str], ...] = (
+    ("connections opened", "connections.opened"),
+    ("connections moved", "connections.moved"),
+    ("clients reset", "connections.reset"),
+    ("clients hung", "connections.hung"),
+    ("moved, never heard of again", "connections.silent"),
+    ("unmoved connections disturbed", "connections.broken_unmoved"),
+    ("unmoved kept waiting, max before", "waiting_unmoved_ms.before.max"),
+    ("unmoved kept waiting, p50", "waiting_unmoved_ms.after.p50"),
+    ("unmoved kept waiting, p99", "waiting_unmoved_ms.after.p99"),
+    ("unmoved kept waiting, max", "waiting_unmoved_ms.after.max"),
+    ("half-open left on nodes", "half_open.at_end"),
+    ("half-open left, silent", "half_open.silent"),
+    ("half-open lifetime, p50", "half_open.lifetime_ms.p50"),
+    ("half-open lifetime, max", "half_open.lifetime_ms.max"),
+    ("reset latency, p50", "reset_latency_ms.p50"),
+    ("reset latency, max", "reset_latency_ms.max"),
+    ("stray segments", "packets.stray"),
+    ("fan-out copies, tier 1 / tier 2", "packets"),
+    ("acknowledged writes", "data.acknowledged_writes"),
+    ("acknowledged writes lost", "data.lost_writes"),
+)
+
+#: Disagreements of the instruments that are shown; ``summary.json`` has them all.
+_SHOWN = 5
+
+
+def console() -> Console:
+    """Standard output; plain where it is no terminal."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """``summary.json`` of a run's folder."""
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
+
+
+def print_run(folder: Path) -> None:
+    """Figures, claim chart and expectations of one run, if it came to a summary."""
+    if not (folder / "summary.json").exists():
+        console().print(f"no summary; what there is stands in {folder}", markup=False)
+        return
+    summary = read_summary(folder)
+    out = console()
+    out.print(comparison([summary]))
+    out.print(claim_table(summary))
+    print_verdict(summary)
+    out.print(f"results: {folder}", soft_wrap=True)
+
+
+def print_verdict(summary: Mapping[str, Any]) -> None:
+    """What a run came to, where that is not "as expected", or not in everything."""
+    out, policy = console(), summary["policy"]
+    for reason in summary["measurement"]["reasons"]:
+        out.print(f"[yellow]cannot be trusted[/], {policy}: {escape(reason)}")
+    for one in summary["expectations"]:
+        if not one["met"]:
+            out.print(
+                f"[red]NOT as expected[/] with {policy}: {one['key']} is "
+                f"{one['found']}, expected {one['condition']}"
+            )
+    for text in summary["measurement"]["disagreements"][:_SHOWN]:
+        out.print(f"[red]NOT agreed[/] with {policy}: {escape(text)}")
+    for why in dict.fromkeys(one["why"] for one in summary["not_judged"]):
+        keys = [one["key"] for one in summary["not_judged"] if one["why"] == why]
+        out.print(f"[yellow]not judged[/] with {policy}: {why}: {', '.join(keys)}")
+
+
+def comparison(summaries: Sequence[Mapping[str, Any]]) -> Table:
+    """One column for each run, one row for each figure."""
+    first = summaries[0]
+    table = Table(
+        title=f"{first['scenario']}, seed {first['seed']}, {first['balancer']}, "
+        f"{first['datapath']['name']} datapath",
+        title_justify="left",
+    )
+    table.add_column("")
+    for summary in summaries:
+        table.add_column(summary["policy"], justify="right")
+    for title, key in FIGURES:
+        table.add_row(title, *(figure(summary, key) for summary in summaries))
+    return table
+
+
+def figure(summary: Mapping[str, Any], key: str) -> str:
+    """One figure as a person reads it; a lifetime that has not ended is marked ≥."""
+    value = look_up(summary, key)
+    if key == "packets":
+        return f"{value['tier1_copies']} / {value['tier2_copies']}"
+    if value is None:
+        return "–"
+    if "_ms." not in key:
+        return str(value)
+    return ("≥ " if _censored(summary, key) else "") + milliseconds(value)
+
+
+def _censored(summary: Mapping[str, Any], key: str) -> bool:
+    """Whether the lifetime at ``key`` is only known to be at least that long."""
+    if not key.startswith("half_open.lifetime_ms."):
+        return False
+    left, count = summary["half_open"]["at_end"], summary["half_open"]["count"]
+    share = {"p50": 0.5, "p99": 0.99, "max": 1.0}[key.rpartition(".")[2]]
+    return bool(left and count - left < share * count)
+
+
+def milliseconds(value: float) -> str:
+    """A duration with three significant digits, in ms or s."""
+    if value >= 1000:
+        return f"{value / 1000:.2f} s"
+    return f"{value:.3g} ms"
+
+
+def claim_table(summary: Mapping[str, Any]) -> Table:
+    """The claim chart: each element, passed or not, and the evidence."""
+    table = Table(title=f"claim chart, {summary['policy']}", title_justify="left")
+    table.add_column("element")
+    table.add_column("passed")
+    table.add_column("evidence", overflow="fold")
+    for row in summary["claim"]:
+        verdict = "[green]yes[/]" if row["passed"] else "[red]no[/]"
+        table.add_row(row["element"], verdict, escape(str(row["evidence"])))
+    return table
+
+
+def print_status(status: Mapping[str, Any]) -> None:
+    """A cluster's status: its nodes, its switches, its counters."""
+    out = console()
+    out.print(
+        f"{status['name']}: VIP {status['vip']['ipv4']} and {status['vip']['ipv6']}, "
+        f"{status['balancer']}, {status['policy']}, guard {status['guard']}, "
+        f"datapath {status['datapath']}"
+    )
+    table = Table("node", "state", "alive", "established")
+    for name, node in status["nodes"].items():
+        alive = "yes" if node["alive"] else "no"
+        table.add_row(name, node["state"], alive, str(node["established"]))
+    out.print(table)
+    switches = {"fabric": status["fabric"], **status["chassis"]}
+    for name, switch in switches.items():
+        state = "in sync" if switch.get("in_sync") else "NOT in sync"
+        out.print(f"switch {name}: {state}, {switch.get('entries', 0)} entries")
+    counters = (f"{key} {value}" for key, value in status["counters"].items())
+    out.print("packets: " + ", ".join(counters))
+    for fault in status["faults"]:
+        out.print(f"[red]fault:[/] {escape(fault)}")

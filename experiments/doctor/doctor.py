@@ -1,0 +1,261 @@
+"""``resetbed doctor``: what this machine has and lacks, and what each lack costs.
+
+:func:`diagnose` is pure: findings in, verdicts out. :func:`examine` goes and looks.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.doctor import kernel_trials
+from experiments.machine import machine
+from experiments.machine.machine import Finding, State
+from topologies.datapaths import DatapathMissing, find_datapath
+
+#: Exit status of a machine on which nothing can run.
+NOTHING_RUNS = 3
+
+
+class Weight(str, Enum):
+    """How much depends on something."""
+
+    EVERYTHING = "everything"
+    SUITE = "suite"
+    CHOICE = "choice"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that is looked for.
+
+    ``cost`` completes "without it, ..."; ``instead`` names a check that makes up for
+    this one where it is present.
+    """
+
+    name: str
+    group: str
+    weight: Weight
+    cost: str
+    instead: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of a check, and what that means."""
+
+    check: Check
+    finding: Finding
+    fatal: bool
+
+    @property
+    def blocks_suite(self) -> bool:
+        """Whether tests on a live cluster cannot pass on this machine."""
+        lacking = self.finding.state is State.MISSING
+        return self.fatal or (lacking and self.check.weight is Weight.SUITE)
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict as ``resetbed doctor --json`` prints it."""
+        return {
+            "name": self.check.name,
+            "group": self.check.group,
+            "state": self.finding.state.value,
+            "detail": self.finding.detail,
+            "cost": self.check.cost,
+            "fatal": self.fatal,
+        }
+
+
+_ALL, _SUITE, _CHOICE = Weight.EVERYTHING, Weight.SUITE, Weight.CHOICE
+_KERNEL, _SWITCH, _TOOLS = "kernel", "switches", "tools"
+_PYTHON, _SIZE = "Python", "size"
+
+CHECKS: tuple[Check, ...] = (
+    Check("namespaces", _KERNEL, _ALL, "no cluster can be built"),
+    Check("virtual links", _KERNEL, _ALL, "no host can be wired"),
+    Check("socket probes", _KERNEL, _SUITE, "no runs: sockets' ends cannot be seen"),
+    Check("guard program", _KERNEL, _SUITE, "only the slow scapy guard"),
+    Check("socket destroy", _KERNEL, _SUITE, "a failed node cannot lose its state"),
+    Check("BTF", _KERNEL, _SUITE, "no socket probes: what a socket is, is not told"),
+    Check("nftables", _KERNEL, _SUITE, "no scapy guard"),
+    Check("sch_netem", _KERNEL, _CHOICE, "no links with delay_ms or loss_percent"),
+    Check("sch_htb", _KERNEL, _CHOICE, "no links of Mininet's own with a bandwidth"),
+    Check("sch_tbf", _KERNEL, _CHOICE, "no links with rate_mbit"),
+    Check(
+        *("userspace datapath", _SWITCH, _ALL, "no switch, unless in the kernel"),
+        instead="kernel datapath",
+    ),
+    Check("kernel datapath", _SWITCH, _CHOICE, "switches run in user space: slower"),
+    Check("AF_XDP", _SWITCH, _CHOICE, "no AF_XDP ports"),
+    Check("ovs-vswitchd", _TOOLS, _ALL, "no switch"),
+    Check("ovsdb-server", _TOOLS, _ALL, "no switch"),
+    Check("mininet", _TOOLS, _ALL, "no cluster can be built"),
+    Check("unshare", _TOOLS, _ALL, "no sandbox"),
+    Check("nsenter", _TOOLS, _ALL, "no command on a host"),
+    Check("ip", _TOOLS, _ALL, "no host can be wired"),
+    Check("tc", _TOOLS, _SUITE, "no eBPF guard, no shaped links"),
+    Check("ss", _TOOLS, _SUITE, "a failed node cannot lose its state"),
+    Check("clang", _TOOLS, _SUITE, "only the slow scapy guard"),
+    Check("libbpf", _TOOLS, _SUITE, "only the slow scapy guard"),
+    Check("nbdkit", _TOOLS, _SUITE, "no nbd workload, which is the default"),
+    Check("libnbd", _TOOLS, _SUITE, "no nbd workload, which is the default"),
+    Check("fio", _TOOLS, _SUITE, "no fio workload"),
+    Check("ethtool", _TOOLS, _SUITE, "links' offloads cannot be seen"),
+    Check("tcpdump", _TOOLS, _SUITE, "no captures of your own on hosts"),
+    Check("nft", _TOOLS, _SUITE, "no scapy guard"),
+    Check("bpftool", _TOOLS, _CHOICE, "eBPF programs cannot be inspected"),
+    *(
+        Check(name, _PYTHON, _ALL, "the command does not start")
+        for name in machine.required_packages()
+    ),
+    Check("Ryu", _PYTHON, _CHOICE, "the controller runs under os-ken only"),
+    Check("open files", _SIZE, _CHOICE, "fewer connections than a scenario may ask"),
+    Check("cores", _SIZE, _CHOICE, "slower, and runs may be marked as saturated"),
+    Check("memory", _SIZE, _CHOICE, "large clusters may not fit"),
+)
+
+#: How each check is looked at, except those that the kernel's trials answer together.
+_LOOKS: dict[str, Callable[[], Finding]] = {
+    "mininet": machine.mininet,
+    "libnbd": machine.libnbd,
+    "libbpf": machine.libbpf,
+    "BTF": machine.type_information,
+    "Ryu": machine.ryu,
+    "open files": machine.open_files,
+    "cores": machine.cores,
+    "memory": machine.memory,
+}
+
+
+def diagnose(
+    found: Mapping[str, Finding], checks: Sequence[Check] = CHECKS
+) -> tuple[Verdict, ...]:
+    """One verdict a check, in their order, from findings by the checks' names.
+
+    Raises :class:`KeyError` where a check was not looked at.
+    """
+    return tuple(
+        Verdict(check, found[check.name], _is_fatal(check, found)) for check in checks
+    )
+
+
+def _is_fatal(check: Check, found: Mapping[str, Finding]) -> bool:
+    lacking = found[check.name].state is State.MISSING
+    spare = check.instead and found[check.instead].state is State.PRESENT
+    return lacking and check.weight is Weight.EVERYTHING and not spare
+
+
+def examine(checks: Sequence[Check] = CHECKS) -> dict[str, Finding]:
+    """Looks at everything, in about a second; leaves nothing behind."""
+    tried = kernel_trials.try_everything()
+    return {check.name: tried.get(check.name) or _look(check) for check in checks}
+
+
+def _look(check: Check) -> Finding:
+    if check.name in _LOOKS:
+        return _LOOKS[check.name]()
+    if check.group == _PYTHON:
+        return machine.python_package(check.name)
+    return machine.tool(check.name)
+
+
+@functools.cache
+def _examined() -> Mapping[str, Finding]:
+    """What :func:`examine` found, once for a process."""
+    return examine()
+
+
+def lacks(name: str) -> bool:
+    """Whether this machine lacks what the check of that name looks for; needs root."""
+    return _examined()[name].state is State.MISSING
+
+
+@functools.cache
+def suite_blockers() -> tuple[str, ...]:
+    """Why live tests cannot pass here, one line each; empty where they can."""
+    if os.geteuid() != 0:
+        return ("needs root",)
+    return tuple(
+        f"{verdict.check.name}: {verdict.finding.detail}"
+        for verdict in diagnose(_examined())
+        if verdict.blocks_suite
+    )
+
+
+def exit_status(verdicts: Sequence[Verdict]) -> int:
+    """0, or :data:`NOTHING_RUNS` where a lack is fatal."""
+    return NOTHING_RUNS if any(verdict.fatal for verdict in verdicts) else 0
+
+
+def run_doctor(as_json: bool = False) -> int:
+    """Examines the machine, prints the verdicts and returns the exit status."""
+    verdicts = diagnose(examine())
+    if as_json:
+        shown = {
+            "schema": 1,
+            "can_run": exit_status(verdicts) == 0,
+            "datapath": datapath(),
+            "checks": [verdict.to_json() for verdict in verdicts],
+        }
+        print(json.dumps(shown, indent=2))
+    else:
+        console = Console()
+        console.print(_table(verdicts))
+        chosen = datapath()
+        console.print(f"\ndatapath auto: {chosen['name'] or 'none'}, {chosen['why']}")
+        console.print(_summary(verdicts))
+    return exit_status(verdicts)
+
+
+def datapath() -> dict[str, str | None]:
+    """Which datapath ``auto`` means here, and ``why``; ``name`` is None where none can be."""
+    if os.geteuid() != 0:
+        return {"name": None, "why": "unknown without root"}
+    try:
+        return {**find_datapath().to_json()}
+    except DatapathMissing as error:
+        return {"name": None, "why": str(error)}
+
+
+_MARKS = {
+    State.PRESENT: "[green]yes[/]",
+    State.MISSING: "[yellow]no[/]",
+    State.UNKNOWN: "[dim]?[/]",
+}
+
+
+def _table(verdicts: Sequence[Verdict]) -> Table:
+    table = Table("", "has", "", "found", "without it", box=None, pad_edge=False)
+    group = ""
+    for verdict in verdicts:
+        check, finding = verdict.check, verdict.finding
+        if group and check.group != group:
+            table.add_row()
+        table.add_row(
+            f"[bold]{check.group}[/]" if check.group != group else "",
+            check.name,
+            "[red]no[/]" if verdict.fatal else _MARKS[finding.state],
+            finding.detail,
+            "" if finding.state is State.PRESENT else check.cost,
+        )
+        group = check.group
+    return table
+
+
+def _summary(verdicts: Sequence[Verdict]) -> str:
+    fatal = [verdict.check.name for verdict in verdicts if verdict.fatal]
+    if fatal:
+        return f"\n[red]Nothing can run here.[/] It lacks: {', '.join(fatal)}."
+    if any(verdict.finding.state is State.UNKNOWN for verdict in verdicts):
+        return "\nWhat is marked ? shows to root only: sudo ./resetbed doctor"
+    if any(verdict.blocks_suite for verdict in verdicts):
+        return "\nClusters can run here, but not all that is done with them."
+    return "\nEverything that the testbed needs is here."

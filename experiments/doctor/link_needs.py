@@ -1,0 +1,47 @@
+"""What links with a rate, a delay or a loss need of the kernel, and whether it is there."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+
+from experiments.doctor import kernel_trials
+from experiments.machine.lack import MachineLacks
+from experiments.machine.machine import Finding, State
+from topologies.shaping import LinkOptions
+
+
+def require(links: LinkOptions) -> None:
+    """Nothing, where links can be like that; tries it, if need be, in a sandbox.
+
+    To be called before anything is built. Raises
+    :class:`~experiments.machine.lack.MachineLacks`.
+    """
+    needed = tuple(links.disciplines())
+    if needed and (reasons := [*lacking(links, _found(needed))]):
+        raise MachineLacks("; ".join(reasons))
+
+
+def lacking(links: LinkOptions, found: Mapping[str, Finding]) -> Iterator[str]:
+    """A sentence for each option that the kernel cannot serve; ``found`` by trial."""
+    for kind, options in links.disciplines().items():
+        finding = found[trial_of(kind)]
+        if finding.state is State.MISSING:
+            yield (
+                f"links: {options} needs the queueing discipline {kind}, which this "
+                f"kernel lacks ({finding.detail}). It is the module sch_{kind}: part of "
+                f"linux-image on Debian, of linux-modules-extra on Ubuntu, and of a "
+                f"kernel of one's own with CONFIG_NET_SCH_{kind.upper()}; or leave "
+                f"{options} out"
+            )
+
+
+def trial_of(kind: str) -> str:
+    """The trial, and the doctor's check, of that kind of queueing discipline."""
+    return f"sch_{kind}"
+
+
+@functools.cache
+def _found(kinds: tuple[str, ...]) -> Mapping[str, Finding]:
+    """Tried once: a sweep asks for each of its runs."""
+    return kernel_trials.try_these([trial_of(kind) for kind in kinds])

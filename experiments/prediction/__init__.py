@@ -1,0 +1,1 @@
+"""What a spec will do to its connections, without a cluster."""

@@ -1,0 +1,216 @@
+"""``summary.json`` of a run: the contract's figures, expectations, provenance.
+
+It is written last and whole: where it is, everything else of the folder is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from controller.pipeline.cluster_state import ClusterState
+from controller.policies import POLICIES
+from experiments.analysis.analysis import Analysis
+from experiments.record.run_record import RunRecord
+from experiments.analysis.balance import balance
+from experiments.analysis.waiting import Waiting
+from experiments.ladder.ladder import choose, ladder
+from experiments.ladder.svg import ladder_svg
+from experiments.ladder.text import ladder_text
+from experiments.verdict.expectations import Sight, judge
+from experiments.prediction.predict import connections_of
+from experiments.verdict.promises import expected
+from experiments.spec.run_spec import RunSpec
+from experiments.verdict.trust import AS_EXPECTED, UNTRUSTED, outcome, reasons
+from experiments.files.whole_file import write_whole
+from experiments.workloads import WORKLOADS
+
+SCHEMA = 1
+
+
+def write_results(
+    folder: Path,
+    spec: RunSpec,
+    record: RunRecord,
+    analysis: Analysis,
+) -> dict[str, Any]:
+    """Writes connections and ladder into ``folder``, then the summary; returns that."""
+    summary = summarise(spec, record, analysis, folder / "hosts")
+    if analysis.cases:
+        diagram = ladder(choose(analysis.cases), record.final.plan)
+        (folder / "ladder.svg").write_text(ladder_svg(diagram))
+        (folder / "ladder.txt").write_text(ladder_text(diagram))
+    with (folder / "connections.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in analysis.connections)
+    write_whole(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def summarise(
+    spec: RunSpec,
+    record: RunRecord,
+    analysis: Analysis,
+    hosts: Path,
+) -> dict[str, Any]:
+    """The whole summary; see ``README.md`` for what each key means.
+
+    ``hosts``: the folder of the hosts' output.
+    """
+    summary: dict[str, Any] = {
+        "schema": SCHEMA,
+        "scenario": spec.scenario,
+        "policy": spec.policy,
+        "balancer": spec.balancer,
+        "seed": spec.seed,
+        "ip": spec.ip,
+        "cluster": spec.cluster.model_dump(),
+        "datapath": record.datapath.to_json(),
+        "links": spec.links.model_dump(),
+        "workload": spec.workload.model_dump(),
+        "events": [event.to_json() for event in record.events],
+        "observation": {
+            "steady_s": record.snapshots.steady_s,
+            "end_s": record.snapshots.end_s,
+        },
+        **_fates(record, analysis),
+        "packets": dict(record.packets),
+        "balance": balance(record.states(), connections_of(spec)),
+        "data": _data(record),
+        "claim": [row.to_json() for row in analysis.claim],
+        "wire_order": analysis.order.to_json() if analysis.order else None,
+        "measurement": _measurement(record, analysis),
+        "moved_connections": analysis.moved_connections,
+        "provenance": {**record.provenance, **record.cluster},
+    }
+    measure = WORKLOADS[spec.workload.kind].figures
+    if measure is not None:
+        summary[spec.workload.kind] = measure(hosts)
+    if record.pins is not None:
+        summary["pins"] = record.pins
+    return {**summary, **_verdict(spec, summary, _too_few(record.states()))}
+
+
+def _too_few(states: Sequence[ClusterState]) -> frozenset[str]:
+    """Elements whose copies have to go to several, and could at some time not."""
+    found = set()
+    for state in states:
+        chassis = state.membership.reachable_chassis(state.plan)
+        nodes = [n for c in chassis for n in state.membership.reachable_nodes(c)]
+        if len(chassis) < 2:
+            found.add("E4")
+        if len(nodes) - state.policy.spares_origin < 2:
+            found.add("E3")
+    return frozenset(found)
+
+
+def _verdict(
+    spec: RunSpec, summary: Mapping[str, Any], too_few: frozenset[str]
+) -> dict[str, Any]:
+    """Expectations, those that could not be judged, and what the run came to."""
+    sight = Sight(
+        captured=summary["wire_order"] is not None,
+        hashed=not POLICIES[spec.policy].keeps_moved,
+        lossy=bool(spec.links.loss_percent),
+        too_few=too_few,
+    )
+    met, left = judge(summary, expected(spec), sight)
+    came_to = outcome(summary["measurement"]["reasons"], all(each.met for each in met))
+    return {
+        "expectations": [asdict(each) for each in met],
+        "not_judged": [asdict(each) for each in left],
+        "outcome": came_to,
+        "as_expected": None if came_to == UNTRUSTED else came_to == AS_EXPECTED,
+    }
+
+
+def _fates(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
+    """What became of the connections: ``opened`` by the clients, the rest as counted."""
+    totals, clients = analysis.totals, record.client_summaries
+    return {
+        "connections": {
+            "opened": sum(one.opened for one in clients),
+            "moved": totals.moved,
+            "spoke": totals.spoke,
+            "unfinished": totals.unfinished,
+            "silent": totals.silent,
+            "reset": totals.reset,
+            "hung": totals.hung,
+            "broken_unmoved": totals.broken_unmoved,
+            "reconnected": sum(one.reconnected for one in clients),
+            "reopened": sum(one.reopened for one in clients),
+        },
+        "half_open": {
+            "peak": totals.half_open_peak,
+            "at_end": totals.half_open_at_end,
+            "silent": totals.half_open_silent,
+            "returned": totals.half_open_returned,
+            "out_of_reach": totals.half_open_out_of_reach,
+            "count": analysis.half_open_count,
+            "lifetime_ms": _rounded(totals.half_open_lifetime_ms._asdict()),
+        },
+        "reset_latency_ms": _rounded(totals.reset_latency_ms._asdict()),
+        "waiting_unmoved_ms": _waiting(analysis.waiting),
+    }
+
+
+def _waiting(waiting: Waiting | None) -> dict[str, Any] | None:
+    """How long unmoved connections waited for answers; None where nothing was captured."""
+    if waiting is None:
+        return None
+    return {
+        "before": _rounded(waiting.before._asdict()),
+        "after": _rounded(waiting.after._asdict()),
+        "still_waiting": waiting.still_waiting,
+    }
+
+
+def _data(record: RunRecord) -> dict[str, int]:
+    """Acknowledged writes over all clients, and what a last look found of them."""
+    clients = record.client_summaries
+    return {
+        "acknowledged_writes": sum(one.acknowledged_writes for one in clients),
+        "verified_writes": sum(one.verified_writes for one in clients),
+        "lost_writes": sum(one.lost_writes for one in clients),
+        "unverified_writes": sum(one.unverified_writes for one in clients),
+    }
+
+
+def _measurement(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
+    """How far the instruments can be trusted: what they lost, what they disagree on."""
+    capture = record.instruments.get("capture", {})
+    probes = record.instruments["probes"]
+    agreed = analysis.agreement
+    figures = {
+        "events_lost": probes["lost"],
+        "clock_step_ns": probes["clock_step_ns"],
+        "captured": capture.get("packets"),
+        "dropped": capture.get("dropped"),
+        "owners_not_as_predicted": analysis.mispredicted,
+        "arrivals_compared": analysis.arrivals.compared,
+        "arrivals_not_as_predicted": len(analysis.arrivals.wrong),
+        "opened_by_kernel": analysis.opened_by_kernel,
+        "sockets_begun_unseen": analysis.begun_unseen,
+        "sockets_compared": agreed.compared,
+        "sockets_not_agreed": agreed.not_agreed,
+        "half_open_by_socket_tables": len(agreed.half_open),
+        "half_open_not_agreed": len(agreed.half_open_not_agreed),
+        "disagreements": agreed.told(),
+        "clients_without_summary": len(record.reports)
+        - len(record.client_summaries),
+        "supervisor_faults": list(record.faults),
+        "switch_drops": record.switch_drops,
+    }
+    opened = sum(one.opened for one in record.client_summaries)
+    why = reasons(figures, opened)
+    return {"reliable": not why, "reasons": why, **figures}
+
+
+def _rounded(figures: Mapping[str, float | None]) -> dict[str, float | None]:
+    """To the microsecond: more digits would only pretend."""
+    return {
+        key: None if value is None else round(value, 3)
+        for key, value in figures.items()
+    }

@@ -1,0 +1,1 @@
+"""One experiment or cluster from the command to its sandbox."""

@@ -1,0 +1,71 @@
+"""Mininet's command line on a running cluster, with commands of ours."""
+
+from __future__ import annotations
+
+import shlex
+
+from mininet.cli import CLI
+from mininet.log import output
+
+from experiments.cluster.live_cluster import Cluster
+from experiments.cluster.status import half_open, status
+from topologies.domain.events import EVENTS, EventError, parse_events
+from topologies.domain.plan import PlanError
+
+
+class Console(CLI):  # type: ignore[misc]
+    """``drain-node c1n2`` and its like, ``connections``, ``halfopen``, ``members``."""
+
+    prompt = "resetbed> "
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        output(
+            f"events: {', '.join(EVENTS)}\nalso: members, connections, halfopen, help\n"
+        )
+        super().__init__(cluster.network.net)
+
+    def default(self, line: str) -> None:
+        """Membership events by their names; all else as Mininet understands it."""
+        words = shlex.split(line)
+        if words and words[0] in EVENTS:
+            self._event(words)
+        else:
+            super().default(line)
+
+    def do_event(self, line: str) -> None:
+        """Make membership events happen at once: event KIND TARGET [KIND TARGET ...]."""
+        self._event(shlex.split(line))
+
+    def do_members(self, _line: str) -> None:
+        """Every node: its chassis, its state, its established connections."""
+        for name, node in status(self.cluster)["nodes"].items():
+            output(f"{name:8} {node['state']:12} {node['established']:6} established\n")
+
+    def do_connections(self, _line: str) -> None:
+        """Established connections on each node, and in all."""
+        nodes = status(self.cluster)["nodes"]
+        for name, node in nodes.items():
+            output(f"{name:8} {node['established']:6}\n")
+        output(f"{'all':8} {sum(node['established'] for node in nodes.values()):6}\n")
+
+    def do_halfopen(self, _line: str) -> None:
+        """Connections that a node holds and no client knows (RFC 9293, 3.5.1)."""
+        for name, count in half_open(self.cluster).items():
+            output(f"{name:8} {count:6}\n")
+
+    def _event(self, words: list[str]) -> None:
+        if not words:
+            kinds = "\n".join(f"  {e.kind:16} {e.target}" for e in EVENTS.values())
+            output(f"usage: event KIND TARGET [KIND TARGET ...]\n{kinds}\n")
+            return
+        try:
+            records = self.cluster.events(parse_events(words))
+        except (EventError, PlanError) as error:
+            output(f"{error}\n")
+            return
+        for one in records:
+            settled = (one.settled_s or one.applied_s) - one.requested_s
+            output(
+                f"{one.kind} {one.target}: in the switches after {settled * 1e3:.1f} ms\n"
+            )

@@ -1,0 +1,145 @@
+"""From outside to inside: makes a job, enters a sandbox with it, waits or detaches."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from experiments.cluster import control
+from experiments.doctor.link_needs import require
+from experiments.files.handover import give_to_caller, make_folders
+from experiments.spec.run_spec import RunSpec
+from topologies import sandbox
+from topologies.datapaths import find_datapath
+from topologies.domain.plan import Plan
+from topologies.shaping import LinkOptions
+
+READY_DEADLINE_S = 300.0
+DOWN_DEADLINE_S = 30.0
+
+
+def launch_run(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
+    """Runs one experiment in a sandbox of its own: (exit status, folder of results).
+
+    Raises :class:`~experiments.machine.lack.MachineLacks`, or
+    :class:`~topologies.datapaths.DatapathMissing`, before all else.
+    """
+    require(spec.links.options)
+    find_datapath(spec.cluster.datapath)
+    folder = make_folder(spec, out)
+    job = {"job": "run", "spec": spec.model_dump(mode="json"), "out": str(folder)}
+    status = _enter(f"run-{os.getpid()}", job, detach=False)
+    give_to_caller(folder)
+    return status, folder
+
+
+def make_folder(spec: RunSpec, out: Path | None) -> Path:
+    """An empty folder for a run's results; ``out`` itself must be new or empty."""
+    if out is None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        label = f"{spec.scenario}-{spec.policy}-{spec.seed}-{stamp}-{os.getpid()}"
+        out = Path("results") / label
+    return empty_folder(out)
+
+
+def empty_folder(out: Path) -> Path:
+    """That folder, made if need be. Refuses one with something in it."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise click.UsageError(f"--out {out}: exists and is not an empty folder")
+    return make_folders(out)
+
+
+def launch_up(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
+    """Starts a cluster in the background; returns 0 once it serves.
+
+    Raises :class:`~experiments.machine.lack.MachineLacks`, or
+    :class:`~topologies.datapaths.DatapathMissing`, before all else.
+    """
+    _enter(name, _cluster_job("up", name, plan, options), detach=True)
+    log = _Tail(sandbox.run_directory(name) / "log")
+    deadline = time.monotonic() + READY_DEADLINE_S
+    while time.monotonic() < deadline:
+        log.show_new()
+        if not sandbox.is_alive(name):
+            log.show_new()
+            click.echo(f"{name}: the cluster could not be brought up", err=True)
+            return 1
+        if _answers(name):
+            log.show_new()
+            click.echo(
+                f"{name} serves; take it away with: ./resetbed down --name {name}"
+            )
+            return 0
+        time.sleep(0.02)
+    sandbox.kill(name)
+    click.echo(f"{name}: not up within {READY_DEADLINE_S:.0f} s", err=True)
+    return 1
+
+
+def launch_console(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
+    """A cluster in the foreground; returns when its console is left.
+
+    Raises :class:`~experiments.machine.lack.MachineLacks`, or
+    :class:`~topologies.datapaths.DatapathMissing`, before all else.
+    """
+    return _enter(name, _cluster_job("console", name, plan, options), detach=False)
+
+
+def take_down(name: str) -> None:
+    """Ends a cluster in good order, or else by force. Raises ``NotRunning``."""
+    run = sandbox.find_run(name)
+    try:
+        control.request(run.directory / "control.sock", "down", timeout_s=5.0)
+        run.init.wait(DOWN_DEADLINE_S)
+    except (OSError, control.ControlError):
+        pass  # it is not up yet, or hangs: force does it
+    sandbox.kill(name)
+
+
+def _cluster_job(
+    kind: str, name: str, plan: Plan, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    require(LinkOptions.from_json(options["links"]))
+    find_datapath(options["datapath"])
+    return {
+        "job": kind,
+        "plan": plan.to_json(),
+        "options": {"name": name, **options},
+    }
+
+
+def _enter(name: str, job: Mapping[str, Any], *, detach: bool) -> int:
+    """Enters a sandbox with that job; the exit status is the job's."""
+    argv = [sys.executable, "-m", "experiments.running.inside", json.dumps(job)]
+    return sandbox.enter(argv, name, detach=detach)
+
+
+def _answers(name: str) -> bool:
+    try:
+        control.request(sandbox.run_directory(name) / "control.sock", "ping", 5.0)
+    except OSError:
+        return False
+    return True
+
+
+class _Tail:
+    """Shows what is added to a log file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._shown = 0
+
+    def show_new(self) -> None:
+        """Prints to standard error what came since the last call."""
+        if not self._path.exists():
+            return
+        text = self._path.read_text(errors="replace")
+        click.echo(text[self._shown :], nl=False, err=True)
+        self._shown = len(text)

@@ -1,0 +1,206 @@
+"""One experiment from beginning to end, inside its sandbox.
+
+cluster up -> instruments -> clients open their connections -> steady -> events at their
+times -> observation -> what is left in every kernel -> clients verify and end ->
+instruments end -> cluster down -> record -> analysis -> ``summary.json``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments.cluster.live_cluster import Cluster, ClusterOptions, Progress
+from experiments.cluster.pins import pins
+from experiments.cluster.status import counters
+from experiments.instruments.instruments import Instruments
+from experiments.instruments.socket_table import sockets_of
+from experiments.machine.provenance import provenance
+from experiments.prediction.predict import shares
+from experiments.record.capture_points import CapturePoint, capture_points
+from experiments.record.record_file import write_record
+from experiments.record.run_record import RunRecord, Snapshots
+from experiments.results.judge import SPEC, judge_folder
+from experiments.spec.run_spec import RunSpec
+from nodes.clients.client_report import ClientReport, parse_report
+from topologies.domain.connection import FourTuple
+
+#: Every connection must be open within this time, in seconds, plus 1 s for 200 of them.
+OPEN_DEADLINE_S = 15.0
+#: A client's own deadline from SIGTERM to exit is 5 s; it is not killed before that.
+CLIENT_GRACE_S = 8.0
+REPORT_POLL_S = 0.02
+
+
+class RunError(RuntimeError):
+    """The experiment could not be carried out; the text says at which step and why."""
+
+
+def run_experiment(
+    spec: RunSpec, folder: Path, runtime: Path, progress: Progress
+) -> dict[str, Any]:
+    """Carries out the experiment; returns the summary that it also wrote.
+
+    Raises :class:`RunError` and what a cluster raises; nothing is left running then.
+    """
+    (folder / SPEC).write_text(
+        yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
+    )
+    origin = provenance()
+    options = ClusterOptions(
+        name=runtime.name,
+        policy=spec.policy,
+        balancer=spec.balancer,
+        guard=spec.guard,
+        workload=spec.workload.kind,
+        weights=spec.cluster.weights,
+        links=spec.links.options,
+        datapath=spec.cluster.datapath,
+    )
+    cluster = Cluster(spec.plan(), options, folder, runtime)
+    instruments = Instruments(folder, (cluster.workload.port,), spec.capture)
+    try:
+        cluster.start(progress)
+        snapshots = _drive(spec, cluster, instruments, progress)
+        record = _collect(spec, cluster, instruments, snapshots)
+    finally:
+        instruments.kill()
+        cluster.stop()
+    write_record(folder, replace(record, provenance=origin))
+    progress("analysing")
+    return judge_folder(folder)
+
+
+def _drive(
+    spec: RunSpec, cluster: Cluster, instruments: Instruments, progress: Progress
+) -> Snapshots:
+    """Clients, events and observation."""
+    _start_instruments(cluster, instruments)
+    progress(f"opening {spec.workload.connections} connections")
+    _open_connections(spec, cluster)
+    snapshots = Snapshots(steady_s=time.time())
+    _sleep_until(snapshots.steady_s + spec.steady_s)
+    snapshots.first_look_s = time.time()
+    snapshots.held_before = _held_by_nodes(cluster)
+    start = time.time()
+    for instant in spec.instants():
+        _sleep_until(start + instant[0].at)
+        progress(", ".join(f"{event.kind} {event.target}" for event in instant))
+        cluster.events([(event.kind, event.target) for event in instant])
+    progress(f"observing for {spec.observe_s:g} s")
+    time.sleep(spec.observe_s)
+    snapshots.last_look_s = time.time()
+    snapshots.held_after = _held_by_nodes(cluster)
+    snapshots.clients_after = _held_by_clients(cluster)
+    snapshots.end_s = time.time()
+    return snapshots
+
+
+def _collect(
+    spec: RunSpec, cluster: Cluster, instruments: Instruments, snapshots: Snapshots
+) -> RunRecord:
+    """Ends clients and instruments; everything that the analysis needs."""
+    packets, pinned = counters(cluster), pins(cluster)
+    drops = cluster.dropped_frames()
+    cluster.save_flow_tables()
+    with cluster.lock:
+        cluster.clients.stop(*cluster.clients.running, grace_s=CLIENT_GRACE_S)
+    said = instruments.finish(cluster.namespaces())
+    return RunRecord(
+        initial=cluster.initial,
+        final=cluster.state,
+        events=tuple(cluster.records),
+        snapshots=snapshots,
+        packets=packets,
+        reports=_reports(cluster),
+        instruments=said,
+        capture_file=instruments.capture_file if "capture" in said else None,
+        sockets_file=instruments.sockets_file,
+        cluster=cluster.describe(),
+        datapath=cluster.datapath,
+        pins=pinned,
+        faults=tuple(cluster.faults),
+        switch_drops=drops,
+    )
+
+
+def _start_instruments(cluster: Cluster, instruments: Instruments) -> None:
+    instruments.start(
+        [
+            point.to_json(cluster.pid(point.owner))
+            for point in capture_points(cluster.state.plan)
+        ]
+    )
+
+    def watch(points: Sequence[CapturePoint]) -> None:
+        for point in points:
+            instruments.watch(point, cluster.pid(point.owner))
+
+    cluster.watchers.append(watch)
+
+
+def _open_connections(spec: RunSpec, cluster: Cluster) -> None:
+    """Starts every client and waits until each has all its connections."""
+    clients = cluster.state.plan.clients
+    counts = shares(spec.workload.connections, len(clients))
+    waiting = []
+    for client, share in zip(clients, counts, strict=True):
+        if share:
+            work = spec.workload
+            job = cluster.client_job(
+                client, share, spec.seed, spec.ip, work.interval_ms, work.pattern
+            )
+            cluster.start_client(job)
+            waiting.append(client.name)
+    deadline = time.monotonic() + OPEN_DEADLINE_S + spec.workload.connections / 200
+    while waiting:
+        waiting = [name for name in waiting if not _report(cluster, name).ports]
+        if waiting and time.monotonic() > deadline:
+            raise RunError(
+                f"not every connection of {', '.join(waiting)} opened; "
+                f"see {cluster.folder / 'hosts'}"
+            )
+        if waiting:
+            time.sleep(REPORT_POLL_S)
+
+
+def _report(cluster: Cluster, host: str) -> ClientReport:
+    path = cluster.report_path(host)
+    return parse_report(path) if path.exists() else ClientReport((), None)
+
+
+def _reports(cluster: Cluster) -> dict[str, ClientReport]:
+    """Host -> report of every client that was started."""
+    return {
+        client.name: _report(cluster, client.name)
+        for client in cluster.state.plan.clients
+        if cluster.report_path(client.name).exists()
+    }
+
+
+def _held_by_nodes(cluster: Cluster) -> dict[FourTuple, list[str]]:
+    """Connection -> nodes whose kernel holds a socket of it, live nodes only."""
+    held: dict[FourTuple, list[str]] = {}
+    with cluster.lock:
+        for node in cluster.live_nodes():
+            for one in sockets_of(cluster.pid(node.name)):
+                held.setdefault(one.connection, []).append(node.name)
+    return held
+
+
+def _held_by_clients(cluster: Cluster) -> frozenset[FourTuple]:
+    return frozenset(
+        one.connection
+        for client in cluster.state.plan.clients
+        for one in sockets_of(cluster.pid(client.name))
+    )
+
+
+def _sleep_until(instant_s: float) -> None:
+    """Sleeps until that CLOCK_REALTIME second; not at all if it is over."""
+    time.sleep(max(0.0, instant_s - time.time()))

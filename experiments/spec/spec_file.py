@@ -1,0 +1,169 @@
+"""Reads a spec from YAML and says, for whatever is wrong, the key, its line, the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from experiments.spec import names
+from experiments.spec.run_spec import RunSpec
+
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+
+#: A place in a spec: keys and list positions from the root, e.g. ("events", 0, "at").
+Place = tuple[str | int, ...]
+
+
+class SpecError(ValueError):
+    """A spec that cannot be run; its text is fit to be shown as it is."""
+
+
+def scenario_names() -> list[str]:
+    """Names of the scenarios that ship with the testbed."""
+    return sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
+
+
+def find_spec(name: str) -> Path:
+    """The file that ``name`` means: a path to a YAML file, or a shipped scenario.
+
+    Raises :class:`SpecError` naming the nearest scenario.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = SCENARIOS / f"{name}.yaml"
+    if shipped.is_file():
+        return shipped
+    raise SpecError(
+        f"{name}: no such file, and no such scenario{_nearest(name, scenario_names())}\n"
+        f"scenarios: {', '.join(scenario_names())}"
+    )
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
+    """The spec in that file, with ``key.sub=value`` overrides laid over it.
+
+    Raises :class:`SpecError` for unreadable YAML, unknown keys and wrong values.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SpecError(f"{path}: {error}") from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise SpecError(f"{path}:1: a spec is a mapping of keys, e.g. 'policy: flood'")
+    data.setdefault("scenario", names.fit(path.stem))
+    overridden = [_override(data, item) for item in overrides]
+    try:
+        return RunSpec.model_validate(data)
+    except ValidationError as error:
+        raise SpecError(
+            "\n".join(
+                _explain(problem, path, root, overridden) for problem in error.errors()
+            )
+        ) from error
+
+
+def load_run(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
+    """The same for a spec that is to be run: its clients hold its connections."""
+    spec = load_spec(path, overrides)
+    try:
+        spec.check_room()
+    except ValueError as error:
+        raise SpecError(f"{path}: {error}") from error
+    return spec
+
+
+def _override(data: dict[str, Any], item: str) -> Place:
+    """Lays one ``key.sub=value`` over ``data``; the value is read as YAML."""
+    dotted, equals, value = item.partition("=")
+    keys: list[str | int] = [
+        int(key) if key.isdigit() else key for key in dotted.strip().split(".")
+    ]
+    if not equals or "" in keys:
+        raise SpecError(f"--set {item}: expected key=value, e.g. cluster.nodes=5")
+    if keys == ["reset"]:
+        keys = ["policy"]
+    if keys == ["policy"]:
+        data.pop("reset", None)
+    here: Any = data
+    try:
+        parsed = yaml.safe_load(value)
+        for key in keys[:-1]:
+            if isinstance(key, str) and isinstance(here, dict):
+                here = here.setdefault(key, {})
+            else:
+                here = here[key]
+        here[keys[-1]] = parsed
+    except (KeyError, IndexError, TypeError, yaml.YAMLError) as error:
+        raise SpecError(f"--set {item}: {dotted} is no place in a spec") from error
+    return tuple(keys)
+
+
+def _explain(
+    problem: Any, path: Path, root: yaml.Node | None, overridden: Iterable[Place]
+) -> str:
+    """One line for one pydantic problem: where, which key, what is right."""
+    place: Place = tuple(problem["loc"])
+    dotted = ".".join(str(part) for part in place)
+    if place in overridden or any(place[: len(o)] == o for o in overridden):
+        where = "--set"
+    else:
+        where = f"{path}:{_line(root, place)}"
+    if problem["type"] == "extra_forbidden":
+        known = _keys_beside(place)
+        return (
+            f"{where}: unknown key {dotted!r}{_nearest(str(place[-1]), known)}"
+            f" (known here: {', '.join(known)})"
+        )
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {dotted + ': ' if dotted else ''}{text}"
+
+
+def _nearest(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _line(node: yaml.Node | None, place: Place) -> int:
+    """The line (from 1) of the deepest part of ``place`` that the file has."""
+    line = 1
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                return line
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _keys_beside(place: Place) -> list[str]:
+    """The keys that are allowed where the last part of ``place`` stands."""
+    model: type[BaseModel] = RunSpec
+    for part in place[:-1]:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_of(model.model_fields[part]) or model
+    return list(model.model_fields)
+
+
+def _model_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model inside a field's type: of a model, or of a tuple of models."""
+    for kind in (field.annotation, *typing.get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

@@ -1,0 +1,1 @@
+"""What a run must show, and whether its measurement can be trusted."""
