@@ -58,12 +58,7 @@ def run(
     """
     version = (folder / "version").read_text().strip()
     for kind in accelerators(folder, say):
-        slow = (
-            " (emulated: some 15 times slower than this machine)"
-            if kind == "tcg"
-            else ""
-        )
-        say(f"booting Linux {version}{slow}")
+        say(f"booting Linux {version}, {_HOW[kind]}")
         try:
             with _running(folder, kind, command) as guest:
                 guest.wait_until_up(BOOT_S[kind])
