@@ -27,6 +27,7 @@ from tests.kernel.images import CHECKOUT
 BOOT_S = {"kvm": 30.0, "tcg": 180.0}
 _ACCELERATORS = {"kvm": ("-accel", "kvm", "-cpu", "host")}
 _ACCELERATORS["tcg"] = ("-accel", "tcg,thread=multi", "-cpu", "max")
+_HOW = {"kvm": "by KVM", "tcg": "emulated: some 15 times slower than this machine"}
 #: Where there is none, the kernel has no virtual machines.
 _KVM = Path("/dev/kvm")
 #: Beside the image: which kernel could not run it by KVM.
@@ -57,12 +58,7 @@ def run(
     """
     version = (folder / "version").read_text().strip()
     for kind in accelerators(folder, say):
-        slow = (
-            " (emulated: some 15 times slower than this machine)"
-            if kind == "tcg"
-            else ""
-        )
-        say(f"booting Linux {version}{slow}")
+        say(f"booting Linux {version}, {_HOW[kind]}")
         try:
             with _running(folder, kind, command) as guest:
                 guest.wait_until_up(BOOT_S[kind])

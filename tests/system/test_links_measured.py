@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from experiments.workloads.echo import ECHO_PORT
-from tests.system.commands import Background
-from tests.topologies.link_probe import Arrivals, binomial_bounds, send
+from tests.system.commands import Background, eventually
+from tests.topologies.link_probe import binomial_bounds, send
 from topologies.domain.plan import VIP4, VIP6, Client, Node, Plan
 from topologies.shaping import burst_octets
 
@@ -52,24 +52,32 @@ def disturbed() -> Iterator[Background]:
     cluster.down()
 
 
-def assert_rate(seen: Arrivals) -> None:
+def assert_rate(
+    run: str, host: Client | Node, pace_mbit: float | None = None, delay_ms: float = 0.0
+) -> None:
     """A token bucket lets pass rate x time and what was in it, never more (tc-tbf(8)).
 
-    The bucket holds 30 ms of this rate: as long as timers are later by less, nothing is
-    lost of the rate. A twentieth is left for waiting at both ends.
+    It is full when the first frame comes to it, no earlier than the delay. It holds 30 ms
+    of this rate: as long as timers are later by less, nothing is lost of the rate; and a
+    twentieth is left for the last frames' waiting. A machine that stands still for longer
+    in one measurement does not in all of them.
     """
-    may_pass = RATE_MBIT * 1e6 * seen.seconds()
-    assert seen.bits() <= may_pass + burst_octets(RATE_MBIT) * 8
-    assert seen.bits() >= may_pass * 0.95
+
+    def passes_its_rate() -> bool:
+        seen = send(run, host, 1000, FULL_FRAME, pace_mbit)
+        assert pace_mbit or seen.lost == 0
+        may_pass = RATE_MBIT * 1e6 * (seen.seconds() - delay_ms / 1e3)
+        assert seen.bits() <= may_pass + burst_octets(RATE_MBIT) * 8
+        return seen.bits() >= may_pass * 0.95
+
+    eventually("95% of its rate", passes_its_rate, deadline_s=60)
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=NAMES)
 def test_a_link_passes_its_rate_and_no_more(
     limited: Background, host: Client | Node
 ) -> None:
-    seen = send(limited.name, host, count=800, octets=FULL_FRAME)
-    assert seen.lost == 0
-    assert_rate(seen)
+    assert_rate(limited.name, host)
 
 
 @pytest.mark.kernel
@@ -79,10 +87,11 @@ def test_delay_loss_and_rate_are_what_was_asked_for(
     disturbed: Background, host: Client | Node
 ) -> None:
     """One way: never early, the earliest within a tick; lost as often as by chance."""
-    seen = send(disturbed.name, host, FRAMES, SMALL_FRAME, pace_mbit=RATE_MBIT / 2)
+    seen = send(disturbed.name, host, FRAMES, SMALL_FRAME, pace_mbit=RATE_MBIT / 4)
     assert DELAY_MS <= min(seen.delays_ms()) <= DELAY_MS + TICK_MS
     assert seen.lost in binomial_bounds(seen.sent, LOSS_PERCENT / 100, DEVIATIONS)
-    assert_rate(send(disturbed.name, host, count=800, octets=FULL_FRAME))
+    # More than it passes; what its queue cannot hold is dropped.
+    assert_rate(disturbed.name, host, RATE_MBIT * 1.5, DELAY_MS)
 
 
 @pytest.mark.kernel

@@ -34,9 +34,10 @@ head = b"\\xff" * 6 + b"\\x02" + bytes(5) + struct.pack("!H", {ETHERTYPE})
 rest = bytes(octets - len(head) - 16)
 begin = due = time.time_ns()
 for number in range(count):
-    due = max(due + step, time.time_ns())
-    if due - time.time_ns() > 10**6:
-        time.sleep((due - time.time_ns()) / 1e9)
+    now = time.time_ns()
+    due = max(due + step, now)
+    if due - now > 10**6:
+        time.sleep((due - now) / 1e9)
     while True:
         try:
             link.send(head + struct.pack("!QQ", number, time.time_ns()) + rest)
