@@ -26,15 +26,13 @@ from experiments.record.capture_points import CapturePoint, capture_points
 from experiments.record.record_file import write_record
 from experiments.record.run_record import RunRecord, Snapshots
 from experiments.results.judge import SPEC, judge_folder
+from experiments.running.opening import NotOpened, Opening, await_opened
 from experiments.spec.run_spec import RunSpec
 from nodes.clients.client_report import ClientReport, parse_report
 from topologies.domain.connection import FourTuple
 
-#: Every connection must be open within this time, in seconds, plus 1 s for 200 of them.
-OPEN_DEADLINE_S = 15.0
 #: A client's own deadline from SIGTERM to exit is 5 s; it is not killed before that.
 CLIENT_GRACE_S = 8.0
-REPORT_POLL_S = 0.02
 
 
 class RunError(RuntimeError):
@@ -82,7 +80,7 @@ def _drive(
     """Clients, events and observation."""
     _start_instruments(cluster, instruments)
     progress(f"opening {spec.workload.connections} connections")
-    _open_connections(spec, cluster)
+    _open_connections(spec, cluster, progress)
     snapshots = Snapshots(steady_s=time.time())
     _sleep_until(snapshots.steady_s + spec.steady_s)
     snapshots.first_look_s = time.time()
@@ -144,7 +142,7 @@ def _start_instruments(cluster: Cluster, instruments: Instruments) -> None:
     cluster.watchers.append(watch)
 
 
-def _open_connections(spec: RunSpec, cluster: Cluster) -> None:
+def _open_connections(spec: RunSpec, cluster: Cluster, progress: Progress) -> None:
     """Starts every client and waits until each has all its connections."""
     clients = cluster.state.plan.clients
     counts = shares(spec.workload.connections, len(clients))
@@ -157,16 +155,15 @@ def _open_connections(spec: RunSpec, cluster: Cluster) -> None:
             )
             cluster.start_client(job)
             waiting.append(client.name)
-    deadline = time.monotonic() + OPEN_DEADLINE_S + spec.workload.connections / 200
-    while waiting:
-        waiting = [name for name in waiting if not _report(cluster, name).ports]
-        if waiting and time.monotonic() > deadline:
-            raise RunError(
-                f"not every connection of {', '.join(waiting)} opened; "
-                f"see {cluster.folder / 'hosts'}"
-            )
-        if waiting:
-            time.sleep(REPORT_POLL_S)
+    opening = Opening(
+        ready=lambda name: bool(_report(cluster, name).ports),
+        opened=lambda: len(_held_by_clients(cluster)),
+        wanted=spec.workload.connections,
+    )
+    try:
+        await_opened(waiting, opening, progress)
+    except NotOpened as error:
+        raise RunError(f"{error}; see {cluster.folder / 'hosts'}") from error
 
 
 def _report(cluster: Cluster, host: str) -> ClientReport:
