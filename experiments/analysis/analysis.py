@@ -201,6 +201,8 @@ def _row(fate: Fate) -> dict[str, Any]:
         "reset_s": _seconds(fate.reset_ns),
         "owner_freed_s": _seconds(fate.freed_ns),
         "owner_out_of_reach": fate.home_out_of_reach,
+        "half_open_s": fate.half_open and [_seconds(ns) for ns in fate.half_open],
+        "half_open_at_end": fate.half_open_at_end,
         "reset_latency_ms": fate.latency_ms,
     }
 

@@ -21,8 +21,6 @@ from topologies.domain.events import EVENTS
 from topologies.domain.events.instant import happenings
 
 _MS = 1e3
-#: Lifetimes in ``summary.json`` are rounded to the microsecond.
-_ROUNDING_MS = 2e-3
 #: What a summary must have to be read at all.
 _NEEDED = (
     *("policy", "events", "connections", "half_open", "packets", "claim"),
@@ -71,7 +69,10 @@ class RunFolder:
         summary = json.loads((path / "summary.json").read_text())
         if missing := [key for key in _NEEDED if key not in summary]:
             raise ValueError(f"{path}: its summary lacks {', '.join(missing)}")
-        return cls(path, summary, [json.loads(line) for line in lines])
+        said = [json.loads(line) for line in lines]
+        if any("half_open_s" not in one for one in said):
+            raise ValueError(f"{path}: of an earlier version; analyse it again")
+        return cls(path, summary, said)
 
     @cached_property
     def spec(self) -> RunSpec:
@@ -98,12 +99,7 @@ class RunFolder:
     @cached_property
     def rows(self) -> tuple[Row, ...]:
         """Every connection, with its time half open where it had one."""
-        starts = [self._half_open_from(said) for said in self.said]
-        end_s = self._end_s(starts)
-        return tuple(
-            Row(said, _half_open(said, start, end_s))
-            for said, start in zip(self.said, starts, strict=True)
-        )
+        return tuple(Row(said, _half_open(said)) for said in self.said)
 
     def moved_first(self) -> frozenset[str]:
         """The connections, open by then, that the first events gave another owner."""
@@ -121,61 +117,15 @@ class RunFolder:
         begun = [i for i in self.instants() if _asked_s(i[0]) <= time_s]
         return self.states[len(begun)]
 
-    def _half_open_from(self, said: Mapping[str, Any]) -> float | None:
-        """From when its owner held it in vain (:mod:`experiments.analysis.fates` has the rule)."""
-        start: float | None = said["first_stray_s"]
-        if start is None and said["moved"] and not self.spec.capture:
-            start = said["reset_s"] or said["moved_s"]
-        if start is None or (said["moved"] and not self._owner_lives(said)):
-            return None
-        return start
-
-    def _owner_lives(self, said: Mapping[str, Any]) -> bool:
-        """Whether the owner had power after the event that moved the connection."""
-        state = self.state_at(said["moved_s"])
-        return any(
-            node.name == said["owner"]
-            for chassis in state.plan.chassis
-            for node in state.membership.powered_nodes(chassis)
-        )
-
-    def _end_s(self, starts: Sequence[float | None]) -> float:
-        """The end of the observation, as the summary says.
-
-        Of a run from before it said so: a censored lifetime reaches to it. The summary keeps the longest lifetime: that
-        of the censored connection which went astray first, unless a freed one lived
-        longer. Then what is certain is taken: the time to observe after the last event.
-        """
-        if "observation" in self.summary:
-            return float(self.summary["observation"]["end_s"])
-        events = self.summary["events"]
-        last_s = max((e["settled_s"] or e["applied_s"] for e in events), default=0.0)
-        certain: float = last_s + self.spec.observe_s
-        longest = self.summary["half_open"]["lifetime_ms"]["max"]
-        pairs = list(zip(starts, self.said, strict=True))
-        kept = [s for s, said in pairs if s and said["owner_freed_s"] is None]
-        freed = [
-            (said["owner_freed_s"] - s) * _MS
-            for s, said in pairs
-            if s and said["owner_freed_s"]
-        ]
-        if longest is None or not kept:
-            return certain
-        if freed and abs(max(freed) - longest) <= _ROUNDING_MS:
-            return certain
-        return float(min(kept) + longest / _MS)
-
 
 def _asked_s(event: Mapping[str, Any]) -> float:
     """When an event was asked for: the same for all of one instant."""
     return float(event["requested_s"])
 
 
-def _half_open(
-    said: Mapping[str, Any], start: float | None, end_s: float
-) -> HalfOpen | None:
-    if start is None:
+def _half_open(said: Mapping[str, Any]) -> HalfOpen | None:
+    """Its interval, as the analysis found it."""
+    if said["half_open_s"] is None:
         return None
-    freed = said["owner_freed_s"]
-    one = HalfOpen(start, end_s if freed is None else freed, freed is None)
-    return one if one.end_s > one.start_s else None
+    start_s, end_s = said["half_open_s"]
+    return HalfOpen(start_s, end_s, said["half_open_at_end"])

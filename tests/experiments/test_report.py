@@ -112,14 +112,6 @@ def test_half_open_lasts_to_the_owners_freeing_or_the_end(report: Report) -> Non
     assert kept[0][0] == pytest.approx((END_S - START_S - 0.12) * 1e3, abs=0.01)
 
 
-def test_a_failed_owner_holds_nothing_half_open(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", "drop", [moved(7, reset=False, freed_ms=None)])
-    for name in ("spec.yaml", "summary.json"):
-        text = (run / name).read_text()
-        (run / name).write_text(text.replace("drain-node", "fail-node"))
-    assert [row.half_open for row in RunFolder.read(run).rows] == [None]
-
-
 def test_best_and_worst_are_marked_ties_and_all(report: Report) -> None:
     table = compare(report, report.settings, "all")
     column = [figure.name for figure in table.columns].index("left")
