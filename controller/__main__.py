@@ -6,7 +6,7 @@ import argparse
 import signal
 from pathlib import Path
 
-from controller.service.config import VARIABLE
+from controller.service.config import CONFIG_VARIABLE
 from controller.switches.framework import run
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m controller",
         description="Keeps the load balancers' flow tables as the cluster's state "
-        f"says. Its configuration is the JSON file that {VARIABLE} names.",
+        f"says. Its configuration is the JSON file that {CONFIG_VARIABLE} names.",
     )
     parser.add_argument(
         "--listen",

@@ -26,7 +26,7 @@ BALANCERS: dict[str, Balancer] = {
 }
 
 
-def balancer_of(name: str, weights: Mapping[str, float]) -> Balancer:
+def get_balancer(name: str, weights: Mapping[str, float]) -> Balancer:
     """The balancer of that name with those weights, of nodes and chassis by name.
 
     Raises :class:`LookupError` for a name that is none, :class:`WeightError` for
@@ -40,4 +40,4 @@ def balancer_of(name: str, weights: Mapping[str, float]) -> Balancer:
     return BALANCERS[name].with_weights(weights)
 
 
-__all__ = ["BALANCERS", "Balancer", "WeightError", "balancer_of"]
+__all__ = ["BALANCERS", "Balancer", "WeightError", "get_balancer"]

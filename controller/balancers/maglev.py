@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from topologies.domain.balancer import Balancer
-from topologies.domain.weight import weight
+from topologies.domain.hash64 import hash64
 
 #: Prime, so that every skip walks through the whole table, and many times as large as
 #: the members are many: the larger, the fewer buckets of others a change moves.
@@ -26,8 +26,8 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
 
 def offset_and_skip(name: str) -> tuple[int, int]:
     """Where the member's permutation begins, and how far it goes each time."""
-    offset = weight("maglev offset", name) % BUCKETS
-    return offset, weight("maglev skip", name) % (BUCKETS - 1) + 1
+    offset = hash64("maglev offset", name) % BUCKETS
+    return offset, hash64("maglev skip", name) % (BUCKETS - 1) + 1
 
 
 def permutation(offset: int, skip: int, size: int) -> Iterator[int]:

@@ -7,7 +7,7 @@ from functools import cache
 from math import log
 
 from topologies.domain.balancer import Balancer
-from topologies.domain.weight import WEIGHTS, weight
+from topologies.domain.hash64 import HASH_VALUES, hash64
 
 #: Fixed, so that a bucket means the same connections whoever the members are. At 15
 #: members a share is 17 buckets, give or take 4.
@@ -34,34 +34,32 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def weighted_table(capacities: Mapping[str, float]) -> tuple[str, ...]:
-    """As :func:`table`, each member's share in proportion to its capacity.
+def weighted_table(weights: Mapping[str, float]) -> tuple[str, ...]:
+    """As :func:`table`, each member's share in proportion to its weight.
 
-    A bucket belongs to the member of the least ``-ln(u) / capacity``, where ``u`` is
+    A bucket belongs to the member of the least ``-ln(u) / weight``, where ``u`` is
     its weight scaled to (0, 1): the first arrival of independent Poisson processes,
-    which is a member's with probability capacity / sum of capacities (Schindelhauer
+    which is a member's with probability weight / sum of weights (Schindelhauer
     and Schomaker, "Weighted distributed hash tables", 2005). A change of one member's
-    capacity moves buckets only to it or only from it; capacity 0 gets none. Raises
-    :class:`ValueError` for a capacity that is negative or not finite.
+    weight moves buckets only to it or only from it; weight 0 gets none. Raises
+    :class:`ValueError` for a weight that is negative or not finite.
 
     >>> shares = weighted_table({"c1": 1, "c2": 3, "c3": 0})
     >>> [shares.count(name) for name in ("c1", "c2", "c3")]
     [57, 199, 0]
     """
-    for member, capacity in capacities.items():
-        if not 0 <= capacity < float("inf"):
-            raise ValueError(f"{member}: capacity {capacity} is not from 0 to infinity")
+    for member, weight in weights.items():
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"{member}: weight {weight} is not from 0 to infinity")
     scores = [
-        (_arrivals(member), capacity, member)
-        for member, capacity in capacities.items()
-        if capacity
+        (_exponential_scores(member), weight, member)
+        for member, weight in weights.items()
+        if weight
     ]
     if not scores:
         return ()
     return tuple(
-        min((arrivals[b] / capacity, member) for arrivals, capacity, member in scores)[
-            1
-        ]
+        min((arrivals[b] / weight, member) for arrivals, weight, member in scores)[1]
         for b in range(BUCKETS)
     )
 
@@ -69,13 +67,13 @@ def weighted_table(capacities: Mapping[str, float]) -> tuple[str, ...]:
 @cache
 def _weights(member: str) -> tuple[int, ...]:
     """The member's weight for every bucket."""
-    return tuple(weight(bucket, member) for bucket in range(BUCKETS))
+    return tuple(hash64(bucket, member) for bucket in range(BUCKETS))
 
 
 @cache
-def _arrivals(member: str) -> tuple[float, ...]:
-    """When the member would claim each bucket if its capacity were 1: exponential."""
-    return tuple(-log((each + 0.5) / WEIGHTS) for each in _weights(member))
+def _exponential_scores(member: str) -> tuple[float, ...]:
+    """When the member would claim each bucket if its weight were 1: exponential."""
+    return tuple(-log((each + 0.5) / HASH_VALUES) for each in _weights(member))
 
 
 RENDEZVOUS = Balancer(

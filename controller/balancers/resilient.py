@@ -7,9 +7,9 @@ function that never moves a bucket of a member that stays can only be one thing:
 bucket has an order of preference over all members there may ever be, and belongs to
 the first that is in service. The art is in orders that share out evenly.
 
-They are made by letting the *seats* in, one by one. A seat is the number at the end of
-a member's name, which the plan never gives to another: ``c1n3`` has seat 3 of its
-chassis, ``c2`` seat 2 of the fabric. A new seat puts itself first in as many buckets as
+They are made by letting the *seats* in, one by one. A member_number is the number at the end of
+a member's name, which the plan never gives to another: ``c1n3`` has member_number 3 of its
+chassis, ``c2`` member_number 2 of the fabric. A new member_number puts itself first in as many buckets as
 are its share, taken from those that have most, and evenly into all later places of the
 others; nothing else is reordered. What follows, for any history of events:
 
@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from topologies.domain.balancer import Balancer
-from topologies.domain.weight import weight
+from topologies.domain.hash64 import hash64
 
 #: Fixed, and more than there can be members in a plan.
 BUCKETS = 256
@@ -50,19 +50,19 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
     """
     if not members:
         return ()
-    tenants: dict[int, list[str]] = defaultdict(list)
+    by_number: dict[int, list[str]] = defaultdict(list)
     for member in members:
-        tenants[seat(member)].append(member)
+        by_number[member_number(member)].append(member)
     return tuple(
-        _preferred(bucket, next(tenants[s] for s in preference if s in tenants))
-        for bucket, preference in enumerate(preferences(max(tenants)))
+        _preferred(bucket, next(by_number[s] for s in preference if s in by_number))
+        for bucket, preference in enumerate(preferences(max(by_number)))
     )
 
 
-def seat(member: str) -> int:
+def member_number(member: str) -> int:
     """The number at the end of a member's name; 0 where there is none.
 
-    >>> seat("c1n12"), seat("c3"), seat("spare")
+    >>> member_number("c1n12"), member_number("c3"), member_number("spare")
     (12, 3, 0)
     """
     number = re.search(r"[0-9]*$", member)
@@ -73,13 +73,13 @@ def seat(member: str) -> int:
 def preferences(highest: int) -> tuple[Preference, ...]:
     """Each bucket's order of the seats 0 to ``highest``.
 
-    Without the highest seat it is the order of ``highest - 1``. Seat 0 is last
+    Without the highest member_number it is the order of ``highest - 1``. Seat 0 is last
     everywhere: no member of a plan has it.
     """
     if highest == 0:
         return ((0,),) * BUCKETS
     before = preferences(highest - 1)
-    first = _taken_first(before, highest)
+    first = _buckets_for_new_member(before, highest)
     later = sorted(set(range(BUCKETS)) - first, key=lambda b: (before[b], b))
     places = dict.fromkeys(first, 0)
     places |= {b: rank % (highest - 1) + 1 for rank, b in enumerate(later)}
@@ -89,11 +89,11 @@ def preferences(highest: int) -> tuple[Preference, ...]:
     )
 
 
-def _taken_first(before: Sequence[Preference], highest: int) -> set[int]:
-    """The buckets that a new seat takes: its share, each from who has most by then.
+def _buckets_for_new_member(before: Sequence[Preference], highest: int) -> set[int]:
+    """The buckets that a new member_number takes: its share, each from who has most by then.
 
-    Of one seat's buckets those are taken that differ most in who comes next, so that
-    the rest of them, if that seat is lost too, still spreads over all.
+    Of one member_number's buckets those are taken that differ most in who comes next, so that
+    the rest of them, if that member_number is lost too, still spreads over all.
     """
     owned: dict[int, list[int]] = defaultdict(list)
     for bucket in sorted(range(BUCKETS), key=lambda b: (before[b], b)):
@@ -104,18 +104,18 @@ def _taken_first(before: Sequence[Preference], highest: int) -> set[int]:
     return {
         bucket
         for owner, buckets in owned.items()
-        for bucket in _evenly(buckets, len(buckets) - left[owner])
+        for bucket in _spread(buckets, len(buckets) - left[owner])
     }
 
 
-def _evenly(items: Sequence[int], count: int) -> list[int]:
+def _spread(items: Sequence[int], count: int) -> list[int]:
     """``count`` of the items, as far from each other as can be."""
     return [items[turn * len(items) // count] for turn in range(count)]
 
 
-def _preferred(bucket: int, tenants: Sequence[str]) -> str:
-    """The one member of a seat, or else (never in one plan) the highest random weight."""
-    return max(tenants, key=lambda tenant: weight(bucket, tenant))
+def _preferred(bucket: int, by_number: Sequence[str]) -> str:
+    """The one member of a member_number, or else (never in one plan) the highest random weight."""
+    return max(by_number, key=lambda tenant: hash64(bucket, tenant))
 
 
 RESILIENT = Balancer(

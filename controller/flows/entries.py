@@ -165,7 +165,7 @@ class Resubmit:
 
 
 @dataclass(frozen=True)
-class GoTo:
+class GotoTable:
     """Go on in a later table; always the last action."""
 
     table: int
@@ -208,7 +208,7 @@ Action = (
     | SetBit
     | Learn
     | Resubmit
-    | GoTo
+    | GotoTable
 )
 
 
@@ -249,7 +249,7 @@ class FlowEntry:
     @cached_property
     def text(self) -> str:
         """The canonical content: everything but the cookie, as ovs-ofctl writes it."""
-        match = ",".join((f"priority={self.priority}", *_match_words(dict(self.match))))
+        match = ",".join((f"priority={self.priority}", *_match_text(dict(self.match))))
         actions = ",".join(str(action) for action in self.actions) or "drop"
         return f"table={self.table}, {match} actions={actions}"
 
@@ -268,7 +268,7 @@ class FlowEntry:
         return f"cookie={self.cookie:#x}, {self.text}"
 
 
-def _match_words(match: dict[Field, Value]) -> list[str]:
+def _match_text(match: dict[Field, Value]) -> list[str]:
     """The match in ovs-ofctl's words, protocol shorthands first."""
     eth_type, protocol = match.get(Field.ETH_TYPE), match.get(Field.IP_PROTO)
     words = []

@@ -57,12 +57,12 @@ class Table(IntEnum):
     BUCKET = 2
     RETURN = 3
     FANOUT = 4
-    ANSWER = 5
-    PAST = 7
+    ARP = 5
+    PREVIOUS_OWNER = 7
     COPY = 8
-    RECALL = 9
-    PIN = 10
-    PINNED = 11
+    PIN_LOOKUP = 9
+    PIN_LEARN = 10
+    PIN_OUTPUT = 11
     LEARNED = 20
 
 
@@ -73,16 +73,16 @@ PINNED_PORT = Field.REG1
 class Priority(IntEnum):
     """Which of the entries that match a frame is taken: the highest."""
 
-    OTHERWISE = 0
-    ORDINARY = 100
+    DEFAULT = 0
+    NORMAL = 100
     #: A fan-out mark where none is expected is dropped, never taken for a segment.
     MARKED = 200
     #: What a reset policy adds: it goes before everything else.
-    RESET = 300
+    POLICY = 300
 
 
 @dataclass(frozen=True)
-class Family:
+class AddressFamily:
     """What is different between IPv4 and IPv6 in a match or an action."""
 
     version: int
@@ -102,9 +102,9 @@ class Family:
         }
 
 
-IPV4 = Family(4, Field.IP_SRC, Field.IP_DST, 32, VIP4)
-IPV6 = Family(6, Field.IPV6_SRC, Field.IPV6_DST, 128, VIP6)
-FAMILIES = (IPV4, IPV6)
+IPV4 = AddressFamily(4, Field.IP_SRC, Field.IP_DST, 32, VIP4)
+IPV6 = AddressFamily(6, Field.IPV6_SRC, Field.IPV6_DST, 128, VIP6)
+ADDRESS_FAMILIES = (IPV4, IPV6)
 
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 
@@ -134,7 +134,7 @@ def to_node(node: Node) -> tuple[Action, ...]:
     )
 
 
-def to_client(client: Client, family: Family) -> dict[Field, Value]:
+def to_client(client: Client, family: AddressFamily) -> dict[Field, Value]:
     """Match, in table RETURN, of what is addressed to a client."""
     return {
         Field.ETH_TYPE: ETH_TYPE[family.version],

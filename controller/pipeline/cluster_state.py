@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from controller.balancers import Balancer, balancer_of
+from controller.balancers import Balancer, get_balancer
 from controller.flows.entries import FlowEntry
 from controller.pipeline.pipeline import pipeline
 from controller.policies import POLICIES, ResetPolicy
-from topologies.domain.arrangement import HISTORY, Arrangement
+from topologies.domain.arrangement import MAX_HISTORY, Arrangement
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Plan
 
@@ -25,7 +25,7 @@ class ClusterState:
     """Plan, membership, reset policy and balancer: everything the pipeline asks for.
 
     ``history``: the states before this one, the latest first, at most
-    :data:`~topologies.domain.buckets.HISTORY` of them.
+    :data:`~topologies.domain.arrangement.MAX_HISTORY` of them.
     """
 
     plan: Plan
@@ -41,7 +41,7 @@ class ClusterState:
 
     def becoming(self, new: Arrangement) -> ClusterState:
         """The state with that arrangement, which follows this one and remembers it."""
-        history = (self.arrangement, *self.history)[:HISTORY]
+        history = (self.arrangement, *self.history)[:MAX_HISTORY]
         return replace(self, plan=new.plan, membership=new.membership, history=history)
 
     def tables(self) -> dict[str, tuple[FlowEntry, ...]]:
@@ -72,7 +72,7 @@ class ClusterState:
             Plan.from_json(data["plan"]),
             Membership.from_json(data["membership"]),
             _choose("policy", POLICIES, data["policy"]),
-            balancer_of(data["balancer"], data.get("weights", {})),
+            get_balancer(data["balancer"], data.get("weights", {})),
             tuple(map(Arrangement.from_json, data.get("history", ()))),
         )
 

@@ -30,7 +30,7 @@ Tables = tuple[BucketTable, ...]
 
 
 @dataclass(frozen=True)
-class Recall:
+class TableHistory:
     """What a policy adds that goes by the bucket tables too; pure functions.
 
     ``versions``: of how many earlier states it wants to know the tables.
@@ -48,14 +48,14 @@ class ResetPolicy:
     ``promises``: what a run under it must show, something at least.
     ``guard_answers``: whether nodes answer such a segment with a reset (E2), or are
     silent. ``fabric_entries`` and ``chassis_entries``: the flow entries that the policy
-    adds to each tier's pipeline; pure functions. ``recall``: those that depend on what
-    the bucket tables are and were. ``spares_origin``: no copy goes to the
-    node that sent the reset. ``resets_moved``: as soon as the switches have a new
+    adds to each tier's pipeline; pure functions. ``table_history``: those that depend on what
+    the bucket tables are and were. ``excludes_origin``: no copy goes to the
+    node that sent the reset. ``resets_at_event``: as soon as the switches have a new
     table, the nodes reset those of their connections that it leads elsewhere.
     ``pins``: switches learn each connection's member, so that it keeps it.
-    ``keeps_moved``: a connection outlives, on its old owner, the loss of its bucket.
-    ``passes_on``: a guard sends a stray to its connection's earlier owner first.
-    ``tells_guards``: the controller is sent the resets and tells the nodes' guards.
+    ``preserves_moved``: a connection outlives, on its old owner, the loss of its bucket.
+    ``redirects_strays``: a guard sends a stray to its connection's earlier owner first.
+    ``traps_resets``: the controller is sent the resets and tells the nodes' guards.
     """
 
     name: str
@@ -68,13 +68,13 @@ class ResetPolicy:
     chassis_entries: Callable[[Chassis, Membership], tuple[FlowEntry, ...]] = (
         no_chassis_entries
     )
-    recall: Recall | None = None
-    spares_origin: bool = False
-    resets_moved: bool = False
-    tells_guards: bool = False
+    table_history: TableHistory | None = None
+    excludes_origin: bool = False
+    resets_at_event: bool = False
+    traps_resets: bool = False
     pins: bool = False
-    passes_on: bool = False
-    keeps_moved: bool = False
+    redirects_strays: bool = False
+    preserves_moved: bool = False
 
     def __post_init__(self) -> None:
         """Raises :class:`ValueError` for a policy of which nothing could be expected."""

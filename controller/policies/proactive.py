@@ -32,11 +32,11 @@ PROACTIVE = ResetPolicy(
             Promise.TELLS_NO_NODE,
         )
     ),
-    resets_moved=True,
+    resets_at_event=True,
 )
 
 
-def departed(
+def moved_away(
     plan: Plan,
     membership: Membership,
     balancer: Balancer,

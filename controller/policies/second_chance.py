@@ -19,14 +19,19 @@ from controller.flows.entries import (
     Action,
     Field,
     FlowEntry,
-    GoTo,
+    GotoTable,
     Multipath,
     Output,
     SetField,
 )
-from controller.flows.flow_tables import FAMILIES, Family, Priority, Table
-from controller.policies.fan_out import veiled
-from controller.policies.policy import Recall, ResetPolicy, Tables
+from controller.flows.flow_tables import (
+    ADDRESS_FAMILIES,
+    AddressFamily,
+    Priority,
+    Table,
+)
+from controller.policies.fan_out import destination_with_same_hash
+from controller.policies.policy import ResetPolicy, TableHistory, Tables
 from controller.policies.promise import Promise
 from topologies.domain.buckets import BucketTable
 from topologies.domain.membership import Membership
@@ -47,26 +52,26 @@ def fabric_entries(
 ) -> tuple[FlowEntry, ...]:
     """From any chassis, to the one that had the connection's bucket one version ago."""
     earlier = _earlier(tables)
-    ways: dict[str, tuple[Action, ...]] = {
+    outputs: dict[str, tuple[Action, ...]] = {
         chassis.name: (Output(chassis.fabric_port),)
         for chassis in membership.reachable_chassis(plan)
     }
-    if not ways or not earlier:
+    if not outputs or not earlier:
         return ()
     serving = membership.serving_chassis(plan)
-    anybody = serving[0].name if serving else next(iter(ways))
+    fallback = serving[0].name if serving else next(iter(outputs))
     return (
         *(
-            _passed_on(chassis.fabric_port, GoTo(Table.FANOUT), family)
+            _redirected(chassis.fabric_port, GotoTable(Table.FANOUT), family)
             for chassis in membership.reachable_chassis(plan)
-            for family in FAMILIES
+            for family in ADDRESS_FAMILIES
         ),
         *(
             _from_client(client, family, earlier)
             for client in plan.clients
-            for family in FAMILIES
+            for family in ADDRESS_FAMILIES
         ),
-        *_owners(earlier, ways, anybody),
+        *_previous_owner_entries(earlier, outputs, fallback),
     )
 
 
@@ -76,25 +81,33 @@ def chassis_entries(
     """Up from the nodes; down to the node that had the bucket one version ago."""
     nodes = membership.reachable_nodes(chassis)
     upward = tuple(
-        entry for node in nodes for f in FAMILIES for entry in _from_node(node, f)
+        entry
+        for node in nodes
+        for f in ADDRESS_FAMILIES
+        for entry in _from_node(node, f)
     )
     earlier = _earlier(tables)
     if not nodes or not earlier:
         return upward
-    ways: dict[str, tuple[Action, ...]] = {
+    outputs: dict[str, tuple[Action, ...]] = {
         node.name: (SetField(Field.ETH_DST, node.mac), Output(node.port))
         for node in nodes
     }
-    anybody = next(iter([*membership.serving_nodes(chassis), *nodes])).name
+    fallback = next(iter([*membership.serving_nodes(chassis), *nodes])).name
     hashed = FlowEntry.of(
         Table.FANOUT,
-        Priority.RESET,
+        Priority.POLICY,
         {},
-        (Multipath(earlier.basis, len(earlier)), GoTo(Table.PAST)),
+        (Multipath(earlier.basis, len(earlier)), GotoTable(Table.PREVIOUS_OWNER)),
         f"{len(earlier)} buckets, one version ago",
     )
-    downward = (_brought(family) for family in FAMILIES)
-    return (*upward, *downward, hashed, *_owners(earlier, ways, anybody))
+    downward = (_from_fabric(family) for family in ADDRESS_FAMILIES)
+    return (
+        *upward,
+        *downward,
+        hashed,
+        *_previous_owner_entries(earlier, outputs, fallback),
+    )
 
 
 def _earlier(tables: Tables) -> BucketTable:
@@ -102,11 +115,11 @@ def _earlier(tables: Tables) -> BucketTable:
     return next((table for table in (*tables[1:], tables[0]) if table), tables[0])
 
 
-def _from_node(node: Node, family: Family) -> Iterator[FlowEntry]:
-    yield _passed_on(node.port, GoTo(Table.RETURN), family, node.mac)
+def _from_node(node: Node, family: AddressFamily) -> Iterator[FlowEntry]:
+    yield _redirected(node.port, GotoTable(Table.RETURN), family, node.mac)
     yield FlowEntry.of(
         Table.ADMIT,
-        Priority.RESET,
+        Priority.POLICY,
         {
             **family.tcp,
             Field.IN_PORT: node.port,
@@ -114,13 +127,13 @@ def _from_node(node: Node, family: Family) -> Iterator[FlowEntry]:
             Field.ETH_DST: SECOND_CHANCE_MAC,
             family.source: family.vip,
         },
-        (SetField(Field.ETH_DST, GATEWAY_MAC), GoTo(Table.RETURN)),
+        (SetField(Field.ETH_DST, GATEWAY_MAC), GotoTable(Table.RETURN)),
         f"{node.name}'s answer to what was passed on to it (IPv{family.version})",
     )
 
 
-def _passed_on(
-    port: int, onward: GoTo, family: Family, mac: str | None = None
+def _redirected(
+    port: int, onward: GotoTable, family: AddressFamily, mac: str | None = None
 ) -> FlowEntry:
     match = {
         **family.tcp,
@@ -130,56 +143,60 @@ def _passed_on(
     }
     return FlowEntry.of(
         Table.ADMIT,
-        Priority.RESET,
+        Priority.POLICY,
         match if mac is None else {**match, Field.ETH_SRC: mac},
         (onward,),
         f"stray passed on by port {port} (IPv{family.version})",
     )
 
 
-def _from_client(client: Client, family: Family, earlier: BucketTable) -> FlowEntry:
+def _from_client(
+    client: Client, family: AddressFamily, earlier: BucketTable
+) -> FlowEntry:
     return FlowEntry.of(
         Table.FANOUT,
-        Priority.RESET,
+        Priority.POLICY,
         {**family.tcp, family.source: client_address(client, family.version)},
         (
             SetField(Field.ETH_SRC, SECOND_CHANCE_MAC),
-            SetField(Field.ETH_DST, veiled(client, SECOND_CHANCE_MAC)),
+            SetField(
+                Field.ETH_DST, destination_with_same_hash(client, SECOND_CHANCE_MAC)
+            ),
             Multipath(earlier.basis, len(earlier)),
             # It may have to go back to where it came from.
             SetField(Field.IN_PORT, 0),
-            GoTo(Table.PAST),
+            GotoTable(Table.PREVIOUS_OWNER),
         ),
         f"{client.name}'s stray: {len(earlier)} buckets, one version ago",
     )
 
 
-def _brought(family: Family) -> FlowEntry:
+def _from_fabric(family: AddressFamily) -> FlowEntry:
     return FlowEntry.of(
         Table.ADMIT,
-        Priority.RESET,
+        Priority.POLICY,
         {
             **family.tcp,
             Field.IN_PORT: UPLINK_PORT,
             Field.ETH_SRC: SECOND_CHANCE_MAC,
             family.destination: family.vip,
         },
-        (GoTo(Table.FANOUT),),
+        (GotoTable(Table.FANOUT),),
         f"stray for its earlier owner (IPv{family.version})",
     )
 
 
-def _owners(
-    table: BucketTable, ways: Mapping[str, tuple[Action, ...]], anybody: str
+def _previous_owner_entries(
+    table: BucketTable, outputs: Mapping[str, tuple[Action, ...]], fallback: str
 ) -> Iterator[FlowEntry]:
-    """Bucket -> way to who had it. Where that one is gone, anybody will do: nobody
+    """Bucket -> actions to who had it. Where that one is gone, fallback will do: nobody
     knows the connection any more, and one must tell the client."""
     for bucket, member in enumerate(table):
         yield FlowEntry.of(
-            Table.PAST,
-            Priority.RESET,
+            Table.PREVIOUS_OWNER,
+            Priority.POLICY,
             {Field.REG0: bucket},
-            ways.get(member, ways[anybody]),
+            outputs.get(member, outputs[fallback]),
             f"bucket {bucket}, one version ago: {member}",
         )
 
@@ -197,7 +214,7 @@ SECOND_CHANCE = ResetPolicy(
             Promise.TELLS_NO_NODE,
         )
     ),
-    recall=Recall(1, fabric_entries, chassis_entries),
-    passes_on=True,
-    keeps_moved=True,
+    table_history=TableHistory(1, fabric_entries, chassis_entries),
+    redirects_strays=True,
+    preserves_moved=True,
 )

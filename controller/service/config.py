@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Environment variable that holds the file's path: ryu-manager passes no arguments on.
-VARIABLE = "RESETBED_CONTROLLER"
+CONFIG_VARIABLE = "RESETBED_CONTROLLER"
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,16 @@ class Config:
 
     @classmethod
     def from_environment(cls) -> Config:
-        """Read the file that :data:`VARIABLE` names.
+        """Read the file that :data:`CONFIG_VARIABLE` names.
 
         Raises :class:`LookupError` when it names none, :class:`TypeError` for a key
         that is not known.
         """
-        if VARIABLE not in os.environ:
-            raise LookupError(f"{VARIABLE} must name the controller's configuration")
-        data = json.loads(Path(os.environ[VARIABLE]).read_text())
+        if CONFIG_VARIABLE not in os.environ:
+            raise LookupError(
+                f"{CONFIG_VARIABLE} must name the controller's configuration"
+            )
+        data = json.loads(Path(os.environ[CONFIG_VARIABLE]).read_text())
         guards = data.pop("guards", None)
         return cls(
             Path(data.pop("state")),

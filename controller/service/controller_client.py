@@ -23,7 +23,7 @@ class ControllerError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Applied:
+class ApplyResult:
     """A state that every switch has; instants are CLOCK_REALTIME seconds.
 
     ``requested_s``: the controller received it first. ``applied_s``: the last switch
@@ -58,7 +58,7 @@ class ControllerClient:
         """Nothing is connected yet."""
         self._path = str(path)
 
-    def apply(self, state: ClusterState, timeout_s: float = 10.0) -> Applied:
+    def apply(self, state: ClusterState, timeout_s: float = 10.0) -> ApplyResult:
         """Make every switch equal to ``state``; returns when they are, and settled.
 
         Raises :class:`ControllerError` that names the switch when one refuses, or is
@@ -69,7 +69,7 @@ class ControllerClient:
             {"op": "apply", "state": state.to_json(), "timeout_s": timeout_s},
             timeout_s + _GRACE_S,
         )
-        return Applied(
+        return ApplyResult(
             reply["requested_s"],
             reply["applied_s"],
             reply["settled_s"],

@@ -1,6 +1,6 @@
 """Keeps every connected switch equal to the pipeline's answer; makes all decisions.
 
-One thread runs :meth:`Keeper.run`. Everything else only hands it something to do, and
+One thread runs :meth:`Reconciler.run`. Everything else only hands it something to do, and
 delivers the switches' answers.
 """
 
@@ -21,7 +21,7 @@ from controller.pipeline.cluster_state import ClusterState
 from controller.pipeline.difference import tiers
 from controller.switches.change import SwitchChange
 from controller.switches.framework import hub
-from controller.switches.rollout import bring, look_at
+from controller.switches.rollout import dump_entries, sync
 from controller.switches.session import SwitchError, SwitchSession
 from controller.switches.settle import SettleError, settle
 from topologies.domain.plan import FABRIC
@@ -29,7 +29,7 @@ from topologies.domain.plan import FABRIC
 log = logging.getLogger("resetbed.controller")
 
 #: How long a switch may take to answer when nobody has said otherwise.
-_PATIENCE_S = 5.0
+_SWITCH_TIMEOUT_S = 5.0
 
 
 @dataclass
@@ -42,7 +42,7 @@ class _Request:
     reply: Any = field(default_factory=hub.Queue)
 
 
-class Keeper:
+class Reconciler:
     """The switches that are connected, and what they are to be equal to."""
 
     def __init__(
@@ -53,38 +53,38 @@ class Keeper:
         self._jobs: Any = hub.Queue()
         self._requests: deque[_Request] = deque()
         self._sessions: dict[str, SwitchSession] = {}
-        self._strangers: list[Any] = []
-        self._faults: list[str] = []
-        self._wanted: dict[str, tuple[FlowEntry, ...]] = {}
+        self._unknown_datapaths: list[Any] = []
+        self._internal_errors: list[str] = []
+        self._desired: dict[str, tuple[FlowEntry, ...]] = {}
         self._state: ClusterState | None = None
         #: When this state was heard of first; a request for it may be repeated.
         self._requested_s = 0.0
         if state is not None:
-            self._adopt(state, time.time())
+            self._set_desired(state, time.time())
 
     # From other threads.
 
-    def fault(self, text: str) -> None:
+    def internal_error(self, text: str) -> None:
         """Something went wrong that nobody foresaw: whoever asks next learns of it."""
-        self._faults.append(text)
+        self._internal_errors.append(text)
 
     def connected(self, datapath: Any) -> None:
         """A switch has connected and said who it is."""
-        self._jobs.put(partial(self._welcome, datapath))
+        self._jobs.put(partial(self._add_session, datapath))
 
-    def gone(self, datapath: Any) -> None:
+    def disconnected(self, datapath: Any) -> None:
         """A switch's connection has ended."""
         session = self.session(datapath)
         if session:
-            session.deliver(None)
-        self._jobs.put(partial(self._forget, datapath))
+            session.handle_message(None)
+        self._jobs.put(partial(self._remove_session, datapath))
 
-    def drifted(self, datapath: Any) -> None:
+    def changed_by_others(self, datapath: Any) -> None:
         """Somebody else has changed a switch's entries."""
         session = self.session(datapath)
         if session:
             log.warning("somebody changed the entries of %s", session.name)
-            session.drift()
+            session.mark_changed()
             self._jobs.put(lambda: None)
 
     def session(self, datapath: Any) -> SwitchSession | None:
@@ -98,34 +98,34 @@ class Keeper:
         Raises :class:`SwitchError`, :class:`~controller.switches.settle.SettleError`, or
         :class:`RuntimeError` for a fault of the controller's own.
         """
-        self._raise_faults()
+        self._raise_internal_errors()
         request = _Request(state, time.time(), time.monotonic() + timeout_s)
         self._jobs.put(partial(self._requests.append, request))
         result = request.reply.get()
         if isinstance(result, Exception):
             raise result
-        self._raise_faults()
+        self._raise_internal_errors()
         reply: dict[str, Any] = result
         return reply
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Every switch there should be: connected, in sync, number of entries."""
-        self._raise_faults()
-        wanted, sessions = dict(self._wanted), dict(self._sessions)
+        self._raise_internal_errors()
+        wanted, sessions = dict(self._desired), dict(self._sessions)
         return {
             name: {
                 "connected": name in sessions,
-                "in_sync": name in sessions and sessions[name].has(entries),
+                "in_sync": name in sessions and sessions[name].matches(entries),
                 "entries": sessions[name].entries if name in sessions else 0,
             }
             for name, entries in wanted.items()
         }
 
-    def _raise_faults(self) -> None:
-        if self._faults:
-            raise RuntimeError(f"the controller is broken: {self._faults[0]}")
+    def _raise_internal_errors(self) -> None:
+        if self._internal_errors:
+            raise RuntimeError(f"the controller is broken: {self._internal_errors[0]}")
 
-    # From here on, in the keeper's own thread.
+    # From here on, in the reconciler's own thread.
 
     def run(self) -> None:
         """Do what there is to do, for ever."""
@@ -133,16 +133,16 @@ class Keeper:
             try:
                 self._step()
             except Exception:
-                log.exception("keeper failed")
-                self.fault(traceback.format_exc())
-                self._answer_all(RuntimeError(self._faults[0]))
+                log.exception("reconciler failed")
+                self.internal_error(traceback.format_exc())
+                self._fail_all_requests(RuntimeError(self._internal_errors[0]))
 
     def _step(self) -> None:
         """One job, then whatever has become possible by it."""
         self._next_job()()
         if self._jobs.empty():
-            self._look_at_newcomers()
-            self._serve_requests()
+            self._sync_new_switches()
+            self._process_requests()
         if self._jobs.empty() and not self._requests:
             self._repair()
 
@@ -157,55 +157,57 @@ class Keeper:
             return lambda: None
         return job
 
-    def _adopt(self, state: ClusterState, requested_s: float) -> None:
+    def _set_desired(self, state: ClusterState, requested_s: float) -> None:
         """From now on every switch is to be equal to ``state``."""
         if self._state is None or self._state.to_json() != state.to_json():
             self._requested_s = requested_s
         self._state = state
-        self._wanted = state.tables()
-        for name in self._sessions.keys() - self._wanted.keys():
-            self._strangers.append(self._sessions.pop(name).datapath)
-        strangers, self._strangers = self._strangers, []
-        for datapath in strangers:
-            self._welcome(datapath)
+        self._desired = state.tables()
+        for name in self._sessions.keys() - self._desired.keys():
+            self._unknown_datapaths.append(self._sessions.pop(name).datapath)
+        unknown, self._unknown_datapaths = self._unknown_datapaths, []
+        for datapath in unknown:
+            self._add_session(datapath)
 
-    def _welcome(self, datapath: Any) -> None:
+    def _add_session(self, datapath: Any) -> None:
         """Take on a switch of the plan; any other is refused: it is told nothing."""
         dpids = self._state.plan.switches if self._state else {}
         name = next((n for n, dpid in dpids.items() if dpid == datapath.id), None)
         if name is None:
             log.warning("refused: no plan has a switch %#x", datapath.id)
-            self._strangers.append(datapath)
+            self._unknown_datapaths.append(datapath)
             return
         log.info("%s is connected", name)
         self._sessions[name] = SwitchSession(name, datapath)
 
-    def _forget(self, datapath: Any) -> None:
+    def _remove_session(self, datapath: Any) -> None:
         """The connection has ended; a newer one of the same switch stays."""
         session = self.session(datapath)
         if session:
             log.warning("%s has gone", session.name)
             del self._sessions[session.name]
-        if datapath in self._strangers:
-            self._strangers.remove(datapath)
+        if datapath in self._unknown_datapaths:
+            self._unknown_datapaths.remove(datapath)
 
-    def _look_at_newcomers(self) -> None:
+    def _sync_new_switches(self) -> None:
         """Learn what those switches have of which it is not known.
 
         Put it right at once only where that cannot break anything. A switch that is at
         work by an earlier state, as all are after a controller's death, changes with
         its tier.
         """
-        unknown = self._alive(lambda s: not s.known)
+        unknown = self._open_sessions(lambda s: not s.entries_known)
         with suppress(SwitchError):
-            look_at(unknown, _soon())
-        at_work = self._alive(lambda s: s.in_operation(self._wanted[s.name]))
+            dump_entries(unknown, _default_deadline())
+        at_work = self._open_sessions(lambda s: s.in_operation(self._desired[s.name]))
         for session in at_work:
             if session in unknown:
                 log.info("%s is at work: it changes with its tier", session.name)
         with suppress(SwitchError):
-            new = self._alive(lambda s: s.known and s.raw and s not in at_work)
-            bring(new, self._wanted, _soon())
+            new = self._open_sessions(
+                lambda s: s.entries_known and s.never_synced and s not in at_work
+            )
+            sync(new, self._desired, _default_deadline())
 
     def _repair(self) -> None:
         """Finish what a failed order has left undone, and look after those chassis
@@ -218,50 +220,54 @@ class Keeper:
             return
         for group in tiers(self._state):
             with suppress(SwitchError):
-                bring(self._unequal(group), self._wanted, _soon())
-            if len(self._of(group)) < len(group) or self._unequal(group):
+                sync(self._out_of_sync(group), self._desired, _default_deadline())
+            if len(self._sessions_of(group)) < len(group) or self._out_of_sync(group):
                 break
             try:
-                self._settle(self._of(group), _soon())
+                self._settle(self._sessions_of(group), _default_deadline())
             except SettleError as error:
                 log.warning("not settled: %s", error)
                 break
         with suppress(SwitchError):
-            aside = tuple(self._state.membership.out_of_reach)
-            bring(self._unequal(aside), self._wanted, _soon())
+            aside = tuple(self._state.membership.unreachable_chassis)
+            sync(self._out_of_sync(aside), self._desired, _default_deadline())
 
-    def _alive(self, chosen: Callable[[SwitchSession], bool]) -> list[SwitchSession]:
-        return [s for s in self._sessions.values() if not s.gone and chosen(s)]
+    def _open_sessions(
+        self, chosen: Callable[[SwitchSession], bool]
+    ) -> list[SwitchSession]:
+        return [s for s in self._sessions.values() if not s.closed and chosen(s)]
 
-    def _unequal(self, group: Sequence[str]) -> list[SwitchSession]:
+    def _out_of_sync(self, group: Sequence[str]) -> list[SwitchSession]:
         """Those of the group whose entries are known, and not what they should be."""
         return [
-            s for s in self._of(group) if s.known and not s.has(self._wanted[s.name])
+            s
+            for s in self._sessions_of(group)
+            if s.entries_known and not s.matches(self._desired[s.name])
         ]
 
-    def _of(self, group: Sequence[str]) -> list[SwitchSession]:
-        return self._alive(lambda s: s.name in group)
+    def _sessions_of(self, group: Sequence[str]) -> list[SwitchSession]:
+        return self._open_sessions(lambda s: s.name in group)
 
-    def _serve_requests(self) -> None:
+    def _process_requests(self) -> None:
         """Fulfil the requests in their order, as far as the switches are there."""
         while self._requests:
             request = self._requests[0]
             if self._state is not request.state:
-                self._adopt(request.state, request.requested_s)
-                self._look_at_newcomers()
+                self._set_desired(request.state, request.requested_s)
+                self._sync_new_switches()
             missing = self._missing(request.state)
             if missing and time.monotonic() < request.deadline:
                 return
             self._requests.popleft()
-            request.reply.put(self._fulfil(request, missing))
+            request.reply.put(self._complete(request, missing))
 
     def _missing(self, state: ClusterState) -> list[str]:
         """The switches that are not here, though the fabric reaches their chassis."""
         chassis = state.membership.reachable_chassis(state.plan)
-        here = {session.name for session in self._alive(lambda s: True)}
+        here = {session.name for session in self._open_sessions(lambda s: True)}
         return [n for n in (FABRIC, *(c.name for c in chassis)) if n not in here]
 
-    def _fulfil(self, request: _Request, missing: list[str]) -> object:
+    def _complete(self, request: _Request, missing: list[str]) -> object:
         """The reply to a request, or the exception that is one."""
         if missing:
             return SwitchError(f"not connected: switch {', '.join(missing)}")
@@ -279,9 +285,9 @@ class Keeper:
         told: dict[str, SwitchChange] = {}
         whole: list[SwitchSession] = []
         for group in tiers(request.state):
-            sessions = self._of(group)
-            look_at([s for s in sessions if not s.known], request.deadline)
-            told |= bring(sessions, self._wanted, request.deadline)
+            sessions = self._sessions_of(group)
+            dump_entries([s for s in sessions if not s.entries_known], request.deadline)
+            told |= sync(sessions, self._desired, request.deadline)
             self._settle(sessions, request.deadline)
             whole += sessions
         applied_s = max(self._requested_s, *(s.confirmed_s for s in whole))
@@ -303,12 +309,12 @@ class Keeper:
         for session in unsettled:
             session.settled_s = time.time()
 
-    def _answer_all(self, error: Exception) -> None:
+    def _fail_all_requests(self, error: Exception) -> None:
         """Nobody is to wait for what will not come."""
         while self._requests:
             self._requests.popleft().reply.put(error)
 
 
-def _soon() -> float:
+def _default_deadline() -> float:
     """By when a switch must have answered if nobody said otherwise."""
-    return time.monotonic() + _PATIENCE_S
+    return time.monotonic() + _SWITCH_TIMEOUT_S

@@ -167,20 +167,20 @@ def handles(
     """Decorator of a method that handles those events; its exceptions are seen.
 
     os-ken's native hub ends an app's event loop at the first exception, without a
-    word. Here it is logged with its traceback, the app is told by ``fault(text)``, so
+    word. Here it is logged with its traceback, the app is told by ``internal_error(text)``, so
     that whoever asks it for something learns of it, and the loop goes on.
     """
 
     def decorate(handler: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(handler)
-        def loud(self: Any, *arguments: Any) -> None:
+        def logged(self: Any, *arguments: Any) -> None:
             try:
                 handler(self, *arguments)
             except Exception:
                 log.exception("%s failed", handler.__name__)
-                self.fault(traceback.format_exc())
+                self.internal_error(traceback.format_exc())
 
-        registered: Callable[..., None] = _set_ev_cls(events, dispatcher)(loud)
+        registered: Callable[..., None] = _set_ev_cls(events, dispatcher)(logged)
         return registered
 
     return decorate

@@ -13,7 +13,7 @@ from controller.flows.entries import (
     Field,
     FlowEntry,
     FlowKey,
-    GoTo,
+    GotoTable,
     Learn,
     Masked,
     Move,
@@ -62,20 +62,20 @@ _ATOMIC = ofproto.OFPBF_ATOMIC | ofproto.OFPBF_ORDERED
 
 
 @dataclass(frozen=True)
-class FoundEntry:
+class DumpedEntry:
     """A flow entry that a switch was found to have; ``match`` is the framework's."""
 
     key: FlowKey
     match: Any
 
     @classmethod
-    def from_stats(cls, stats: Any) -> FoundEntry:
+    def from_stats(cls, stats: Any) -> DumpedEntry:
         """One element of a flow stats reply."""
         return cls(FlowKey(stats.table_id, stats.priority, stats.cookie), stats.match)
 
 
 #: A flow entry that a switch has: put there by us, or found there.
-SwitchEntry = FlowEntry | FoundEntry
+SwitchEntry = FlowEntry | DumpedEntry
 
 
 @lru_cache(maxsize=1 << 14)
@@ -90,7 +90,7 @@ def _value(value: Value) -> Any:
 
 def instructions_of(entry: FlowEntry) -> list[Any]:
     """The entry's actions, as the framework's instructions; none for a drop."""
-    actions = [_encoded(a) for a in entry.actions if not isinstance(a, GoTo)]
+    actions = [_encoded(a) for a in entry.actions if not isinstance(a, GotoTable)]
     instructions = []
     if actions:
         apply = ofproto.OFPIT_APPLY_ACTIONS
@@ -98,7 +98,7 @@ def instructions_of(entry: FlowEntry) -> list[Any]:
     instructions += [
         parser.OFPInstructionGotoTable(action.table)
         for action in entry.actions
-        if isinstance(action, GoTo)
+        if isinstance(action, GotoTable)
     ]
     return instructions
 
@@ -233,12 +233,12 @@ def _flow_mods(datapath: Any, change: Change[SwitchEntry]) -> Iterator[Any]:
         )
 
 
-def dump(datapath: Any) -> Any:
+def dump_request(datapath: Any) -> Any:
     """Request of every flow entry that the switch has."""
     return parser.OFPFlowStatsRequest(datapath)
 
 
-def watch(datapath: Any) -> Any:
+def monitor_request(datapath: Any) -> Any:
     """Request to be told when somebody changes the switch's flow entries.
 
     Our own changes are told in short (``OFPFME_ABBREV``), others' in full.

@@ -14,34 +14,34 @@ log = logging.getLogger("resetbed.controller")
 Tables = Mapping[str, Sequence[FlowEntry]]
 
 
-def look_at(sessions: Sequence[SwitchSession], deadline: float) -> None:
-    """Learn what entries the switches have; see :func:`_each` for what can go wrong."""
+def dump_entries(sessions: Sequence[SwitchSession], deadline: float) -> None:
+    """Learn what entries the switches have; see :func:`_for_all` for what can go wrong."""
     for session in sessions:
-        session.ask()
-    _each(sessions, lambda session: session.take_in(deadline))
+        session.request_dump()
+    _for_all(sessions, lambda session: session.receive_dump(deadline))
 
 
-def bring(
+def sync(
     sessions: Sequence[SwitchSession], wanted: Tables, deadline: float
 ) -> dict[str, SwitchChange]:
     """Make each switch's entries equal to ``wanted``, one atomic bundle each.
 
-    What they have must be known; see :func:`_each` for what can go wrong.
+    What they have must be known; see :func:`_for_all` for what can go wrong.
     """
-    changes = {s.name: s.begin(wanted[s.name]) for s in sessions}
+    changes = {s.name: s.start_update(wanted[s.name]) for s in sessions}
     done: dict[str, SwitchChange] = {}
 
     def finish(session: SwitchSession) -> None:
-        change, applied_s = changes[session.name], session.finish(deadline)
+        change, applied_s = changes[session.name], session.finish_update(deadline)
         added, deleted = len(change.add), len(change.delete)
         log.info("%s: %d entries added, %d deleted", session.name, added, deleted)
         done[session.name] = SwitchChange(added, deleted, applied_s)
 
-    _each(sessions, finish)
+    _for_all(sessions, finish)
     return done
 
 
-def _each(
+def _for_all(
     sessions: Sequence[SwitchSession], action: Callable[[SwitchSession], None]
 ) -> None:
     """Do it for each, and let one that fails not keep the others from finishing.

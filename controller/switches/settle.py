@@ -19,7 +19,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 #: A MAC that nobody has, put into the MAC learning table and taken out again.
-_NOBODY = "02:00:00:00:00:00"
+_UNUSED_MAC = "02:00:00:00:00:00"
 
 
 class SettleError(RuntimeError):
@@ -33,25 +33,25 @@ def settle(control_sockets: Mapping[str, str], timeout_s: float) -> None:
     Raises :class:`SettleError` naming the socket.
     """
     deadline = time.monotonic() + timeout_s
-    for poke in (["fdb/add", "{0}", "{0}", "0"], ["fdb/del", "{0}", "0"]):
-        _sweep(control_sockets, [*poke, _NOBODY], deadline)
+    for trigger in (["fdb/add", "{0}", "{0}", "0"], ["fdb/del", "{0}", "0"]):
+        _one_round(control_sockets, [*trigger, _UNUSED_MAC], deadline)
 
 
-def _sweep(
-    control_sockets: Mapping[str, str], poke: Sequence[str], deadline: float
+def _one_round(
+    control_sockets: Mapping[str, str], trigger: Sequence[str], deadline: float
 ) -> None:
-    """Return when each switch has ended a sweep, which ``poke`` makes it begin."""
+    """Return when each switch has ended a sweep, which ``trigger`` makes it begin."""
     with ExitStack() as stack:
-        waits, pokes = [], []
+        waits, triggers = [], []
         for bridge, path in control_sockets.items():
             waits.append((path, stack.enter_context(_ask(path, "revalidator/wait"))))
-            words = [word.format(bridge) for word in poke]
-            pokes.append((path, stack.enter_context(_ask(path, *words))))
+            words = [word.format(bridge) for word in trigger]
+            triggers.append((path, stack.enter_context(_ask(path, *words))))
         for path, stream in waits:
             error = _reply(path, stream, deadline)["error"]
             if error is not None:
                 raise SettleError(f"{path}: {error}")
-        for path, stream in pokes:
+        for path, stream in triggers:
             # Before OVS 2.16 there was no such command, and the sweep came later.
             _reply(path, stream, deadline)
 

@@ -10,7 +10,7 @@ from controller.balancers import BALANCERS
 from controller.flows.flow_tables import Table
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
-from controller.service.controller_client import Applied, ControllerError
+from controller.service.controller_client import ApplyResult, ControllerError
 from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, state, then
 from tests.controller.controllers import ControllerProcess
 from tests.controller.dummy_ports import segment, send
@@ -38,7 +38,7 @@ def differences(switch: VSwitch, wanted: ClusterState) -> str:
     return found
 
 
-def changes(applied: Applied) -> dict[str, tuple[int, int]]:
+def changes(applied: ApplyResult) -> dict[str, tuple[int, int]]:
     """Entries added and deleted, by the switch, where there were any."""
     return {
         name: (change.added, change.deleted)

@@ -29,7 +29,7 @@ _TCP = struct.Struct("!HHII")
 
 
 @dataclass(frozen=True)
-class Notice:
+class TrappedReset:
     """A "not recognised" reset, named by the connection that it is about."""
 
     client: str
@@ -40,7 +40,7 @@ class Notice:
     ack: int
 
     @classmethod
-    def of(cls, frame: bytes) -> Notice:
+    def of(cls, frame: bytes) -> TrappedReset:
         """What a trapped reset says: it goes from the virtual address to its client.
 
         Raises :class:`ValueError` for a frame that is not IP, or is cut off.
@@ -65,12 +65,12 @@ class Notice:
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def from_bytes(cls, datagram: bytes) -> Notice:
+    def from_bytes(cls, datagram: bytes) -> TrappedReset:
         """The notice of a datagram. Raises :class:`ValueError`, :class:`TypeError`."""
         return cls(**json.loads(datagram))
 
 
-class Notifier:
+class TrapSender:
     """Sends notices in their order, from a thread of its own: it may have to wait."""
 
     def __init__(self, path: Path) -> None:
@@ -78,9 +78,9 @@ class Notifier:
         self._path = str(path)
         self._waiting: Any = hub.Queue()
 
-    def tell(self, frame: bytes) -> None:
+    def enqueue(self, frame: bytes) -> None:
         """Tell of that trapped reset; returns at once."""
-        self._waiting.put(Notice.of(frame))
+        self._waiting.put(TrappedReset.of(frame))
 
     def run(self) -> None:
         """Send what there is to send, for ever."""

@@ -25,7 +25,7 @@ _ETH_TYPE_ARP = 0x0806
 _ARP_REQUEST, _ARP_REPLY = 1, 2
 
 
-def arp_request(port: int, mac: str) -> dict[Field, Value]:
+def request_match(port: int, mac: str) -> dict[Field, Value]:
     """Match of an ARP request that the host with ``mac`` on ``port`` may send."""
     return {
         Field.IN_PORT: port,
@@ -37,11 +37,11 @@ def arp_request(port: int, mac: str) -> dict[Field, Value]:
     }
 
 
-def answer(mac: str, whose: str) -> FlowEntry:
+def reply_entry(mac: str, whose: str) -> FlowEntry:
     """The entry that sends every admitted question back with ``mac`` as the answer."""
     return FlowEntry.of(
-        Table.ANSWER,
-        Priority.ORDINARY,
+        Table.ARP,
+        Priority.NORMAL,
         {Field.ETH_TYPE: _ETH_TYPE_ARP},
         _arp_reply(mac),
         f"ARP: {whose} MAC",
