@@ -1,8 +1,8 @@
-"""ARP answers, made by the switch out of the question itself.
+"""ARP replies that the switch makes from the request.
 
-IPv6 neighbour discovery has no such answer: the kernel's datapath of Open vSwitch can
+There is no such reply for IPv6 neighbour discovery: Open vSwitch's kernel datapath can
 rewrite neither an ICMPv6 type nor an advertisement's flags (``OFPBAC_BAD_SET_ARGUMENT``;
-``struct ovs_key_nd`` has no such fields). So hosts know their IPv6 neighbour beforehand
+``struct ovs_key_nd`` has no such fields). So hosts have permanent IPv6 neighbour entries
 (:mod:`topologies.hosts`), and the flow tables are the same on every datapath.
 """
 
@@ -38,7 +38,7 @@ def request_match(port: int, mac: str) -> dict[Field, Value]:
 
 
 def reply_entry(mac: str, whose: str) -> FlowEntry:
-    """The entry that sends every admitted question back with ``mac`` as the answer."""
+    """The entry that answers every admitted ARP request with ``mac``."""
     return FlowEntry.of(
         Table.ARP,
         Priority.NORMAL,

@@ -1,8 +1,8 @@
-"""What every switch should do, as a pure function of plan, membership and policy.
+"""The flow entries of every switch: a pure function of plan, membership and policy.
 
-All of it is proactive: no packet ever goes to the controller, and every port may send
-only what is listed here. IP fragments and VLAN-tagged frames are listed nowhere: the
-hash of a fragment has no ports in it, so its connection could not be told.
+All entries are proactive: no packet goes to the controller. A port may send only what
+is listed here. IP fragments and VLAN-tagged frames match no entry: a fragment has no
+ports to hash, so its connection is unknown.
 
 ======================== ================================================ ===========
 port                     may send                                         goes to
@@ -11,7 +11,7 @@ fabric, client's         TCP from the client's own MAC and IP to the VIP  BALANC
 fabric, live chassis's   TCP from the VIP                                 RETURN
 chassis, uplink          TCP to the VIP, not marked as a fan-out copy     BALANCE
 chassis, live node's     TCP from the node's own MAC and the VIP          RETURN
-client's, live node's    ARP requests                                     ANSWER
+client's, live node's    ARP requests                                     ARP
 ======================== ================================================ ===========
 """
 
@@ -69,17 +69,17 @@ def pipeline(
     balancer: Balancer,
     history: tuple[Arrangement, ...] = (),
 ) -> dict[str, tuple[FlowEntry, ...]]:
-    """The whole content of the flow tables of every switch, by the switch's name.
+    """All flow entries of every switch, by the switch's name.
 
-    ``history``: the states before this one, the latest first.
+    ``history``: the earlier arrangements, latest first.
     """
     versions = (Arrangement(plan, membership), *history)
 
     def recent_tables(switch: str) -> Tables:
         if policy.table_history is None:
             return ()
-        wanted = versions[: policy.table_history.versions + 1]
-        return tuple(version.table(switch, balancer) for version in wanted)
+        needed = versions[: policy.table_history.versions + 1]
+        return tuple(version.table(switch, balancer) for version in needed)
 
     fabric = _fabric(plan, membership, policy, balancer, recent_tables(FABRIC))
     tables = {FABRIC: _in_order(fabric)}
@@ -90,7 +90,7 @@ def pipeline(
 
 
 def _in_order(entries: Iterable[FlowEntry]) -> tuple[FlowEntry, ...]:
-    """As a reader follows a packet: table by table, what is tried first comes first."""
+    """Sorted by table, then by descending priority."""
     return tuple(sorted(entries, key=lambda entry: (entry.table, -entry.priority)))
 
 
@@ -119,7 +119,7 @@ def _fabric(
     if policy.table_history:
         yield from policy.table_history.fabric_entries(plan, membership, tables)
     yield _drop_entry(Table.ADMIT, "not admitted")
-    yield _drop_entry(Table.RETURN, "for nobody who is a client")
+    yield _drop_entry(Table.RETURN, "no client has this address")
 
 
 @lru_cache(maxsize=1024)
@@ -130,14 +130,16 @@ def _chassis(
     balancer: Balancer,
     tables: Tables,
 ) -> tuple[FlowEntry, ...]:
-    """Tier 2: balances over the nodes of one chassis; made anew when ``own`` changes,
-    what of the membership matters to it."""
+    """Tier 2: balances over the nodes of one chassis.
+
+    Cached: recomputed only when ``own`` changes, its part of the membership.
+    """
     ports: dict[str, tuple[Action, ...]] = {
         node.name: _output_actions(policy, node.port, to_node(node))
         for node in own.serving_nodes(chassis)
     }
     nodes = (e for node in own.reachable_nodes(chassis) for e in _node(node))
-    recall = policy.table_history
+    history = policy.table_history
     return _in_order(
         (
             *_uplink(),
@@ -148,7 +150,7 @@ def _chassis(
             ),
             arp.reply_entry(GATEWAY_MAC, "the gateway's"),
             *policy.chassis_entries(chassis, own),
-            *(recall.chassis_entries(chassis, own, tables) if recall else ()),
+            *(history.chassis_entries(chassis, own, tables) if history else ()),
             _drop_entry(Table.ADMIT, "not admitted"),
         )
     )
@@ -157,14 +159,14 @@ def _chassis(
 def _output_actions(
     policy: ResetPolicy, port: int, actions: tuple[Action, ...]
 ) -> tuple[Action, ...]:
-    """The actions to a bucket's member on that port, or to pinning the connection to it."""
+    """Actions that send to a bucket's member, or pin the connection to it first."""
     if policy.pins:
         return (SetField(PINNED_PORT, port), GotoTable(Table.PIN_LEARN))
     return actions
 
 
 def _client(client: Client) -> Iterator[FlowEntry]:
-    """What a client may send, and how a segment gets back to it."""
+    """What a client may send, and the return path of segments to it."""
     for family in ADDRESS_FAMILIES:
         yield _from_client(client, family)
         yield FlowEntry.of(
@@ -174,9 +176,9 @@ def _client(client: Client) -> Iterator[FlowEntry]:
             deliver_to(client),
             f"segment for {client.name} (IPv{family.version})",
         )
-    question = arp.request_match(client.fabric_port, client.mac)
+    request = arp.request_match(client.fabric_port, client.mac)
     yield _admit_arp(
-        {**question, Field.ARP_SPA: client.ipv4, Field.ARP_TPA: VIP4},
+        {**request, Field.ARP_SPA: client.ipv4, Field.ARP_TPA: VIP4},
         f"{client.name} asks for the VIP (ARP)",
     )
 
@@ -240,7 +242,7 @@ def _uplink() -> Iterator[FlowEntry]:
 
 
 def _node(node: Node) -> Iterator[FlowEntry]:
-    """What a live node may send; a failed one may send nothing, if it is not dead."""
+    """What a live node may send. A failed node may send nothing, even if it still runs."""
     for family in ADDRESS_FAMILIES:
         yield FlowEntry.of(
             Table.ADMIT,
@@ -273,9 +275,9 @@ def _to_fabric() -> FlowEntry:
 def _balance(
     members: dict[str, tuple[Action, ...]], table: Sequence[str], basis: int
 ) -> Iterator[FlowEntry]:
-    """The bucket table: ``members`` maps each member's name to the actions to it."""
+    """The bucket table: ``members`` maps each member's name to its output actions."""
     if not table:
-        yield _drop_entry(Table.BALANCE, "nobody is in service")
+        yield _drop_entry(Table.BALANCE, "no member is in service")
         return
     yield FlowEntry.of(
         Table.BALANCE,
@@ -295,6 +297,9 @@ def _balance(
 
 
 def _drop_entry(table: Table, name: str) -> FlowEntry:
-    """What is not listed is dropped aloud, and counted: what OVS does with a table miss
-    depends on its controllers' versions (``connmgr_wants_packet_in_on_miss``)."""
+    """An explicit drop entry, so that dropped frames are counted.
+
+    What OVS does with a table miss depends on its controllers' OpenFlow versions
+    (``connmgr_wants_packet_in_on_miss``).
+    """
     return FlowEntry.of(table, Priority.DEFAULT, {}, (), name)

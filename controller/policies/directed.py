@@ -1,15 +1,15 @@
-"""Copies go only to those who owned the connection's bucket in the latest tables.
+"""Copies go only to members that owned the connection's bucket in recent tables.
 
-Each tier computes the hash of the connection once for each table that it remembers, and
-sends one copy to each distinct member found: a handful, where flood makes one for each
-node. It is as stateless as flood: what is kept are tables, not connections. A connection
-that stays silent through more events than :data:`~topologies.domain.arrangement.MAX_HISTORY` is beyond
-recall, and its owner stays half-open.
+Each tier hashes the connection once for each recent table, and sends one copy to each
+distinct member found: a few copies, where flood makes one for each node. It is as
+stateless as flood: switches keep tables, not connections. A connection that is silent
+through more than :data:`~topologies.domain.arrangement.MAX_HISTORY` events cannot be
+traced; its owner stays half-open.
 
-``symmetric_l4`` hashes the two MACs' exclusive or, and at both tiers it saw a client's
-segment from the client's MAC to the VIP's. So a tier-1 copy, whose Ethernet source must
-be the mark, is given the destination that makes the exclusive or come out the same: no
-chassis needs to know any client.
+``symmetric_l4`` hashes the exclusive or of the two MACs. At both tiers a client's segment
+has the client's MAC and the VIP's. The Ethernet source of a tier-1 copy must be the mark,
+so its destination is chosen to give the same exclusive or. No chassis needs to know the
+clients.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ from topologies.domain.arrangement import MAX_HISTORY
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FANOUT_MAC, Chassis, Client, Plan
 
-#: ``REG0``: which table is asked. ``REG1`` on: the connection's bucket in each.
+#: ``REG0``: number of the table to look up. ``REG1`` on: the bucket in each table.
 _TABLE, _BUCKETS = REGISTERS[0], REGISTERS[1:7]
-#: The number of the member that had the bucket.
+#: The number of the member that owned the bucket.
 _MEMBER = REGISTERS[7]
 #: One bit for each member that has been sent its copy.
 _SENT = REGISTERS[8:]
@@ -60,7 +60,7 @@ _BITS = 32
 def fabric_entries(
     plan: Plan, membership: Membership, tables: Tables
 ) -> tuple[FlowEntry, ...]:
-    """The client's reset, then one copy to each chassis that had its bucket."""
+    """The client's reset, then one copy to each chassis that owned its bucket."""
     known = _distinct(tables)
     numbers = {chassis.name: chassis.number for chassis in plan.chassis}
     outputs: dict[int, tuple[Action, ...]] = {
@@ -79,7 +79,7 @@ def fabric_entries(
 def chassis_entries(
     chassis: Chassis, membership: Membership, tables: Tables
 ) -> tuple[FlowEntry, ...]:
-    """One copy to each live node that had the connection's bucket."""
+    """One copy to each live node that owned the connection's bucket."""
     known = _distinct(tables)
     numbers = {node.name: node.number for node in chassis.nodes}
     outputs = {
@@ -91,18 +91,18 @@ def chassis_entries(
         Priority.POLICY,
         {},
         (*_bucket_actions(known), *_lookup_actions(known)),
-        f"tier-2 copies to those of {chassis.name} that had the bucket",
+        f"tier-2 copies to the nodes of {chassis.name} that owned the bucket",
     )
     return (*tier1_copy_entries(), copies, *_member_entries(known, numbers, outputs))
 
 
 def _distinct(tables: Tables) -> Tables:
-    """The tables that differ; one that nobody was in sent no connection anywhere."""
+    """The distinct tables, without empty ones: they received no connection."""
     return tuple(dict.fromkeys(table for table in tables if table))
 
 
 def _tier1_copies(client: Client, family: AddressFamily, tables: Tables) -> FlowEntry:
-    # The hash comes first: what is back from the loop still has the MACs' exclusive or.
+    # The hash comes first, while the frame from the loop has its original MACs.
     return FlowEntry.of(
         Table.FANOUT,
         Priority.POLICY,
@@ -118,7 +118,7 @@ def _tier1_copies(client: Client, family: AddressFamily, tables: Tables) -> Flow
 
 
 def _bucket_actions(tables: Tables) -> tuple[Action, ...]:
-    """Actions that find the connection's bucket in every table."""
+    """Actions that compute the connection's bucket in every table."""
     return tuple(
         Multipath(table.basis, len(table), register)
         for table, register in zip(tables, _BUCKETS, strict=False)
@@ -126,7 +126,7 @@ def _bucket_actions(tables: Tables) -> tuple[Action, ...]:
 
 
 def _lookup_actions(tables: Tables) -> tuple[Action, ...]:
-    """Actions that send a copy to whoever had that bucket, table by table."""
+    """Actions that send a copy to the bucket's owner in each table."""
     return tuple(
         action
         for index in range(len(tables))
@@ -139,7 +139,7 @@ def _member_entries(
     numbers: Mapping[str, int],
     outputs: Mapping[int, Sequence[Action]],
 ) -> Iterator[FlowEntry]:
-    """Bucket -> member's number -> the actions to it, if it has not been taken yet."""
+    """Bucket -> member's number -> a copy to it, unless one was sent already."""
     for index, table in enumerate(tables):
         for bucket, member in enumerate(table):
             yield FlowEntry.of(
@@ -154,7 +154,7 @@ def _member_entries(
         yield _copy(number, outputs[number])
     if len(tables) > 1 or once - outputs.keys():
         yield FlowEntry.of(
-            Table.COPY, Priority.DEFAULT, {}, (), "has a copy, or is out of reach"
+            Table.COPY, Priority.DEFAULT, {}, (), "has a copy, or is unreachable"
         )
 
 
@@ -173,7 +173,7 @@ assert len(_BUCKETS) > MAX_HISTORY, "a register for each table"
 
 DIRECTED = ResetPolicy(
     name="directed",
-    summary="copies only to those who owned the bucket in the latest tables",
+    summary="copies only to members that owned the bucket in recent tables",
     guard_answers=True,
     promises=frozenset(
         (

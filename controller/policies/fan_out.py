@@ -1,4 +1,4 @@
-"""What the policies that send further resets have in common, at both tiers."""
+"""Flow entries and actions that the fan-out policies share, at both tiers."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def client_reset(
 ) -> FlowEntry:
     """E2 at the fabric: the reset goes to its client, and then ``onward``.
 
-    It is in the way of nothing but a segment that a chassis sent (table RETURN), so no
-    packet of a client can set it off, whatever it forges.
+    It matches only segments that a chassis sent (table RETURN), so no packet of a client
+    can match it, not even a forged one.
     """
     return FlowEntry.of(
         Table.RETURN,
@@ -50,12 +50,12 @@ def client_reset(
 
 
 def reset_then_loop(client: Client, family: AddressFamily) -> FlowEntry:
-    """The reset goes to its client, and comes in again to be copied."""
-    return client_reset(client, family, (Output(LOOP_OUT_PORT),), "round the loop")
+    """The reset goes to its client, and through the loop cable to be copied."""
+    return client_reset(client, family, (Output(LOOP_OUT_PORT),), "through the loop")
 
 
 def from_loop(family: AddressFamily) -> FlowEntry:
-    """What comes out of the loop is copied: its client's reset is on its way."""
+    """A reset from the loop is copied. Its client's reset has been sent already."""
     return FlowEntry.of(
         Table.ADMIT,
         Priority.POLICY,
@@ -66,12 +66,12 @@ def from_loop(family: AddressFamily) -> FlowEntry:
             Field.TCP_FLAGS: NOT_RECOGNISED,
         },
         (GotoTable(Table.FANOUT),),
-        f"reset that came round the loop (IPv{family.version})",
+        f"reset from the loop (IPv{family.version})",
     )
 
 
 def swap_and_mark(family: AddressFamily) -> tuple[Action, ...]:
-    """Actions that address the reset as if the client had sent it, and mark it."""
+    """Actions that make the client the reset's source, and set the fan-out mark."""
     return (
         Move(family.destination, family.source, family.address_bits),
         SetField(family.destination, family.vip),
@@ -81,8 +81,11 @@ def swap_and_mark(family: AddressFamily) -> tuple[Action, ...]:
 
 
 def tier1_copy_entries(eth_dst: str | None = None) -> tuple[FlowEntry, ...]:
-    """What a chassis takes for a copy from the fabric, with that Ethernet destination;
-    None: with any, where the destination says something of the copy."""
+    """The entries that admit a tier-1 copy from the fabric at a chassis.
+
+    ``eth_dst``: the Ethernet destination of copies. None: any, for policies whose copies
+    carry data there.
+    """
     return tuple(_tier1_copy_entry(family, eth_dst) for family in ADDRESS_FAMILIES)
 
 
@@ -113,8 +116,8 @@ def copies_to(nodes: tuple[Node, ...]) -> tuple[Action, ...]:
 
 
 def destination_with_same_hash(client: Client, source: str) -> str:
-    """The Ethernet destination with which a frame from ``source`` hashes as one from
-    that client to the virtual address does: ``symmetric_l4`` sees their exclusive or.
+    """The Ethernet destination that gives a frame from ``source`` the hash of the client's
+    own frames to the VIP: ``symmetric_l4`` uses the exclusive or of both MACs.
 
     >>> from topologies.domain.plan import Plan
     >>> destination_with_same_hash(Plan.build().clients[0], FANOUT_MAC)

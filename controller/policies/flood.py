@@ -1,4 +1,4 @@
-"""The claim: the client is reset first, then a copy of the reset goes to every node."""
+"""The claim: the client is reset first, then every node gets a copy of the reset."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from topologies.domain.plan import VIP_MAC, Chassis, Node, Plan
 def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
     """E2, then E3 and E4: the client's own reset, then one copy to each live chassis.
 
-    The chassis that the reset came from gets a copy too: the half-open connection may
-    be there.
+    The chassis that sent the reset gets a copy too: the half-open connection may be
+    there.
     """
     resets = (
         reset_then_loop(c, family) for c in plan.clients for family in ADDRESS_FAMILIES
@@ -41,7 +41,7 @@ def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
 
 
 def chassis_entries(chassis: Chassis, membership: Membership) -> tuple[FlowEntry, ...]:
-    """E5: what carries the mark goes to every live node, once, and nowhere else."""
+    """E5: a marked frame goes to every live node once, and to no other port."""
     nodes = membership.reachable_nodes(chassis)
     return (*tier1_copy_entries(VIP_MAC), _tier2_copies(chassis, nodes))
 

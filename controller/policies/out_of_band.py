@@ -1,8 +1,8 @@
-"""The reset is trapped to the controller, which tells the nodes' guards by message.
+"""The reset is trapped to the controller, which sends a message to the nodes' guards.
 
 The switches deliver the client's reset and make no copy of it (US 11,190,580 B2, claims
-2, 5 and 6). What the guards are told, and by what way, is :mod:`controller.service.trapped_resets`.
-With the controller dead clients are still reset, and owners stay half-open.
+2, 5 and 6). :mod:`controller.service.trapped_resets` describes the message. Without a
+controller, clients are still reset, and owners stay half-open.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
 
 OUT_OF_BAND = ResetPolicy(
     name="out-of-band",
-    summary="the reset is trapped to the controller, which tells the nodes' guards",
+    summary="the reset is trapped to the controller, which notifies the guards",
     guard_answers=True,
     promises=frozenset(
         (

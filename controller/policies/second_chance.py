@@ -1,14 +1,14 @@
-"""Baseline: a node passes what it does not recognise on to the bucket's earlier owner.
+"""Baseline: a node redirects a stray to its bucket's earlier owner.
 
-No switch and no node keeps a connection's state (GLB, Beamer): the guard sends the stray
-back with a destination that only this means; the fabric finds the chassis, and that one
-the node, that owned the connection one version of the tables ago. It recognises it and
-answers the client directly, or says that it does not, for good. A connection that a
-second event moves again is lost to it: its owner is two versions back.
+Neither switches nor guards keep a connection's state (as in GLB, Beamer). The guard sends the stray back
+with a reserved Ethernet destination. The fabric finds the chassis, and the chassis the
+node, that owned the connection one version of the tables ago. That node recognises the
+connection and answers the client, or resets it finally. After a second event the owner is
+not found: it is two versions back.
 
-Both tiers must hash as they do for the client's own segment, over the exclusive or of
-two MACs: what the fabric sends down has the mark as its source, and the destination
-that makes it come out the same (as for :mod:`controller.policies.directed`).
+Both tiers must compute the hash of the client's own segments, over the exclusive or of two
+MACs. A frame from the fabric has the mark as its source, so its destination is chosen to
+give the same result (as in :mod:`controller.policies.directed`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from topologies.domain.plan import (
 def fabric_entries(
     plan: Plan, membership: Membership, tables: Tables
 ) -> tuple[FlowEntry, ...]:
-    """From any chassis, to the one that had the connection's bucket one version ago."""
+    """From any chassis to the one that owned the bucket one version ago."""
     earlier = _earlier(tables)
     outputs: dict[str, tuple[Action, ...]] = {
         chassis.name: (Output(chassis.fabric_port),)
@@ -78,7 +78,7 @@ def fabric_entries(
 def chassis_entries(
     chassis: Chassis, membership: Membership, tables: Tables
 ) -> tuple[FlowEntry, ...]:
-    """Up from the nodes; down to the node that had the bucket one version ago."""
+    """From nodes to the fabric; from the fabric to the owner one version ago."""
     nodes = membership.reachable_nodes(chassis)
     upward = tuple(
         entry
@@ -111,7 +111,7 @@ def chassis_entries(
 
 
 def _earlier(tables: Tables) -> BucketTable:
-    """The table before the one in force; that one itself where it is the first."""
+    """The table before the current one; the current one if it is the first."""
     return next((table for table in (*tables[1:], tables[0]) if table), tables[0])
 
 
@@ -128,7 +128,7 @@ def _from_node(node: Node, family: AddressFamily) -> Iterator[FlowEntry]:
             family.source: family.vip,
         },
         (SetField(Field.ETH_DST, GATEWAY_MAC), GotoTable(Table.RETURN)),
-        f"{node.name}'s answer to what was passed on to it (IPv{family.version})",
+        f"{node.name}'s answer to a redirected stray (IPv{family.version})",
     )
 
 
@@ -146,7 +146,7 @@ def _redirected(
         Priority.POLICY,
         match if mac is None else {**match, Field.ETH_SRC: mac},
         (onward,),
-        f"stray passed on by port {port} (IPv{family.version})",
+        f"stray redirected by port {port} (IPv{family.version})",
     )
 
 
@@ -163,7 +163,7 @@ def _from_client(
                 Field.ETH_DST, destination_with_same_hash(client, SECOND_CHANCE_MAC)
             ),
             Multipath(earlier.basis, len(earlier)),
-            # It may have to go back to where it came from.
+            # The frame may have to leave through its ingress port.
             SetField(Field.IN_PORT, 0),
             GotoTable(Table.PREVIOUS_OWNER),
         ),
@@ -189,8 +189,11 @@ def _from_fabric(family: AddressFamily) -> FlowEntry:
 def _previous_owner_entries(
     table: BucketTable, outputs: Mapping[str, tuple[Action, ...]], fallback: str
 ) -> Iterator[FlowEntry]:
-    """Bucket -> actions to who had it. Where that one is gone, fallback will do: nobody
-    knows the connection any more, and one must tell the client."""
+    """Bucket -> output to its earlier owner.
+
+    If that one is gone, ``fallback`` is used: no node knows the connection, and one must
+    reset the client.
+    """
     for bucket, member in enumerate(table):
         yield FlowEntry.of(
             Table.PREVIOUS_OWNER,
@@ -203,7 +206,7 @@ def _previous_owner_entries(
 
 SECOND_CHANCE = ResetPolicy(
     name="second-chance",
-    summary="baseline: a node passes a stray on to its bucket's earlier owner",
+    summary="baseline: a node redirects a stray to its bucket's earlier owner",
     guard_answers=True,
     promises=frozenset(
         (

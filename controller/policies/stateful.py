@@ -1,10 +1,10 @@
-"""Baseline: the switches pin every connection, so that a planned event breaks none.
+"""Baseline: the switches pin every connection, so a planned event breaks none.
 
-Each tier learns, at a connection's SYN, which member its bucket had, and sends what
-follows there for as long as that member can be reached, whatever has become of the
-table. What is not pinned (the switch has been restarted, say) goes by its bucket and is
-pinned then; if it has moved, its client is reset as for client-only. A new SYN always
-goes by the bucket: it must not end up on a member that has been drained.
+At a connection's SYN each tier learns the member of its bucket. Later segments go there as
+long as that member is reachable, even if the table has changed. A connection that is not
+pinned (for example after a restart of the switch) uses its bucket and is pinned then; if it
+has moved, its client is reset as for client-only. A new SYN always uses the bucket: it must
+not reach a drained member.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from topologies.domain.hashing import ETH_TYPE, IPPROTO_TCP
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Chassis, Plan
 
-#: How long a connection that its client has ended may still have segments to send.
+#: How long a pin stays after the client's FIN or RST, in seconds.
 _AFTER_END_S = 10
 _SYN = 0x02
 
@@ -65,24 +65,24 @@ def chassis_entries(
 def _pin_entries(
     outputs: Mapping[int, tuple[Action, ...]], table: BucketTable
 ) -> tuple[FlowEntry, ...]:
-    """``outputs``: by the port of each member that can be reached."""
-    recall = FlowEntry.of(
+    """``outputs``: the output actions of each reachable member, by its port."""
+    lookup = FlowEntry.of(
         Table.PIN_LOOKUP,
         Priority.NORMAL,
         {},
         (Resubmit(Table.LEARNED), GotoTable(Table.PIN_OUTPUT)),
-        "pinned to whom?",
+        "look up the pinned member",
     )
     pinned = (_pinned(port, actions) for port, actions in outputs.items())
-    otherwise = FlowEntry.of(
+    default = FlowEntry.of(
         Table.PIN_OUTPUT,
         Priority.DEFAULT,
         {},
         (Multipath(table.basis, len(table)), Resubmit(Table.BUCKET)) if table else (),
-        "to nobody who can be reached: by the bucket",
+        "pinned member unreachable: use the bucket",
     )
     learned = (_learned(family) for family in ADDRESS_FAMILIES if table)
-    return (*_non_syn_entries(), recall, *learned, *pinned, otherwise)
+    return (*_non_syn_entries(), lookup, *learned, *pinned, default)
 
 
 def _non_syn_entries() -> Iterator[FlowEntry]:

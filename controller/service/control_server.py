@@ -1,4 +1,4 @@
-"""The controller's socket: lines of JSON, one request and one reply each.
+"""The controller's control socket: JSON lines, one reply for each request.
 
 ========================================================= ==========================
 request                                                   reply
@@ -6,7 +6,7 @@ request                                                   reply
 ``{"op": "apply", "state": {...}, "timeout_s": seconds}`` ``requested_s, applied_s,
                                                           settled_s, switches``
 ``{"op": "status"}``                                      ``switches``
-anything that fails                                       ``{"ok": false, "error"}``
+a request that fails                                      ``{"ok": false, "error"}``
 ========================================================= ==========================
 """
 
@@ -29,7 +29,7 @@ _TIMEOUT_S = 10.0
 
 
 def serve(path: Path, reconciler: Reconciler) -> None:
-    """Answer requests on a UNIX socket at ``path``, for ever."""
+    """Answer requests on a UNIX socket at ``path`` until the process ends."""
     path.unlink(missing_ok=True)
 
     def talk(stream: Any, address: object) -> None:
@@ -42,7 +42,7 @@ def serve(path: Path, reconciler: Reconciler) -> None:
 
 
 def _answer(reconciler: Reconciler, line: bytes) -> dict[str, Any]:
-    """The reply to one request; a failure of any kind is a reply too."""
+    """The reply to one request. Any failure is returned as an error reply."""
     try:
         request = json.loads(line)
         operation = _OPERATIONS[request["op"]]

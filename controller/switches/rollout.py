@@ -1,4 +1,4 @@
-"""Brings many switches at once to the entries they are to have."""
+"""Dumps and updates many switches in parallel."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Tables = Mapping[str, Sequence[FlowEntry]]
 
 
 def dump_entries(sessions: Sequence[SwitchSession], deadline: float) -> None:
-    """Learn what entries the switches have; see :func:`_for_all` for what can go wrong."""
+    """Dump the switches' entries; see :func:`_for_all` for errors."""
     for session in sessions:
         session.request_dump()
     _for_all(sessions, lambda session: session.receive_dump(deadline))
 
 
 def sync(
-    sessions: Sequence[SwitchSession], wanted: Tables, deadline: float
+    sessions: Sequence[SwitchSession], desired: Tables, deadline: float
 ) -> dict[str, SwitchChange]:
-    """Make each switch's entries equal to ``wanted``, one atomic bundle each.
+    """Make each switch's entries equal to ``desired``, with one atomic bundle each.
 
-    What they have must be known; see :func:`_for_all` for what can go wrong.
+    Their present entries must be known; see :func:`_for_all` for errors.
     """
-    changes = {s.name: s.start_update(wanted[s.name]) for s in sessions}
+    changes = {s.name: s.start_update(desired[s.name]) for s in sessions}
     done: dict[str, SwitchChange] = {}
 
     def finish(session: SwitchSession) -> None:
@@ -44,10 +44,10 @@ def sync(
 def _for_all(
     sessions: Sequence[SwitchSession], action: Callable[[SwitchSession], None]
 ) -> None:
-    """Do it for each, and let one that fails not keep the others from finishing.
+    """Run the action on each session. A failure does not stop the others.
 
-    We hang up on a switch that fails: it connects again by itself and is looked at
-    anew. Raises the first failure when all have been tried.
+    A switch that fails is disconnected. It reconnects by itself and is dumped again.
+    Raises the first failure after all have been tried.
     """
     failures = []
     for session in sessions:

@@ -69,9 +69,9 @@ def test_the_keepers_own_failure_is_loud(
     # Not a datapath: the reconciler's thread fails on it.
     reconciler.connected(object())
     wait_until(lambda: "reconciler failed" in caplog.text, "the failure is logged")
-    with pytest.raises(ControllerError, match="the controller is broken"):
+    with pytest.raises(ControllerError, match="internal error of the controller"):
         client.status()
-    with pytest.raises(ControllerError, match="the controller is broken"):
+    with pytest.raises(ControllerError, match="internal error of the controller"):
         client.apply(state())
 
 

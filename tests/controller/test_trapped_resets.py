@@ -43,7 +43,7 @@ def test_a_notice_names_connection_and_numbers(version: int) -> None:
 
 @both_versions
 def test_a_frame_that_is_no_reset_is_refused(version: int) -> None:
-    with pytest.raises(ValueError, match="cut off: 40 octets"):
+    with pytest.raises(ValueError, match="truncated: 40 octets"):
         TrappedReset.of(reset(version)[:40])
     with pytest.raises(ValueError, match="0x0806"):
         TrappedReset.of(reset(version)[:12] + b"\x08\x06" + bytes(50))
