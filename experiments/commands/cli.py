@@ -51,7 +51,9 @@ def main() -> None:
       ./resetbed status                       what became of it
       ./resetbed down                         take it away
       ./resetbed test                         the whole test suite
+      ./resetbed test --fast                  the tests that need no root
       ./resetbed test --kernel debian-12      what differs there, on Debian 12's kernel
+      ./resetbed lint                         what tools say of the code
       ./resetbed setup                        install what is needed, and nothing else
 
     Exit status: 0 done and as expected; 1 an expectation failed; 2 bad input; 3 the

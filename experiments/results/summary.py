@@ -14,18 +14,18 @@ from typing import Any
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from experiments.analysis.analysis import Analysis
-from experiments.record.run_record import RunRecord
 from experiments.analysis.balance import balance
 from experiments.analysis.waiting import Waiting
+from experiments.files.whole_file import write_whole
 from experiments.ladder.ladder import choose, ladder
 from experiments.ladder.svg import ladder_svg
 from experiments.ladder.text import ladder_text
-from experiments.verdict.expectations import Sight, judge
 from experiments.prediction.predict import connections_of
-from experiments.verdict.promises import expected
+from experiments.record.run_record import RunRecord
 from experiments.spec.run_spec import RunSpec
+from experiments.verdict.expectations import Sight, judge
+from experiments.verdict.promises import expected
 from experiments.verdict.trust import AS_EXPECTED, UNTRUSTED, outcome, reasons
-from experiments.files.whole_file import write_whole
 from experiments.workloads import WORKLOADS
 
 SCHEMA = 1
@@ -198,8 +198,7 @@ def _measurement(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
         "half_open_by_socket_tables": len(agreed.half_open),
         "half_open_not_agreed": len(agreed.half_open_not_agreed),
         "disagreements": agreed.told(),
-        "clients_without_summary": len(record.reports)
-        - len(record.client_summaries),
+        "clients_without_summary": len(record.reports) - len(record.client_summaries),
         "supervisor_faults": list(record.faults),
         "switch_drops": record.switch_drops,
     }
