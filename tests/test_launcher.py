@@ -38,9 +38,9 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def bench(folder: Path) -> Bench:
-    """A checkout that was never used."""
-    return make_bench(folder / "checkout")
+def bench(folder: Path, used: Bench) -> Bench:
+    """A checkout that was never used, and whose first use is quick."""
+    return make_bench(folder / "checkout").quicken(used)
 
 
 @pytest.fixture(scope="module")
