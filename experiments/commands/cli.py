@@ -141,6 +141,19 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.argument("of", type=click.Choice(["spec", "suite", "summary"]))
+def schema(of: str) -> None:
+    """Print the JSON Schema of a spec, a suite or a run's summary.json.
+
+    The same is in schemas/, and the first line of a shipped YAML file names it there:
+    editors complete and check by it.
+    """
+    from experiments.schemas.json_schemas import schema_text
+
+    click.echo(schema_text(of), nl=False)
+
+
+@main.command()
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1))
