@@ -20,7 +20,8 @@ from typing import Any
 
 from controller.balancers import get_balancer
 from controller.pipeline.cluster_state import ClusterState
-from controller.policies import POLICIES, ResetPolicy
+from controller.policies import POLICIES
+from controller.policies.questions import OnStray, Travel
 from controller.service.controller_client import (
     ControllerClient,
     ControllerError,
@@ -95,7 +96,7 @@ class Cluster:
             self.network,
             self.workload,
             self.guard,
-            _mode(self.initial.policy),
+            _MODES[self.initial.policy.on_stray],
             folder / "hosts",
             self._store,
         )
@@ -124,7 +125,7 @@ class Cluster:
         self._store.mkdir(exist_ok=True)
         self.workload.prepare(self._store)
         self._write_controller_files()
-        if self.state.policy.traps_resets:
+        if self.state.policy.travel is Travel.OUT_OF_BAND:
             self._messenger = Messenger(
                 self.runtime / "guards.sock", self._cable_ends, self._faults
             )
@@ -381,11 +382,12 @@ class Cluster:
         (self.runtime / "controller.json").write_text(json.dumps(config))
 
 
-def _mode(policy: ResetPolicy) -> Mode:
-    """What the policy wants of the nodes' guards."""
-    if policy.redirects_strays:
-        return Mode.PASS_ON
-    return Mode.ANSWER if policy.guard_answers else Mode.SILENT
+#: What each choice means to a guard.
+_MODES = {
+    OnStray.STAY_SILENT: Mode.SILENT,
+    OnStray.RESET: Mode.ANSWER,
+    OnStray.REDIRECT: Mode.PASS_ON,
+}
 
 
 def _environment(controller_config: Path) -> dict[str, str]:
