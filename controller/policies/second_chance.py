@@ -1,10 +1,10 @@
 """Baseline: a node redirects a stray to its bucket's earlier owner.
 
-Neither switches nor guards keep a connection's state (as in GLB, Beamer). The guard sends the stray back
-with a reserved Ethernet destination. The fabric finds the chassis, and the chassis the
-node, that owned the connection one version of the tables ago. That node recognises the
-connection and answers the client, or resets it finally. After a second event the owner is
-not found: it is two versions back.
+Neither switches nor guards keep a connection's state (as in GLB and Beamer). The guard
+sends the stray back with a reserved Ethernet destination. The fabric finds the chassis, and
+the chassis the node, that owned the connection one version of the tables ago. That node
+recognises the connection and answers the client, or resets it finally. After a second event
+the owner is not found: it is two versions back.
 
 Both tiers must compute the hash of the client's own segments, over the exclusive or of two
 MACs. A frame from the fabric has the mark as its source, so its destination is chosen to
