@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nodes.kernel.libbpf import BpfError
@@ -16,26 +16,32 @@ from nodes.kernel.libbpf import BpfError
 BUILD = Path(__file__).resolve().parents[2] / ".build"
 
 
-def compile_program(source: Path) -> Path:
+def compile_program(source: Path, generated: Mapping[str, str] | None = None) -> Path:
     """The object file of ``NAME.bpf.c``, compiled unless that was done before.
 
-    What it may include are the ``*.bpf.h`` beside it. Raises
-    :class:`~nodes.kernel.libbpf.BpfError` with the compiler's words.
+    It may include the ``*.bpf.h`` files in its folder, and the ``generated`` headers
+    (file name -> text). Raises :class:`~nodes.kernel.libbpf.BpfError` with the
+    compiler's output.
     """
+    generated = generated or {}
     # Kernel headers of the architecture (asm/) are in its own folder on Debian.
-    headers = f"-I/usr/include/{platform.machine()}-linux-gnu"
-    command = ["clang", "-O2", "-g", "-target", "bpf", headers, "-Wall", "-Werror"]
+    system = f"-I/usr/include/{platform.machine()}-linux-gnu"
+    command = ["clang", "-O2", "-g", "-target", "bpf", system, "-Wall", "-Werror"]
     version = _output([command[0], "--version"])
     sources = [file.read_text() for file in sorted(source.parent.glob("*.bpf.[ch]"))]
-    made_from = "\0".join([*command, version, *sources])
+    headers = [text for header in generated.items() for text in header]
+    made_from = "\0".join([*command, version, *sources, *headers])
     digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
     target = BUILD / f"{source.name.removesuffix('.bpf.c')}-{digest}.o"
     if not target.exists():
         BUILD.mkdir(exist_ok=True)
-        # Two runs may compile at once: each into its own file, put in place at once.
+        # Two runs may compile at the same time. Each writes its own file; os.replace
+        # then puts it in place atomically.
         with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+            for name, text in generated.items():
+                (Path(folder) / name).write_text(text)
             fresh = Path(folder) / target.name
-            _output([*command, "-c", str(source), "-o", str(fresh)])
+            _output([*command, f"-I{folder}", "-c", str(source), "-o", str(fresh)])
             os.replace(fresh, target)
     return target
 
