@@ -18,15 +18,15 @@ from nodes.guard.verdict import (
     RESET_INTERVAL_S,
     SEQUENCE_SLACK,
     Fit,
-    Known,
     Mode,
+    Status,
 )
 
 #: The name by which the C sources include it.
 HEADER = "verdict.bpf.h"
 
 #: C name -> member, of each enumeration that the kernel's guard shares.
-ENUMERATIONS: dict[str, type[Enum]] = {"known": Known, "fit": Fit, "mode": Mode}
+ENUMERATIONS: dict[str, type[Enum]] = {"flow_status": Status, "fit": Fit, "mode": Mode}
 
 #: C name -> duration in seconds. In C it is nanoseconds, the unit of bpf_ktime_get_ns().
 DURATIONS = {

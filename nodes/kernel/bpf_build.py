@@ -1,4 +1,4 @@
-"""Compiles BPF programs with clang, each once: objects are kept by what they came from."""
+"""Compiles BPF programs with clang. Objects are cached by a hash of their sources."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 
 from nodes.kernel.libbpf import BpfError
 
-#: Compiled programs, each named by the hash of what it was made from.
+#: Folder of the compiled programs. Their names contain the hash of their sources.
 BUILD = Path(__file__).resolve().parents[2] / ".build"
 
 
 def compile_program(source: Path, generated: Mapping[str, str] | None = None) -> Path:
-    """The object file of ``NAME.bpf.c``, compiled unless that was done before.
+    """The object file of ``NAME.bpf.c``, compiled if it is not in the cache.
 
     It may include the ``*.bpf.h`` files in its folder, and the ``generated`` headers
     (file name -> text). Raises :class:`~nodes.kernel.libbpf.BpfError` with the
     compiler's output.
     """
     generated = generated or {}
-    # Kernel headers of the architecture (asm/) are in its own folder on Debian.
+    # On Debian, the kernel headers of the architecture (asm/) have their own folder.
     system = f"-I/usr/include/{platform.machine()}-linux-gnu"
     command = ["clang", "-O2", "-g", "-target", "bpf", system, "-Wall", "-Werror"]
     version = _output([command[0], "--version"])

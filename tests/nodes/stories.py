@@ -41,7 +41,9 @@ _LIKE_TCP = [IPOption_NOP()] * 12 + [IPOption(b"\x50\x10" + bytes(14))]
 
 def resets_of(peer: Peer, caught: list[Caught]) -> list[Segment]:
     """The node's resets of that connection among what was caught."""
-    mine = [one.segment for one in caught if one.segment.leaving == peer.tuple]
+    mine = [
+        one.segment for one in caught if one.segment.egress_connection == peer.tuple
+    ]
     return [segment for segment in mine if segment.flags & RST]
 
 
@@ -59,7 +61,11 @@ def reset_that_tcp_did_not_take(lab: Lab, guard: str, ip: int) -> list[Segment]:
     with contextlib.suppress(ConnectionResetError):
         peer.server.send(b"anyone there?")
     wait_for(lambda: lab.node.state_of(peer.tuple) is None, "the end of it")
-    left = [one.segment for one in lab.mark(ip) if one.segment.leaving == peer.tuple]
+    left = [
+        one.segment
+        for one in lab.mark(ip)
+        if one.segment.egress_connection == peer.tuple
+    ]
     peer.close()
     return left
 

@@ -9,7 +9,7 @@ import pytest
 from nodes.guard import verdict, verdict_header
 from nodes.guard.guard import GuardCounters
 from nodes.guard.guard_ebpf import COUNTERS, SOURCE
-from nodes.guard.verdict import INGRESS, Fit, Known, Mode
+from nodes.guard.verdict import INGRESS, Fit, Mode, Status
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _DEFINED = re.compile(r"#define\s+(\w+)|^\s+([A-Z][A-Z_0-9]*)\s*[,=]", re.MULTILINE)
@@ -25,7 +25,7 @@ def _words(text: str) -> set[str]:
 
 
 def _table_names() -> set[str]:
-    members = (*Known, *Fit, *Mode)
+    members = (*Status, *Fit, *Mode)
     durations = verdict_header.DURATIONS
     return {"SEQUENCE_SLACK", *durations, *(member.name for member in members)}
 
@@ -48,8 +48,8 @@ def test_every_enumeration_of_the_program_is_one_of_the_table() -> None:
 
 def test_every_status_but_nothing_and_freed_has_a_row() -> None:
     # FREED matters for segments that leave; NOTHING is what the last rows are for.
-    with_row = {rule.known for rule in INGRESS} - {None}
-    assert with_row == set(Known) - {Known.NOTHING, Known.FREED}
+    with_row = {rule.status for rule in INGRESS} - {None}
+    assert with_row == set(Status) - {Status.NOTHING, Status.FREED}
 
 
 def test_the_header_follows_the_constants(monkeypatch: pytest.MonkeyPatch) -> None:
