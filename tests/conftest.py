@@ -99,7 +99,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         name
         for mark in item.iter_markers("stock")
         for name in mark.args
-        if doctor.lacks(name)
+        if doctor.is_missing(name)
     )
     if lacking:
         _cannot_run(lacking, fail=STOCK_KERNEL in os.environ)

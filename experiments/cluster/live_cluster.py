@@ -39,7 +39,7 @@ from experiments.record.event_record import EventRecord
 from experiments.workloads import WORKLOADS, ClientJob
 from nodes.guard.guards import GuardCounters, open_guard
 from nodes.guard.verdict import Mode
-from nodes.kernel.network_namespace import number_of_network
+from nodes.kernel.network_namespace import netns_inode
 from topologies.datapaths import AUTO, find_datapath
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Client, Node, Plan, vip
@@ -230,7 +230,7 @@ class Cluster:
         plan = self.state.plan
         nodes, clients = (n.name for n in plan.nodes), (c.name for c in plan.clients)
         names = (*nodes, *clients)
-        return {name: number_of_network(self.pid(name)) for name in names}
+        return {name: netns_inode(self.pid(name)) for name in names}
 
     def dropped_frames(self) -> int:
         """Frames lost so far because live switches did not read them in time."""

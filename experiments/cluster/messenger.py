@@ -21,7 +21,7 @@ from controller.service.trapped_resets import TrappedReset
 from experiments.cluster.faults import Faults
 from nodes.guard.scapy_frames import build_frame
 from nodes.guard.segment import Flags, Segment
-from nodes.kernel.network_namespace import inside_network_of
+from nodes.kernel.network_namespace import enter_netns
 from topologies.domain.plan import FANOUT_MAC
 from topologies.private import bind_private
 
@@ -98,7 +98,7 @@ class Messenger:
 
     def _door(self, end: CableEnd) -> socket.socket:
         if end not in self._doors:
-            with inside_network_of(end.pid):
+            with enter_netns(end.pid):
                 door = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             door.bind((end.interface, 0))
             self._doors[end] = door

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from experiments.machine.lack import MachineLacks
+from experiments.machine.requirements import RequirementMissing
 from topologies.datapaths import DatapathMissing
 from topologies.domain.plan import Plan, PlanError, is_member_name
 from topologies.sandbox import AlreadyRunning, NotRunning, SandboxError
@@ -47,7 +47,7 @@ def refusing(command: Callable[..., Any]) -> Callable[..., Any]:
             raise Refused(f"{error}; {remedy}") from error
         except (PlanError, LinkOptionsError, NotRunning, SandboxError) as error:
             raise Refused(str(error)) from error
-        except (MachineLacks, DatapathMissing) as error:
+        except (RequirementMissing, DatapathMissing) as error:
             raise Lacking(f"{error}; see ./resetbed doctor") from error
 
     return wrapped

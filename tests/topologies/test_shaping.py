@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.doctor import kernel_trials
-from experiments.doctor.link_needs import lacking
+from experiments.doctor import kernel_probes
+from experiments.doctor.link_requirements import missing_reasons
 from experiments.machine.machine import State
 from tests.topologies.running_cluster import assert_reaches, on, running
 from tests.topologies.waiting import eventually
@@ -186,9 +186,9 @@ def test_tc_accepts_the_commands() -> None:
 def test_a_round_trip_takes_the_delay_twice_where_the_kernel_delays() -> None:
     """Without netem it is reported as missing before anything is built."""
     link = LinkOptions(rate_mbit=50, delay_ms=30)
-    found = kernel_trials.try_these(["sch_netem", "sch_tbf"])
+    found = kernel_probes.probe_some(["sch_netem", "sch_tbf"])
     if found["sch_netem"].state is State.MISSING:
-        assert [said for said in lacking(link, found) if "sch_netem" in said]
+        assert [said for said in missing_reasons(link, found) if "sch_netem" in said]
         return
     with running(PLAN, link=link) as network:
         assert_reaches(network, "h1", "10.2.1.1")
