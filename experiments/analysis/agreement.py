@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from experiments.analysis.fates import Fate
+from experiments.analysis.outcomes import Outcome
 from experiments.analysis.socket_states import SocketLife
 from topologies.domain.connection import FourTuple, written
 
@@ -82,7 +82,7 @@ def agreement(
     tables: frozenset[Place],
     events: frozenset[Place],
     half_open: frozenset[Place],
-    fates: Iterable[Fate],
+    outcomes: Iterable[Outcome],
     flux: frozenset[FourTuple],
 ) -> Agreement:
     """Tables and events, the connections in ``flux`` aside.
@@ -90,14 +90,14 @@ def agreement(
     ``half_open``: those by the tables. By the events half open is what is held in vain.
     """
     left, right = _still(tables, flux), _still(events, flux)
-    in_vain = frozenset((f.connection, f.home or "") for f in fates if f.held_in_vain)
+    stale = frozenset((f.connection, f.owner or "") for f in outcomes if f.stale_at_end)
     by_tables = _still(half_open, flux)
     return Agreement(
         compared=len(left | right),
         only_in_tables=left - right,
         only_in_events=right - left,
         half_open=by_tables,
-        half_open_not_agreed=by_tables ^ _still(in_vain, flux),
+        half_open_not_agreed=by_tables ^ _still(stale, flux),
     )
 
 

@@ -20,17 +20,17 @@ from experiments.analysis.arrivals import Arrivals, arrivals
 from experiments.analysis.claim import ORDER, Case, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.client_wire import ClientWire
 from experiments.analysis.epochs import IN_FLIGHT_NS, Epoch, History
-from experiments.analysis.fates import (
-    Fate,
-    Totals,
-    connection_fates,
-    is_stray_candidate,
-    totals,
-)
 from experiments.analysis.observations import (
     Observation,
     is_answer,
     read_observations,
+)
+from experiments.analysis.outcomes import (
+    Outcome,
+    Totals,
+    connection_outcomes,
+    is_stray_candidate,
+    totals,
 )
 from experiments.analysis.socket_states import SocketLife, socket_lives
 from experiments.analysis.trails import Places, Trail, reset_trails
@@ -99,23 +99,23 @@ def _analyse(record: RunRecord) -> Analysis:
     wire = ClientWire()
     observations = _observations(record, places, wire)
     lives = _lives(record)
-    fates = _fates(record, history, places, observations, lives)
+    outcomes = _outcomes(record, history, places, observations, lives)
     trails = reset_trails(observations or (), places)
-    rows = _claim(record, history, places, fates, trails)
+    rows = _claim(record, history, places, outcomes, trails)
     return Analysis(
-        totals=totals(fates),
+        totals=totals(outcomes),
         claim=[row for row in rows if row.element != ORDER],
         order=next((row for row in rows if row.element == ORDER), None),
-        moved_connections=sorted({written(f.connection) for f in fates if f.moved}),
-        connections=[_row(fate) for fate in fates],
-        mispredicted=_mispredicted(record, history, fates),
+        moved_connections=sorted({written(f.connection) for f in outcomes if f.moved}),
+        connections=[_row(outcome) for outcome in outcomes],
+        mispredicted=_mispredicted(record, history, outcomes),
         arrivals=_arrivals(record, history, places, observations),
-        agreement=_agreement(record, history, lives, fates),
-        opened_by_kernel=_opened_by_kernel(record, fates),
+        agreement=_agreement(record, history, lives, outcomes),
+        opened_by_kernel=_opened_by_kernel(record, outcomes),
         begun_unseen=sum(life.opened_ns is None for life in lives),
-        half_open_count=sum(fate.half_open is not None for fate in fates),
-        cases=_cases(record, fates, trails),
-        waiting=_waiting(record, fates, wire),
+        half_open_count=sum(outcome.half_open is not None for outcome in outcomes),
+        cases=_cases(record, outcomes, trails),
+        waiting=_waiting(record, outcomes, wire),
     )
 
 
@@ -134,25 +134,25 @@ def _observations(
 
 
 def _waiting(
-    record: RunRecord, fates: Sequence[Fate], wire: ClientWire
+    record: RunRecord, outcomes: Sequence[Outcome], wire: ClientWire
 ) -> Waiting | None:
     if record.capture_file is None:
         return None
     requested = sorted(round(event.requested_s * 1e9) for event in record.events)
     steady_ns = round(record.snapshots.steady_s * 1e9)
-    return waiting_unmoved(fates, wire.dialogues(), requested, steady_ns)
+    return waiting_unmoved(outcomes, wire.dialogues(), requested, steady_ns)
 
 
-def _fates(
+def _outcomes(
     record: RunRecord,
     history: History,
     places: Places,
     observations: Sequence[Observation] | None,
     lives: Sequence[SocketLife],
-) -> list[Fate]:
+) -> list[Outcome]:
     keeps_moved = record.initial.policy.keeps_moved
     if observations is None:
-        return connection_fates(
+        return connection_outcomes(
             lives, history, None, record.end_ns, keeps_moved=keeps_moved
         )
     nodes = frozenset(places.nodes)
@@ -161,7 +161,9 @@ def _fates(
         # The first node's ignorance is part of the design; the second's is final.
         strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
     answers = [one for one in observations if is_answer(one, nodes)]
-    return connection_fates(lives, history, strays, record.end_ns, answers, keeps_moved)
+    return connection_outcomes(
+        lives, history, strays, record.end_ns, answers, keeps_moved
+    )
 
 
 def _lives(record: RunRecord) -> list[SocketLife]:
@@ -173,7 +175,7 @@ def _claim(
     record: RunRecord,
     history: History,
     places: Places,
-    fates: Sequence[Fate],
+    outcomes: Sequence[Outcome],
     trails: Sequence[Trail],
 ) -> list[ClaimRow]:
     if record.capture_file is None:
@@ -182,28 +184,28 @@ def _claim(
             for n in range(1, 6)
         ]
     chart = ClaimChart(history, places, record.initial.policy.spares_origin)
-    return chart.rows(fates, trails, record.end_ns)
+    return chart.rows(outcomes, trails, record.end_ns)
 
 
-def _row(fate: Fate) -> dict[str, Any]:
+def _row(outcome: Outcome) -> dict[str, Any]:
     """One line of ``connections.jsonl``; instants in CLOCK_REALTIME s."""
-    stray = fate.first_stray
+    stray = outcome.first_stray
     return {
-        "connection": written(fate.connection),
-        "owner": fate.home,
-        "moved": fate.moved,
-        "new_owner": fate.moved_to,
-        "hung": fate.hung,
-        "opened_s": fate.opened_ns / 1e9,
-        "moved_s": _seconds(fate.moved_ns),
+        "connection": written(outcome.connection),
+        "owner": outcome.owner,
+        "moved": outcome.moved,
+        "new_owner": outcome.moved_to,
+        "hung": outcome.hung,
+        "opened_s": outcome.opened_ns / 1e9,
+        "moved_s": _seconds(outcome.moved_ns),
         "first_stray_s": _seconds(stray.time_ns if stray else None),
         "first_stray_at": stray.label if stray else None,
-        "reset_s": _seconds(fate.reset_ns),
-        "owner_freed_s": _seconds(fate.freed_ns),
-        "owner_out_of_reach": fate.home_out_of_reach,
-        "half_open_s": fate.half_open and [_seconds(ns) for ns in fate.half_open],
-        "half_open_at_end": fate.half_open_at_end,
-        "reset_latency_ms": fate.latency_ms,
+        "reset_s": _seconds(outcome.reset_ns),
+        "owner_freed_s": _seconds(outcome.freed_ns),
+        "owner_out_of_reach": outcome.owner_out_of_reach,
+        "half_open_s": outcome.half_open and [_seconds(ns) for ns in outcome.half_open],
+        "half_open_at_end": outcome.half_open_at_end,
+        "reset_latency_ms": outcome.latency_ms,
     }
 
 
@@ -211,7 +213,9 @@ def _seconds(time_ns: int | None) -> float | None:
     return None if time_ns is None else time_ns / 1e9
 
 
-def _mispredicted(record: RunRecord, history: History, fates: Sequence[Fate]) -> int:
+def _mispredicted(
+    record: RunRecord, history: History, outcomes: Sequence[Outcome]
+) -> int:
     """Connections that the first look found elsewhere than foretold, or nowhere."""
     owner_of, snapshots = history.epochs[0].owner_of, record.snapshots
     wrong = {
@@ -221,10 +225,10 @@ def _mispredicted(record: RunRecord, history: History, fates: Sequence[Fate]) ->
     }
     look_ns = round(snapshots.first_look_s * 1e9)
     opened = {
-        fate.connection
-        for fate in fates
-        if fate.opened_ns < look_ns - IN_FLIGHT_NS
-        and (fate.ended_ns or record.end_ns) > look_ns + IN_FLIGHT_NS
+        outcome.connection
+        for outcome in outcomes
+        if outcome.opened_ns < look_ns - IN_FLIGHT_NS
+        and (outcome.ended_ns or record.end_ns) > look_ns + IN_FLIGHT_NS
     }
     return len(wrong | (opened - snapshots.held_before.keys()))
 
@@ -245,7 +249,7 @@ def _agreement(
     record: RunRecord,
     history: History,
     lives: Sequence[SocketLife],
-    fates: Sequence[Fate],
+    outcomes: Sequence[Outcome],
 ) -> Agreement:
     """The socket tables of the end held against the socket events."""
     snapshots, last = record.snapshots, history.epochs[-1]
@@ -255,7 +259,7 @@ def _agreement(
         _held_by_tables(snapshots) | clients,
         by_events(lives, record.end_ns, powered),
         _half_open_by_tables(record, history),
-        fates,
+        outcomes,
         in_flux(lives, round(snapshots.last_look_s * 1e9), record.end_ns),
     )
 
@@ -279,7 +283,7 @@ def _half_open_by_tables(record: RunRecord, history: History) -> frozenset[Place
     )
 
 
-def _opened_by_kernel(record: RunRecord, fates: Sequence[Fate]) -> int:
+def _opened_by_kernel(record: RunRecord, outcomes: Sequence[Outcome]) -> int:
     """How many of the connections with which clients were ready the kernels tell of."""
     ready = {
         (address, port)
@@ -288,14 +292,14 @@ def _opened_by_kernel(record: RunRecord, fates: Sequence[Fate]) -> int:
         for address in (client.ipv4, client.ipv6)
         for port in report.ports
     }
-    return len(ready & {(f.connection.src, f.connection.sport) for f in fates})
+    return len(ready & {(f.connection.src, f.connection.sport) for f in outcomes})
 
 
 def _cases(
-    record: RunRecord, fates: Sequence[Fate], trails: Sequence[Trail]
+    record: RunRecord, outcomes: Sequence[Outcome], trails: Sequence[Trail]
 ) -> Sequence[Case]:
     """What began before the end of the observation."""
-    return cases_of(fates, [one for one in trails if one.first_ns < record.end_ns])
+    return cases_of(outcomes, [one for one in trails if one.first_ns < record.end_ns])
 
 
 def history_of(record: RunRecord) -> History:

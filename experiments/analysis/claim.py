@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from experiments.analysis.epochs import END_OF_TIME, History
-from experiments.analysis.fates import Fate
 from experiments.analysis.observations import Observation
+from experiments.analysis.outcomes import Outcome
 from experiments.analysis.trails import Places, Seen, Trail
 from nodes.guard.verdict import QUIET_S
 from topologies.domain.connection import FourTuple, written
@@ -42,12 +42,12 @@ class ClaimRow:
 class Case:
     """One moved connection that sent a stray, and the trails of its resets."""
 
-    fate: Fate
+    outcome: Outcome
     trails: list[Trail]
 
     def opened_before(self, trail: Trail) -> bool:
         """Whether the connection was open when the trail began."""
-        return self.fate.opened_ns <= trail.first_ns
+        return self.outcome.opened_ns <= trail.first_ns
 
     @property
     def trail(self) -> Trail | None:
@@ -78,11 +78,14 @@ class ClaimChart:
         self._spares_origin = spares_origin
 
     def rows(
-        self, fates: Iterable[Fate], trails: Sequence[Trail], end_ns: int = END_OF_TIME
+        self,
+        outcomes: Iterable[Outcome],
+        trails: Sequence[Trail],
+        end_ns: int = END_OF_TIME,
     ) -> list[ClaimRow]:
         """``E1`` to ``E5`` and ``order``; what begins after ``end_ns`` is left out."""
         trails = [trail for trail in trails if trail.first_ns < end_ns]
-        cases = cases_of(fates, trails)
+        cases = cases_of(outcomes, trails)
         checks: Mapping[str, Check] = {
             "E1": self._e1,
             "E2": self._e2,
@@ -100,53 +103,55 @@ class ClaimChart:
 
     def _e1(self, case: Case) -> str:
         """A segment of an established connection comes to a second node."""
-        fate, stray = case.fate, case.fate.first_stray
+        outcome, stray = case.outcome, case.outcome.first_stray
         assert stray is not None, "cases have one"
-        if not fate.home_seen:
-            raise Broken(f"no node was seen to hold {written(fate.connection)}")
+        if not outcome.owner_seen:
+            raise Broken(f"no node was seen to hold {written(outcome.connection)}")
         return (
-            f"{_at(stray, fate)} {stray.flag_names} with {stray.payload} B of "
-            f"{written(fate.connection)} came to {stray.label}; its owner is {fate.home}"
+            f"{_at(stray, outcome)} {stray.flag_names} with {stray.payload} B of "
+            f"{written(outcome.connection)} came to {stray.label}; its owner is {outcome.owner}"
         )
 
     def _e2(self, case: Case) -> str:
         """The second node resets the client through the load balancer."""
-        fate, trail = case.fate, _needed(case)
+        outcome, trail = case.outcome, _needed(case)
         _answered(trail, case.trails)
         _follow(trail.strays, trail.resets, "the reset", "its stray")
         _same_count(trail.resets, trail.arrivals, "resets", "arrivals at the fabric")
         _same_count(trail.resets, trail.client_copies, "resets", "copies to the client")
         _follow(trail.arrivals, trail.client_copies, "the client's copy", "the reset")
         copy = trail.client_copies[0]
-        if fate.reset_ns is None or fate.reset_ns < copy.time_ns:
-            raise Broken(f"{_at(copy, fate)} RST to the client, whose socket stayed")
+        if outcome.reset_ns is None or outcome.reset_ns < copy.time_ns:
+            raise Broken(f"{_at(copy, outcome)} RST to the client, whose socket stayed")
         return (
-            f"{_at(trail.resets[0], fate)} RST left {trail.node}, {_at(copy, fate)} "
-            f"{copy.label} to the client, reset at {_after(fate.reset_ns, fate)}"
+            f"{_at(trail.resets[0], outcome)} RST left {trail.node}, {_at(copy, outcome)} "
+            f"{copy.label} to the client, reset at {_after(outcome.reset_ns, outcome)}"
         )
 
     def _e3(self, case: Case) -> str:
         """Further resets go to several nodes, and the owner frees the connection."""
-        fate, trail = case.fate, _needed(case)
+        outcome, trail = case.outcome, _needed(case)
         if not trail.tier2:
-            raise Broken(f"no node got a copy; {fate.home} {_owner_state(fate)}")
+            raise Broken(f"no node got a copy; {outcome.owner} {_owner_state(outcome)}")
         if len(trail.tier2) < 2:
             raise Broken(f"only {next(iter(trail.tier2))} got a copy: no plurality")
-        if fate.home_failed:
-            return f"{len(trail.tier2)} nodes got a copy; {fate.home} had failed"
-        at_owner = trail.tier2.get(fate.home or "")
-        if not at_owner and fate.home_out_of_reach:
+        if outcome.owner_failed:
+            return f"{len(trail.tier2)} nodes got a copy; {outcome.owner} had failed"
+        at_owner = trail.tier2.get(outcome.owner or "")
+        if not at_owner and outcome.owner_out_of_reach:
             return (
-                f"{len(trail.tier2)} nodes got a copy; {fate.home}, the owner, was cut "
-                f"off and {_owner_state(fate)}"
+                f"{len(trail.tier2)} nodes got a copy; {outcome.owner}, the owner, was cut "
+                f"off and {_owner_state(outcome)}"
             )
         if not at_owner:
-            raise Broken(f"{fate.home}, the owner, got no copy")
-        if fate.freed_ns is None or fate.freed_ns < at_owner[0].time_ns:
-            raise Broken(f"{_at(at_owner[0], fate)} {fate.home}, {_owner_state(fate)}")
+            raise Broken(f"{outcome.owner}, the owner, got no copy")
+        if outcome.freed_ns is None or outcome.freed_ns < at_owner[0].time_ns:
+            raise Broken(
+                f"{_at(at_owner[0], outcome)} {outcome.owner}, {_owner_state(outcome)}"
+            )
         return (
-            f"{len(trail.tier2)} nodes got a copy; {_at(at_owner[0], fate)} at "
-            f"{fate.home}, freed at {_after(fate.freed_ns, fate)}"
+            f"{len(trail.tier2)} nodes got a copy; {_at(at_owner[0], outcome)} at "
+            f"{outcome.owner}, freed at {_after(outcome.freed_ns, outcome)}"
         )
 
     def _e4(self, case: Case) -> str:
@@ -156,7 +161,7 @@ class ClaimChart:
             self._tier1_complete(trail)
         if len(first.tier1) < 2:
             raise Broken(f"copies left to {_names(first.tier1)} only: no plurality")
-        return f"{_first_frames(first.tier1, case.fate)}: one to each chassis"
+        return f"{_first_frames(first.tier1, case.outcome)}: one to each chassis"
 
     def _e5(self, case: Case) -> str:
         """Each chassis sends one copy to each of its nodes that it can reach."""
@@ -165,14 +170,16 @@ class ClaimChart:
             self._tier2_complete(trail)
         if not first.tier2:
             raise Broken("no node got a copy")
-        return f"{_first_frames(first.tier2, case.fate)}: one to each node"
+        return f"{_first_frames(first.tier2, case.outcome)}: one to each node"
 
     def _order(self, case: Case) -> str:
         """One after the other, for each reset by itself."""
         for trail in case.trails:
             self._steps_follow(trail)
             if trail.misdirected:
-                raise Broken(f"{_at(trail.misdirected[0], case.fate)} a copy went back")
+                raise Broken(
+                    f"{_at(trail.misdirected[0], case.outcome)} a copy went back"
+                )
         if not _needed(case).tier2:
             raise Broken("no copies followed the reset")
         return "stray, reset, fabric, client's copy, tier-1 and tier-2 copies in order"
@@ -212,15 +219,15 @@ class ClaimChart:
             _follow(arrived, copies, f"the copy to {name}", "its chassis's")
 
 
-def cases_of(fates: Iterable[Fate], trails: Iterable[Trail]) -> list[Case]:
+def cases_of(outcomes: Iterable[Outcome], trails: Iterable[Trail]) -> list[Case]:
     """Each moved connection with a stray, and the trails of its resets.
 
     Not one whose handshake an event cut in two: no first node ever had it.
     A trail belongs to the latest connection on its 4-tuple that was open before it.
     """
     by_tuple: dict[FourTuple, list[Case]] = defaultdict(list)
-    for fate in sorted(fates, key=lambda fate: fate.opened_ns):
-        by_tuple[fate.connection].append(Case(fate, []))
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.opened_ns):
+        by_tuple[outcome.connection].append(Case(outcome, []))
     for trail in trails:
         opened = [c for c in by_tuple[trail.connection] if c.opened_before(trail)]
         if opened:
@@ -229,9 +236,9 @@ def cases_of(fates: Iterable[Fate], trails: Iterable[Trail]) -> list[Case]:
         case
         for cases in by_tuple.values()
         for case in cases
-        if case.fate.moved
-        and case.fate.first_stray is not None
-        and not case.fate.unfinished
+        if case.outcome.moved
+        and case.outcome.first_stray is not None
+        and not case.outcome.unfinished
     ]
 
 
@@ -241,7 +248,7 @@ def _row(element: str, check: Check, cases: Sequence[Case]) -> ClaimRow:
         try:
             seen = check(case)
         except Broken as broken:
-            seen = f"{written(case.fate.connection)}: {broken}"
+            seen = f"{written(case.outcome.connection)}: {broken}"
             counterexample = counterexample or seen
         else:
             held += 1
@@ -256,14 +263,14 @@ def _row(element: str, check: Check, cases: Sequence[Case]) -> ClaimRow:
 def _with_unreached(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
     """The row, with how many owners no copy could reach: they free nothing by it."""
     unreached = [
-        case.fate
+        case.outcome
         for case in cases
-        if case.fate.home_out_of_reach
-        and not any(trail.tier2.get(case.fate.home or "") for trail in case.trails)
+        if case.outcome.owner_out_of_reach
+        and not any(trail.tier2.get(case.outcome.owner or "") for trail in case.trails)
     ]
     if not unreached:
         return row
-    kept = sum(fate.freed_ns is None for fate in unreached)
+    kept = sum(outcome.freed_ns is None for outcome in unreached)
     evidence = (
         f"{row.evidence}; {len(unreached)} owners were cut off from every copy, "
         f"{kept} of them hold it still"
@@ -290,9 +297,11 @@ def _with_strangers(
 
 def _needed(case: Case) -> Trail:
     if case.trail is None or not case.trail.resets:
-        stray = case.fate.first_stray
+        stray = case.outcome.first_stray
         assert stray is not None, "cases have one"
-        raise Broken(f"{_at(stray, case.fate)} {stray.label} did not answer its stray")
+        raise Broken(
+            f"{_at(stray, case.outcome)} {stray.label} did not answer its stray"
+        )
     return case.trail
 
 
@@ -344,15 +353,15 @@ def _exactly(
             raise Broken(f"frame {copies[-1].frame}: a copy too many to {name}")
 
 
-def _owner_state(fate: Fate) -> str:
-    if fate.home_failed:
+def _owner_state(outcome: Outcome) -> str:
+    if outcome.owner_failed:
         return "had failed"
-    return "still holds it" if fate.freed_ns is None else "freed it by itself"
+    return "still holds it" if outcome.freed_ns is None else "freed it by itself"
 
 
-def _first_frames(copies: Mapping[str, Seen], fate: Fate) -> str:
+def _first_frames(copies: Mapping[str, Seen], outcome: Outcome) -> str:
     """``c1 frame 9 +1.2 ms, c2 frame 10 +1.3 ms, ... 3 more``."""
-    shown = [f"{name} {_at(seen[0], fate)}" for name, seen in sorted(copies.items())]
+    shown = [f"{name} {_at(seen[0], outcome)}" for name, seen in sorted(copies.items())]
     rest = f", … {len(shown) - 4} more" if len(shown) > 4 else ""
     return ", ".join(shown[:4]) + rest
 
@@ -361,10 +370,10 @@ def _names(copies: Mapping[str, Seen]) -> str:
     return ", ".join(sorted(copies)) or "no chassis"
 
 
-def _at(one: Observation, fate: Fate) -> str:
-    return f"frame {one.frame} {_after(one.time_ns, fate)}"
+def _at(one: Observation, outcome: Outcome) -> str:
+    return f"frame {one.frame} {_after(one.time_ns, outcome)}"
 
 
-def _after(time_ns: int, fate: Fate) -> str:
+def _after(time_ns: int, outcome: Outcome) -> str:
     """The instant, from the event that moved the connection."""
-    return f"+{(time_ns - (fate.moved_ns or fate.opened_ns)) / 1e6:.3f} ms"
+    return f"+{(time_ns - (outcome.moved_ns or outcome.opened_ns)) / 1e6:.3f} ms"

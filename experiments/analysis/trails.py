@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from experiments.analysis.fates import is_stray_candidate
 from experiments.analysis.observations import Observation
+from experiments.analysis.outcomes import is_stray_candidate
 from topologies.domain.connection import VIPS, FourTuple
 from topologies.domain.plan import FANOUT_MAC, Plan
 

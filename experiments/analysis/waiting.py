@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.analysis.dialogue import Dialogue, Wait
-from experiments.analysis.fates import Fate
+from experiments.analysis.outcomes import Outcome
 from experiments.analysis.statistics import Percentiles, percentiles
 from topologies.domain.connection import FourTuple
 
@@ -34,7 +34,7 @@ class Waiting:
 
 
 def waiting_unmoved(
-    fates: Iterable[Fate],
+    outcomes: Iterable[Outcome],
     dialogues: Mapping[FourTuple, Sequence[Dialogue]],
     requested_ns: Sequence[int],
     steady_ns: int,
@@ -47,9 +47,9 @@ def waiting_unmoved(
         return Waiting(Percentiles(), Percentiles(), 0)
     waits = [
         wait
-        for fate in fates
-        if not fate.moved and _open_at_any(fate, requested_ns)
-        for wait in _waits(fate, dialogues.get(fate.connection, ()))
+        for outcome in outcomes
+        if not outcome.moved and _open_at_any(outcome, requested_ns)
+        for wait in _waits(outcome, dialogues.get(outcome.connection, ()))
     ]
     first = requested_ns[0]
     return Waiting(
@@ -59,17 +59,17 @@ def waiting_unmoved(
     )
 
 
-def _open_at_any(fate: Fate, requested_ns: Sequence[int]) -> bool:
-    until = fate.end_ns if fate.ended_ns is None else fate.ended_ns
-    return any(fate.opened_ns <= requested < until for requested in requested_ns)
+def _open_at_any(outcome: Outcome, requested_ns: Sequence[int]) -> bool:
+    until = outcome.end_ns if outcome.ended_ns is None else outcome.ended_ns
+    return any(outcome.opened_ns <= requested < until for requested in requested_ns)
 
 
-def _waits(fate: Fate, lives: Sequence[Dialogue]) -> Iterator[Wait]:
+def _waits(outcome: Outcome, lives: Sequence[Dialogue]) -> Iterator[Wait]:
     """Those of the socket's own dialogue: the last one that began before it opened."""
-    place = bisect_right(lives, fate.opened_ns, key=lambda life: life.began_ns)
+    place = bisect_right(lives, outcome.opened_ns, key=lambda life: life.began_ns)
     if place:
-        ended = fate.ended_ns is not None
-        yield from lives[place - 1].waits(fate.ended_ns or fate.end_ns, ended)
+        ended = outcome.ended_ns is not None
+        yield from lives[place - 1].waits(outcome.ended_ns or outcome.end_ns, ended)
 
 
 def _figures(waits: Iterable[Wait]) -> Percentiles:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from experiments.analysis.claim import Case
-from experiments.analysis.fates import Fate
 from experiments.analysis.observations import Observation
+from experiments.analysis.outcomes import Outcome
 from experiments.analysis.trails import Seen, Trail
 from topologies.domain.connection import FourTuple, written
 from topologies.domain.forecast import client_of
@@ -136,7 +136,7 @@ def choose(cases: Iterable[Case], connection: FourTuple | None = None) -> Case:
     candidates = [
         case
         for case in cases
-        if connection is None or case.fate.connection == connection
+        if connection is None or case.outcome.connection == connection
     ]
     if not candidates:
         raise LadderError("no moved connection sent a segment to a second node")
@@ -145,34 +145,38 @@ def choose(cases: Iterable[Case], connection: FourTuple | None = None) -> Case:
 
 def ladder(case: Case, plan: Plan) -> Ladder:
     """The diagram of one case: everything that its first reset set off."""
-    fate, stray = case.fate, case.fate.first_stray
+    outcome, stray = case.outcome, case.outcome.first_stray
     if stray is None:
-        raise LadderError(f"{written(fate.connection)} sent no segment astray")
-    client = client_of(plan, fate.connection.src).name
+        raise LadderError(f"{written(outcome.connection)} sent no segment astray")
+    client = client_of(plan, outcome.connection.src).name
     arrows = [_stray_arrow(stray, client)]
     if case.trail is not None:
         arrows += [*_reset_arrows(case.trail, client), *_copy_arrows(case.trail)]
     notes = {client: "client", stray.label: "second node"}
-    if fate.home:
-        notes[fate.home] = "owner"
+    if outcome.owner:
+        notes[outcome.owner] = "owner"
     return Ladder(
-        f"Reset of {written(fate.connection)}",
+        f"Reset of {written(outcome.connection)}",
         tuple(_columns(plan, client, notes)),
         tuple(sorted(arrows, key=lambda arrow: arrow.time_ns)),
-        tuple(_marks(fate, client)),
+        tuple(_marks(outcome, client)),
         stray.time_ns,
     )
 
 
 def _worth(case: Case) -> tuple[bool, bool, bool, bool, int]:
     """The greater, the more there is to see; all else equal, the first one wins."""
-    trail, fate = case.trail, case.fate
-    stray = fate.first_stray
-    home, away = (fate.home or "").split("n")[0], (fate.moved_to or "").split("n")[0]
+    trail, outcome = case.trail, case.outcome
+    stray = outcome.first_stray
+    old, new = (
+        (outcome.owner or "").split("n")[0],
+        (outcome.moved_to or "").split("n")[0],
+    )
     return (
-        fate.reset,
-        fate.freed_ns is not None and not (fate.home_failed or fate.home_out_of_reach),
-        home != away,
+        outcome.reset,
+        outcome.freed_ns is not None
+        and not (outcome.owner_failed or outcome.owner_out_of_reach),
+        old != new,
         stray is not None and stray.payload > 0,
         len(trail.tier2) if trail else 0,
     )
@@ -230,21 +234,23 @@ def _first(seen: Seen | None) -> int | None:
     return seen[0].time_ns if seen else None
 
 
-def _marks(fate: Fate, client: str) -> Iterator[Mark]:
-    if fate.reset_ns is not None:
+def _marks(outcome: Outcome, client: str) -> Iterator[Mark]:
+    if outcome.reset_ns is not None:
         text = "client's socket is reset"
-        yield Mark(CLIENT_RESET, client, fate.reset_ns, text, "E2")
-    elif fate.hung:
+        yield Mark(CLIENT_RESET, client, outcome.reset_ns, text, "E2")
+    elif outcome.hung:
         yield Mark(HELD, client, None, f"{client} still waits", "")
-    if fate.home and fate.home_failed:
-        text = f"{fate.home} failed, with its state"
-        yield Mark(FAILED, fate.home, fate.freed_ns or fate.moved_ns, text, "")
-    elif fate.home and fate.freed_ns is not None:
-        alone = fate.home_out_of_reach  # no copy of the reset did it
-        text = f"{fate.home} frees the connection{', by itself' if alone else ''}"
-        yield Mark(FREED, fate.home, fate.freed_ns, text, "" if alone else "E3")
-    elif fate.home and fate.half_open_at_end:
-        yield Mark(HELD, fate.home, None, f"{fate.home} still holds it", "")
+    if outcome.owner and outcome.owner_failed:
+        text = f"{outcome.owner} failed, with its state"
+        yield Mark(
+            FAILED, outcome.owner, outcome.freed_ns or outcome.moved_ns, text, ""
+        )
+    elif outcome.owner and outcome.freed_ns is not None:
+        alone = outcome.owner_out_of_reach  # no copy of the reset did it
+        text = f"{outcome.owner} frees the connection{', by itself' if alone else ''}"
+        yield Mark(FREED, outcome.owner, outcome.freed_ns, text, "" if alone else "E3")
+    elif outcome.owner and outcome.half_open_at_end:
+        yield Mark(HELD, outcome.owner, None, f"{outcome.owner} still holds it", "")
 
 
 def _bystanders_together(columns: Sequence[Column]) -> Iterator[Column]:

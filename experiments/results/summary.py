@@ -75,7 +75,7 @@ def summarise(
             "steady_s": record.snapshots.steady_s,
             "end_s": record.snapshots.end_s,
         },
-        **_fates(record, analysis),
+        **_connection_figures(record, analysis),
         "packets": dict(record.packets),
         "balance": balance(record.states(), connections_of(spec)),
         "data": _data(record),
@@ -126,7 +126,7 @@ def _verdict(
     }
 
 
-def _fates(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
+def _connection_figures(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
     """What became of the connections: ``opened`` by the clients, the rest as counted."""
     totals, clients = analysis.totals, record.client_summaries
     return {

@@ -39,7 +39,7 @@ _NOTHING_COMPARED = "no segment came when it could be compared"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExpectationResult:
     """One expectation held against a summary."""
 
     key: str
@@ -80,7 +80,7 @@ def judge(
     summary: Mapping[str, Any],
     conditions: Mapping[str, Condition],
     sight: Sight,
-) -> tuple[list[Outcome], list[NotJudged]]:
+) -> tuple[list[ExpectationResult], list[NotJudged]]:
     """Each condition held against the summary, or why a run of that sight cannot be."""
     left = {
         key: why
@@ -94,7 +94,7 @@ def judge(
 
 def check(
     summary: Mapping[str, Any], conditions: Mapping[str, Condition]
-) -> list[Outcome]:
+) -> list[ExpectationResult]:
     """Each condition held against the summary; a key that it lacks is not met."""
     return [
         _check_one(summary, key, condition) for key, condition in conditions.items()
@@ -142,7 +142,9 @@ def _mentions(key: str, condition: Condition, parts: tuple[str, ...]) -> bool:
     return any(part in text for part in parts)
 
 
-def _check_one(summary: Mapping[str, Any], key: str, condition: Condition) -> Outcome:
+def _check_one(
+    summary: Mapping[str, Any], key: str, condition: Condition
+) -> ExpectationResult:
     found = look_up(summary, key)
     symbol, wanted = _parse(condition)
     if isinstance(wanted, str) and (value := _value(summary, wanted)) is not None:
@@ -151,7 +153,7 @@ def _check_one(summary: Mapping[str, Any], key: str, condition: Condition) -> Ou
         met = found is not None and _OPERATORS[symbol](found, wanted)
     except TypeError:
         met = False
-    return Outcome(key, condition, found, met)
+    return ExpectationResult(key, condition, found, met)
 
 
 def _value(summary: Mapping[str, Any], text: str) -> Any:

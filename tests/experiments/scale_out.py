@@ -9,8 +9,12 @@ from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from experiments.analysis.claim import Case, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.epochs import Epoch, History
-from experiments.analysis.fates import Fate, connection_fates, is_stray_candidate
 from experiments.analysis.observations import Observation, is_answer
+from experiments.analysis.outcomes import (
+    Outcome,
+    connection_outcomes,
+    is_stray_candidate,
+)
 from experiments.analysis.socket_states import SocketLife, socket_lives
 from experiments.analysis.trails import Places, Trail, reset_trails
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
@@ -112,11 +116,11 @@ class ScaleOut:
         """Every socket."""
         return socket_lives(self.path.socket_events())
 
-    def fates(self) -> list[Fate]:
+    def outcomes(self) -> list[Outcome]:
         """What became of each connection."""
         nodes = {node.name for node in self.path.plan.nodes}
         answers = [o for o in self.path.observations() if is_answer(o, nodes)]
-        return connection_fates(
+        return connection_outcomes(
             self.lives, self.history, self.strays(), START + END, answers
         )
 
@@ -131,10 +135,10 @@ class ScaleOut:
 
     def cases(self) -> list[Case]:
         """What the claim chart looks at."""
-        return cases_of(self.fates(), self.trails())
+        return cases_of(self.outcomes(), self.trails())
 
     def chart(self) -> dict[str, ClaimRow]:
         """Its rows by element."""
         chart = ClaimChart(self.history, Places.of(self.path.plan))
-        rows = chart.rows(self.fates(), self.trails(), START + END)
+        rows = chart.rows(self.outcomes(), self.trails(), START + END)
         return {row.element: row for row in rows}

@@ -24,7 +24,7 @@ def compared(
     powered = {node.name for node in run.path.plan.nodes}
     flux = in_flux(run.lives, START + last_look, START + END)
     events = by_events(run.lives, START + END, powered)
-    return agreement(tables, events, half_open, run.fates(), flux)
+    return agreement(tables, events, half_open, run.outcomes(), flux)
 
 
 def tables(run: ScaleOut) -> frozenset[Place]:
@@ -89,8 +89,12 @@ def test_a_silent_connection_is_half_open_by_both() -> None:
         for one in run.path.segments
         if one.connection != silent or one.time_ns < START + 500 * MS
     ]
-    (fate,) = [fate for fate in run.fates() if fate.connection == silent]
-    assert (fate.silent, fate.spoke, fate.half_open_at_end) == (True, False, False)
-    assert (fate.held_in_vain, fate.half_open_silent) == (True, True)
+    (outcome,) = [outcome for outcome in run.outcomes() if outcome.connection == silent]
+    assert (outcome.silent, outcome.spoke, outcome.half_open_at_end) == (
+        True,
+        False,
+        False,
+    )
+    assert (outcome.stale_at_end, outcome.half_open_silent) == (True, True)
     places = tables(run) | {(c, CLIENT) for c in run.moved}
     assert compared(run, places, left(run)).half_open_not_agreed == frozenset()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from experiments.analysis.fates import totals
 from experiments.analysis.observations import RST, Observation
+from experiments.analysis.outcomes import totals
 from nodes.guard.verdict import QUIET_S
 from tests.experiments.packet_path import MS, SEQ, START, US
 from tests.experiments.scale_out import END, ScaleOut
@@ -131,13 +131,13 @@ def owner_not_freed(change: Change) -> None:
 
 
 def owner_got_no_copy(change: Change) -> None:
-    home = change.run.history.epochs[0].owner_of(change.run.moved[0])
-    change.without(lambda o: is_copy(o) and o.label == home)
+    owner = change.run.history.epochs[0].owner_of(change.run.moved[0])
+    change.without(lambda o: is_copy(o) and o.label == owner)
 
 
 def owner_freed_before_its_copy(change: Change) -> None:
-    home = change.run.history.epochs[0].owner_of(change.run.moved[0])
-    change.later(lambda o: is_copy(o) and o.label == home, 50 * MS)
+    owner = change.run.history.epochs[0].owner_of(change.run.moved[0])
+    change.later(lambda o: is_copy(o) and o.label == owner, 50 * MS)
 
 
 def copy_begets_a_reset(change: Change) -> None:
@@ -270,15 +270,15 @@ def test_resets_after_the_observation_are_left_out(run: ScaleOut) -> None:
 
 
 def test_evidence_names_packet_node_and_instant(run: ScaleOut) -> None:
-    chart, fates = run.chart(), run.fates()
-    first = next(f for f in fates if f.moved and f.first_stray is not None)
+    chart, outcomes = run.chart(), run.outcomes()
+    first = next(f for f in outcomes if f.moved and f.first_stray is not None)
     stray = first.first_stray
     assert stray is not None
     for word in (
         f"frame {stray.frame} ",
         stray.label,
-        f"owner is {first.home}",
+        f"owner is {first.owner}",
         " ms ",
     ):
         assert word in chart["E1"].evidence
-    assert totals(fates).moved == chart["E1"].checked
+    assert totals(outcomes).moved == chart["E1"].checked

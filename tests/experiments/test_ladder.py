@@ -65,7 +65,7 @@ def test_an_owner_that_is_not_freed_is_marked() -> None:
 def test_an_owner_that_failed_frees_nothing() -> None:
     run = ScaleOut.build(connections=40)
     case = choose(run.cases())
-    failed = replace(case, fate=replace(case.fate, home_failed=True))
+    failed = replace(case, outcome=replace(case.outcome, owner_failed=True))
     marks = ladder(failed, run.path.plan).marks
     assert [mark.kind for mark in marks] == ["client-reset", FAILED]
     assert choose([failed, case]) is case
@@ -74,7 +74,7 @@ def test_an_owner_that_failed_frees_nothing() -> None:
 def test_an_owner_that_was_cut_off_frees_its_end_by_itself_if_at_all() -> None:
     run = ScaleOut.build(connections=40)
     case = choose(run.cases())
-    away = replace(case, fate=replace(case.fate, home_out_of_reach=True))
+    away = replace(case, outcome=replace(case.outcome, owner_out_of_reach=True))
     diagram = ladder(away, run.path.plan)
     (freed,) = [mark for mark in diagram.marks if mark.kind == FREED]
     assert freed.text.endswith("frees the connection, by itself")

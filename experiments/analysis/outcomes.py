@@ -5,34 +5,34 @@ even on the same 4-tuple. Words and their exact meaning:
 
 ================ =====================================================================
 opened           the client's socket became established
-home             the node that took it: whose namespace its socket is in; where there is
+owner            the node that took it: whose namespace its socket is in; where there is
                  none, the one that answered its SYN, or else the predicted owner
-unfinished       its home answered the SYN, but an event had the end of the handshake go
-                 elsewhere: the client's socket is established, the home's never was. Only
-                 where an event was under way then: otherwise its home was not seen
+unfinished       its owner answered the SYN, but an event had the end of the handshake go
+                 elsewhere: the client's socket is established, the owner's never was. Only
+                 where an event was under way then: otherwise its owner was not seen
 moved            while the client's socket was open, an event gave the connection an
-                 owner other than its home
+                 owner other than that node
 stray            a segment of the client, not SYN, RST or copy, in at a node that is not
-                 the home
+                 the owner
 reset            the client's kernel accepted a RST for it
 spoke            moved, and a stray of it was seen
 silent           moved, and none was: the client waits and does not know. Not where at
-                 the end the tables lead to its home again: then nothing is amiss
+                 the end the tables lead to its owner again: then nothing is amiss
 late             moved, and its first stray came within the last 250 ms of the observation
                  (DUE_NS), whose end cut off what follows from it: it has not spoken
 hung             moved, a stray was sent, and at the end of the observation the client's
                  socket was still open
 broken unmoved   did not move, yet was reset, timed out or was destroyed
 half open        from the first stray (where nothing was captured: from the client's reset,
-                 or else the move) until the home's kernel freed its socket, if that
-                 is later; homes that failed hold nothing, so they are left out
-held in vain     at the end of the observation: the home's socket is there, and no client
+                 or else the move) until the owner's kernel freed its socket, if that
+                 is later; owners that failed hold nothing, so they are left out
+held in vain     at the end of the observation: the owner's socket is there, and no client
                  has the other end, or the tables lead elsewhere
 half open,       of which no stray was seen: held in vain, and by the definition above
 silent           not half open
-half open,       by the definition above, yet the tables lead to the home again and the
+half open,       by the definition above, yet the tables lead to the owner again and the
 returned         client has the other end: it goes on
-out of reach     the home had power, but no copy of a reset could reach it when the half
+out of reach     the owner had power, but no copy of a reset could reach it when the half
                  open time began: its chassis was cut off
 reset latency    from the first stray until the client's socket is reset
 ================ =====================================================================
@@ -63,12 +63,12 @@ DUE_NS = 250_000_000
 
 
 @dataclass(frozen=True)
-class Fate:
+class Outcome:
     """What became of one connection; times are CLOCK_REALTIME ns, None: never."""
 
     connection: FourTuple
     opened_ns: int
-    home: str | None
+    owner: str | None
     end_ns: int  # of the observation
     moved_ns: int | None = None
     moved_to: str | None = None
@@ -78,15 +78,15 @@ class Fate:
     ended_ns: int | None = None
     #: The client's socket timed out or was destroyed.
     lost: bool = False
-    #: The home's socket was seen, and when it was freed.
-    home_seen: bool = False
+    #: The owner's socket was seen, and when it was freed.
+    owner_seen: bool = False
     freed_ns: int | None = None
-    home_failed: bool = False
-    #: The home answered its SYN, and never had its socket.
+    owner_failed: bool = False
+    #: The owner answered its SYN, and never had its socket.
     unfinished: bool = False
-    #: No copy could reach the home when a reset of its connection was due.
-    home_out_of_reach: bool = False
-    #: By the tables of the end its segments reach a node that is not the home.
+    #: No copy could reach the owner when a reset of its connection was due.
+    owner_out_of_reach: bool = False
+    #: By the tables of the end its segments reach a node that is not the owner.
     led_elsewhere: bool = False
     strays_captured: bool = False
     #: Its first stray came so near the end that what follows from it was not due.
@@ -133,9 +133,9 @@ class Fate:
 
     @property
     def half_open(self) -> tuple[int, int] | None:
-        """From the first stray to the freeing of the home's socket, or to the end."""
+        """From the first stray to the freeing of the owner's socket, or to the end."""
         start = self.half_open_from
-        if start is None or not self.home_seen or self.home_failed:
+        if start is None or not self.owner_seen or self.owner_failed:
             return None
         until = self.end_ns if self.freed_ns is None else self.freed_ns
         return (start, until) if until > start else None
@@ -151,24 +151,24 @@ class Fate:
 
     @property
     def half_open_at_end(self) -> bool:
-        """Whether the home still held it when the observation ended."""
+        """Whether the owner still held it when the observation ended."""
         return self.half_open is not None and self.freed_ns is None
 
     @property
-    def held_in_vain(self) -> bool:
-        """Whether at the end the home holds what no client has, or nobody leads to it."""
-        held = self.home_seen and self.freed_ns is None
+    def stale_at_end(self) -> bool:
+        """Whether at the end the owner holds what no client has, or nobody leads to it."""
+        held = self.owner_seen and self.freed_ns is None
         return held and (self.ended_ns is not None or self.led_elsewhere)
 
     @property
     def half_open_silent(self) -> bool:
         """Whether it is held in vain, and no stray tells of it."""
-        return self.held_in_vain and not self.half_open_at_end
+        return self.stale_at_end and not self.half_open_at_end
 
     @property
     def half_open_returned(self) -> bool:
         """Whether it was half open, and is a whole connection again."""
-        return self.half_open_at_end and not self.held_in_vain
+        return self.half_open_at_end and not self.stale_at_end
 
 
 @dataclass(frozen=True)
@@ -199,20 +199,20 @@ class Totals:
     reset_latency_ms: Percentiles
 
 
-def connection_fates(
+def connection_outcomes(
     lives: Iterable[SocketLife],
     history: History,
     strays: Iterable[Observation] | None,
     end_ns: int,
     answers: Iterable[Observation] = (),
     keeps_moved: bool = False,
-) -> list[Fate]:
-    """The fate of each connection that a client opened before ``end_ns``.
+) -> list[Outcome]:
+    """The outcome of each connection that a client opened before ``end_ns``.
 
     ``lives`` are all sockets, each with its ``host``. ``strays`` are the observations in
     which strays are looked for, in the order of time; None where nothing was captured.
     ``answers``: the nodes' SYN,ACKs, in the order of time. ``keeps_moved``: the policy
-    leads a connection to its home whatever the tables say.
+    leads a connection to its owner whatever the tables say.
     """
     servers: dict[FourTuple, list[SocketLife]] = defaultdict(list)
     clients: dict[FourTuple, list[SocketLife]] = defaultdict(list)
@@ -220,7 +220,7 @@ def connection_fates(
         (clients if life.at_client else servers)[life.connection].append(life)
     inbound = None if strays is None else _by_connection(strays)
     answered = _by_connection(answers)
-    fates = []
+    outcomes = []
     for connection, own in clients.items():
         begins = [life.first_ns for life in own] + [1 << 63]
         for life, begin, next_begin in zip(own, begins, begins[1:], strict=False):
@@ -229,41 +229,44 @@ def connection_fates(
             span = _Span(begin, min(next_begin, end_ns))
             server = next((s for s in servers[connection] if span.holds(s)), None)
             answer = _answer(answered.get(connection, ()), span)
-            fate = _fate(life, server, answer, history, end_ns)
+            outcome = _outcome(life, server, answer, history, end_ns)
             if inbound is not None:
                 stray = _first_stray(
-                    inbound.get(connection, ()), span, fate.home, server
+                    inbound.get(connection, ()), span, outcome.owner, server
                 )
-                fate = replace(fate, first_stray=stray, strays_captured=True)
-                fate = _as_far_as_due(fate)
-            elsewhere = not keeps_moved and _led_elsewhere(fate, history)
-            fate = replace(fate, led_elsewhere=elsewhere)
-            fates.append(_in_reach_or_not(fate, history))
-    return fates
+                outcome = replace(outcome, first_stray=stray, strays_captured=True)
+                outcome = _as_far_as_due(outcome)
+            elsewhere = not keeps_moved and _led_elsewhere(outcome, history)
+            outcome = replace(outcome, led_elsewhere=elsewhere)
+            outcomes.append(_in_reach_or_not(outcome, history))
+    return outcomes
 
 
-def totals(fates: Sequence[Fate]) -> Totals:
+def totals(outcomes: Sequence[Outcome]) -> Totals:
     """The figures of a whole run."""
-    intervals = [fate.half_open for fate in fates if fate.half_open]
-    latencies = [fate.latency_ms for fate in fates if fate.latency_ms is not None]
-    at_end = sum(fate.half_open_at_end for fate in fates)
-    seen = all(fate.strays_captured for fate in fates)
+    intervals = [outcome.half_open for outcome in outcomes if outcome.half_open]
+    latencies = [
+        outcome.latency_ms for outcome in outcomes if outcome.latency_ms is not None
+    ]
+    at_end = sum(outcome.half_open_at_end for outcome in outcomes)
+    seen = all(outcome.strays_captured for outcome in outcomes)
     return Totals(
-        opened=len(fates),
-        moved=sum(fate.moved for fate in fates),
-        spoke=sum(fate.spoke for fate in fates) if seen else None,
-        unfinished=sum(fate.spoke and fate.unfinished for fate in fates),
-        silent=sum(fate.silent for fate in fates) if seen else None,
-        late=sum(fate.late for fate in fates),
-        reset=sum(fate.reset for fate in fates),
-        hung=sum(fate.hung for fate in fates),
-        broken_unmoved=sum(fate.broken_unmoved for fate in fates),
+        opened=len(outcomes),
+        moved=sum(outcome.moved for outcome in outcomes),
+        spoke=sum(outcome.spoke for outcome in outcomes) if seen else None,
+        unfinished=sum(outcome.spoke and outcome.unfinished for outcome in outcomes),
+        silent=sum(outcome.silent for outcome in outcomes) if seen else None,
+        late=sum(outcome.late for outcome in outcomes),
+        reset=sum(outcome.reset for outcome in outcomes),
+        hung=sum(outcome.hung for outcome in outcomes),
+        broken_unmoved=sum(outcome.broken_unmoved for outcome in outcomes),
         half_open_peak=peak(intervals),
         half_open_at_end=at_end,
-        half_open_silent=sum(fate.half_open_silent for fate in fates),
-        half_open_returned=sum(fate.half_open_returned for fate in fates),
+        half_open_silent=sum(outcome.half_open_silent for outcome in outcomes),
+        half_open_returned=sum(outcome.half_open_returned for outcome in outcomes),
         half_open_out_of_reach=sum(
-            fate.half_open_at_end and fate.home_out_of_reach for fate in fates
+            outcome.half_open_at_end and outcome.owner_out_of_reach
+            for outcome in outcomes
         ),
         half_open_lifetime_ms=percentiles(
             (end - start) / _NS_PER_MS for start, end in intervals
@@ -309,39 +312,39 @@ def _answer(answers: Sequence[Observation], span: _Span) -> str | None:
     return next((a.label for a in answers if span.begin <= a.time_ns < span.end), None)
 
 
-def _fate(
+def _outcome(
     life: SocketLife,
     server: SocketLife | None,
     answer: str | None,
     history: History,
     end_ns: int,
-) -> Fate:
+) -> Outcome:
     opened = life.established_ns or life.first_ns
-    home = (server.host if server else None) or answer
-    home = home or history.at(opened).owner_of(life.connection)
+    owner = (server.host if server else None) or answer
+    owner = owner or history.at(opened).owner_of(life.connection)
     ended = _until(life.closed_ns, end_ns)
-    moved_ns, moved_to = _move(life.connection, home, history, opened, ended or end_ns)
-    return Fate(
+    moved_ns, moved_to = _move(life.connection, owner, history, opened, ended or end_ns)
+    return Outcome(
         connection=life.connection,
         opened_ns=opened,
-        home=home,
+        owner=owner,
         end_ns=end_ns,
         moved_ns=moved_ns,
         moved_to=moved_to,
         reset_ns=_until(life.reset_ns, end_ns),
         ended_ns=ended,
         lost=life.lost and ended is not None,
-        home_seen=server is not None,
+        owner_seen=server is not None,
         unfinished=server is None
         and answer is not None
         and history.under_way(opened, IN_FLIGHT_NS),
         freed_ns=_until(server.closed_ns, end_ns) if server else None,
-        home_failed=moved_ns is not None and not history.at(moved_ns).powers(home),
+        owner_failed=moved_ns is not None and not history.at(moved_ns).powers(owner),
     )
 
 
 def _move(
-    connection: FourTuple, home: str | None, history: History, opened: int, ended: int
+    connection: FourTuple, owner: str | None, history: History, opened: int, ended: int
 ) -> tuple[int | None, str | None]:
     """When its owner first was another, while its client had it, and which."""
     epochs = list(history.after(opened))
@@ -350,52 +353,54 @@ def _move(
     for epoch in epochs:
         if epoch.start_ns >= ended:
             break
-        owner = epoch.owner_of(connection)
-        if owner != home:
-            return max(epoch.start_ns, opened), owner
+        target = epoch.owner_of(connection)
+        if target != owner:
+            return max(epoch.start_ns, opened), target
     return None, None
 
 
-def _led_elsewhere(fate: Fate, history: History) -> bool:
-    """Whether the last tables lead the connection to a node that is not its home."""
-    return history.epochs[-1].owner_of(fate.connection) != fate.home
+def _led_elsewhere(outcome: Outcome, history: History) -> bool:
+    """Whether the last tables lead the connection to a node that is not its owner."""
+    return history.epochs[-1].owner_of(outcome.connection) != outcome.owner
 
 
-def _in_reach_or_not(fate: Fate, history: History) -> Fate:
-    """The fate, with whether a copy of its reset could reach the home."""
-    start = fate.half_open_from
-    if start is None or fate.home_failed:
-        return fate
-    return replace(fate, home_out_of_reach=history.cuts_off(start, fate.home))
+def _in_reach_or_not(outcome: Outcome, history: History) -> Outcome:
+    """The outcome, with whether a copy of its reset could reach the owner."""
+    start = outcome.half_open_from
+    if start is None or outcome.owner_failed:
+        return outcome
+    return replace(outcome, owner_out_of_reach=history.cuts_off(start, outcome.owner))
 
 
-def _as_far_as_due(fate: Fate) -> Fate:
-    """The fate, or that of a connection that was still under way at the end.
+def _as_far_as_due(outcome: Outcome) -> Outcome:
+    """The outcome, or that of a connection that was still under way at the end.
 
     Then its stray, and what had come of it by then, are left out, as is all that comes
     after the end: where the observation ends must not decide what a run comes to.
     """
-    stray = fate.first_stray
-    if stray is None or stray.time_ns <= fate.end_ns - DUE_NS:
-        return fate
-    freed = fate.freed_ns is not None or fate.home_failed or not fate.home_seen
-    if fate.ended_ns is not None and freed:
-        return fate
-    return replace(fate, first_stray=None, reset_ns=None, ended_ns=None, late=True)
+    stray = outcome.first_stray
+    if stray is None or stray.time_ns <= outcome.end_ns - DUE_NS:
+        return outcome
+    freed = (
+        outcome.freed_ns is not None or outcome.owner_failed or not outcome.owner_seen
+    )
+    if outcome.ended_ns is not None and freed:
+        return outcome
+    return replace(outcome, first_stray=None, reset_ns=None, ended_ns=None, late=True)
 
 
 def _first_stray(
     inbound: Sequence[Observation],
     span: _Span,
-    home: str | None,
+    owner: str | None,
     server: SocketLife | None,
 ) -> Observation | None:
-    """The first segment at a node without its socket: another node, or the home after
+    """The first segment at a node without its socket: another node, or the owner after
     it failed and came back without its state."""
     forgotten = server.closed_ns if server and server.lost else None
     for one in inbound:
         if span.begin <= one.time_ns < span.end and (
-            one.label != home or (forgotten is not None and one.time_ns > forgotten)
+            one.label != owner or (forgotten is not None and one.time_ns > forgotten)
         ):
             return one
     return None
