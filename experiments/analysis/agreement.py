@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from experiments.analysis.outcomes import Outcome
-from experiments.analysis.socket_states import SocketLife
+from experiments.analysis.socket_states import SocketLifetime
 from topologies.domain.connection import FourTuple, written
 
 #: Where a client's socket is, as against the node that a server's is on.
@@ -52,28 +52,32 @@ class Agreement:
 
 
 def by_events(
-    lives: Iterable[SocketLife], end_ns: int, powered: Collection[str]
+    lifetimes: Iterable[SocketLifetime], end_ns: int, powered: Collection[str]
 ) -> frozenset[Place]:
     """Sockets that were established and not yet freed at ``end_ns``, of clients and of
     nodes in ``powered``."""
     return frozenset(
-        (life.connection, place)
-        for life in lives
-        if _held(life, end_ns)
-        and ((place := _place(life)) == CLIENT or place in powered)
+        (lifetime.connection, place)
+        for lifetime in lifetimes
+        if _held(lifetime, end_ns)
+        and ((place := _place(lifetime)) == CLIENT or place in powered)
     )
 
 
 def in_flux(
-    lives: Iterable[SocketLife], from_ns: int, until_ns: int
+    lifetimes: Iterable[SocketLifetime], from_ns: int, until_ns: int
 ) -> frozenset[FourTuple]:
     """Connections of which a socket came or went in that time."""
     return frozenset(
-        life.connection
-        for life in lives
+        lifetime.connection
+        for lifetime in lifetimes
         if any(
             time_ns is not None and from_ns <= time_ns <= until_ns
-            for time_ns in (life.opened_ns, life.established_ns, life.closed_ns)
+            for time_ns in (
+                lifetime.opened_ns,
+                lifetime.established_ns,
+                lifetime.closed_ns,
+            )
         )
     )
 
@@ -101,13 +105,13 @@ def agreement(
     )
 
 
-def _held(life: SocketLife, end_ns: int) -> bool:
-    begun = life.established_ns is not None and life.established_ns < end_ns
-    return begun and (life.closed_ns is None or life.closed_ns >= end_ns)
+def _held(lifetime: SocketLifetime, end_ns: int) -> bool:
+    begun = lifetime.established_ns is not None and lifetime.established_ns < end_ns
+    return begun and (lifetime.closed_ns is None or lifetime.closed_ns >= end_ns)
 
 
-def _place(life: SocketLife) -> str:
-    return CLIENT if life.at_client else life.host or ""
+def _place(lifetime: SocketLifetime) -> str:
+    return CLIENT if lifetime.at_client else lifetime.host or ""
 
 
 def _still(places: frozenset[Place], flux: frozenset[FourTuple]) -> frozenset[Place]:

@@ -19,7 +19,7 @@ from experiments.analysis.agreement import (
 from experiments.analysis.arrivals import Arrivals, arrivals
 from experiments.analysis.claim import ORDER, Case, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.client_wire import ClientWire
-from experiments.analysis.epochs import IN_FLIGHT_NS, Epoch, History
+from experiments.analysis.epochs import IN_FLIGHT_NS, Epoch, EpochTimeline
 from experiments.analysis.observations import (
     Observation,
     is_answer,
@@ -32,8 +32,8 @@ from experiments.analysis.outcomes import (
     is_stray_candidate,
     totals,
 )
-from experiments.analysis.socket_states import SocketLife, socket_lives
-from experiments.analysis.trails import Places, Trail, reset_trails
+from experiments.analysis.reset_traces import PortRoles, ResetTrace, find_reset_traces
+from experiments.analysis.socket_states import SocketLifetime, socket_lifetimes
 from experiments.analysis.waiting import Waiting, waiting_unmoved
 from experiments.record.event_record import one_each_instant
 from experiments.record.run_record import RunRecord, Snapshots
@@ -94,33 +94,33 @@ def _no_collection() -> Iterator[None]:
 
 
 def _analyse(record: RunRecord) -> Analysis:
-    history = history_of(record)
-    places = Places.of(record.final.plan)
+    timeline = timeline_of(record)
+    roles = PortRoles.of(record.final.plan)
     wire = ClientWire()
-    observations = _observations(record, places, wire)
-    lives = _lives(record)
-    outcomes = _outcomes(record, history, places, observations, lives)
-    trails = reset_trails(observations or (), places)
-    rows = _claim(record, history, places, outcomes, trails)
+    observations = _observations(record, roles, wire)
+    lifetimes = _lifetimes(record)
+    outcomes = _outcomes(record, timeline, roles, observations, lifetimes)
+    traces = find_reset_traces(observations or (), roles)
+    rows = _claim(record, timeline, roles, outcomes, traces)
     return Analysis(
         totals=totals(outcomes),
         claim=[row for row in rows if row.element != ORDER],
         order=next((row for row in rows if row.element == ORDER), None),
         moved_connections=sorted({written(f.connection) for f in outcomes if f.moved}),
         connections=[_row(outcome) for outcome in outcomes],
-        mispredicted=_mispredicted(record, history, outcomes),
-        arrivals=_arrivals(record, history, places, observations),
-        agreement=_agreement(record, history, lives, outcomes),
+        mispredicted=_mispredicted(record, timeline, outcomes),
+        arrivals=_arrivals(record, timeline, roles, observations),
+        agreement=_agreement(record, timeline, lifetimes, outcomes),
         opened_by_kernel=_opened_by_kernel(record, outcomes),
-        begun_unseen=sum(life.opened_ns is None for life in lives),
+        begun_unseen=sum(lifetime.opened_ns is None for lifetime in lifetimes),
         half_open_count=sum(outcome.half_open is not None for outcome in outcomes),
-        cases=_cases(record, outcomes, trails),
+        cases=_cases(record, outcomes, traces),
         waiting=_waiting(record, outcomes, wire),
     )
 
 
 def _observations(
-    record: RunRecord, places: Places, wire: ClientWire
+    record: RunRecord, roles: PortRoles, wire: ClientWire
 ) -> list[Observation] | None:
     """What was captured until the end of the observation; None: nothing was.
 
@@ -128,7 +128,7 @@ def _observations(
     """
     if record.capture_file is None:
         return None
-    takers = dict.fromkeys(places.client_ports, wire.take)
+    takers = dict.fromkeys(roles.client_ports, wire.take)
     path = str(record.capture_file)
     return list(read_observations(path, record.end_ns, takers))
 
@@ -145,46 +145,46 @@ def _waiting(
 
 def _outcomes(
     record: RunRecord,
-    history: History,
-    places: Places,
+    timeline: EpochTimeline,
+    roles: PortRoles,
     observations: Sequence[Observation] | None,
-    lives: Sequence[SocketLife],
+    lifetimes: Sequence[SocketLifetime],
 ) -> list[Outcome]:
     keeps_moved = record.initial.policy.keeps_moved
     if observations is None:
         return connection_outcomes(
-            lives, history, None, record.end_ns, keeps_moved=keeps_moved
+            lifetimes, timeline, None, record.end_ns, keeps_moved=keeps_moved
         )
-    nodes = frozenset(places.nodes)
+    nodes = frozenset(roles.nodes)
     strays = [one for one in observations if is_stray_candidate(one, nodes)]
     if record.initial.policy.passes_on:
         # The first node's ignorance is part of the design; the second's is final.
         strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
     answers = [one for one in observations if is_answer(one, nodes)]
     return connection_outcomes(
-        lives, history, strays, record.end_ns, answers, keeps_moved
+        lifetimes, timeline, strays, record.end_ns, answers, keeps_moved
     )
 
 
-def _lives(record: RunRecord) -> list[SocketLife]:
+def _lifetimes(record: RunRecord) -> list[SocketLifetime]:
     """Every socket of the cluster's hosts: the probes know whose namespace is whose."""
-    return socket_lives(read_socket_events(str(record.sockets_file)))
+    return socket_lifetimes(read_socket_events(str(record.sockets_file)))
 
 
 def _claim(
     record: RunRecord,
-    history: History,
-    places: Places,
+    timeline: EpochTimeline,
+    roles: PortRoles,
     outcomes: Sequence[Outcome],
-    trails: Sequence[Trail],
+    traces: Sequence[ResetTrace],
 ) -> list[ClaimRow]:
     if record.capture_file is None:
         return [
             ClaimRow(f"E{n}", False, "nothing was captured (capture: off)", 0, 0)
             for n in range(1, 6)
         ]
-    chart = ClaimChart(history, places, record.initial.policy.spares_origin)
-    return chart.rows(outcomes, trails, record.end_ns)
+    chart = ClaimChart(timeline, roles, record.initial.policy.spares_origin)
+    return chart.rows(outcomes, traces, record.end_ns)
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
@@ -214,10 +214,10 @@ def _seconds(time_ns: int | None) -> float | None:
 
 
 def _mispredicted(
-    record: RunRecord, history: History, outcomes: Sequence[Outcome]
+    record: RunRecord, timeline: EpochTimeline, outcomes: Sequence[Outcome]
 ) -> int:
     """Connections that the first look found elsewhere than foretold, or nowhere."""
-    owner_of, snapshots = history.epochs[0].owner_of, record.snapshots
+    owner_of, snapshots = timeline.epochs[0].owner_of, record.snapshots
     wrong = {
         connection
         for connection, nodes in snapshots.held_before.items()
@@ -235,32 +235,32 @@ def _mispredicted(
 
 def _arrivals(
     record: RunRecord,
-    history: History,
-    places: Places,
+    timeline: EpochTimeline,
+    roles: PortRoles,
     observations: Sequence[Observation] | None,
 ) -> Arrivals:
     """Segments held against the hash; none where it is not the hash that decides."""
     if observations is None or record.initial.policy.keeps_moved:
         return Arrivals(0, frozenset())
-    return arrivals(observations, history, frozenset(places.nodes))
+    return arrivals(observations, timeline, frozenset(roles.nodes))
 
 
 def _agreement(
     record: RunRecord,
-    history: History,
-    lives: Sequence[SocketLife],
+    timeline: EpochTimeline,
+    lifetimes: Sequence[SocketLifetime],
     outcomes: Sequence[Outcome],
 ) -> Agreement:
     """The socket tables of the end held against the socket events."""
-    snapshots, last = record.snapshots, history.epochs[-1]
+    snapshots, last = record.snapshots, timeline.epochs[-1]
     powered = {n.name for n in record.final.plan.nodes if last.powers(n.name)}
     clients = {(connection, CLIENT) for connection in snapshots.clients_after}
     return agreement(
         _held_by_tables(snapshots) | clients,
-        by_events(lives, record.end_ns, powered),
-        _half_open_by_tables(record, history),
+        by_events(lifetimes, record.end_ns, powered),
+        _half_open_by_tables(record, timeline),
         outcomes,
-        in_flux(lives, round(snapshots.last_look_s * 1e9), record.end_ns),
+        in_flux(lifetimes, round(snapshots.last_look_s * 1e9), record.end_ns),
     )
 
 
@@ -272,8 +272,10 @@ def _held_by_tables(snapshots: Snapshots) -> frozenset[Place]:
     )
 
 
-def _half_open_by_tables(record: RunRecord, history: History) -> frozenset[Place]:
-    snapshots, owner_of = record.snapshots, history.epochs[-1].owner_of
+def _half_open_by_tables(
+    record: RunRecord, timeline: EpochTimeline
+) -> frozenset[Place]:
+    snapshots, owner_of = record.snapshots, timeline.epochs[-1].owner_of
     stays = record.initial.policy.keeps_moved
     return frozenset(
         (connection, node)
@@ -296,15 +298,15 @@ def _opened_by_kernel(record: RunRecord, outcomes: Sequence[Outcome]) -> int:
 
 
 def _cases(
-    record: RunRecord, outcomes: Sequence[Outcome], trails: Sequence[Trail]
+    record: RunRecord, outcomes: Sequence[Outcome], traces: Sequence[ResetTrace]
 ) -> Sequence[Case]:
     """What began before the end of the observation."""
-    return cases_of(outcomes, [one for one in trails if one.first_ns < record.end_ns])
+    return cases_of(outcomes, [one for one in traces if one.first_ns < record.end_ns])
 
 
-def history_of(record: RunRecord) -> History:
+def timeline_of(record: RunRecord) -> EpochTimeline:
     """The cluster's states and their times."""
-    return History(
+    return EpochTimeline(
         [
             Epoch.of(record.initial),
             *(

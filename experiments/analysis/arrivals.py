@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from experiments.analysis.epochs import IN_FLIGHT_NS, History
+from experiments.analysis.epochs import IN_FLIGHT_NS, EpochTimeline
 from experiments.analysis.observations import Observation
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import FANOUT_MAC
@@ -30,7 +30,7 @@ class Arrivals:
 
 
 def arrivals(
-    observations: Iterable[Observation], history: History, nodes: Collection[str]
+    observations: Iterable[Observation], timeline: EpochTimeline, nodes: Collection[str]
 ) -> Arrivals:
     """Every segment that came in at a node, fan-out copies aside, and its owner then.
 
@@ -43,7 +43,7 @@ def arrivals(
     for one in observations:
         if one.outgoing or one.label not in nodes or one.eth_src == FANOUT_MAC:
             continue
-        epoch, connection = history.at(one.time_ns), one.connection
+        epoch, connection = timeline.at(one.time_ns), one.connection
         if connection is None or one.time_ns <= epoch.settled_ns + IN_FLIGHT_NS:
             continue
         compared.add((epoch.start_ns, connection))

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from experiments.analysis.epochs import END_OF_TIME, History
+from experiments.analysis.epochs import END_OF_TIME, EpochTimeline
 from experiments.analysis.observations import Observation
 from experiments.analysis.outcomes import Outcome
-from experiments.analysis.trails import Places, Seen, Trail
+from experiments.analysis.reset_traces import PortRoles, ResetTrace, Segments
 from nodes.guard.verdict import QUIET_S
 from topologies.domain.connection import FourTuple, written
 
@@ -40,26 +40,26 @@ class ClaimRow:
 
 @dataclass(frozen=True)
 class Case:
-    """One moved connection that sent a stray, and the trails of its resets."""
+    """One moved connection that sent a stray, and the traces of its resets."""
 
     outcome: Outcome
-    trails: list[Trail]
+    traces: list[ResetTrace]
 
-    def opened_before(self, trail: Trail) -> bool:
-        """Whether the connection was open when the trail began."""
-        return self.outcome.opened_ns <= trail.first_ns
+    def opened_before(self, trace: ResetTrace) -> bool:
+        """Whether the connection was open when the trace began."""
+        return self.outcome.opened_ns <= trace.first_ns
 
     @property
-    def trail(self) -> Trail | None:
-        """The first trail."""
-        return self.trails[0] if self.trails else None
+    def trace(self) -> ResetTrace | None:
+        """The first trace."""
+        return self.traces[0] if self.traces else None
 
 
-class Broken(Exception):
+class ElementFailed(Exception):
     """An element does not hold for a case; the text says what was seen instead."""
 
 
-#: Says what was seen of an element in a case. Raises :class:`Broken`.
+#: Says what was seen of an element in a case. Raises :class:`ElementFailed`.
 Check = Callable[[Case], str]
 
 
@@ -67,25 +67,25 @@ class ClaimChart:
     """Holds what the checks need to know of the cluster."""
 
     def __init__(
-        self, history: History, places: Places, spares_origin: bool = False
+        self, timeline: EpochTimeline, roles: PortRoles, spares_origin: bool = False
     ) -> None:
-        """``history`` says who had to get copies, ``places`` what each label is.
+        """``timeline`` says who had to get copies, ``roles`` what each label is.
 
         ``spares_origin``: the node that sent the reset must get no copy of it.
         """
-        self._history = history
-        self._places = places
+        self._timeline = timeline
+        self._roles = roles
         self._spares_origin = spares_origin
 
     def rows(
         self,
         outcomes: Iterable[Outcome],
-        trails: Sequence[Trail],
+        traces: Sequence[ResetTrace],
         end_ns: int = END_OF_TIME,
     ) -> list[ClaimRow]:
         """``E1`` to ``E5`` and ``order``; what begins after ``end_ns`` is left out."""
-        trails = [trail for trail in trails if trail.first_ns < end_ns]
-        cases = cases_of(outcomes, trails)
+        traces = [trace for trace in traces if trace.first_ns < end_ns]
+        cases = cases_of(outcomes, traces)
         checks: Mapping[str, Check] = {
             "E1": self._e1,
             "E2": self._e2,
@@ -97,8 +97,8 @@ class ClaimChart:
         found = {
             element: _row(element, check, cases) for element, check in checks.items()
         }
-        found["E3"] = _with_unreached(found["E3"], cases)
-        found[ORDER] = _with_strangers(found[ORDER], trails, cases)
+        found["E3"] = _with_unreachable_owners(found["E3"], cases)
+        found[ORDER] = _with_unexplained_resets(found[ORDER], traces, cases)
         return list(found.values())
 
     def _e1(self, case: Case) -> str:
@@ -106,7 +106,9 @@ class ClaimChart:
         outcome, stray = case.outcome, case.outcome.first_stray
         assert stray is not None, "cases have one"
         if not outcome.owner_seen:
-            raise Broken(f"no node was seen to hold {written(outcome.connection)}")
+            raise ElementFailed(
+                f"no node was seen to hold {written(outcome.connection)}"
+            )
         return (
             f"{_at(stray, outcome)} {stray.flag_names} with {stray.payload} B of "
             f"{written(outcome.connection)} came to {stray.label}; its owner is {outcome.owner}"
@@ -114,124 +116,136 @@ class ClaimChart:
 
     def _e2(self, case: Case) -> str:
         """The second node resets the client through the load balancer."""
-        outcome, trail = case.outcome, _needed(case)
-        _answered(trail, case.trails)
-        _follow(trail.strays, trail.resets, "the reset", "its stray")
-        _same_count(trail.resets, trail.arrivals, "resets", "arrivals at the fabric")
-        _same_count(trail.resets, trail.client_copies, "resets", "copies to the client")
-        _follow(trail.arrivals, trail.client_copies, "the client's copy", "the reset")
-        copy = trail.client_copies[0]
+        outcome, trace = case.outcome, _first_trace(case)
+        _answered(trace, case.traces)
+        _follow(trace.strays, trace.resets, "the reset", "its stray")
+        _same_count(trace.resets, trace.arrivals, "resets", "arrivals at the fabric")
+        _same_count(trace.resets, trace.client_copies, "resets", "copies to the client")
+        _follow(trace.arrivals, trace.client_copies, "the client's copy", "the reset")
+        copy = trace.client_copies[0]
         if outcome.reset_ns is None or outcome.reset_ns < copy.time_ns:
-            raise Broken(f"{_at(copy, outcome)} RST to the client, whose socket stayed")
+            raise ElementFailed(
+                f"{_at(copy, outcome)} RST to the client, whose socket stayed"
+            )
         return (
-            f"{_at(trail.resets[0], outcome)} RST left {trail.node}, {_at(copy, outcome)} "
+            f"{_at(trace.resets[0], outcome)} RST left {trace.node}, {_at(copy, outcome)} "
             f"{copy.label} to the client, reset at {_after(outcome.reset_ns, outcome)}"
         )
 
     def _e3(self, case: Case) -> str:
         """Further resets go to several nodes, and the owner frees the connection."""
-        outcome, trail = case.outcome, _needed(case)
-        if not trail.tier2:
-            raise Broken(f"no node got a copy; {outcome.owner} {_owner_state(outcome)}")
-        if len(trail.tier2) < 2:
-            raise Broken(f"only {next(iter(trail.tier2))} got a copy: no plurality")
+        outcome, trace = case.outcome, _first_trace(case)
+        if not trace.tier2:
+            raise ElementFailed(
+                f"no node got a copy; {outcome.owner} {_owner_state(outcome)}"
+            )
+        if len(trace.tier2) < 2:
+            raise ElementFailed(
+                f"only {next(iter(trace.tier2))} got a copy: no plurality"
+            )
         if outcome.owner_failed:
-            return f"{len(trail.tier2)} nodes got a copy; {outcome.owner} had failed"
-        at_owner = trail.tier2.get(outcome.owner or "")
+            return f"{len(trace.tier2)} nodes got a copy; {outcome.owner} had failed"
+        at_owner = trace.tier2.get(outcome.owner or "")
         if not at_owner and outcome.owner_out_of_reach:
             return (
-                f"{len(trail.tier2)} nodes got a copy; {outcome.owner}, the owner, was cut "
+                f"{len(trace.tier2)} nodes got a copy; {outcome.owner}, the owner, was cut "
                 f"off and {_owner_state(outcome)}"
             )
         if not at_owner:
-            raise Broken(f"{outcome.owner}, the owner, got no copy")
+            raise ElementFailed(f"{outcome.owner}, the owner, got no copy")
         if outcome.freed_ns is None or outcome.freed_ns < at_owner[0].time_ns:
-            raise Broken(
+            raise ElementFailed(
                 f"{_at(at_owner[0], outcome)} {outcome.owner}, {_owner_state(outcome)}"
             )
         return (
-            f"{len(trail.tier2)} nodes got a copy; {_at(at_owner[0], outcome)} at "
+            f"{len(trace.tier2)} nodes got a copy; {_at(at_owner[0], outcome)} at "
             f"{outcome.owner}, freed at {_after(outcome.freed_ns, outcome)}"
         )
 
     def _e4(self, case: Case) -> str:
         """The fabric sends one copy to each chassis that it can reach."""
-        first = _needed(case)
-        for trail in case.trails:
-            self._tier1_complete(trail)
+        first = _first_trace(case)
+        for trace in case.traces:
+            self._tier1_complete(trace)
         if len(first.tier1) < 2:
-            raise Broken(f"copies left to {_names(first.tier1)} only: no plurality")
+            raise ElementFailed(
+                f"copies left to {_names(first.tier1)} only: no plurality"
+            )
         return f"{_first_frames(first.tier1, case.outcome)}: one to each chassis"
 
     def _e5(self, case: Case) -> str:
         """Each chassis sends one copy to each of its nodes that it can reach."""
-        first = _needed(case)
-        for trail in case.trails:
-            self._tier2_complete(trail)
+        first = _first_trace(case)
+        for trace in case.traces:
+            self._tier2_complete(trace)
         if not first.tier2:
-            raise Broken("no node got a copy")
+            raise ElementFailed("no node got a copy")
         return f"{_first_frames(first.tier2, case.outcome)}: one to each node"
 
     def _order(self, case: Case) -> str:
         """One after the other, for each reset by itself."""
-        for trail in case.trails:
-            self._steps_follow(trail)
-            if trail.misdirected:
-                raise Broken(
-                    f"{_at(trail.misdirected[0], case.outcome)} a copy went back"
+        for trace in case.traces:
+            self._steps_follow(trace)
+            if trace.unexpected:
+                raise ElementFailed(
+                    f"{_at(trace.unexpected[0], case.outcome)} a copy went back"
                 )
-        if not _needed(case).tier2:
-            raise Broken("no copies followed the reset")
+        if not _first_trace(case).tier2:
+            raise ElementFailed("no copies followed the reset")
         return "stray, reset, fabric, client's copy, tier-1 and tier-2 copies in order"
 
-    def _tier1_complete(self, trail: Trail) -> None:
-        if not trail.arrivals:
-            raise Broken(f"no reset of {trail.node or 'any node'} reached the fabric")
-        expected = self._history.expected(trail.arrivals[0].time_ns)
-        count = len(trail.arrivals)
-        _exactly(trail.tier1, expected.must, expected.may, count, "from the fabric")
-        for name, copies in trail.tier1.items():
-            _follow(trail.arrivals, copies, f"the copy to {name}", "the reset")
+    def _tier1_complete(self, trace: ResetTrace) -> None:
+        if not trace.arrivals:
+            raise ElementFailed(
+                f"no reset of {trace.node or 'any node'} reached the fabric"
+            )
+        expected = self._timeline.expected(trace.arrivals[0].time_ns)
+        count = len(trace.arrivals)
+        _exactly(trace.tier1, expected.must, expected.may, count, "from the fabric")
+        for name, copies in trace.tier1.items():
+            _follow(trace.arrivals, copies, f"the copy to {name}", "the reset")
 
-    def _tier2_complete(self, trail: Trail) -> None:
-        if not trail.arrivals:
-            raise Broken(f"no reset of {trail.node or 'any node'} reached the fabric")
-        expected = self._history.expected(trail.arrivals[0].time_ns)
+    def _tier2_complete(self, trace: ResetTrace) -> None:
+        if not trace.arrivals:
+            raise ElementFailed(
+                f"no reset of {trace.node or 'any node'} reached the fabric"
+            )
+        expected = self._timeline.expected(trace.arrivals[0].time_ns)
         must = {node for nodes in expected.must.values() for node in nodes}
         may = {node for nodes in expected.may.values() for node in nodes}
         if self._spares_origin:
-            must, may = must - {trail.node}, may - {trail.node}
-        _exactly(trail.tier2, must, may, len(trail.arrivals), "from its chassis")
-        for name, copies in trail.tier2.items():
-            arrived = trail.uplinks.get(self._places.nodes[name], [])
+            must, may = must - {trace.node}, may - {trace.node}
+        _exactly(trace.tier2, must, may, len(trace.arrivals), "from its chassis")
+        for name, copies in trace.tier2.items():
+            arrived = trace.uplinks.get(self._roles.nodes[name], [])
             _follow(arrived, copies, f"the copy to {name}", "its chassis's")
 
-    def _steps_follow(self, trail: Trail) -> None:
-        _follow(trail.strays, trail.resets, "the reset", "its stray")
-        _follow(trail.resets, trail.arrivals, "the arrival at the fabric", "the reset")
-        _follow(trail.arrivals, trail.client_copies, "the client's copy", "the arrival")
-        for name, copies in trail.tier1.items():
+    def _steps_follow(self, trace: ResetTrace) -> None:
+        _follow(trace.strays, trace.resets, "the reset", "its stray")
+        _follow(trace.resets, trace.arrivals, "the arrival at the fabric", "the reset")
+        _follow(trace.arrivals, trace.client_copies, "the client's copy", "the arrival")
+        for name, copies in trace.tier1.items():
             what = f"the copy to {name}"
-            _follow(trail.client_copies, copies, what, "the client's copy")
-            _follow(copies, trail.uplinks.get(name, []), f"arrival at {name}", what)
-        for name, copies in trail.tier2.items():
-            arrived = trail.uplinks.get(self._places.nodes[name], [])
+            _follow(trace.client_copies, copies, what, "the client's copy")
+            _follow(copies, trace.uplinks.get(name, []), f"arrival at {name}", what)
+        for name, copies in trace.tier2.items():
+            arrived = trace.uplinks.get(self._roles.nodes[name], [])
             _follow(arrived, copies, f"the copy to {name}", "its chassis's")
 
 
-def cases_of(outcomes: Iterable[Outcome], trails: Iterable[Trail]) -> list[Case]:
-    """Each moved connection with a stray, and the trails of its resets.
+def cases_of(outcomes: Iterable[Outcome], traces: Iterable[ResetTrace]) -> list[Case]:
+    """Each moved connection with a stray, and the traces of its resets.
 
     Not one whose handshake an event cut in two: no first node ever had it.
-    A trail belongs to the latest connection on its 4-tuple that was open before it.
+    A trace belongs to the latest connection on its 4-tuple that was open before it.
     """
     by_tuple: dict[FourTuple, list[Case]] = defaultdict(list)
     for outcome in sorted(outcomes, key=lambda outcome: outcome.opened_ns):
         by_tuple[outcome.connection].append(Case(outcome, []))
-    for trail in trails:
-        opened = [c for c in by_tuple[trail.connection] if c.opened_before(trail)]
+    for trace in traces:
+        opened = [c for c in by_tuple[trace.connection] if c.opened_before(trace)]
         if opened:
-            opened[-1].trails.append(trail)
+            opened[-1].traces.append(trace)
     return [
         case
         for cases in by_tuple.values()
@@ -247,8 +261,8 @@ def _row(element: str, check: Check, cases: Sequence[Case]) -> ClaimRow:
     for case in cases:
         try:
             seen = check(case)
-        except Broken as broken:
-            seen = f"{written(case.outcome.connection)}: {broken}"
+        except ElementFailed as failure:
+            seen = f"{written(case.outcome.connection)}: {failure}"
             counterexample = counterexample or seen
         else:
             held += 1
@@ -260,13 +274,13 @@ def _row(element: str, check: Check, cases: Sequence[Case]) -> ClaimRow:
     return ClaimRow(element, held == checked, evidence, checked, held)
 
 
-def _with_unreached(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
+def _with_unreachable_owners(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
     """The row, with how many owners no copy could reach: they free nothing by it."""
     unreached = [
         case.outcome
         for case in cases
         if case.outcome.owner_out_of_reach
-        and not any(trail.tier2.get(case.outcome.owner or "") for trail in case.trails)
+        and not any(trace.tier2.get(case.outcome.owner or "") for trace in case.traces)
     ]
     if not unreached:
         return row
@@ -278,13 +292,13 @@ def _with_unreached(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
     return replace(row, evidence=evidence)
 
 
-def _with_strangers(
-    row: ClaimRow, trails: Sequence[Trail], cases: Sequence[Case]
+def _with_unexplained_resets(
+    row: ClaimRow, traces: Sequence[ResetTrace], cases: Sequence[Case]
 ) -> ClaimRow:
-    """The row, failed where a trail has no stray: a copy begot another, or a forgery
+    """The row, failed where a trace has no stray: a copy begot another, or a forgery
     was amplified."""
-    known = {id(trail) for case in cases for trail in case.trails}
-    strangers = [t for t in trails if id(t) not in known and not t.strays]
+    known = {id(trace) for case in cases for trace in case.traces}
+    strangers = [t for t in traces if id(t) not in known and not t.strays]
     if not strangers:
         return row
     one = min(strangers[0].parts(), key=lambda part: part.time_ns)
@@ -295,49 +309,51 @@ def _with_strangers(
     return ClaimRow(row.element, False, evidence, row.checked, row.held)
 
 
-def _needed(case: Case) -> Trail:
-    if case.trail is None or not case.trail.resets:
+def _first_trace(case: Case) -> ResetTrace:
+    if case.trace is None or not case.trace.resets:
         stray = case.outcome.first_stray
         assert stray is not None, "cases have one"
-        raise Broken(
+        raise ElementFailed(
             f"{_at(stray, case.outcome)} {stray.label} did not answer its stray"
         )
-    return case.trail
+    return case.trace
 
 
-def _answered(trail: Trail, trails: Sequence[Trail]) -> None:
-    """Every stray of the trail was, or the node had just said the same (QUIET_S)."""
-    if len(trail.resets) > len(trail.strays):
-        _same_count(trail.strays, trail.resets, "strays", f"resets of {trail.node}")
+def _answered(trace: ResetTrace, traces: Sequence[ResetTrace]) -> None:
+    """Every stray of the trace was, or the node had just said the same (QUIET_S)."""
+    if len(trace.resets) > len(trace.strays):
+        _same_count(trace.strays, trace.resets, "strays", f"resets of {trace.node}")
     answers = [
         reset.time_ns
-        for other in trails
-        if (other.node, other.key.seq) == (trail.node, trail.key.seq)
+        for other in traces
+        if (other.node, other.key.seq) == (trace.node, trace.key.seq)
         for reset in other.resets
     ]
-    ends = [stray.time_ns for stray in trail.strays[1:]] + [END_OF_TIME]
-    for stray, next_ns in zip(trail.strays, ends, strict=True):
+    ends = [stray.time_ns for stray in trace.strays[1:]] + [END_OF_TIME]
+    for stray, next_ns in zip(trace.strays, ends, strict=True):
         since_ns = stray.time_ns - round(QUIET_S * 1e9)
         if not any(since_ns <= answer < next_ns for answer in answers):
-            raise Broken(f"frame {stray.frame}: {trail.node} did not answer that stray")
+            raise ElementFailed(
+                f"frame {stray.frame}: {trace.node} did not answer that stray"
+            )
 
 
-def _same_count(expected: Seen, seen: Seen, of: str, what: str) -> None:
+def _same_count(expected: Segments, seen: Segments, of: str, what: str) -> None:
     if len(seen) != len(expected):
-        raise Broken(f"{len(expected)} {of}, but {len(seen)} {what}")
+        raise ElementFailed(f"{len(expected)} {of}, but {len(seen)} {what}")
 
 
-def _follow(first: Seen, then: Seen, what: str, after: str) -> None:
+def _follow(first: Segments, then: Segments, what: str, after: str) -> None:
     """Each of ``then`` is there and later than its counterpart in ``first``."""
     for index, one in enumerate(then):
         if index >= len(first):
-            raise Broken(f"frame {one.frame}: {what} without {after}")
+            raise ElementFailed(f"frame {one.frame}: {what} without {after}")
         if one.time_ns < first[index].time_ns:
-            raise Broken(f"frame {one.frame}: {what} before {after}")
+            raise ElementFailed(f"frame {one.frame}: {what} before {after}")
 
 
 def _exactly(
-    seen: Mapping[str, Seen],
+    seen: Mapping[str, Segments],
     must: Iterable[str],
     may: Iterable[str],
     count: int,
@@ -346,11 +362,11 @@ def _exactly(
     for name in sorted(must):
         found = len(seen.get(name, ()))
         if found < count:
-            raise Broken(f"{name} got {found} copies of {count} {source}")
+            raise ElementFailed(f"{name} got {found} copies of {count} {source}")
     allowed = set(may)
     for name, copies in seen.items():
         if name not in allowed or len(copies) > count:
-            raise Broken(f"frame {copies[-1].frame}: a copy too many to {name}")
+            raise ElementFailed(f"frame {copies[-1].frame}: a copy too many to {name}")
 
 
 def _owner_state(outcome: Outcome) -> str:
@@ -359,14 +375,14 @@ def _owner_state(outcome: Outcome) -> str:
     return "still holds it" if outcome.freed_ns is None else "freed it by itself"
 
 
-def _first_frames(copies: Mapping[str, Seen], outcome: Outcome) -> str:
+def _first_frames(copies: Mapping[str, Segments], outcome: Outcome) -> str:
     """``c1 frame 9 +1.2 ms, c2 frame 10 +1.3 ms, ... 3 more``."""
     shown = [f"{name} {_at(seen[0], outcome)}" for name, seen in sorted(copies.items())]
     rest = f", … {len(shown) - 4} more" if len(shown) > 4 else ""
     return ", ".join(shown[:4]) + rest
 
 
-def _names(copies: Mapping[str, Seen]) -> str:
+def _names(copies: Mapping[str, Segments]) -> str:
     return ", ".join(sorted(copies)) or "no chassis"
 
 

@@ -70,7 +70,7 @@ class Expected:
     may: Members
 
 
-class History:
+class EpochTimeline:
     """The epochs of one run, the first from before everything."""
 
     def __init__(self, epochs: Sequence[Epoch]) -> None:

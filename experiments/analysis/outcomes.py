@@ -1,6 +1,6 @@
 """What became of every connection of a run: pure.
 
-A *connection* here is one life of a client's socket: a reconnection is another one,
+A *connection* here is one lifetime of a client's socket: a reconnection is another one,
 even on the same 4-tuple. Words and their exact meaning:
 
 ================ =====================================================================
@@ -49,9 +49,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from experiments.analysis.epochs import IN_FLIGHT_NS, History
+from experiments.analysis.epochs import IN_FLIGHT_NS, EpochTimeline
 from experiments.analysis.observations import RST, SYN, Observation
-from experiments.analysis.socket_states import SocketLife
+from experiments.analysis.socket_states import SocketLifetime
 from experiments.analysis.statistics import Percentiles, peak, percentiles
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import FANOUT_MAC
@@ -200,8 +200,8 @@ class Totals:
 
 
 def connection_outcomes(
-    lives: Iterable[SocketLife],
-    history: History,
+    lifetimes: Iterable[SocketLifetime],
+    timeline: EpochTimeline,
     strays: Iterable[Observation] | None,
     end_ns: int,
     answers: Iterable[Observation] = (),
@@ -209,36 +209,38 @@ def connection_outcomes(
 ) -> list[Outcome]:
     """The outcome of each connection that a client opened before ``end_ns``.
 
-    ``lives`` are all sockets, each with its ``host``. ``strays`` are the observations in
+    ``lifetimes`` are all sockets, each with its ``host``. ``strays`` are the observations in
     which strays are looked for, in the order of time; None where nothing was captured.
     ``answers``: the nodes' SYN,ACKs, in the order of time. ``keeps_moved``: the policy
     leads a connection to its owner whatever the tables say.
     """
-    servers: dict[FourTuple, list[SocketLife]] = defaultdict(list)
-    clients: dict[FourTuple, list[SocketLife]] = defaultdict(list)
-    for life in sorted(lives, key=lambda life: life.first_ns):
-        (clients if life.at_client else servers)[life.connection].append(life)
+    servers: dict[FourTuple, list[SocketLifetime]] = defaultdict(list)
+    clients: dict[FourTuple, list[SocketLifetime]] = defaultdict(list)
+    for lifetime in sorted(lifetimes, key=lambda lifetime: lifetime.first_ns):
+        (clients if lifetime.at_client else servers)[lifetime.connection].append(
+            lifetime
+        )
     inbound = None if strays is None else _by_connection(strays)
     answered = _by_connection(answers)
     outcomes = []
     for connection, own in clients.items():
-        begins = [life.first_ns for life in own] + [1 << 63]
-        for life, begin, next_begin in zip(own, begins, begins[1:], strict=False):
-            if not _opened(life, end_ns):
+        begins = [lifetime.first_ns for lifetime in own] + [1 << 63]
+        for lifetime, begin, next_begin in zip(own, begins, begins[1:], strict=False):
+            if not _opened(lifetime, end_ns):
                 continue
             span = _Span(begin, min(next_begin, end_ns))
             server = next((s for s in servers[connection] if span.holds(s)), None)
             answer = _answer(answered.get(connection, ()), span)
-            outcome = _outcome(life, server, answer, history, end_ns)
+            outcome = _outcome(lifetime, server, answer, timeline, end_ns)
             if inbound is not None:
                 stray = _first_stray(
                     inbound.get(connection, ()), span, outcome.owner, server
                 )
                 outcome = replace(outcome, first_stray=stray, strays_captured=True)
                 outcome = _as_far_as_due(outcome)
-            elsewhere = not keeps_moved and _led_elsewhere(outcome, history)
+            elsewhere = not keeps_moved and _led_elsewhere(outcome, timeline)
             outcome = replace(outcome, led_elsewhere=elsewhere)
-            outcomes.append(_in_reach_or_not(outcome, history))
+            outcomes.append(_in_reach_or_not(outcome, timeline))
     return outcomes
 
 
@@ -295,16 +297,16 @@ class _Span(NamedTuple):
     begin: int
     end: int
 
-    def holds(self, server: SocketLife) -> bool:
+    def holds(self, server: SocketLifetime) -> bool:
         """Whether a node's socket is the other end of the client's."""
         return server.opened_ns is None or self.begin <= server.opened_ns < self.end
 
 
-def _opened(life: SocketLife, end_ns: int) -> bool:
+def _opened(lifetime: SocketLifetime, end_ns: int) -> bool:
     """Whether it was established in time; unseen means before the probes began."""
-    if life.established_ns is None:
-        return life.opened_ns is None
-    return life.established_ns < end_ns
+    if lifetime.established_ns is None:
+        return lifetime.opened_ns is None
+    return lifetime.established_ns < end_ns
 
 
 def _answer(answers: Sequence[Observation], span: _Span) -> str | None:
@@ -313,43 +315,49 @@ def _answer(answers: Sequence[Observation], span: _Span) -> str | None:
 
 
 def _outcome(
-    life: SocketLife,
-    server: SocketLife | None,
+    lifetime: SocketLifetime,
+    server: SocketLifetime | None,
     answer: str | None,
-    history: History,
+    timeline: EpochTimeline,
     end_ns: int,
 ) -> Outcome:
-    opened = life.established_ns or life.first_ns
+    opened = lifetime.established_ns or lifetime.first_ns
     owner = (server.host if server else None) or answer
-    owner = owner or history.at(opened).owner_of(life.connection)
-    ended = _until(life.closed_ns, end_ns)
-    moved_ns, moved_to = _move(life.connection, owner, history, opened, ended or end_ns)
+    owner = owner or timeline.at(opened).owner_of(lifetime.connection)
+    ended = _until(lifetime.closed_ns, end_ns)
+    moved_ns, moved_to = _move(
+        lifetime.connection, owner, timeline, opened, ended or end_ns
+    )
     return Outcome(
-        connection=life.connection,
+        connection=lifetime.connection,
         opened_ns=opened,
         owner=owner,
         end_ns=end_ns,
         moved_ns=moved_ns,
         moved_to=moved_to,
-        reset_ns=_until(life.reset_ns, end_ns),
+        reset_ns=_until(lifetime.reset_ns, end_ns),
         ended_ns=ended,
-        lost=life.lost and ended is not None,
+        lost=lifetime.lost and ended is not None,
         owner_seen=server is not None,
         unfinished=server is None
         and answer is not None
-        and history.under_way(opened, IN_FLIGHT_NS),
+        and timeline.under_way(opened, IN_FLIGHT_NS),
         freed_ns=_until(server.closed_ns, end_ns) if server else None,
-        owner_failed=moved_ns is not None and not history.at(moved_ns).powers(owner),
+        owner_failed=moved_ns is not None and not timeline.at(moved_ns).powers(owner),
     )
 
 
 def _move(
-    connection: FourTuple, owner: str | None, history: History, opened: int, ended: int
+    connection: FourTuple,
+    owner: str | None,
+    timeline: EpochTimeline,
+    opened: int,
+    ended: int,
 ) -> tuple[int | None, str | None]:
     """When its owner first was another, while its client had it, and which."""
-    epochs = list(history.after(opened))
-    if opened <= history.at(opened).settled_ns:  # opened by the old state, perhaps
-        epochs.insert(0, history.at(opened))
+    epochs = list(timeline.after(opened))
+    if opened <= timeline.at(opened).settled_ns:  # opened by the old state, perhaps
+        epochs.insert(0, timeline.at(opened))
     for epoch in epochs:
         if epoch.start_ns >= ended:
             break
@@ -359,17 +367,17 @@ def _move(
     return None, None
 
 
-def _led_elsewhere(outcome: Outcome, history: History) -> bool:
+def _led_elsewhere(outcome: Outcome, timeline: EpochTimeline) -> bool:
     """Whether the last tables lead the connection to a node that is not its owner."""
-    return history.epochs[-1].owner_of(outcome.connection) != outcome.owner
+    return timeline.epochs[-1].owner_of(outcome.connection) != outcome.owner
 
 
-def _in_reach_or_not(outcome: Outcome, history: History) -> Outcome:
+def _in_reach_or_not(outcome: Outcome, timeline: EpochTimeline) -> Outcome:
     """The outcome, with whether a copy of its reset could reach the owner."""
     start = outcome.half_open_from
     if start is None or outcome.owner_failed:
         return outcome
-    return replace(outcome, owner_out_of_reach=history.cuts_off(start, outcome.owner))
+    return replace(outcome, owner_out_of_reach=timeline.cuts_off(start, outcome.owner))
 
 
 def _as_far_as_due(outcome: Outcome) -> Outcome:
@@ -393,7 +401,7 @@ def _first_stray(
     inbound: Sequence[Observation],
     span: _Span,
     owner: str | None,
-    server: SocketLife | None,
+    server: SocketLifetime | None,
 ) -> Observation | None:
     """The first segment at a node without its socket: another node, or the owner after
     it failed and came back without its state."""

@@ -1,4 +1,4 @@
-"""The life of every TCP socket, from the kernel's reports: pure."""
+"""The lifetime of every TCP socket, from the kernel's reports: pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CLOSING = frozenset(
 
 
 @dataclass
-class SocketLife:
+class SocketLifetime:
     """One TCP socket of one connection; times are CLOCK_REALTIME ns, None: not seen.
 
     ``host`` is the name of the host that holds it, by its network namespace. A node's
@@ -54,65 +54,65 @@ class SocketLife:
         )
 
 
-def socket_lives(events: Iterable[SocketEvent]) -> list[SocketLife]:
+def socket_lifetimes(events: Iterable[SocketEvent]) -> list[SocketLifetime]:
     """Every socket that the events, oldest first, tell of; listeners are left out.
 
-    The kernel uses the address of a freed socket again: a life ends with CLOSE, and
+    The kernel uses the address of a freed socket again: a lifetime ends with CLOSE, and
     whatever its address reports afterwards belongs to another one, except the RST that
     an abort sends after it (``tcp_close`` sets the state first).
     """
-    lives: list[SocketLife] = []
-    by_address: dict[int, SocketLife] = {}
+    lifetimes: list[SocketLifetime] = []
+    by_address: dict[int, SocketLifetime] = {}
     for event in events:
         if "LISTEN" in (event.new, event.old) and event.new != "SYN_RECV":
             continue
-        life = by_address.get(event.socket)
-        if life is None or not _continues(life, event):
-            life = _begun(event)
-            if life is None:
+        lifetime = by_address.get(event.socket)
+        if lifetime is None or not _continues(lifetime, event):
+            lifetime = _begun(event)
+            if lifetime is None:
                 continue
-            by_address[event.socket] = life
-            lives.append(life)
-        _record(life, event)
-    return lives
+            by_address[event.socket] = lifetime
+            lifetimes.append(lifetime)
+        _record(lifetime, event)
+    return lifetimes
 
 
-def _begun(event: SocketEvent) -> SocketLife | None:
-    """A new life, unless the event belongs to no connection's socket."""
+def _begun(event: SocketEvent) -> SocketLifetime | None:
+    """A new lifetime, unless the event belongs to no connection's socket."""
     connection = event.connection
     if event.socket == 0 or connection is None or event.kind == RESET_SENT:
         return None  # a RST of no socket, or of a request that never became one
     if event.old == "CLOSE" and event.new != "SYN_SENT":
         return None  # the program gives back a socket whose connection is gone
-    return SocketLife(connection, event.at_client, host=event.host or None)
+    return SocketLifetime(connection, event.at_client, host=event.host or None)
 
 
-def _continues(life: SocketLife, event: SocketEvent) -> bool:
-    if life.connection != event.connection and life.connection.sport != 0:
+def _continues(lifetime: SocketLifetime, event: SocketEvent) -> bool:
+    if lifetime.connection != event.connection and lifetime.connection.sport != 0:
         return False  # 0: a client's port is not chosen yet in SYN_SENT
-    return life.closed_ns is None or event.kind == RESET_SENT
+    return lifetime.closed_ns is None or event.kind == RESET_SENT
 
 
-def _record(life: SocketLife, event: SocketEvent) -> None:
-    if life.connection.sport == 0 and event.connection:
-        life.connection = event.connection
+def _record(lifetime: SocketLifetime, event: SocketEvent) -> None:
+    if lifetime.connection.sport == 0 and event.connection:
+        lifetime.connection = event.connection
     if event.kind == RESET_RECEIVED:
-        life.reset_ns = event.time_ns
+        lifetime.reset_ns = event.time_ns
     elif event.kind == RESET_SENT:
-        life.aborted_ns = life.aborted_ns or event.time_ns
+        lifetime.aborted_ns = lifetime.aborted_ns or event.time_ns
     elif event.kind == STATE:
-        _record_state(life, event)
+        _record_state(lifetime, event)
 
 
-def _record_state(life: SocketLife, event: SocketEvent) -> None:
+def _record_state(lifetime: SocketLifetime, event: SocketEvent) -> None:
     if event.new in ("SYN_SENT", "SYN_RECV"):
-        life.opened_ns = event.time_ns
+        lifetime.opened_ns = event.time_ns
     elif event.new == "ESTABLISHED":
-        life.established_ns = event.time_ns
-        if event.old == "SYN_RECV" and life.opened_ns is None:
+        lifetime.established_ns = event.time_ns
+        if event.old == "SYN_RECV" and lifetime.opened_ns is None:
             # Before Linux 6.18 this is the first that is told of a node's new socket.
-            life.opened_ns = event.time_ns
+            lifetime.opened_ns = event.time_ns
     elif event.new in _CLOSING:
-        life.closing_ns = life.closing_ns or event.time_ns
+        lifetime.closing_ns = lifetime.closing_ns or event.time_ns
     elif event.new == "CLOSE":
-        life.closed_ns = event.time_ns
+        lifetime.closed_ns = event.time_ns

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from experiments.analysis.claim import Case
 from experiments.analysis.observations import Observation
 from experiments.analysis.outcomes import Outcome
-from experiments.analysis.trails import Seen, Trail
+from experiments.analysis.reset_traces import ResetTrace, Segments
 from topologies.domain.connection import FourTuple, written
 from topologies.domain.forecast import client_of
 from topologies.domain.plan import FABRIC, Plan
@@ -150,8 +150,8 @@ def ladder(case: Case, plan: Plan) -> Ladder:
         raise LadderError(f"{written(outcome.connection)} sent no segment astray")
     client = client_of(plan, outcome.connection.src).name
     arrows = [_stray_arrow(stray, client)]
-    if case.trail is not None:
-        arrows += [*_reset_arrows(case.trail, client), *_copy_arrows(case.trail)]
+    if case.trace is not None:
+        arrows += [*_reset_arrows(case.trace, client), *_copy_arrows(case.trace)]
     notes = {client: "client", stray.label: "second node"}
     if outcome.owner:
         notes[outcome.owner] = "owner"
@@ -166,7 +166,7 @@ def ladder(case: Case, plan: Plan) -> Ladder:
 
 def _worth(case: Case) -> tuple[bool, bool, bool, bool, int]:
     """The greater, the more there is to see; all else equal, the first one wins."""
-    trail, outcome = case.trail, case.outcome
+    trace, outcome = case.trace, case.outcome
     stray = outcome.first_stray
     old, new = (
         (outcome.owner or "").split("n")[0],
@@ -178,7 +178,7 @@ def _worth(case: Case) -> tuple[bool, bool, bool, bool, int]:
         and not (outcome.owner_failed or outcome.owner_out_of_reach),
         old != new,
         stray is not None and stray.payload > 0,
-        len(trail.tier2) if trail else 0,
+        len(trace.tier2) if trace else 0,
     )
 
 
@@ -198,29 +198,29 @@ def _stray_arrow(stray: Observation, client: str) -> Arrow:
     return Arrow(STRAY, End(client), end, text, "E1", _detail(stray))
 
 
-def _reset_arrows(trail: Trail, client: str) -> Iterator[Arrow]:
-    if trail.resets:
-        arrived = trail.arrivals[0].time_ns if trail.arrivals else None
-        start = End(trail.node, trail.resets[0].time_ns)
-        text = f"RST: {trail.node} has no socket"
+def _reset_arrows(trace: ResetTrace, client: str) -> Iterator[Arrow]:
+    if trace.resets:
+        arrived = trace.arrivals[0].time_ns if trace.arrivals else None
+        start = End(trace.node, trace.resets[0].time_ns)
+        text = f"RST: {trace.node} has no socket"
         if arrived is None:
             text = "RST, lost on its way"
-        detail = _detail(trail.resets[0])
+        detail = _detail(trace.resets[0])
         yield Arrow(RESET, start, End(FABRIC, arrived), text, "E2", detail)
-    if trail.client_copies:
-        copy = trail.client_copies[0]
+    if trace.client_copies:
+        copy = trace.client_copies[0]
         start, end = End(FABRIC, copy.time_ns), End(client)
         yield Arrow(CLIENT_COPY, start, end, "RST to the client", "E2", _detail(copy))
 
 
-def _copy_arrows(trail: Trail) -> Iterator[Arrow]:
+def _copy_arrows(trace: ResetTrace) -> Iterator[Arrow]:
     """A tier-2 copy is seen where it arrives, not where it leaves."""
-    for name, copies in sorted(trail.tier1.items()):
+    for name, copies in sorted(trace.tier1.items()):
         start = End(FABRIC, copies[0].time_ns)
-        end = End(name, _first(trail.uplinks.get(name)))
+        end = End(name, _first(trace.uplinks.get(name)))
         text = f"tier-1 copy to {name}"
         yield Arrow(TIER1, start, end, text, "E4", f"frame {copies[0].frame}")
-    for name, copies in sorted(trail.tier2.items()):
+    for name, copies in sorted(trace.tier2.items()):
         start, end = End(name.split("n")[0]), End(name, copies[0].time_ns)
         text = f"tier-2 copy to {name}"
         yield Arrow(TIER2, start, end, text, "E5", f"frame {copies[0].frame}")
@@ -230,7 +230,7 @@ def _detail(one: Observation) -> str:
     return f"{one.flag_names} seq {one.seq} ack {one.ack}, frame {one.frame}"
 
 
-def _first(seen: Seen | None) -> int | None:
+def _first(seen: Segments | None) -> int | None:
     return seen[0].time_ns if seen else None
 
 

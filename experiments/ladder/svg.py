@@ -59,7 +59,7 @@ def ladder_svg(ladder: Ladder) -> str:
 
 
 class _Drawing:
-    """Places everything: columns by number, lines by the order of instants."""
+    """PortRoles everything: columns by number, lines by the order of instants."""
 
     def __init__(self, ladder: Ladder) -> None:
         self._ladder = ladder

@@ -22,21 +22,21 @@ def compared(
 ) -> Agreement:
     """The tables of a run's end beside its events."""
     powered = {node.name for node in run.path.plan.nodes}
-    flux = in_flux(run.lives, START + last_look, START + END)
-    events = by_events(run.lives, START + END, powered)
+    flux = in_flux(run.lifetimes, START + last_look, START + END)
+    events = by_events(run.lifetimes, START + END, powered)
     return agreement(tables, events, half_open, run.outcomes(), flux)
 
 
 def tables(run: ScaleOut) -> frozenset[Place]:
     """What the kernels hold at the end: both ends of what stayed; of what moved, with
     ``client-only``, the owner's."""
-    owner_of = run.history.epochs[0].owner_of
+    owner_of = run.timeline.epochs[0].owner_of
     places: set[Place] = {(c, CLIENT) for c in run.stayed}
     return frozenset(places | {(c, owner_of(c) or "") for c in run.stayed + run.moved})
 
 
 def left(run: ScaleOut) -> frozenset[Place]:
-    owner_of = run.history.epochs[0].owner_of
+    owner_of = run.timeline.epochs[0].owner_of
     return frozenset((c, owner_of(c) or "") for c in run.moved)
 
 
@@ -77,7 +77,7 @@ def test_a_node_without_power_holds_nothing() -> None:
     run = ScaleOut.build(policy="client-only")
     gone = next(node for _, node in tables(run) if node != CLIENT)
     powered = {node.name for node in run.path.plan.nodes} - {gone}
-    assert gone not in {p for _, p in by_events(run.lives, START + END, powered)}
+    assert gone not in {p for _, p in by_events(run.lifetimes, START + END, powered)}
 
 
 def test_a_silent_connection_is_half_open_by_both() -> None:

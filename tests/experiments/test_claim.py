@@ -27,7 +27,7 @@ def is_copy(one: Observation) -> bool:
 
 @dataclass
 class Change:
-    """One thing changed in the first moved connection's trail."""
+    """One thing changed in the first moved connection's trace."""
 
     run: ScaleOut
 
@@ -131,12 +131,12 @@ def owner_not_freed(change: Change) -> None:
 
 
 def owner_got_no_copy(change: Change) -> None:
-    owner = change.run.history.epochs[0].owner_of(change.run.moved[0])
+    owner = change.run.timeline.epochs[0].owner_of(change.run.moved[0])
     change.without(lambda o: is_copy(o) and o.label == owner)
 
 
 def owner_freed_before_its_copy(change: Change) -> None:
-    owner = change.run.history.epochs[0].owner_of(change.run.moved[0])
+    owner = change.run.timeline.epochs[0].owner_of(change.run.moved[0])
     change.later(lambda o: is_copy(o) and o.label == owner, 50 * MS)
 
 
@@ -196,7 +196,7 @@ def test_one_broken_connection_fails_what_it_breaks(
 
 def test_a_word_for_word_repeated_segment_draws_everything_twice(run: ScaleOut) -> None:
     again = run.moved[0]
-    new = run.history.epochs[1].owner_of(again)
+    new = run.timeline.epochs[1].owner_of(again)
     assert new is not None
     events = list(run.path.events)
     run.path.reset(again, new, 601 * MS + (again.sport - 20000) * MS, run.reachable)
@@ -206,7 +206,7 @@ def test_a_word_for_word_repeated_segment_draws_everything_twice(run: ScaleOut) 
 
 def test_several_segments_in_flight_each_draw_their_own(run: ScaleOut) -> None:
     again = run.moved[0]
-    new = run.history.epochs[1].owner_of(again)
+    new = run.timeline.epochs[1].owner_of(again)
     assert new is not None
     events = list(run.path.events)
     at = 600 * MS + (again.sport - 20000) * MS + 30 * US
@@ -243,7 +243,7 @@ def test_drop_shows_only_that_segments_went_astray() -> None:
 def test_only_the_same_stray_soon_after_may_stay_unanswered(
     run: ScaleOut, later_s: float, wrong: list[str]
 ) -> None:
-    stray = run.trails()[0].strays[0]
+    stray = run.traces()[0].strays[0]
     again = stray._replace(time_ns=stray.time_ns + round(later_s * 1e9))
     run.path.segments.append(again)
     assert failed(run) == wrong

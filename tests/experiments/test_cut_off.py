@@ -16,7 +16,7 @@ def run() -> ScaleOut:
 
 def away(run: ScaleOut) -> int:
     """How many moved connections left their owner behind the cut."""
-    old, cut = run.history.epochs
+    old, cut = run.timeline.epochs
     return sum(old.owner_of(one) in cut.cut_off for one in run.moved)
 
 
@@ -38,7 +38,7 @@ def test_the_claim_holds_for_who_could_be_reached_and_says_who_could_not(
 
 
 def test_what_frees_itself_later_is_no_longer_half_open(run: ScaleOut) -> None:
-    old, cut = run.history.epochs
+    old, cut = run.timeline.epochs
     one = next(c for c in run.moved if old.owner_of(c) in cut.cut_off)
     owner = old.owner_of(one)
     assert owner is not None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from experiments.analysis.claim import cases_of
-from experiments.analysis.epochs import Epoch, History
+from experiments.analysis.epochs import Epoch, EpochTimeline
 from experiments.analysis.outcomes import (
     Outcome,
     connection_outcomes,
     is_stray_candidate,
     totals,
 )
-from experiments.analysis.socket_states import socket_lives
+from experiments.analysis.socket_states import socket_lifetimes
 from experiments.analysis.statistics import Percentiles
 from tests.experiments.packet_path import CLIENT, MS, START, US, PacketPath
 from tests.experiments.scale_out import END, EVENT, PORT, ScaleOut
@@ -66,9 +66,9 @@ def test_drop_hangs_every_moved_client() -> None:
 
 def test_where_a_moved_connection_went(flood: ScaleOut) -> None:
     outcome = fate_of(flood, flood.moved[0])
-    old, new = (epoch.owner_of(outcome.connection) for epoch in flood.history.epochs)
+    old, new = (epoch.owner_of(outcome.connection) for epoch in flood.timeline.epochs)
     assert (outcome.owner, outcome.moved_to) == (old, new)
-    assert outcome.moved_ns == flood.history.epochs[1].start_ns
+    assert outcome.moved_ns == flood.timeline.epochs[1].start_ns
     assert outcome.first_stray is not None
     assert outcome.first_stray.label == new
 
@@ -89,7 +89,7 @@ def test_a_moved_connection_that_stays_silent_does_not_hang() -> None:
 
 def test_without_a_capture_what_waits_has_hung() -> None:
     run = ScaleOut.build(connections=40, policy="drop")
-    outcomes = connection_outcomes(run.lives, run.history, None, START + END)
+    outcomes = connection_outcomes(run.lifetimes, run.timeline, None, START + END)
     assert sum(outcome.hung for outcome in outcomes) == len(run.moved)
     assert totals(outcomes).half_open_at_end == len(run.moved)
 
@@ -132,7 +132,7 @@ def test_a_connection_closed_before_the_event_did_not_move(flood: ScaleOut) -> N
 
 def test_a_reconnection_on_the_same_four_tuple_is_another_one(flood: ScaleOut) -> None:
     again = flood.moved[0]
-    new = flood.history.epochs[1].owner_of(again)
+    new = flood.timeline.epochs[1].owner_of(again)
     assert new is not None
     flood.path.open(again, new, 900 * MS)
     flood.path.data(again, new, 950 * MS)
@@ -146,7 +146,7 @@ def test_a_reconnection_on_the_same_four_tuple_is_another_one(flood: ScaleOut) -
 
 def test_a_connection_opened_by_the_old_tables_during_the_event() -> None:
     run = ScaleOut.build(connections=1)
-    old_epoch, new_epoch = run.history.epochs
+    old_epoch, new_epoch = run.timeline.epochs
     late = next(
         connection
         for port in range(30000, 31000)
@@ -171,10 +171,10 @@ def test_a_handshake_that_an_event_cut_in_two_belongs_to_who_answered_it() -> No
         if third
         not in {
             epoch.owner_of(connection := FourTuple(CLIENT.ipv4, port, VIP4, PORT))
-            for epoch in run.history.epochs
+            for epoch in run.timeline.epochs
         }
     )
-    new = run.history.epochs[1].owner_of(late)
+    new = run.timeline.epochs[1].owner_of(late)
     assert new is not None
     run.path.open(late, third, EVENT + 2 * MS)
     run.path.events = [
@@ -199,12 +199,12 @@ def test_a_connection_that_was_never_answered_was_not_opened(flood: ScaleOut) ->
     assert totals(flood.outcomes()).opened == 40
 
 
-def outage(path: PacketPath, connection: FourTuple, destroyed: int) -> History:
+def outage(path: PacketPath, connection: FourTuple, destroyed: int) -> EpochTimeline:
     """``c1n1`` opens the connection, fails with all its state, and comes back."""
     path.open(connection, "c1n1", 0)
     path.state(connection, "c1n1", "ESTABLISHED", "CLOSE", destroyed)
     both, one = ({"c1": frozenset(nodes.split())} for nodes in ("c1n1 c1n2", "c1n2"))
-    return History(
+    return EpochTimeline(
         [
             Epoch(0, 0, lambda _: "c1n1", both),
             Epoch(START + EVENT, START + EVENT + MS, lambda _: "c1n2", one),
@@ -223,13 +223,13 @@ def test_a_failed_owner_holds_nothing_and_has_forgotten(
 ) -> None:
     path = PacketPath(Plan.build(1, 2, 1))
     connection = FourTuple(CLIENT.ipv4, 20001, VIP4, PORT)
-    history = outage(path, connection, destroyed)
+    timeline = outage(path, connection, destroyed)
     path.data(connection, "c1n1", EVENT - 100 * MS)
     path.data(connection, met, EVENT + 10 * MS if met == "c1n2" else 3 * EVENT)
-    lives = socket_lives(path.socket_events())
+    lifetimes = socket_lifetimes(path.socket_events())
     nodes = frozenset(("c1n1", "c1n2"))
     strays = [o for o in path.observations() if is_stray_candidate(o, nodes)]
-    (outcome,) = connection_outcomes(lives, history, strays, START + END)
+    (outcome,) = connection_outcomes(lifetimes, timeline, strays, START + END)
     assert (outcome.owner, outcome.moved_to, outcome.owner_failed) == (
         "c1n1",
         "c1n2",
@@ -249,9 +249,9 @@ def test_where_the_observation_ends_decides_nothing(policy: str, after_us: int) 
     strays = [stray for stray in run.strays() if stray.connection in run.moved]
     first = min(stray.time_ns for stray in strays if stray.time_ns > START + EVENT)
     end_ns = first + after_us * 1000
-    outcomes = connection_outcomes(run.lives, run.history, run.strays(), end_ns)
+    outcomes = connection_outcomes(run.lifetimes, run.timeline, run.strays(), end_ns)
     found = totals(outcomes)
     assert (found.late, found.spoke, found.reset, found.hung) == (1, 0, 0, 0)
     assert found.half_open_at_end == 0
-    trails = [one for one in run.trails() if one.first_ns < end_ns]
-    assert cases_of(outcomes, trails) == []
+    traces = [one for one in run.traces() if one.first_ns < end_ns]
+    assert cases_of(outcomes, traces) == []

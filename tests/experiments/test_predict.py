@@ -162,35 +162,35 @@ def nodes(run: ScaleOut) -> set[str]:
 
 def test_segments_arrive_as_foretold() -> None:
     run = wire()
-    found = arrivals(run.path.observations(), run.history, nodes(run))
+    found = arrivals(run.path.observations(), run.timeline, nodes(run))
     assert found.wrong == frozenset()
     assert found.compared == 2 * len(run.moved + run.stayed)
 
 
 def test_a_segment_at_another_node_is_found() -> None:
     run = wire()
-    elsewhere = run.history.epochs[0].owner_of(run.moved[0])
+    elsewhere = run.timeline.epochs[0].owner_of(run.moved[0])
     assert elsewhere
     run.path.data(run.moved[0], elsewhere, 900 * MS)
-    found = arrivals(run.path.observations(), run.history, nodes(run))
+    found = arrivals(run.path.observations(), run.timeline, nodes(run))
     assert found.wrong == {(run.moved[0], elsewhere)}
 
 
 def test_while_an_event_is_under_way_both_owners_are_right() -> None:
     run = wire()
-    elsewhere = run.history.epochs[0].owner_of(run.moved[0])
+    elsewhere = run.timeline.epochs[0].owner_of(run.moved[0])
     assert elsewhere
     for at in (EVENT, (EVENT + SETTLED) // 2, SETTLED, SETTLED + IN_FLIGHT_NS):
         run.path.data(run.moved[0], elsewhere, at)
-    assert arrivals(run.path.observations(), run.history, nodes(run)).wrong == set()
+    assert arrivals(run.path.observations(), run.timeline, nodes(run)).wrong == set()
 
 
 def test_what_was_on_its_way_when_it_settled_is_soon_there() -> None:
     run = wire()
-    elsewhere = run.history.epochs[0].owner_of(run.moved[0])
+    elsewhere = run.timeline.epochs[0].owner_of(run.moved[0])
     assert elsewhere
     run.path.data(run.moved[0], elsewhere, SETTLED + IN_FLIGHT_NS + MS)
-    assert arrivals(run.path.observations(), run.history, nodes(run)).wrong
+    assert arrivals(run.path.observations(), run.timeline, nodes(run)).wrong
 
 
 def test_copies_are_not_arrivals() -> None:
@@ -198,4 +198,4 @@ def test_copies_are_not_arrivals() -> None:
     segment = (run.moved[0], RST, 1, 0, 900 * MS)
     run.path.see("c1n1", False, *segment, eth_src=FANOUT_MAC)
     run.path.see("c1n2", False, *segment, eth_src=FANOUT_MAC)
-    assert arrivals(run.path.observations(), run.history, nodes(run)).wrong == set()
+    assert arrivals(run.path.observations(), run.timeline, nodes(run)).wrong == set()

@@ -1,8 +1,8 @@
-"""The trail of every "not recognised" reset through the two tiers: pure.
+"""The trace of every "not recognised" reset through the two tiers: pure.
 
 A reset and the copies made of it carry the same sequence and acknowledgment numbers, so
-connection, sequence and acknowledgment name one trail. A client that repeats a segment
-word for word draws a reset word for word alike: such a trail holds several of each.
+connection, sequence and acknowledgment name one trace. A client that repeats a segment
+word for word draws a reset word for word alike: such a trace holds several of each.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from experiments.analysis.outcomes import is_stray_candidate
 from topologies.domain.connection import VIPS, FourTuple
 from topologies.domain.plan import FANOUT_MAC, Plan
 
-Seen = list[Observation]
+Segments = list[Observation]
 
 
-class TrailKey(NamedTuple):
+class ResetKey(NamedTuple):
     """What a reset and its copies have in common."""
 
     connection: FourTuple
@@ -29,25 +29,25 @@ class TrailKey(NamedTuple):
 
 
 @dataclass
-class Trail:
+class ResetTrace:
     """All that was seen of one reset, each list in the order of time.
 
     ``strays`` drew it at ``node`` (E1); ``resets`` left the node, ``arrivals`` reached
     the fabric, ``client_copies`` left it to the client (E2); ``tier1`` left it to each
     chassis (E4, by chassis name) and ``uplinks`` arrived there; ``tier2`` arrived at
-    each node (E5, by node name); ``misdirected`` are copies seen where none belongs.
+    each node (E5, by node name); ``unexpected`` are copies seen where none belongs.
     """
 
-    key: TrailKey
+    key: ResetKey
     node: str = ""
-    strays: Seen = field(default_factory=list)
-    resets: Seen = field(default_factory=list)
-    arrivals: Seen = field(default_factory=list)
-    client_copies: Seen = field(default_factory=list)
-    tier1: dict[str, Seen] = field(default_factory=lambda: defaultdict(list))
-    uplinks: dict[str, Seen] = field(default_factory=lambda: defaultdict(list))
-    tier2: dict[str, Seen] = field(default_factory=lambda: defaultdict(list))
-    misdirected: Seen = field(default_factory=list)
+    strays: Segments = field(default_factory=list)
+    resets: Segments = field(default_factory=list)
+    arrivals: Segments = field(default_factory=list)
+    client_copies: Segments = field(default_factory=list)
+    tier1: dict[str, Segments] = field(default_factory=lambda: defaultdict(list))
+    uplinks: dict[str, Segments] = field(default_factory=lambda: defaultdict(list))
+    tier2: dict[str, Segments] = field(default_factory=lambda: defaultdict(list))
+    unexpected: Segments = field(default_factory=list)
 
     @property
     def connection(self) -> FourTuple:
@@ -59,7 +59,7 @@ class Trail:
         """When the first part of it was seen, its strays aside."""
         return min(one.time_ns for one in self.parts())
 
-    def parts(self) -> Seen:
+    def parts(self) -> Segments:
         """Every reset and copy of it, as they come."""
         by_place = (*self.tier1.values(), *self.uplinks.values(), *self.tier2.values())
         return [
@@ -67,12 +67,12 @@ class Trail:
             *self.arrivals,
             *self.client_copies,
             *(one for seen in by_place for one in seen),
-            *self.misdirected,
+            *self.unexpected,
         ]
 
 
 @dataclass(frozen=True)
-class Places:
+class PortRoles:
     """What each label of a capture is, in a cluster: names of its owner."""
 
     nodes: Mapping[str, str]  # label -> chassis name
@@ -81,7 +81,7 @@ class Places:
     client_ports: Mapping[str, str]  # label -> client name
 
     @classmethod
-    def of(cls, plan: Plan) -> Places:
+    def of(cls, plan: Plan) -> PortRoles:
         """The labels that :func:`experiments.record.capture_points.capture_points` gives."""
         return cls(
             {node.name: f"c{node.chassis}" for node in plan.nodes},
@@ -91,31 +91,33 @@ class Places:
         )
 
 
-def reset_trails(observations: Iterable[Observation], places: Places) -> list[Trail]:
-    """Every trail, by its first time. ``observations`` are in the order of time."""
-    trails: dict[TrailKey, Trail] = {}
-    strays: dict[tuple[FourTuple, str], Seen] = defaultdict(list)
-    nodes = frozenset(places.nodes)
+def find_reset_traces(
+    observations: Iterable[Observation], roles: PortRoles
+) -> list[ResetTrace]:
+    """Every trace, by its first time. ``observations`` are in the order of time."""
+    traces: dict[ResetKey, ResetTrace] = {}
+    strays: dict[tuple[FourTuple, str], Segments] = defaultdict(list)
+    nodes = frozenset(roles.nodes)
     for one in observations:
         connection = one.connection
         if connection is None:
             continue
         if one.eth_src == FANOUT_MAC or (one.not_recognised and one.src in VIPS):
-            key = TrailKey(connection, one.seq, one.ack)
-            _place(trails.setdefault(key, Trail(key)), one, places)
+            key = ResetKey(connection, one.seq, one.ack)
+            _place(traces.setdefault(key, ResetTrace(key)), one, roles)
         elif is_stray_candidate(one, nodes):
             strays[connection, one.label].append(one)
-    found = [trail for trail in trails.values() if trail.parts()]
-    for trail in found:
-        trail.strays = [
+    found = [trace for trace in traces.values() if trace.parts()]
+    for trace in found:
+        trace.strays = [
             stray
-            for stray in strays[trail.connection, trail.node]
-            if _draws(stray, trail.key)
+            for stray in strays[trace.connection, trace.node]
+            if _draws(stray, trace.key)
         ]
-    return sorted(found, key=lambda trail: trail.first_ns)
+    return sorted(found, key=lambda trace: trace.first_ns)
 
 
-def _draws(stray: Observation, key: TrailKey) -> bool:
+def _draws(stray: Observation, key: ResetKey) -> bool:
     """Whether that segment's reset has that key (RFC 9293, 3.10.7.1: SEQ=SEG.ACK).
 
     The guard adds SEG.SEQ as the acknowledgment number; a kernel leaves it 0.
@@ -123,24 +125,24 @@ def _draws(stray: Observation, key: TrailKey) -> bool:
     return stray.ack == key.seq and key.ack in (0, stray.seq)
 
 
-def _place(trail: Trail, one: Observation, places: Places) -> None:
+def _place(trace: ResetTrace, one: Observation, roles: PortRoles) -> None:
     if one.eth_src == FANOUT_MAC:
-        _place_copy(trail, one, places)
-    elif one.label in places.nodes and one.outgoing:
-        trail.resets.append(one)
-        trail.node = trail.node or one.label
-    elif one.label in places.chassis_ports and not one.outgoing:
-        trail.arrivals.append(one)
-    elif one.label in places.client_ports and one.outgoing:
-        trail.client_copies.append(one)
+        _place_copy(trace, one, roles)
+    elif one.label in roles.nodes and one.outgoing:
+        trace.resets.append(one)
+        trace.node = trace.node or one.label
+    elif one.label in roles.chassis_ports and not one.outgoing:
+        trace.arrivals.append(one)
+    elif one.label in roles.client_ports and one.outgoing:
+        trace.client_copies.append(one)
 
 
-def _place_copy(trail: Trail, one: Observation, places: Places) -> None:
-    if one.label in places.chassis_ports and one.outgoing:
-        trail.tier1[places.chassis_ports[one.label]].append(one)
-    elif one.label in places.uplinks and not one.outgoing:
-        trail.uplinks[places.uplinks[one.label]].append(one)
-    elif one.label in places.nodes and not one.outgoing:
-        trail.tier2[one.label].append(one)
+def _place_copy(trace: ResetTrace, one: Observation, roles: PortRoles) -> None:
+    if one.label in roles.chassis_ports and one.outgoing:
+        trace.tier1[roles.chassis_ports[one.label]].append(one)
+    elif one.label in roles.uplinks and not one.outgoing:
+        trace.uplinks[roles.uplinks[one.label]].append(one)
+    elif one.label in roles.nodes and not one.outgoing:
+        trace.tier2[one.label].append(one)
     else:
-        trail.misdirected.append(one)
+        trace.unexpected.append(one)
