@@ -42,16 +42,16 @@ class Agreement:
         """How many sockets only one of them knows of."""
         return len(self.only_in_tables) + len(self.only_in_events)
 
-    def told(self) -> list[str]:
+    def descriptions(self) -> list[str]:
         """Each disagreement in words."""
         return [
-            *_told(self.only_in_tables, "in the socket tables, not by the events"),
-            *_told(self.only_in_events, "by the events, not in the socket tables"),
-            *_told(self.half_open_not_agreed, "half open by one of the two only"),
+            *_described(self.only_in_tables, "in the socket tables, not by the events"),
+            *_described(self.only_in_events, "by the events, not in the socket tables"),
+            *_described(self.half_open_not_agreed, "half open by one of the two only"),
         ]
 
 
-def by_events(
+def sockets_by_events(
     lifetimes: Iterable[SocketLifetime], end_ns: int, powered: Collection[str]
 ) -> frozenset[Place]:
     """Sockets that were established and not yet freed at ``end_ns``, of clients and of
@@ -64,7 +64,7 @@ def by_events(
     )
 
 
-def in_flux(
+def sockets_in_flux(
     lifetimes: Iterable[SocketLifetime], from_ns: int, until_ns: int
 ) -> frozenset[FourTuple]:
     """Connections of which a socket came or went in that time."""
@@ -93,15 +93,15 @@ def agreement(
 
     ``half_open``: those by the tables. By the events half open is what is held in vain.
     """
-    left, right = _still(tables, flux), _still(events, flux)
+    left, right = _without(tables, flux), _without(events, flux)
     stale = frozenset((f.connection, f.owner or "") for f in outcomes if f.stale_at_end)
-    by_tables = _still(half_open, flux)
+    by_tables = _without(half_open, flux)
     return Agreement(
         compared=len(left | right),
         only_in_tables=left - right,
         only_in_events=right - left,
         half_open=by_tables,
-        half_open_not_agreed=by_tables ^ _still(stale, flux),
+        half_open_not_agreed=by_tables ^ _without(stale, flux),
     )
 
 
@@ -114,9 +114,9 @@ def _place(lifetime: SocketLifetime) -> str:
     return CLIENT if lifetime.at_client else lifetime.host or ""
 
 
-def _still(places: frozenset[Place], flux: frozenset[FourTuple]) -> frozenset[Place]:
+def _without(places: frozenset[Place], flux: frozenset[FourTuple]) -> frozenset[Place]:
     return frozenset(place for place in places if place[0] not in flux)
 
 
-def _told(places: Iterable[Place], how: str) -> list[str]:
+def _described(places: Iterable[Place], how: str) -> list[str]:
     return sorted(f"{written(one)} at {place}: {how}" for one, place in places)

@@ -13,8 +13,8 @@ from experiments.analysis.agreement import (
     Agreement,
     Place,
     agreement,
-    by_events,
-    in_flux,
+    sockets_by_events,
+    sockets_in_flux,
 )
 from experiments.analysis.arrivals import Arrivals, arrivals
 from experiments.analysis.claim import ORDER, Case, ClaimChart, ClaimRow, cases_of
@@ -22,7 +22,7 @@ from experiments.analysis.client_wire import ClientWire
 from experiments.analysis.epochs import IN_FLIGHT_NS, Epoch, EpochTimeline
 from experiments.analysis.observations import (
     Observation,
-    is_answer,
+    is_syn_ack,
     read_observations,
 )
 from experiments.analysis.outcomes import (
@@ -35,7 +35,7 @@ from experiments.analysis.outcomes import (
 from experiments.analysis.reset_traces import PortRoles, ResetTrace, find_reset_traces
 from experiments.analysis.socket_states import SocketLifetime, socket_lifetimes
 from experiments.analysis.waiting import Waiting, waiting_unmoved
-from experiments.record.event_record import one_each_instant
+from experiments.record.event_record import one_per_instant
 from experiments.record.run_record import RunRecord, Snapshots
 from experiments.record.socket_events import read_socket_events
 from topologies.domain.connection import written
@@ -128,9 +128,9 @@ def _observations(
     """
     if record.capture_file is None:
         return None
-    takers = dict.fromkeys(roles.client_ports, wire.take)
+    handlers = dict.fromkeys(roles.client_ports, wire.handle)
     path = str(record.capture_file)
-    return list(read_observations(path, record.end_ns, takers))
+    return list(read_observations(path, record.end_ns, handlers))
 
 
 def _waiting(
@@ -160,7 +160,7 @@ def _outcomes(
     if record.initial.policy.passes_on:
         # The first node's ignorance is part of the design; the second's is final.
         strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
-    answers = [one for one in observations if is_answer(one, nodes)]
+    answers = [one for one in observations if is_syn_ack(one, nodes)]
     return connection_outcomes(
         lifetimes, timeline, strays, record.end_ns, answers, keeps_moved
     )
@@ -257,10 +257,10 @@ def _agreement(
     clients = {(connection, CLIENT) for connection in snapshots.clients_after}
     return agreement(
         _held_by_tables(snapshots) | clients,
-        by_events(lifetimes, record.end_ns, powered),
+        sockets_by_events(lifetimes, record.end_ns, powered),
         _half_open_by_tables(record, timeline),
         outcomes,
-        in_flux(lifetimes, round(snapshots.last_look_s * 1e9), record.end_ns),
+        sockets_in_flux(lifetimes, round(snapshots.last_look_s * 1e9), record.end_ns),
     )
 
 
@@ -311,7 +311,7 @@ def timeline_of(record: RunRecord) -> EpochTimeline:
             Epoch.of(record.initial),
             *(
                 Epoch.of(e.after, e.requested_s, e.settled_s or e.applied_s)
-                for e in one_each_instant(record.events)
+                for e in one_per_instant(record.events)
             ),
         ]
     )

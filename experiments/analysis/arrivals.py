@@ -21,12 +21,12 @@ from topologies.domain.plan import FANOUT_MAC
 class Arrivals:
     """Connections that were compared, a connection counted once between two events.
 
-    ``wrong`` are those of which a segment reached a node that was not foretold, each
+    ``mismatched`` are those of which a segment reached a node that was not foretold, each
     with the node: for whoever has to find out why.
     """
 
     compared: int
-    wrong: frozenset[tuple[FourTuple, str]]
+    mismatched: frozenset[tuple[FourTuple, str]]
 
 
 def arrivals(
@@ -39,7 +39,7 @@ def arrivals(
     say who gets them.
     """
     compared: set[tuple[int, FourTuple]] = set()
-    wrong: set[tuple[FourTuple, str]] = set()
+    mismatched: set[tuple[FourTuple, str]] = set()
     for one in observations:
         if one.outgoing or one.label not in nodes or one.eth_src == FANOUT_MAC:
             continue
@@ -48,5 +48,5 @@ def arrivals(
             continue
         compared.add((epoch.start_ns, connection))
         if epoch.owner_of(connection) != one.label:
-            wrong.add((connection, one.label))
-    return Arrivals(len(compared), frozenset(wrong))
+            mismatched.add((connection, one.label))
+    return Arrivals(len(compared), frozenset(mismatched))

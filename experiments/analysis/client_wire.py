@@ -34,9 +34,9 @@ class ClientWire:
         #: The ends of a frame, as it has them -> what its connection is at, by client.
         self._from_client: dict[bytes, Dialogue] = {}
         self._to_client: dict[bytes, Dialogue] = {}
-        self._lives: dict[bytes, list[Dialogue]] = {}
+        self._dialogues: dict[bytes, list[Dialogue]] = {}
 
-    def take(self, packet: CapturedPacket) -> bool:
+    def handle(self, packet: CapturedPacket) -> bool:
         """Reads one frame; whether that was all there is to learn from it.
 
         Not where it opens or ends a connection (SYN, FIN, RST), or is no plain TCP.
@@ -63,17 +63,19 @@ class ClientWire:
             dialogue = self._to_client.get(ends)
             if dialogue is not None:
                 pushed, fin = flags & PSH != 0, flags & FIN != 0
-                dialogue.answer(packet.time_ns, seq, ack, length, pushed, fin)
+                dialogue.server_segment(packet.time_ns, seq, ack, length, pushed, fin)
         else:
             dialogue = self._from_client.get(ends)
             if dialogue is not None:
-                dialogue.ask(packet.time_ns, seq, length, flags & FIN != 0)
+                dialogue.client_segment(packet.time_ns, seq, length, flags & FIN != 0)
         return not flags & _OPENS_OR_ENDS
 
     def dialogues(self) -> dict[FourTuple, list[Dialogue]]:
-        """Connection to the VIP -> its lives, oldest first."""
-        found = {_connection(ends): lives for ends, lives in self._lives.items()}
-        return {c: lives for c, lives in found.items() if c.dst in VIPS}
+        """Connection to the VIP -> its dialogues, oldest first."""
+        found = {
+            _connection(ends): dialogues for ends, dialogues in self._dialogues.items()
+        }
+        return {c: dialogues for c, dialogues in found.items() if c.dst in VIPS}
 
     def _handshake(
         self, packet: CapturedPacket, ends: bytes, seq: int, flags: int
@@ -83,12 +85,12 @@ class ClientWire:
             return
         if packet.outgoing:
             if ends in self._to_client:
-                self._to_client[ends].accept(seq)
+                self._to_client[ends].syn_ack(seq)
             return
-        lives = self._lives.setdefault(ends, [])
-        if not lives or lives[-1].isn != seq:
-            lives.append(Dialogue(packet.time_ns, seq))
-            self._from_client[ends] = self._to_client[_swapped(ends)] = lives[-1]
+        dialogues = self._dialogues.setdefault(ends, [])
+        if not dialogues or dialogues[-1].isn != seq:
+            dialogues.append(Dialogue(packet.time_ns, seq))
+            self._from_client[ends] = self._to_client[_swapped(ends)] = dialogues[-1]
 
 
 def _parts(ends: bytes) -> tuple[bytes, bytes, bytes, bytes]:

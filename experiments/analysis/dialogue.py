@@ -46,7 +46,7 @@ class Dialogue:
     __slots__ = (
         "_acked",
         "_early",
-        "_heard_ns",
+        "_received_ns",
         "_pushed",
         "_read",
         "_requests",
@@ -71,27 +71,29 @@ class Dialogue:
         #: Requests that are not answered: (byte behind the last, when it was sent).
         self._requests: deque[tuple[int, int]] = deque()
         self._unfinished_ns: int | None = None
-        self._heard_ns = began_ns
+        self._received_ns = began_ns
         self._shut = self._server_shut = False
         self._waits: list[Wait] = []
 
-    def accept(self, seq: int) -> None:
+    def syn_ack(self, seq: int) -> None:
         """The server's SYN,ACK."""
         if self._read is None:
             self._read = self._pushed = seq + 1
 
-    def ask(self, time_ns: int, seq: int, length: int, fin: bool = False) -> None:
+    def client_segment(
+        self, time_ns: int, seq: int, length: int, fin: bool = False
+    ) -> None:
         """A segment of the client with ``length`` bytes of data."""
-        end = _counted_on(self._sent, seq) + length
+        end = _unwrapped(self._sent, seq) + length
         if end > self._sent:
             self._sent = end
             self._requests.append((end, time_ns))
             self._unfinished_ns = None
         if fin and not self._shut:
             self._shut = True
-            self._heard_ns = time_ns
+            self._received_ns = time_ns
 
-    def answer(
+    def server_segment(
         self,
         time_ns: int,
         seq: int,
@@ -101,8 +103,8 @@ class Dialogue:
         fin: bool = False,
     ) -> None:
         """A segment of the server, on its way to the client; FIN is a byte like others."""
-        self._acked = max(self._acked, _counted_on(self._acked, ack))
-        start = seq if self._read is None else _counted_on(self._read, seq)
+        self._acked = max(self._acked, _unwrapped(self._acked, ack))
+        start = seq if self._read is None else _unwrapped(self._read, seq)
         end = start + length + fin
         if pushed or fin:
             self._pushed = max(self._pushed, end)
@@ -125,7 +127,7 @@ class Dialogue:
         if self._requests:
             begin = self._requests[0][1]
         elif self._shut and not self._server_shut:
-            begin = self._heard_ns
+            begin = self._received_ns
         if begin is None or (ended and not self._requests):
             return self._waits
         return [*self._waits, Wait(begin, max(begin, until_ns), ended)]
@@ -141,18 +143,18 @@ class Dialogue:
             return False
         self._read = end
         if self._early:
-            self._take_early()
+            self._deliver_early()
         return True
 
-    def _take_early(self) -> None:
+    def _deliver_early(self) -> None:
         assert self._read is not None
-        left = []
+        remaining = []
         for start, end in sorted(self._early):
             if start <= self._read:
                 self._read = max(self._read, end)
             else:
-                left.append((start, end))
-        self._early = left
+                remaining.append((start, end))
+        self._early = remaining
 
     def _progress(self, time_ns: int, length: int) -> None:
         """New bytes have reached the client in their order, ``length`` of them data."""
@@ -167,11 +169,11 @@ class Dialogue:
             while requests and requests[0][0] <= self._acked:
                 requests.popleft()
         elif self._shut and length:
-            self._waits.append(Wait(self._heard_ns, time_ns))
-        self._heard_ns = time_ns
+            self._waits.append(Wait(self._received_ns, time_ns))
+        self._received_ns = time_ns
 
 
-def _counted_on(near: int, number: int) -> int:
+def _unwrapped(near: int, number: int) -> int:
     """A 32-bit sequence number as one that goes on beyond, the nearest to ``near``."""
     if number == near:  # most often
         return near

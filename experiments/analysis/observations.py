@@ -68,7 +68,7 @@ class Observation(NamedTuple):
         return ",".join(name for bit, name in _LETTERS if wanted & bit)
 
 
-def is_answer(observation: Observation, nodes: Collection[str]) -> bool:
+def is_syn_ack(observation: Observation, nodes: Collection[str]) -> bool:
     """Whether it is a node's SYN,ACK, as it leaves the node; ``nodes`` are their labels."""
     handshake = observation.flags & (SYN | RST | ACK) == SYN | ACK
     return handshake and observation.outgoing and observation.label in nodes
@@ -77,11 +77,11 @@ def is_answer(observation: Observation, nodes: Collection[str]) -> bool:
 def read_observations(
     path: str,
     until_ns: int = END_OF_TIME,
-    takers: Mapping[str, Callable[[CapturedPacket], bool]] = MappingProxyType({}),
+    handlers: Mapping[str, Callable[[CapturedPacket], bool]] = MappingProxyType({}),
 ) -> Iterator[Observation]:
     """Every TCP segment of a capture file before ``until_ns``, in the order of time.
 
-    ``takers``: label -> who is shown each packet of that interface first; what it takes
+    ``handlers``: label -> who is shown each packet of that interface first; what it takes
     (answers ``True``) is left out. Raises :class:`OSError` or
     :class:`~experiments.record.pcapng.PcapngError`.
     """
@@ -91,14 +91,14 @@ def read_observations(
             if packet.time_ns >= until_ns:
                 return  # the file is sorted by time
             label = labels[packet.interface].label
-            if label in takers and takers[label](packet):
+            if label in handlers and handlers[label](packet):
                 continue
-            observation = observe(label, packet)
+            observation = parse_packet(label, packet)
             if observation:
                 yield observation
 
 
-def observe(label: str, packet: CapturedPacket) -> Observation | None:
+def parse_packet(label: str, packet: CapturedPacket) -> Observation | None:
     """What a packet says; ``None`` where it is no TCP segment over IPv4 or IPv6."""
     data = packet.data
     eth_dst, eth_src, kind = _ETHERNET.unpack_from(data)

@@ -64,12 +64,14 @@ def _open_at_any(outcome: Outcome, requested_ns: Sequence[int]) -> bool:
     return any(outcome.opened_ns <= requested < until for requested in requested_ns)
 
 
-def _waits(outcome: Outcome, lives: Sequence[Dialogue]) -> Iterator[Wait]:
+def _waits(outcome: Outcome, dialogues: Sequence[Dialogue]) -> Iterator[Wait]:
     """Those of the socket's own dialogue: the last one that began before it opened."""
-    place = bisect_right(lives, outcome.opened_ns, key=lambda life: life.began_ns)
+    place = bisect_right(
+        dialogues, outcome.opened_ns, key=lambda dialogue: dialogue.began_ns
+    )
     if place:
         ended = outcome.ended_ns is not None
-        yield from lives[place - 1].waits(outcome.ended_ns or outcome.end_ns, ended)
+        yield from dialogues[place - 1].waits(outcome.ended_ns or outcome.end_ns, ended)
 
 
 def _figures(waits: Iterable[Wait]) -> Percentiles:

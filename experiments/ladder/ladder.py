@@ -17,7 +17,7 @@ from topologies.domain.forecast import client_of
 from topologies.domain.plan import FABRIC, Plan
 
 #: Kinds of columns.
-CLIENT, SWITCH, NODE, REST = "client", "switch", "node", "rest"
+CLIENT, SWITCH, NODE, OTHERS = "client", "switch", "node", "others"
 #: Kinds of arrows, in the order of the claim, and of marks on a lifeline.
 STRAY, RESET, CLIENT_COPY = "stray", "reset", "client-copy"
 TIER1, TIER2 = "tier-1", "tier-2"
@@ -113,7 +113,7 @@ class Ladder:
             for (kind, _, _), arrows in groups.items()
         ]
 
-    def at_most(self, columns: int) -> Ladder:
+    def narrowed_to(self, columns: int) -> Ladder:
         """This ladder, narrowed: bystanders stand together in columns of kind ``rest``.
 
         First the bystanders of each chassis, then whole chassis without owner and
@@ -140,7 +140,7 @@ def choose(cases: Iterable[Case], connection: FourTuple | None = None) -> Case:
     ]
     if not candidates:
         raise LadderError("no moved connection sent a segment to a second node")
-    return max(candidates, key=_worth)
+    return max(candidates, key=_score)
 
 
 def ladder(case: Case, plan: Plan) -> Ladder:
@@ -164,7 +164,7 @@ def ladder(case: Case, plan: Plan) -> Ladder:
     )
 
 
-def _worth(case: Case) -> tuple[bool, bool, bool, bool, int]:
+def _score(case: Case) -> tuple[bool, bool, bool, bool, int]:
     """The greater, the more there is to see; all else equal, the first one wins."""
     trace, outcome = case.trace, case.outcome
     stray = outcome.first_stray
@@ -279,4 +279,4 @@ def _rest(columns: Sequence[Column], chassis: str) -> Column:
     names = tuple(
         name for column in columns for name in (column.stands_for or (column.name,))
     )
-    return Column(f"others of {chassis or FABRIC}", REST, chassis, stands_for=names)
+    return Column(f"others of {chassis or FABRIC}", OTHERS, chassis, stands_for=names)

@@ -16,8 +16,8 @@ from experiments.ladder.ladder import (
     FREED,
     HELD,
     NODE,
+    OTHERS,
     RESET,
-    REST,
     STRAY,
     SWITCH,
     TIER1,
@@ -29,10 +29,10 @@ from experiments.ladder.ladder import (
     Mark,
 )
 from experiments.ladder.style import stylesheet
-from experiments.ladder.text import since
+from experiments.ladder.text import format_offset
 
 #: Beyond this many lifelines, bystanders are drawn together.
-MOST_COLUMNS = 30
+MAX_COLUMNS = 30
 
 _LEFT, _RIGHT = 96, 550
 _TOP, _LINE, _BOTTOM = 118, 24, 74
@@ -55,7 +55,7 @@ _SIGNS = (
 
 def ladder_svg(ladder: Ladder) -> str:
     """The text of the SVG file."""
-    return "\n".join(_Drawing(ladder.at_most(MOST_COLUMNS)).elements()) + "\n"
+    return "\n".join(_Drawing(ladder.narrowed_to(MAX_COLUMNS)).elements()) + "\n"
 
 
 class _Drawing:
@@ -89,7 +89,7 @@ class _Drawing:
         yield from self._guides()
         for column in self._ladder.columns:
             yield from self._lifeline(column)
-        yield from self._busy()
+        yield from self._activity_bars()
         for arrow in self._arrows():
             yield from self._arrow(arrow)
         yield from self._marks()
@@ -127,17 +127,17 @@ class _Drawing:
     def _guides(self) -> Iterator[str]:
         """For each instant its time, a faint line, and in words what happens."""
         right = _LEFT + self._pitch * len(self._ladder.columns)
-        words = self._words()
+        words = self._captions()
         for time_ns in self._lines:
             y = self._y(time_ns)
             element, text, detail = words.get(time_ns, ("", "", ""))
             yield _line("guide", _LEFT, y, right, y)
-            distance = since(time_ns - self._ladder.start_ns)
+            distance = format_offset(time_ns - self._ladder.start_ns)
             yield _text(_LEFT - 10, y + 4, distance, "time", "end")
             yield _text(right + 14, y + 4, element, "element")
-            yield _told(right + 40, y + 4, text, detail)
+            yield _caption(right + 40, y + 4, text, detail)
 
-    def _words(self) -> dict[int, tuple[str, str, str]]:
+    def _captions(self) -> dict[int, tuple[str, str, str]]:
         """Instant -> element, text, detail. An arrow is told where it is seen first."""
         words: dict[int, tuple[str, str, str]] = {}
         for arrow in self._arrows():
@@ -159,7 +159,7 @@ class _Drawing:
         top = _TOP - 46
         yield _rect(f"head {kind}", x - half, top, 2 * half, _HEAD_HEIGHT, 5)
         middle = top + (17 if column.note else 24)
-        name = f"+{len(column.stands_for)}" if column.kind == REST else column.name
+        name = f"+{len(column.stands_for)}" if column.kind == OTHERS else column.name
         yield _text(
             x, middle, name, "name" if column.kind != NODE else "node", "middle"
         )
@@ -168,7 +168,7 @@ class _Drawing:
             note = column.note.replace("second node", second)
             yield _text(x, top + 32, note, f"note {kind}", "middle")
 
-    def _busy(self) -> Iterator[str]:
+    def _activity_bars(self) -> Iterator[str]:
         """A bar on each lifeline from what it got to the last that it made of it."""
         spans: dict[str, list[int]] = {}
         for arrow in self._arrows():
@@ -219,7 +219,7 @@ class _Drawing:
                 yield _text(right + 40, y + 4, mark.text, "words")
             else:
                 y = self._y(mark.time_ns)
-            yield _sign(mark, self._x(mark.column), y)
+            yield _symbol(mark, self._x(mark.column), y)
 
     def _legend(self) -> Iterator[str]:
         x, y = float(_LEFT), self._floor + 46
@@ -228,12 +228,12 @@ class _Drawing:
             yield _text(x + 34, y, text, "small")
             x += 58 + 7 * len(text)
         for kind, text in _SIGNS:
-            yield _sign(Mark(kind, "", None, "", ""), x + 8, y - 4)
+            yield _symbol(Mark(kind, "", None, "", ""), x + 8, y - 4)
             yield _text(x + 24, y, text, "small")
             x += 48 + 6.5 * len(text)
 
 
-def _sign(mark: Mark, x: float, y: float) -> str:
+def _symbol(mark: Mark, x: float, y: float) -> str:
     kind = _CLASS_OF.get(mark.kind, mark.kind)
     circle = f'<circle class="sign {kind}" cx="{x:.1f}" cy="{y:.1f}" r="8.5"/>'
     strokes = {
@@ -254,7 +254,7 @@ def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> st
     )
 
 
-def _told(x: float, y: float, text: str, detail: str) -> str:
+def _caption(x: float, y: float, text: str, detail: str) -> str:
     more = f'<tspan class="small" dx="8">{escape(detail)}</tspan>' if detail else ""
     return f'<text class="words" x="{x:.1f}" y="{y:.1f}">{escape(text)}{more}</text>'
 

@@ -23,7 +23,7 @@ from experiments.ladder.ladder import (
 WIDTH = 100
 _TIME_WIDTH = 10
 _DRAWING_WIDTH = 60
-_MOST_COLUMNS = 12
+MAX_COLUMNS = 12
 _SIGNS = {CLIENT_RESET: "✕", FREED: "✓", FAILED: "†", HELD: "○"}
 _BODIES = {TIER1: "╌", TIER2: "╌"}
 
@@ -42,13 +42,13 @@ class _Row:
 
 def ladder_text(ladder: Ladder) -> str:
     """The diagram, at most :data:`WIDTH` columns wide, as plain text."""
-    narrow = ladder.at_most(_MOST_COLUMNS)
+    narrow = ladder.narrowed_to(MAX_COLUMNS)
     pitch = min(8, _DRAWING_WIDTH // len(narrow.columns))
     lines = [ladder.title, "", *_heads(narrow, pitch)]
     for row in _rows(narrow):
         time = "at the end"
         if row.time_ns is not None:
-            time = since(row.time_ns - narrow.start_ns)
+            time = format_offset(row.time_ns - narrow.start_ns)
         drawing = _drawn(row, len(narrow.columns), pitch)
         lines.append(f"{time:>{_TIME_WIDTH}}{drawing}{row.element:<3}{row.text}")
     lines += ["", *_details(ladder)]
@@ -64,7 +64,7 @@ def _details(ladder: Ladder) -> Iterator[str]:
         yield "     copies: the same numbers, addresses and ports swapped"
 
 
-def since(distance_ns: int) -> str:
+def format_offset(distance_ns: int) -> str:
     """A time after the first stray, e.g. ``+312.4 µs`` or ``+1.234 ms``."""
     distance = abs(distance_ns)
     if distance < 1_000_000:

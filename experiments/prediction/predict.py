@@ -94,16 +94,16 @@ def connections_of(spec: RunSpec) -> tuple[FourTuple, ...]:
     return tuple(
         FourTuple(client_address(client, spec.ip), source_port, target, port)
         for client, share in zip(
-            clients, shares(spec.workload.connections, len(clients)), strict=True
+            clients, split_evenly(spec.workload.connections, len(clients)), strict=True
         )
         for source_port in seeded_ports(spec.seed, client.name)[:share]
     )
 
 
-def shares(total: int, parts: int) -> list[int]:
+def split_evenly(total: int, parts: int) -> list[int]:
     """``total`` split into ``parts`` as evenly as can be, the larger first.
 
-    >>> shares(8, 3)
+    >>> split_evenly(8, 3)
     [3, 3, 2]
     """
     return [total // parts + (i < total % parts) for i in range(parts)]
@@ -112,7 +112,7 @@ def shares(total: int, parts: int) -> list[int]:
 def print_prediction(prediction: Prediction) -> None:
     """Connections of each node in each state, what moves, how even it is."""
     out = console()
-    out.print(loads(prediction))
+    out.print(load_table(prediction))
     figures = balance(prediction.states, prediction.connections)
     for title, key in (
         ("busiest chassis over mean", "fabric_max_over_mean"),
@@ -127,7 +127,7 @@ def print_prediction(prediction: Prediction) -> None:
         )
 
 
-def loads(prediction: Prediction) -> Table:
+def load_table(prediction: Prediction) -> Table:
     """One row for each node, one column for each state; what each event moves."""
     spec, total = prediction.spec, len(prediction.connections)
     table = Table(

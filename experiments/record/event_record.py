@@ -37,6 +37,6 @@ class EventRecord:
         }
 
 
-def one_each_instant(records: Iterable[EventRecord]) -> list[EventRecord]:
+def one_per_instant(records: Iterable[EventRecord]) -> list[EventRecord]:
     """One of the records of each instant, in their order: one for each change of state."""
     return list({record.requested_s: record for record in records}.values())

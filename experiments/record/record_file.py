@@ -30,7 +30,7 @@ VERSION = 1
 def write_record(folder: Path, record: RunRecord) -> None:
     """Leaves the record of a run in its folder, for :func:`read_record`."""
     snapshots, capture = record.snapshots, record.capture_file
-    said = {
+    data = {
         "version": VERSION,
         "provenance": dict(record.provenance),
         "initial": _state(record.initial),
@@ -54,7 +54,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
         "faults": list(record.faults),
         "switch_drops": record.switch_drops,
     }
-    write_whole(folder / FILE, json.dumps(said) + "\n")
+    write_whole(folder / FILE, json.dumps(data) + "\n")
 
 
 def read_record(folder: Path) -> RunRecord:
@@ -63,38 +63,40 @@ def read_record(folder: Path) -> RunRecord:
     Raises :class:`OSError`, :class:`LookupError` or :class:`ValueError`: there is none,
     or it is not whole.
     """
-    said = json.loads((folder / FILE).read_text())
-    if said.get("version") != VERSION:
-        found = said.get("version")
-        raise ValueError(f"{folder / FILE}: version {found}, and this reads {VERSION}")
-    initial = ClusterState.from_json(said["initial"])
+    data = json.loads((folder / FILE).read_text())
+    if data.get("version") != VERSION:
+        version = data.get("version")
+        raise ValueError(
+            f"{folder / FILE}: version {version}, and this reads {VERSION}"
+        )
+    initial = ClusterState.from_json(data["initial"])
     snapshots = Snapshots(
-        steady_s=said["steady_s"],
-        end_s=said["end_s"],
-        first_look_s=said["first_look_s"],
-        last_look_s=said["last_look_s"],
-        held_before=_held_again(said["held_before"]),
-        held_after=_held_again(said["held_after"]),
-        clients_after=frozenset(FourTuple(*one) for one in said["clients_after"]),
+        steady_s=data["steady_s"],
+        end_s=data["end_s"],
+        first_look_s=data["first_look_s"],
+        last_look_s=data["last_look_s"],
+        held_before=_parse_held(data["held_before"]),
+        held_after=_parse_held(data["held_after"]),
+        clients_after=frozenset(FourTuple(*one) for one in data["clients_after"]),
     )
     return RunRecord(
         initial=initial,
-        final=ClusterState.from_json(said["final"]),
-        events=tuple(_events(initial, said["events"])),
+        final=ClusterState.from_json(data["final"]),
+        events=tuple(_events(initial, data["events"])),
         snapshots=snapshots,
-        packets=said["packets"],
+        packets=data["packets"],
         reports={
-            h: parse_report(folder / "hosts" / f"{h}.jsonl") for h in said["reports"]
+            h: parse_report(folder / "hosts" / f"{h}.jsonl") for h in data["reports"]
         },
-        instruments=said["instruments"],
-        capture_file=folder / said["capture"] if said["capture"] else None,
-        sockets_file=folder / said["sockets"],
-        cluster=said["cluster"],
-        datapath=Datapath.from_json(said["datapath"]),
-        pins=said["pins"],
-        faults=tuple(said["faults"]),
-        switch_drops=said["switch_drops"],
-        provenance=said["provenance"],
+        instruments=data["instruments"],
+        capture_file=folder / data["capture"] if data["capture"] else None,
+        sockets_file=folder / data["sockets"],
+        cluster=data["cluster"],
+        datapath=Datapath.from_json(data["datapath"]),
+        pins=data["pins"],
+        faults=tuple(data["faults"]),
+        switch_drops=data["switch_drops"],
+        provenance=data["provenance"],
     )
 
 
@@ -107,20 +109,20 @@ def _held(held: Mapping[FourTuple, list[str]]) -> list[Any]:
     return [[list(connection), nodes] for connection, nodes in held.items()]
 
 
-def _held_again(said: Iterable[Any]) -> dict[FourTuple, list[str]]:
-    return {FourTuple(*connection): list(nodes) for connection, nodes in said}
+def _parse_held(data: Iterable[Any]) -> dict[FourTuple, list[str]]:
+    return {FourTuple(*connection): list(nodes) for connection, nodes in data}
 
 
 def _events(
-    initial: ClusterState, said: Iterable[Mapping[str, Any]]
+    initial: ClusterState, data: Iterable[Mapping[str, Any]]
 ) -> list[EventRecord]:
     """The events; those of one instant share the states before and after."""
-    found: list[EventRecord] = []
-    before, after, asked = initial, initial, None
-    for one in said:
-        if one["requested_s"] != asked:
-            before, asked = after, one["requested_s"]
-            after = ClusterState.from_json(one["after"])
-        fields = {k: v for k, v in one.items() if k != "after"}
-        found.append(EventRecord(**fields, before=before, after=after))
-    return found
+    events: list[EventRecord] = []
+    before, after, requested_s = initial, initial, None
+    for event in data:
+        if event["requested_s"] != requested_s:
+            before, requested_s = after, event["requested_s"]
+            after = ClusterState.from_json(event["after"])
+        fields = {k: v for k, v in event.items() if k != "after"}
+        events.append(EventRecord(**fields, before=before, after=after))
+    return events

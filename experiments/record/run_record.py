@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.pipeline.cluster_state import ClusterState
-from experiments.record.event_record import EventRecord, one_each_instant
+from experiments.record.event_record import EventRecord, one_per_instant
 from nodes.clients.client_report import ClientReport, Summary
 from topologies.datapaths import Datapath
 from topologies.domain.connection import FourTuple
@@ -72,4 +72,4 @@ class RunRecord:
 
     def states(self) -> list[ClusterState]:
         """The cluster's states: the first, and the one after each instant of events."""
-        return [self.initial, *(e.after for e in one_each_instant(self.events))]
+        return [self.initial, *(e.after for e in one_per_instant(self.events))]

@@ -46,10 +46,10 @@ class HalfOpen(NamedTuple):
         return (self.end_s - self.start_s) * _MS
 
 
-class Row(NamedTuple):
-    """One line of ``connections.jsonl``, and what follows from it."""
+class ConnectionRow(NamedTuple):
+    """One line of ``connections.jsonl``, and its half-open interval."""
 
-    said: Mapping[str, Any]
+    fields: Mapping[str, Any]
     half_open: HalfOpen | None
 
 
@@ -59,7 +59,8 @@ class RunFolder:
 
     path: Path
     summary: Mapping[str, Any]
-    said: Sequence[Mapping[str, Any]]
+    #: The lines of ``connections.jsonl``.
+    connections: Sequence[Mapping[str, Any]]
 
     @classmethod
     def read(cls, path: Path) -> RunFolder:
@@ -69,10 +70,10 @@ class RunFolder:
         summary = json.loads((path / "summary.json").read_text())
         if missing := [key for key in _NEEDED if key not in summary]:
             raise ValueError(f"{path}: its summary lacks {', '.join(missing)}")
-        said = [json.loads(line) for line in lines]
-        if any("half_open_s" not in one for one in said):
+        connections = [json.loads(line) for line in lines]
+        if any("half_open_s" not in fields for fields in connections):
             raise ValueError(f"{path}: of an earlier version; analyse it again")
-        return cls(path, summary, said)
+        return cls(path, summary, connections)
 
     @cached_property
     def spec(self) -> RunSpec:
@@ -87,45 +88,47 @@ class RunFolder:
         states = [self.spec.state()]
         for instant in self.instants():
             events = [(EVENTS[event["kind"]], event["target"]) for event in instant]
-            found = happenings(states[-1].arrangement, events)
-            states.append(states[-1].becoming(found[-1].new))
+            steps = happenings(states[-1].arrangement, events)
+            states.append(states[-1].becoming(steps[-1].new))
         return tuple(states)
 
     def instants(self) -> list[list[Mapping[str, Any]]]:
         """The events of the summary, those that happened at once together."""
         events = self.summary["events"]
-        return [list(instant) for _, instant in groupby(events, key=_asked_s)]
+        return [list(instant) for _, instant in groupby(events, key=_requested_s)]
 
     @cached_property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[ConnectionRow, ...]:
         """Every connection, with its time half open where it had one."""
-        return tuple(Row(said, _half_open(said)) for said in self.said)
+        return tuple(
+            ConnectionRow(fields, _half_open(fields)) for fields in self.connections
+        )
 
     def moved_first(self) -> frozenset[str]:
         """The connections, open by then, that the first events gave another owner."""
-        asked = [*(_asked_s(instant[0]) for instant in self.instants()), *_NEVER]
+        requested = [*(_requested_s(i[0]) for i in self.instants()), *_NEVER]
         return frozenset(
-            said["connection"]
-            for said in self.said
-            if said["moved"]
-            and said["opened_s"] < asked[0]
-            and said["moved_s"] < asked[1]
+            fields["connection"]
+            for fields in self.connections
+            if fields["moved"]
+            and fields["opened_s"] < requested[0]
+            and fields["moved_s"] < requested[1]
         )
 
     def state_at(self, time_s: float) -> ClusterState:
         """The state that had been asked for at that instant."""
-        begun = [i for i in self.instants() if _asked_s(i[0]) <= time_s]
+        begun = [i for i in self.instants() if _requested_s(i[0]) <= time_s]
         return self.states[len(begun)]
 
 
-def _asked_s(event: Mapping[str, Any]) -> float:
+def _requested_s(event: Mapping[str, Any]) -> float:
     """When an event was asked for: the same for all of one instant."""
     return float(event["requested_s"])
 
 
-def _half_open(said: Mapping[str, Any]) -> HalfOpen | None:
+def _half_open(fields: Mapping[str, Any]) -> HalfOpen | None:
     """Its interval, as the analysis found it."""
-    if said["half_open_s"] is None:
+    if fields["half_open_s"] is None:
         return None
-    start_s, end_s = said["half_open_s"]
-    return HalfOpen(start_s, end_s, said["half_open_at_end"])
+    start_s, end_s = fields["half_open_s"]
+    return HalfOpen(start_s, end_s, fields["half_open_at_end"])

@@ -23,7 +23,7 @@ from experiments.ladder.text import ladder_text
 from experiments.prediction.predict import connections_of
 from experiments.record.run_record import RunRecord
 from experiments.spec.run_spec import RunSpec
-from experiments.verdict.expectations import Sight, judge
+from experiments.verdict.expectations import Observability, judge
 from experiments.verdict.promises import expected
 from experiments.verdict.trust import AS_EXPECTED, UNTRUSTED, outcome, reasons
 from experiments.workloads import WORKLOADS
@@ -110,13 +110,13 @@ def _verdict(
     spec: RunSpec, summary: Mapping[str, Any], too_few: frozenset[str]
 ) -> dict[str, Any]:
     """Expectations, those that could not be judged, and what the run came to."""
-    sight = Sight(
+    observability = Observability(
         captured=summary["wire_order"] is not None,
         hashed=not POLICIES[spec.policy].keeps_moved,
         lossy=bool(spec.links.loss_percent),
         too_few=too_few,
     )
-    met, left = judge(summary, expected(spec), sight)
+    met, left = judge(summary, expected(spec), observability)
     came_to = outcome(summary["measurement"]["reasons"], all(each.met for each in met))
     return {
         "expectations": [asdict(each) for each in met],
@@ -191,14 +191,14 @@ def _measurement(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
         "dropped": capture.get("dropped"),
         "owners_not_as_predicted": analysis.mispredicted,
         "arrivals_compared": analysis.arrivals.compared,
-        "arrivals_not_as_predicted": len(analysis.arrivals.wrong),
+        "arrivals_not_as_predicted": len(analysis.arrivals.mismatched),
         "opened_by_kernel": analysis.opened_by_kernel,
         "sockets_begun_unseen": analysis.begun_unseen,
         "sockets_compared": agreed.compared,
         "sockets_not_agreed": agreed.not_agreed,
         "half_open_by_socket_tables": len(agreed.half_open),
         "half_open_not_agreed": len(agreed.half_open_not_agreed),
-        "disagreements": agreed.told(),
+        "disagreements": agreed.descriptions(),
         "clients_without_summary": len(record.reports) - len(record.client_summaries),
         "supervisor_faults": list(record.faults),
         "switch_drops": record.switch_drops,

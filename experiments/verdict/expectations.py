@@ -62,7 +62,7 @@ class NotJudged:
 
 
 @dataclass(frozen=True)
-class Sight:
+class Observability:
     """What a run can tell of, by its spec.
 
     ``captured``: segments were. ``hashed``: the hash alone leads them to nodes.
@@ -79,13 +79,13 @@ class Sight:
 def judge(
     summary: Mapping[str, Any],
     conditions: Mapping[str, Condition],
-    sight: Sight,
+    observability: Observability,
 ) -> tuple[list[ExpectationResult], list[NotJudged]]:
-    """Each condition held against the summary, or why a run of that sight cannot be."""
+    """Each condition held against the summary, or why a run of that observability cannot be."""
     left = {
         key: why
         for key, condition in conditions.items()
-        if (why := _why_not(summary, key, condition, sight))
+        if (why := _why_not(summary, key, condition, observability))
     }
     judged = {key: one for key, one in conditions.items() if key not in left}
     others = [NotJudged(key, conditions[key], why) for key, why in left.items()]
@@ -117,19 +117,21 @@ def _why_not(
     summary: Mapping[str, Any],
     key: str,
     condition: Condition,
-    sight: Sight,
+    observability: Observability,
 ) -> str | None:
     """Why that expectation cannot be judged; None where it can."""
     arrivals = key == "measurement.arrivals_not_as_predicted"
-    if arrivals and not sight.hashed:
+    if arrivals and not observability.hashed:
         return _NO_HASH
-    if not sight.captured and (arrivals or _mentions(key, condition, _CAPTURED)):
+    if not observability.captured and (
+        arrivals or _mentions(key, condition, _CAPTURED)
+    ):
         return _NO_CAPTURE
     if arrivals and not look_up(summary, "measurement.arrivals_compared"):
         return _NOTHING_COMPARED
-    if sight.lossy and key.startswith(_OF_CASES):
+    if observability.lossy and key.startswith(_OF_CASES):
         return _LOSSY
-    if any(key.startswith(f"claim.{element}.") for element in sight.too_few):
+    if any(key.startswith(f"claim.{element}.") for element in observability.too_few):
         return _TOO_FEW
     cases = _value(summary, "connections.spoke - connections.unfinished")
     if cases == 0 and key.startswith(_OF_CASES):

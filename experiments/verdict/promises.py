@@ -22,7 +22,7 @@ Conditions = Mapping[str, Condition]
 
 #: True of every design: who did not move is not disturbed, what was acknowledged stays,
 #: and what two instruments say of the same thing is the same.
-ALWAYS: Conditions = {
+COMMON: Conditions = {
     "connections.broken_unmoved": 0,
     "data.lost_writes": 0,
     "measurement.owners_not_as_predicted": 0,
@@ -47,7 +47,7 @@ def _element(name: str) -> dict[str, Condition]:
 
 
 #: Each promise in figures.
-IN_FIGURES: Mapping[Promise, Conditions] = {
+CONDITIONS_OF: Mapping[Promise, Conditions] = {
     Promise.STAYS_SILENT: {
         "connections.reset": 0,
         "packets.node_resets": 0,
@@ -92,7 +92,7 @@ def expected(spec: RunSpec) -> dict[str, Condition]:
     """
     policy = POLICIES[spec.policy]
     kinds = [[event.kind for event in instant] for instant in spec.instants()]
-    found = {**ALWAYS, **promised(policy, kinds)}
+    found = {**COMMON, **promised(policy, kinds)}
     if everyone_speaks(spec) and not policy.keeps_moved:
         found |= WHEN_SPEAKING
     return {**found, **spec.expect}
@@ -106,7 +106,7 @@ def promised(
     in_reach = planned(instants) and len(instants) <= _most_events(policy, instants)
     found: dict[str, Condition] = {}
     for promise in sorted(policy.promises, key=lambda one: one.value):
-        found |= IN_FIGURES.get(promise, {})
+        found |= CONDITIONS_OF.get(promise, {})
     for promise in policy.promises & WHEN_PLANNED.keys():
         found |= WHEN_PLANNED[promise] if in_reach else {}
     return found

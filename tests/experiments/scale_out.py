@@ -9,7 +9,7 @@ from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from experiments.analysis.claim import Case, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.epochs import Epoch, EpochTimeline
-from experiments.analysis.observations import Observation, is_answer
+from experiments.analysis.observations import Observation, is_syn_ack
 from experiments.analysis.outcomes import (
     Outcome,
     connection_outcomes,
@@ -119,7 +119,7 @@ class ScaleOut:
     def outcomes(self) -> list[Outcome]:
         """What became of each connection."""
         nodes = {node.name for node in self.path.plan.nodes}
-        answers = [o for o in self.path.observations() if is_answer(o, nodes)]
+        answers = [o for o in self.path.observations() if is_syn_ack(o, nodes)]
         return connection_outcomes(
             self.lifetimes, self.timeline, self.strays(), START + END, answers
         )

@@ -23,11 +23,11 @@ NOTHING = Percentiles()
 def dialogue(*exchanges: tuple[int, int | None], began: int = 10) -> Dialogue:
     """Requests and answers at those ms; None: no answer came."""
     made = Dialogue(began * MS, 0)
-    made.accept(0)
+    made.syn_ack(0)
     for number, (asked, answered) in enumerate(exchanges):
-        made.ask(asked * MS, 1 + number, 1)
+        made.client_segment(asked * MS, 1 + number, 1)
         if answered is not None:
-            made.answer(answered * MS, 1 + number, 2 + number, 1)
+            made.server_segment(answered * MS, 1 + number, 2 + number, 1)
     return made
 
 
