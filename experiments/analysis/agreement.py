@@ -1,9 +1,9 @@
-"""Two instruments on the same sockets: the kernels' tables and the probes' events: pure.
+"""Compares the kernels' socket tables with the probes' socket events: pure.
 
-At the end of the observation the tables of all kernels are read; the probes, which saw
-every socket come and go, must know of the same ones. The tables are read one after the
-other, which takes a while: a connection of which a socket came or went during that time
-may be in one and not in the other, and is not compared.
+At the end of the observation the socket tables of all kernels are read. The probes saw
+every socket open and close, so by their events the same sockets must exist. The tables
+are read one after the other, which takes time. A connection with a socket that opened or
+closed during that time may be in one source only, so it is not compared.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from experiments.analysis.outcomes import Outcome
 from experiments.analysis.socket_states import SocketLifetime
 from topologies.domain.connection import FourTuple, written
 
-#: Where a client's socket is, as against the node that a server's is on.
+#: The place of a client's socket; that of a server's socket is the node's name.
 CLIENT = "its client"
 
-#: One socket: its connection, and where it is.
+#: One socket: its connection, and its place.
 Place = tuple[FourTuple, str]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Sockets that were compared, and those that only one instrument knows of.
+    """How many sockets were compared, and those that only one instrument has.
 
-    ``half_open`` are the half-open connections by the tables, with their nodes: no
-    client has the other end, or the hash leads elsewhere. ``half_open_not_agreed``:
-    those that are half open by the tables or by the events, but not by both.
+    ``half_open``: the half-open connections by the tables, with their nodes: no client
+    has the other end, or the hash sends the segments to another node.
+    ``half_open_not_agreed``: half open by only one of tables and events.
     """
 
     compared: int
@@ -39,11 +39,11 @@ class Agreement:
 
     @property
     def not_agreed(self) -> int:
-        """How many sockets only one of them knows of."""
+        """How many sockets only one of the two has."""
         return len(self.only_in_tables) + len(self.only_in_events)
 
     def descriptions(self) -> list[str]:
-        """Each disagreement in words."""
+        """A line of text for each disagreement."""
         return [
             *_described(self.only_in_tables, "in the socket tables, not by the events"),
             *_described(self.only_in_events, "by the events, not in the socket tables"),
@@ -54,8 +54,8 @@ class Agreement:
 def sockets_by_events(
     lifetimes: Iterable[SocketLifetime], end_ns: int, powered: Collection[str]
 ) -> frozenset[Place]:
-    """Sockets that were established and not yet freed at ``end_ns``, of clients and of
-    nodes in ``powered``."""
+    """Sockets of clients and of nodes in ``powered`` that were established and not yet
+    freed at ``end_ns``."""
     return frozenset(
         (lifetime.connection, place)
         for lifetime in lifetimes
@@ -67,7 +67,7 @@ def sockets_by_events(
 def sockets_in_flux(
     lifetimes: Iterable[SocketLifetime], from_ns: int, until_ns: int
 ) -> frozenset[FourTuple]:
-    """Connections of which a socket came or went in that time."""
+    """Connections with a socket that opened or closed in that time."""
     return frozenset(
         lifetime.connection
         for lifetime in lifetimes
@@ -89,9 +89,10 @@ def agreement(
     outcomes: Iterable[Outcome],
     flux: frozenset[FourTuple],
 ) -> Agreement:
-    """Tables and events, the connections in ``flux`` aside.
+    """Compares tables with events, without the connections in ``flux``.
 
-    ``half_open``: those by the tables. By the events half open is what is held in vain.
+    ``half_open``: those by the tables. By the events, a connection is half open if it is
+    stale at the end (:mod:`experiments.analysis.outcomes`).
     """
     left, right = _without(tables, flux), _without(events, flux)
     stale = frozenset((f.connection, f.owner or "") for f in outcomes if f.stale_at_end)
@@ -106,8 +107,10 @@ def agreement(
 
 
 def _held(lifetime: SocketLifetime, end_ns: int) -> bool:
-    begun = lifetime.established_ns is not None and lifetime.established_ns < end_ns
-    return begun and (lifetime.closed_ns is None or lifetime.closed_ns >= end_ns)
+    established = (
+        lifetime.established_ns is not None and lifetime.established_ns < end_ns
+    )
+    return established and (lifetime.closed_ns is None or lifetime.closed_ns >= end_ns)
 
 
 def _place(lifetime: SocketLifetime) -> str:
@@ -119,4 +122,6 @@ def _without(places: frozenset[Place], flux: frozenset[FourTuple]) -> frozenset[
 
 
 def _described(places: Iterable[Place], how: str) -> list[str]:
-    return sorted(f"{written(one)} at {place}: {how}" for one, place in places)
+    return sorted(
+        f"{written(connection)} at {place}: {how}" for connection, place in places
+    )

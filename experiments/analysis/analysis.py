@@ -1,4 +1,4 @@
-"""From what the instruments saw to what became of every connection, and the claim."""
+"""The analysis of a run: the outcome of every connection, and the claim chart."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ from topologies.domain.plan import SECOND_CHANCE_MAC
 
 @dataclass(frozen=True)
 class Analysis:
-    """What became of a run's connections, and whether the claim was seen.
+    """The outcomes of a run's connections, and the claim chart.
 
-    ``moved_connections``: as people write them, sorted: the same for the same seed.
-    ``mispredicted``: connections that, before the first event, were not on the node
-    that the hash foretells, or on none; ``arrivals``: the same for every captured
-    segment of a client, all through the run. ``half_open_count``: connections that were
-    half open for some time, those of ``at_end`` included. ``agreement``: the kernels'
-    socket tables at the end, held against the socket events. ``opened_by_kernel``: of
-    the connections that clients had opened when they were ready, those of which the
-    probes saw the client's socket established. ``begun_unseen``: sockets of which the
-    probes saw something, and not the beginning, though they were there before it. ``waiting``:
-    how long unmoved connections waited for answers; None where nothing was captured.
+    ``moved_connections``: as text, sorted: the same for the same seed.
+    ``mispredicted``: how many connections were, before the first event, on another node
+    than predicted, or on none. ``arrivals``: the same comparison for every captured
+    segment of a client, during the whole run. ``half_open_count``: connections that were
+    half open for some time, including those at the end. ``agreement``: the kernels'
+    socket tables at the end, compared with the socket events. ``opened_by_kernel``: how
+    many of the connections that clients reported when they were ready the probes saw
+    established. ``begun_unseen``: sockets with events but without an opening, although
+    the probes ran before they opened. ``waiting``: how long unmoved connections waited
+    for answers; None without a capture.
     """
 
     totals: Totals
@@ -69,7 +69,7 @@ class Analysis:
     opened_by_kernel: int
     begun_unseen: int
     half_open_count: int
-    #: What the claim chart looked at: moved connections that spoke, with their resets.
+    #: What the claim chart checked: moved connections that spoke, with their resets.
     cases: Sequence[Case]
     waiting: Waiting | None
 
@@ -82,14 +82,14 @@ def analyse(record: RunRecord) -> Analysis:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without Python's search for cycles: there are none among millions of records, and
-    looking for them again and again takes a quarter of the analysis."""
-    collects = gc.isenabled()
+    """Disables Python's cycle collector: millions of records contain no cycles, and the
+    repeated search takes a quarter of the analysis time."""
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if collects:
+        if enabled:
             gc.enable()
 
 
@@ -106,7 +106,7 @@ def _analyse(record: RunRecord) -> Analysis:
         totals=totals(outcomes),
         claim=[row for row in rows if row.element != ORDER],
         order=next((row for row in rows if row.element == ORDER), None),
-        moved_connections=sorted({written(f.connection) for f in outcomes if f.moved}),
+        moved_connections=sorted({written(o.connection) for o in outcomes if o.moved}),
         connections=[_row(outcome) for outcome in outcomes],
         mispredicted=_mispredicted(record, timeline, outcomes),
         arrivals=_arrivals(record, timeline, roles, observations),
@@ -122,9 +122,9 @@ def _analyse(record: RunRecord) -> Analysis:
 def _observations(
     record: RunRecord, roles: PortRoles, wire: ClientWire
 ) -> list[Observation] | None:
-    """What was captured until the end of the observation; None: nothing was.
+    """The captured segments until the end of the observation; None without a capture.
 
-    Requests and answers at clients' ports go to ``wire`` alone.
+    Requests and answers at clients' ports go only to ``wire``.
     """
     if record.capture_file is None:
         return None
@@ -158,7 +158,8 @@ def _outcomes(
     nodes = frozenset(roles.nodes)
     strays = [one for one in observations if is_stray_candidate(one, nodes)]
     if record.initial.policy.passes_on:
-        # The first node's ignorance is part of the design; the second's is final.
+        # A segment that the first node does not recognise is redirected by design.
+        # It is a stray only if the second node does not recognise it either.
         strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
     answers = [one for one in observations if is_syn_ack(one, nodes)]
     return connection_outcomes(
@@ -167,7 +168,7 @@ def _outcomes(
 
 
 def _lifetimes(record: RunRecord) -> list[SocketLifetime]:
-    """Every socket of the cluster's hosts: the probes know whose namespace is whose."""
+    """Every socket of the cluster's hosts, by the probes' events."""
     return socket_lifetimes(read_socket_events(str(record.sockets_file)))
 
 
@@ -188,7 +189,7 @@ def _claim(
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
-    """One line of ``connections.jsonl``; instants in CLOCK_REALTIME s."""
+    """One line of ``connections.jsonl``. Times are CLOCK_REALTIME seconds."""
     stray = outcome.first_stray
     return {
         "connection": written(outcome.connection),
@@ -216,19 +217,20 @@ def _seconds(time_ns: int | None) -> float | None:
 def _mispredicted(
     record: RunRecord, timeline: EpochTimeline, outcomes: Sequence[Outcome]
 ) -> int:
-    """Connections that the first look found elsewhere than foretold, or nowhere."""
+    """How many connections the first read of the tables found on another node than
+    predicted, or on none."""
     owner_of, snapshots = timeline.epochs[0].owner_of, record.snapshots
     wrong = {
         connection
         for connection, nodes in snapshots.held_before.items()
         if nodes != [owner_of(connection)]
     }
-    look_ns = round(snapshots.first_look_s * 1e9)
+    read_ns = round(snapshots.first_look_s * 1e9)
     opened = {
         outcome.connection
         for outcome in outcomes
-        if outcome.opened_ns < look_ns - IN_FLIGHT_NS
-        and (outcome.ended_ns or record.end_ns) > look_ns + IN_FLIGHT_NS
+        if outcome.opened_ns < read_ns - IN_FLIGHT_NS
+        and (outcome.ended_ns or record.end_ns) > read_ns + IN_FLIGHT_NS
     }
     return len(wrong | (opened - snapshots.held_before.keys()))
 
@@ -239,7 +241,7 @@ def _arrivals(
     roles: PortRoles,
     observations: Sequence[Observation] | None,
 ) -> Arrivals:
-    """Segments held against the hash; none where it is not the hash that decides."""
+    """Arrivals compared with the prediction; none if the policy overrides the hash."""
     if observations is None or record.initial.policy.keeps_moved:
         return Arrivals(0, frozenset())
     return arrivals(observations, timeline, frozenset(roles.nodes))
@@ -251,7 +253,7 @@ def _agreement(
     lifetimes: Sequence[SocketLifetime],
     outcomes: Sequence[Outcome],
 ) -> Agreement:
-    """The socket tables of the end held against the socket events."""
+    """The socket tables of the end compared with the socket events."""
     snapshots, last = record.snapshots, timeline.epochs[-1]
     powered = {n.name for n in record.final.plan.nodes if last.powers(n.name)}
     clients = {(connection, CLIENT) for connection in snapshots.clients_after}
@@ -276,17 +278,17 @@ def _half_open_by_tables(
     record: RunRecord, timeline: EpochTimeline
 ) -> frozenset[Place]:
     snapshots, owner_of = record.snapshots, timeline.epochs[-1].owner_of
-    stays = record.initial.policy.keeps_moved
+    keeps_moved = record.initial.policy.keeps_moved
     return frozenset(
         (connection, node)
         for connection, node in _held_by_tables(snapshots)
         if connection not in snapshots.clients_after
-        or not (stays or node == owner_of(connection))
+        or not (keeps_moved or node == owner_of(connection))
     )
 
 
 def _opened_by_kernel(record: RunRecord, outcomes: Sequence[Outcome]) -> int:
-    """How many of the connections with which clients were ready the kernels tell of."""
+    """How many connections of the clients' ready reports the probes saw open."""
     ready = {
         (address, port)
         for client in record.final.plan.clients
@@ -294,14 +296,16 @@ def _opened_by_kernel(record: RunRecord, outcomes: Sequence[Outcome]) -> int:
         for address in (client.ipv4, client.ipv6)
         for port in report.ports
     }
-    return len(ready & {(f.connection.src, f.connection.sport) for f in outcomes})
+    return len(ready & {(o.connection.src, o.connection.sport) for o in outcomes})
 
 
 def _cases(
     record: RunRecord, outcomes: Sequence[Outcome], traces: Sequence[ResetTrace]
 ) -> Sequence[Case]:
-    """What began before the end of the observation."""
-    return cases_of(outcomes, [one for one in traces if one.first_ns < record.end_ns])
+    """The cases, with traces that began before the end of the observation."""
+    return cases_of(
+        outcomes, [trace for trace in traces if trace.first_ns < record.end_ns]
+    )
 
 
 def timeline_of(record: RunRecord) -> EpochTimeline:

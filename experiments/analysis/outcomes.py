@@ -1,45 +1,46 @@
-"""What became of every connection of a run: pure.
+"""The outcome of every connection of a run: pure.
 
-A *connection* here is one lifetime of a client's socket: a reconnection is another one,
-even on the same 4-tuple. Words and their exact meaning:
+A *connection* here is the lifetime of one client socket. A reconnection is another
+connection, even on the same 4-tuple. Terms:
 
 ================ =====================================================================
 opened           the client's socket became established
-owner            the node that took it: whose namespace its socket is in; where there is
-                 none, the one that answered its SYN, or else the predicted owner
-unfinished       its owner answered the SYN, but an event had the end of the handshake go
-                 elsewhere: the client's socket is established, the owner's never was. Only
-                 where an event was under way then: otherwise its owner was not seen
-moved            while the client's socket was open, an event gave the connection an
-                 owner other than that node
-stray            a segment of the client, not SYN, RST or copy, in at a node that is not
-                 the owner
+owner            the node in whose namespace the server's socket is. If no such socket was
+                 seen: the node that answered the SYN, or else the predicted node
+unfinished       the owner answered the SYN, but after an event the rest of the handshake
+                 went to another node. The client's socket was established, the owner's
+                 never was. Only if an event was in progress then: otherwise the owner's
+                 socket was not seen
+moved            while the client's socket was open, an event assigned the connection to a
+                 node other than its owner
+stray            a client's segment that arrives at a node that is not the owner; not a
+                 SYN, a RST or a copy
 reset            the client's kernel accepted a RST for it
 spoke            moved, and a stray of it was seen
-silent           moved, and none was: the client waits and does not know. Not where at
-                 the end the tables lead to its owner again: then nothing is amiss
+silent           moved, and no stray was seen: the client waits and does not know. Not
+                 if the last tables send it to its owner again: then nothing is wrong
 late             moved, and its first stray came within the last 250 ms of the observation
-                 (DUE_NS), whose end cut off what follows from it: it has not spoken
+                 (DUE_NS). The end cut off its consequences, so it does not count as spoke
 hung             moved, a stray was sent, and at the end of the observation the client's
                  socket was still open
-broken unmoved   did not move, yet was reset, timed out or was destroyed
-half open        from the first stray (where nothing was captured: from the client's reset,
-                 or else the move) until the owner's kernel freed its socket, if that
-                 is later; owners that failed hold nothing, so they are left out
-held in vain     at the end of the observation: the owner's socket is there, and no client
-                 has the other end, or the tables lead elsewhere
-half open,       of which no stray was seen: held in vain, and by the definition above
-silent           not half open
-half open,       by the definition above, yet the tables lead to the owner again and the
-returned         client has the other end: it goes on
+broken unmoved   did not move, but was reset, timed out or was destroyed
+half open        from the first stray until the owner's kernel freed its socket, if that is
+                 later. Without a capture: from the client's reset, or else the move.
+                 Owners that failed are left out: they hold nothing
+stale at end     at the end of the observation the owner's socket exists, but no client
+                 has the other end, or the tables send its segments elsewhere
+half open,       stale at the end, but not half open by the definition above, because no
+silent           stray was seen
+half open,       half open by the definition above at the end, but not stale: the tables
+returned         send it to its owner again, the client has the other end, and it works
 out of reach     the owner had power, but no copy of a reset could reach it when the half
-                 open time began: its chassis was cut off
+                 open interval began: its chassis was cut off
 reset latency    from the first stray until the client's socket is reset
 ================ =====================================================================
 
-Everything after the end of the observation is left out, since clients and servers are
-then taken down: a half-open interval that still lasts is *censored* there, and counts
-in the lifetimes as a lower bound.
+Everything after the end of the observation is left out, because clients and servers are
+stopped then. A half-open interval that lasts until the end is *censored*: it counts in
+the lifetimes as a lower bound.
 """
 
 from __future__ import annotations
@@ -57,14 +58,14 @@ from topologies.domain.connection import FourTuple
 from topologies.domain.plan import FANOUT_MAC
 
 _NS_PER_MS = 1e6
-#: How long before the end a stray must have come for its consequences to be due: many
-#: times what they take, also on a machine that has other things to do.
+#: A stray must come this long before the end for its consequences to be expected. They
+#: take a small part of it, also on a busy machine.
 DUE_NS = 250_000_000
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one connection; times are CLOCK_REALTIME ns, None: never."""
+    """The outcome of one connection. Times are CLOCK_REALTIME ns; None: never."""
 
     connection: FourTuple
     opened_ns: int
@@ -74,27 +75,27 @@ class Outcome:
     moved_to: str | None = None
     first_stray: Observation | None = None
     reset_ns: int | None = None
-    #: The client's socket ended in whatever way.
+    #: When the client's socket ended, for any reason.
     ended_ns: int | None = None
     #: The client's socket timed out or was destroyed.
     lost: bool = False
-    #: The owner's socket was seen, and when it was freed.
+    #: Whether the owner's socket was seen, and when it was freed.
     owner_seen: bool = False
     freed_ns: int | None = None
     owner_failed: bool = False
-    #: The owner answered its SYN, and never had its socket.
+    #: The owner answered the SYN, but never had a socket of it.
     unfinished: bool = False
-    #: No copy could reach the owner when a reset of its connection was due.
+    #: No copy could reach the owner when its half-open interval began.
     owner_out_of_reach: bool = False
-    #: By the tables of the end its segments reach a node that is not the owner.
-    led_elsewhere: bool = False
+    #: By the last tables its segments reach a node that is not the owner.
+    routed_elsewhere: bool = False
     strays_captured: bool = False
-    #: Its first stray came so near the end that what follows from it was not due.
+    #: Its first stray came too near the end to expect its consequences.
     late: bool = False
 
     @property
     def moved(self) -> bool:
-        """Whether an event gave it another owner while it was open."""
+        """Whether an event assigned it to another node while it was open."""
         return self.moved_ns is not None
 
     @property
@@ -104,36 +105,37 @@ class Outcome:
 
     @property
     def spoke(self) -> bool:
-        """Whether a stray of it was seen once it had moved."""
+        """Whether it moved, and a stray of it was seen."""
         return self.moved and self.first_stray is not None
 
     @property
     def silent(self) -> bool:
-        """Whether its client waits, led to a strange node, and no stray was seen."""
-        waits = self.moved and self.ended_ns is None and self.led_elsewhere
+        """Whether its client waits for another node, and no stray was seen."""
+        waits = self.moved and self.ended_ns is None and self.routed_elsewhere
         return waits and self.first_stray is None and not self.late
 
     @property
     def hung(self) -> bool:
-        """Whether the client waits in vain. Without a capture, every move counts."""
+        """Whether the client hangs. Without a capture, every moved one counts."""
         strayed = self.first_stray is not None or not self.strays_captured
         return self.moved and strayed and self.ended_ns is None
 
     @property
     def broken_unmoved(self) -> bool:
-        """Whether it was disturbed without having moved."""
+        """Whether it did not move, but was reset or lost."""
         return not self.moved and (self.reset or self.lost)
 
     @property
     def latency_ms(self) -> float | None:
-        """First stray segment to the client's reset."""
+        """Time from the first stray to the client's reset."""
         if self.reset_ns is None or self.first_stray is None:
             return None
         return (self.reset_ns - self.first_stray.time_ns) / _NS_PER_MS
 
     @property
     def half_open(self) -> tuple[int, int] | None:
-        """From the first stray to the freeing of the owner's socket, or to the end."""
+        """Its half-open interval: from the first stray until the owner freed its socket,
+        or the end."""
         start = self.half_open_from
         if start is None or not self.owner_seen or self.owner_failed:
             return None
@@ -142,7 +144,7 @@ class Outcome:
 
     @property
     def half_open_from(self) -> int | None:
-        """The first stray; where nothing was captured, the client's reset or the move."""
+        """Time of the first stray; without a capture, of the client's reset or the move."""
         if self.first_stray is not None:
             return self.first_stray.time_ns
         if self.strays_captured or not self.moved:
@@ -156,28 +158,28 @@ class Outcome:
 
     @property
     def stale_at_end(self) -> bool:
-        """Whether at the end the owner holds what no client has, or nobody leads to it."""
+        """Whether at the end the owner's socket has no client, or its segments go elsewhere."""
         held = self.owner_seen and self.freed_ns is None
-        return held and (self.ended_ns is not None or self.led_elsewhere)
+        return held and (self.ended_ns is not None or self.routed_elsewhere)
 
     @property
     def half_open_silent(self) -> bool:
-        """Whether it is held in vain, and no stray tells of it."""
+        """Whether it is stale at the end, and no stray was seen."""
         return self.stale_at_end and not self.half_open_at_end
 
     @property
     def half_open_returned(self) -> bool:
-        """Whether it was half open, and is a whole connection again."""
+        """Whether it was half open, and works again at the end."""
         return self.half_open_at_end and not self.stale_at_end
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What ``summary.json`` says in ``connections`` to ``reset_latency_ms``.
+    """The totals of a run: ``connections`` to ``reset_latency_ms`` of ``summary.json``.
 
-    ``censored`` of the lifetimes are lower bounds: these lasted to the end.
+    ``censored``: how many lifetimes are lower bounds, because they lasted to the end.
     ``half_open_out_of_reach``: those at the end that no copy could have reached.
-    ``spoke`` and ``silent`` are None where nothing was captured.
+    ``spoke`` and ``silent`` are None without a capture.
     """
 
     opened: int
@@ -209,10 +211,10 @@ def connection_outcomes(
 ) -> list[Outcome]:
     """The outcome of each connection that a client opened before ``end_ns``.
 
-    ``lifetimes`` are all sockets, each with its ``host``. ``strays`` are the observations in
-    which strays are looked for, in the order of time; None where nothing was captured.
-    ``answers``: the nodes' SYN,ACKs, in the order of time. ``keeps_moved``: the policy
-    leads a connection to its owner whatever the tables say.
+    ``lifetimes``: all sockets, each with its ``host``. ``strays``: the candidates for
+    strays, in the order of time; None without a capture. ``answers``: the nodes' SYN,ACKs,
+    in the order of time. ``keeps_moved``: the policy sends a connection to its owner,
+    whatever the tables say.
     """
     servers: dict[FourTuple, list[SocketLifetime]] = defaultdict(list)
     clients: dict[FourTuple, list[SocketLifetime]] = defaultdict(list)
@@ -223,9 +225,11 @@ def connection_outcomes(
     inbound = None if strays is None else _by_connection(strays)
     answered = _by_connection(answers)
     outcomes = []
-    for connection, own in clients.items():
-        begins = [lifetime.first_ns for lifetime in own] + [1 << 63]
-        for lifetime, begin, next_begin in zip(own, begins, begins[1:], strict=False):
+    for connection, sockets in clients.items():
+        begins = [lifetime.first_ns for lifetime in sockets] + [1 << 63]
+        for lifetime, begin, next_begin in zip(
+            sockets, begins, begins[1:], strict=False
+        ):
             if not _opened(lifetime, end_ns):
                 continue
             span = _Span(begin, min(next_begin, end_ns))
@@ -237,10 +241,10 @@ def connection_outcomes(
                     inbound.get(connection, ()), span, outcome.owner, server
                 )
                 outcome = replace(outcome, first_stray=stray, strays_captured=True)
-                outcome = _as_far_as_due(outcome)
-            elsewhere = not keeps_moved and _led_elsewhere(outcome, timeline)
-            outcome = replace(outcome, led_elsewhere=elsewhere)
-            outcomes.append(_in_reach_or_not(outcome, timeline))
+                outcome = _without_pending_stray(outcome)
+            elsewhere = not keeps_moved and _routed_elsewhere(outcome, timeline)
+            outcome = replace(outcome, routed_elsewhere=elsewhere)
+            outcomes.append(_with_reachability(outcome, timeline))
     return outcomes
 
 
@@ -251,13 +255,13 @@ def totals(outcomes: Sequence[Outcome]) -> Totals:
         outcome.latency_ms for outcome in outcomes if outcome.latency_ms is not None
     ]
     at_end = sum(outcome.half_open_at_end for outcome in outcomes)
-    seen = all(outcome.strays_captured for outcome in outcomes)
+    captured = all(outcome.strays_captured for outcome in outcomes)
     return Totals(
         opened=len(outcomes),
         moved=sum(outcome.moved for outcome in outcomes),
-        spoke=sum(outcome.spoke for outcome in outcomes) if seen else None,
+        spoke=sum(outcome.spoke for outcome in outcomes) if captured else None,
         unfinished=sum(outcome.spoke and outcome.unfinished for outcome in outcomes),
-        silent=sum(outcome.silent for outcome in outcomes) if seen else None,
+        silent=sum(outcome.silent for outcome in outcomes) if captured else None,
         late=sum(outcome.late for outcome in outcomes),
         reset=sum(outcome.reset for outcome in outcomes),
         hung=sum(outcome.hung for outcome in outcomes),
@@ -279,9 +283,9 @@ def totals(outcomes: Sequence[Outcome]) -> Totals:
 
 
 def is_stray_candidate(observation: Observation, nodes: frozenset[str]) -> bool:
-    """Whether it is a client's segment in at a node that a socket would have to know.
+    """Whether it is a client's segment that arrives at a node and needs a socket there.
 
-    Not a SYN, which begins a connection, not a RST, and not a switch's copy.
+    Not a SYN, which opens a connection; not a RST; not a switch's copy.
     """
     return (
         not observation.outgoing
@@ -292,7 +296,7 @@ def is_stray_candidate(observation: Observation, nodes: frozenset[str]) -> bool:
 
 
 class _Span(NamedTuple):
-    """While one client's socket has its 4-tuple to itself."""
+    """The time in which a client's socket is the only one on its 4-tuple."""
 
     begin: int
     end: int
@@ -303,7 +307,9 @@ class _Span(NamedTuple):
 
 
 def _opened(lifetime: SocketLifetime, end_ns: int) -> bool:
-    """Whether it was established in time; unseen means before the probes began."""
+    """Whether it was established before ``end_ns``.
+
+    No event of it: it was established before the probes started."""
     if lifetime.established_ns is None:
         return lifetime.opened_ns is None
     return lifetime.established_ns < end_ns
@@ -354,9 +360,9 @@ def _move(
     opened: int,
     ended: int,
 ) -> tuple[int | None, str | None]:
-    """When its owner first was another, while its client had it, and which."""
+    """When an event first assigned it to another node while it was open, and to which."""
     epochs = list(timeline.after(opened))
-    if opened <= timeline.at(opened).settled_ns:  # opened by the old state, perhaps
+    if opened <= timeline.at(opened).settled_ns:  # perhaps opened by the old state
         epochs.insert(0, timeline.at(opened))
     for epoch in epochs:
         if epoch.start_ns >= ended:
@@ -367,24 +373,24 @@ def _move(
     return None, None
 
 
-def _led_elsewhere(outcome: Outcome, timeline: EpochTimeline) -> bool:
-    """Whether the last tables lead the connection to a node that is not its owner."""
+def _routed_elsewhere(outcome: Outcome, timeline: EpochTimeline) -> bool:
+    """Whether the last tables send the connection to a node that is not its owner."""
     return timeline.epochs[-1].owner_of(outcome.connection) != outcome.owner
 
 
-def _in_reach_or_not(outcome: Outcome, timeline: EpochTimeline) -> Outcome:
-    """The outcome, with whether a copy of its reset could reach the owner."""
+def _with_reachability(outcome: Outcome, timeline: EpochTimeline) -> Outcome:
+    """The outcome, with ``owner_out_of_reach`` set."""
     start = outcome.half_open_from
     if start is None or outcome.owner_failed:
         return outcome
     return replace(outcome, owner_out_of_reach=timeline.cuts_off(start, outcome.owner))
 
 
-def _as_far_as_due(outcome: Outcome) -> Outcome:
-    """The outcome, or that of a connection that was still under way at the end.
+def _without_pending_stray(outcome: Outcome) -> Outcome:
+    """The outcome without a stray whose consequences the end cut off.
 
-    Then its stray, and what had come of it by then, are left out, as is all that comes
-    after the end: where the observation ends must not decide what a run comes to.
+    The stray and the consequences seen so far are left out, like everything after the
+    end: where the observation ends must not decide the run's outcome.
     """
     stray = outcome.first_stray
     if stray is None or stray.time_ns <= outcome.end_ns - DUE_NS:
@@ -404,11 +410,11 @@ def _first_stray(
     server: SocketLifetime | None,
 ) -> Observation | None:
     """The first segment at a node without its socket: another node, or the owner after
-    it failed and came back without its state."""
-    forgotten = server.closed_ns if server and server.lost else None
+    it failed and returned without its state."""
+    lost_ns = server.closed_ns if server and server.lost else None
     for one in inbound:
         if span.begin <= one.time_ns < span.end and (
-            one.label != owner or (forgotten is not None and one.time_ns > forgotten)
+            one.label != owner or (lost_ns is not None and one.time_ns > lost_ns)
         ):
             return one
     return None
@@ -417,11 +423,11 @@ def _first_stray(
 def _by_connection(
     observations: Iterable[Observation],
 ) -> dict[FourTuple, list[Observation]]:
-    found: dict[FourTuple, list[Observation]] = defaultdict(list)
-    for one in observations:
-        if one.connection:
-            found[one.connection].append(one)
-    return found
+    grouped: dict[FourTuple, list[Observation]] = defaultdict(list)
+    for segment in observations:
+        if segment.connection:
+            grouped[segment.connection].append(segment)
+    return grouped
 
 
 def _until(time_ns: int | None, end_ns: int) -> int | None:

@@ -1,4 +1,4 @@
-"""The lifetime of every TCP socket, from the kernel's reports: pure."""
+"""The lifetime of every TCP socket, from the probes' events: pure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _CLOSING = frozenset(
 
 @dataclass
 class SocketLifetime:
-    """One TCP socket of one connection; times are CLOCK_REALTIME ns, None: not seen.
+    """The lifetime of one TCP socket. Times are CLOCK_REALTIME ns; None: not seen.
 
-    ``host`` is the name of the host that holds it, by its network namespace. A node's
-    socket begins with the last segment of the handshake (``tcp_v4_syn_recv_sock``), a
-    client's with its SYN.
+    ``host``: the host in whose network namespace the socket is. A node's socket begins
+    with the last segment of the handshake (``tcp_v4_syn_recv_sock``), a client's with
+    its SYN.
     """
 
     connection: FourTuple
@@ -33,9 +33,9 @@ class SocketLifetime:
     established_ns: int | None = None
     #: The kernel accepted a RST for it (``tcp_reset`` in net/ipv4/tcp_input.c).
     reset_ns: int | None = None
-    #: It sent a RST itself: its program aborted it.
+    #: It sent a RST: its program aborted it.
     aborted_ns: int | None = None
-    #: One end had begun to close it in good order, with FIN.
+    #: One end sent FIN.
     closing_ns: int | None = None
     #: The kernel freed its connection: state CLOSE.
     closed_ns: int | None = None
@@ -43,23 +43,23 @@ class SocketLifetime:
 
     @property
     def first_ns(self) -> int:
-        """When it was there for the first time, as far as was seen: 0 if always."""
+        """When it was first seen to exist; 0 if it existed before the probes."""
         return self.opened_ns or 0
 
     @property
     def lost(self) -> bool:
-        """Whether it ended by none of reset, abort and FIN: timed out, or destroyed."""
+        """Whether it ended without reset, abort or FIN: it timed out or was destroyed."""
         return self.closed_ns is not None and not (
             self.reset_ns or self.aborted_ns or self.closing_ns
         )
 
 
 def socket_lifetimes(events: Iterable[SocketEvent]) -> list[SocketLifetime]:
-    """Every socket that the events, oldest first, tell of; listeners are left out.
+    """The lifetime of every socket in the events, oldest first, listeners left out.
 
-    The kernel uses the address of a freed socket again: a lifetime ends with CLOSE, and
-    whatever its address reports afterwards belongs to another one, except the RST that
-    an abort sends after it (``tcp_close`` sets the state first).
+    The kernel reuses the address of a freed socket. A lifetime ends with CLOSE, and
+    later events of the address belong to another socket. The exception is the RST of an
+    abort, which follows CLOSE (``tcp_close`` sets the state first).
     """
     lifetimes: list[SocketLifetime] = []
     by_address: dict[int, SocketLifetime] = {}
@@ -78,18 +78,18 @@ def socket_lifetimes(events: Iterable[SocketEvent]) -> list[SocketLifetime]:
 
 
 def _begun(event: SocketEvent) -> SocketLifetime | None:
-    """A new lifetime, unless the event belongs to no connection's socket."""
+    """A new lifetime; None if the event belongs to no connection's socket."""
     connection = event.connection
     if event.socket == 0 or connection is None or event.kind == RESET_SENT:
         return None  # a RST of no socket, or of a request that never became one
     if event.old == "CLOSE" and event.new != "SYN_SENT":
-        return None  # the program gives back a socket whose connection is gone
+        return None  # the program closes a socket whose connection has ended already
     return SocketLifetime(connection, event.at_client, host=event.host or None)
 
 
 def _continues(lifetime: SocketLifetime, event: SocketEvent) -> bool:
     if lifetime.connection != event.connection and lifetime.connection.sport != 0:
-        return False  # 0: a client's port is not chosen yet in SYN_SENT
+        return False  # 0: in SYN_SENT the client's port is not chosen yet
     return lifetime.closed_ns is None or event.kind == RESET_SENT
 
 
@@ -110,7 +110,7 @@ def _record_state(lifetime: SocketLifetime, event: SocketEvent) -> None:
     elif event.new == "ESTABLISHED":
         lifetime.established_ns = event.time_ns
         if event.old == "SYN_RECV" and lifetime.opened_ns is None:
-            # Before Linux 6.18 this is the first that is told of a node's new socket.
+            # Before Linux 6.18 this is the first event of a node's new socket.
             lifetime.opened_ns = event.time_ns
     elif event.new in _CLOSING:
         lifetime.closing_ns = lifetime.closing_ns or event.time_ns

@@ -1,13 +1,13 @@
-"""How long connections that did not move were kept waiting for answers: pure.
+"""How long connections that did not move waited for answers: pure.
 
-Counted are the connections that were open when an event was requested, and that no event
-gave another owner: the same ones before and after. *Before* are the waits that began
-after the clients were steady and were over when the first event was requested; *after*
-are those that ended later, or were not over at the end of the observation. These count
-as far as they were watched: their length is a lower bound.
+The figures cover the connections that were open when an event was requested and that no
+event moved: the same connections before and after. *Before* are the waits that began
+after the clients were steady and ended before the first event was requested. *After* are
+those that ended later, or had not ended at the end of the observation; the length of the
+latter is a lower bound.
 
-What a wait is, :mod:`experiments.analysis.dialogue` tells. Nothing is promised of their
-length; the copies of a fan-out, for one, stand in the same queues as everybody's answers.
+:mod:`experiments.analysis.dialogue` defines a wait. No policy promises anything about
+their length: the copies of a fan-out use the same queues as all answers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NS_PER_MS = 1e6
 
 @dataclass(frozen=True)
 class Waiting:
-    """Lengths in ms. ``still_waiting``: waits that were not over at the end."""
+    """Lengths of waits in ms. ``still_waiting``: waits that had not ended at the end."""
 
     before: Percentiles
     after: Percentiles
@@ -39,7 +39,7 @@ def waiting_unmoved(
     requested_ns: Sequence[int],
     steady_ns: int,
 ) -> Waiting:
-    """What the clients of unmoved connections saw at their ports.
+    """The waits of unmoved connections, as seen at their clients' ports.
 
     ``requested_ns``: when each event was requested, in the order of time.
     """
@@ -65,13 +65,13 @@ def _open_at_any(outcome: Outcome, requested_ns: Sequence[int]) -> bool:
 
 
 def _waits(outcome: Outcome, dialogues: Sequence[Dialogue]) -> Iterator[Wait]:
-    """Those of the socket's own dialogue: the last one that began before it opened."""
-    place = bisect_right(
+    """The waits of the socket's dialogue: the last one that began before it opened."""
+    index = bisect_right(
         dialogues, outcome.opened_ns, key=lambda dialogue: dialogue.began_ns
     )
-    if place:
+    if index:
         ended = outcome.ended_ns is not None
-        yield from dialogues[place - 1].waits(outcome.ended_ns or outcome.end_ns, ended)
+        yield from dialogues[index - 1].waits(outcome.ended_ns or outcome.end_ns, ended)
 
 
 def _figures(waits: Iterable[Wait]) -> Percentiles:
