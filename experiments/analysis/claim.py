@@ -1,9 +1,10 @@
-"""The claim chart: whether each element of the claim was seen, and where: pure.
+"""The claim chart: checks each element of the claim against the capture: pure.
 
-Every moved connection that sent a stray segment is checked, not an example of them. An
-element passes if it holds for all of them, and there is at least one. The last row,
-``order``, is stricter than the claim: on the wire, stray, reset, client's copy, tier-1
-copies and tier-2 copies follow one another, no copy goes back up, none begets another.
+Every moved connection that sent a stray segment is checked, not only an example. An
+element passes if there is at least one, and it holds for all. The last row, ``order``, is
+stricter than the claim: on the wire, stray, reset, client's copy, tier-1 copies and
+tier-2 copies follow in this order, no copy goes back to the fabric, and no copy causes
+another.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ORDER = "order"
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """One element (``E1`` to ``E5``, or ``order``), for ``held`` of ``checked``."""
+    """One element (``E1`` to ``E5``, or ``order``): it held for ``held`` of ``checked``."""
 
     element: str
     passed: bool
@@ -34,7 +35,7 @@ class ClaimRow:
     held: int
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in ``summary.json``."""
+        """Its object in ``summary.json``."""
         return asdict(self)
 
 
@@ -56,20 +57,20 @@ class Case:
 
 
 class ElementFailed(Exception):
-    """An element does not hold for a case; the text says what was seen instead."""
+    """An element does not hold for a case. The text says what was seen instead."""
 
 
-#: Says what was seen of an element in a case. Raises :class:`ElementFailed`.
+#: Returns what was seen of an element in a case. Raises :class:`ElementFailed`.
 Check = Callable[[Case], str]
 
 
 class ClaimChart:
-    """Holds what the checks need to know of the cluster."""
+    """The checks, with what they need to know of the cluster."""
 
     def __init__(
         self, timeline: EpochTimeline, roles: PortRoles, spares_origin: bool = False
     ) -> None:
-        """``timeline`` says who had to get copies, ``roles`` what each label is.
+        """``timeline``: who had to get copies, and when; ``roles``: what each label is.
 
         ``spares_origin``: the node that sent the reset must get no copy of it.
         """
@@ -83,7 +84,7 @@ class ClaimChart:
         traces: Sequence[ResetTrace],
         end_ns: int = END_OF_TIME,
     ) -> list[ClaimRow]:
-        """``E1`` to ``E5`` and ``order``; what begins after ``end_ns`` is left out."""
+        """``E1`` to ``E5`` and ``order``. Traces that begin after ``end_ns`` are left out."""
         traces = [trace for trace in traces if trace.first_ns < end_ns]
         cases = cases_of(outcomes, traces)
         checks: Mapping[str, Check] = {
@@ -94,15 +95,15 @@ class ClaimChart:
             "E5": self._e5,
             ORDER: self._order,
         }
-        found = {
+        rows = {
             element: _row(element, check, cases) for element, check in checks.items()
         }
-        found["E3"] = _with_unreachable_owners(found["E3"], cases)
-        found[ORDER] = _with_unexplained_resets(found[ORDER], traces, cases)
-        return list(found.values())
+        rows["E3"] = _with_unreachable_owners(rows["E3"], cases)
+        rows[ORDER] = _with_unexplained_resets(rows[ORDER], traces, cases)
+        return list(rows.values())
 
     def _e1(self, case: Case) -> str:
-        """A segment of an established connection comes to a second node."""
+        """A segment of an established connection arrives at a second node."""
         outcome, stray = case.outcome, case.outcome.first_stray
         assert stray is not None, "cases have one"
         if not outcome.owner_seen:
@@ -183,7 +184,7 @@ class ClaimChart:
         return f"{_first_frames(first.tier2, case.outcome)}: one to each node"
 
     def _order(self, case: Case) -> str:
-        """One after the other, for each reset by itself."""
+        """The frames of each reset are in order."""
         for trace in case.traces:
             self._steps_follow(trace)
             if trace.unexpected:
@@ -236,8 +237,8 @@ class ClaimChart:
 def cases_of(outcomes: Iterable[Outcome], traces: Iterable[ResetTrace]) -> list[Case]:
     """Each moved connection with a stray, and the traces of its resets.
 
-    Not one whose handshake an event cut in two: no first node ever had it.
-    A trace belongs to the latest connection on its 4-tuple that was open before it.
+    A connection whose handshake was split by an event is left out: no first node ever
+    had it. A trace belongs to the latest connection on its 4-tuple that was open before it.
     """
     by_tuple: dict[FourTuple, list[Case]] = defaultdict(list)
     for outcome in sorted(outcomes, key=lambda outcome: outcome.opened_ns):
@@ -275,7 +276,7 @@ def _row(element: str, check: Check, cases: Sequence[Case]) -> ClaimRow:
 
 
 def _with_unreachable_owners(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
-    """The row, with how many owners no copy could reach: they free nothing by it."""
+    """The row, with the number of owners that no copy could reach: no copy frees these."""
     unreached = [
         case.outcome
         for case in cases
@@ -295,16 +296,16 @@ def _with_unreachable_owners(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
 def _with_unexplained_resets(
     row: ClaimRow, traces: Sequence[ResetTrace], cases: Sequence[Case]
 ) -> ClaimRow:
-    """The row, failed where a trace has no stray: a copy begot another, or a forgery
+    """The row; it fails if a trace has no stray: a copy caused another, or a forged reset
     was amplified."""
-    known = {id(trace) for case in cases for trace in case.traces}
-    strangers = [t for t in traces if id(t) not in known and not t.strays]
-    if not strangers:
+    explained = {id(trace) for case in cases for trace in case.traces}
+    unexplained = [t for t in traces if id(t) not in explained and not t.strays]
+    if not unexplained:
         return row
-    one = min(strangers[0].parts(), key=lambda part: part.time_ns)
+    first = min(unexplained[0].parts(), key=lambda part: part.time_ns)
     evidence = (
-        f"{len(strangers)} resets that no stray drew, first frame {one.frame} at "
-        f"{one.label}; {row.evidence}"
+        f"{len(unexplained)} resets without a stray, first frame {first.frame} at "
+        f"{first.label}; {row.evidence}"
     )
     return ClaimRow(row.element, False, evidence, row.checked, row.held)
 
@@ -320,7 +321,7 @@ def _first_trace(case: Case) -> ResetTrace:
 
 
 def _answered(trace: ResetTrace, traces: Sequence[ResetTrace]) -> None:
-    """Every stray of the trace was, or the node had just said the same (QUIET_S)."""
+    """Raises if a stray got no reset, and the node sent no equal one within QUIET_S."""
     if len(trace.resets) > len(trace.strays):
         _same_count(trace.strays, trace.resets, "strays", f"resets of {trace.node}")
     answers = [
@@ -344,7 +345,7 @@ def _same_count(expected: Segments, seen: Segments, of: str, what: str) -> None:
 
 
 def _follow(first: Segments, then: Segments, what: str, after: str) -> None:
-    """Each of ``then`` is there and later than its counterpart in ``first``."""
+    """Raises unless each of ``then`` has a counterpart in ``first``, and is not earlier."""
     for index, one in enumerate(then):
         if index >= len(first):
             raise ElementFailed(f"frame {one.frame}: {what} without {after}")
@@ -360,9 +361,9 @@ def _exactly(
     source: str,
 ) -> None:
     for name in sorted(must):
-        found = len(seen.get(name, ()))
-        if found < count:
-            raise ElementFailed(f"{name} got {found} copies of {count} {source}")
+        received = len(seen.get(name, ()))
+        if received < count:
+            raise ElementFailed(f"{name} got {received} copies of {count} {source}")
     allowed = set(may)
     for name, copies in seen.items():
         if name not in allowed or len(copies) > count:
@@ -391,5 +392,5 @@ def _at(one: Observation, outcome: Outcome) -> str:
 
 
 def _after(time_ns: int, outcome: Outcome) -> str:
-    """The instant, from the event that moved the connection."""
+    """The time since the event that moved the connection."""
     return f"+{(time_ns - (outcome.moved_ns or outcome.opened_ns)) / 1e6:.3f} ms"

@@ -1,7 +1,7 @@
-"""The dialogues of all clients, from the frames that were captured at their ports.
+"""The dialogues of all clients, from the frames captured at their ports on the fabric.
 
-Every request and answer of a run passes here, so no record is made of a frame, and its
-two ends are known by the bytes that name them in the frame.
+Every request and answer of a run is handled here. For speed, no object is made of a
+frame, and its two ends are identified by their raw bytes in the frame.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from experiments.analysis.observations import FIN, PSH, RST, SYN
 from experiments.record.pcapng import CapturedPacket
 from topologies.domain.connection import VIPS, FourTuple
 
-#: Ethernet, IP without options or extension headers, TCP: the kind of frame; IPv4: first
+#: Ethernet, IP without options or extension headers, TCP. Fields: EtherType; IPv4: first
 #: byte, length, protocol; IPv6: length, protocol; then both addresses and both ports as
-#: they stand, SEQ, ACK, the length of the TCP header, flags.
+#: raw bytes, SEQ, ACK, the length of the TCP header, flags.
 _FRAME4 = struct.Struct("!12xHBxH5xB2x12sIIBB")
 _FRAME6 = struct.Struct("!12xH4xHBx36sIIBB")
 _IPV4, _IPV6 = 0x0800, 0x86DD
@@ -27,19 +27,19 @@ _OPENS_OR_ENDS = SYN | FIN | RST
 
 
 class ClientWire:
-    """Takes the frames of clients' ports on the fabric, in the order of time."""
+    """Handles the frames of clients' ports on the fabric, in the order of time."""
 
     def __init__(self) -> None:
-        """Nothing was seen yet."""
-        #: The ends of a frame, as it has them -> what its connection is at, by client.
+        """Without any frame yet."""
+        #: The raw ends of a frame -> its dialogue, by the direction of the frame.
         self._from_client: dict[bytes, Dialogue] = {}
         self._to_client: dict[bytes, Dialogue] = {}
         self._dialogues: dict[bytes, list[Dialogue]] = {}
 
     def handle(self, packet: CapturedPacket) -> bool:
-        """Reads one frame; whether that was all there is to learn from it.
+        """Handles one frame. Whether it can be dropped after that.
 
-        Not where it opens or ends a connection (SYN, FIN, RST), or is no plain TCP.
+        Not if it opens or ends a connection (SYN, FIN, RST), or is no plain TCP.
         """
         data = packet.data
         frame = _FRAME4.unpack_from(data)
@@ -72,15 +72,15 @@ class ClientWire:
 
     def dialogues(self) -> dict[FourTuple, list[Dialogue]]:
         """Connection to the VIP -> its dialogues, oldest first."""
-        found = {
+        by_connection = {
             _connection(ends): dialogues for ends, dialogues in self._dialogues.items()
         }
-        return {c: dialogues for c, dialogues in found.items() if c.dst in VIPS}
+        return {c: dialogues for c, dialogues in by_connection.items() if c.dst in VIPS}
 
     def _handshake(
         self, packet: CapturedPacket, ends: bytes, seq: int, flags: int
     ) -> None:
-        """A SYN of the client begins a life, unless it is sent again."""
+        """A SYN of the client begins a dialogue, unless it is a retransmission."""
         if flags & RST:
             return
         if packet.outgoing:

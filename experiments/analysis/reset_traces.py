@@ -1,8 +1,8 @@
 """The trace of every "not recognised" reset through the two tiers: pure.
 
-A reset and the copies made of it carry the same sequence and acknowledgment numbers, so
-connection, sequence and acknowledgment name one trace. A client that repeats a segment
-word for word draws a reset word for word alike: such a trace holds several of each.
+A reset and its copies carry the same sequence and acknowledgment numbers. So connection,
+sequence number and acknowledgment number identify one trace. An identical retransmission
+of a stray causes an identical reset: such a trace holds several of each.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class ResetKey(NamedTuple):
 
 @dataclass
 class ResetTrace:
-    """All that was seen of one reset, each list in the order of time.
+    """All captured segments of one reset, each list in the order of time.
 
-    ``strays`` drew it at ``node`` (E1); ``resets`` left the node, ``arrivals`` reached
-    the fabric, ``client_copies`` left it to the client (E2); ``tier1`` left it to each
-    chassis (E4, by chassis name) and ``uplinks`` arrived there; ``tier2`` arrived at
-    each node (E5, by node name); ``unexpected`` are copies seen where none belongs.
+    ``strays`` caused it at ``node`` (E1). ``resets`` left the node, ``arrivals`` reached
+    the fabric, ``client_copies`` left the fabric to the client (E2). ``tier1`` left the
+    fabric to each chassis (E4, by chassis name), ``uplinks`` arrived there. ``tier2``
+    arrived at each node (E5, by node name). ``unexpected``: copies at other places.
     """
 
     key: ResetKey
@@ -56,11 +56,11 @@ class ResetTrace:
 
     @property
     def first_ns(self) -> int:
-        """When the first part of it was seen, its strays aside."""
+        """The time of its first segment, not counting the strays."""
         return min(one.time_ns for one in self.parts())
 
     def parts(self) -> Segments:
-        """Every reset and copy of it, as they come."""
+        """The reset and its copies, in no order."""
         by_place = (*self.tier1.values(), *self.uplinks.values(), *self.tier2.values())
         return [
             *self.resets,
@@ -73,7 +73,7 @@ class ResetTrace:
 
 @dataclass(frozen=True)
 class PortRoles:
-    """What each label of a capture is, in a cluster: names of its owner."""
+    """What each label of a capture is in the cluster."""
 
     nodes: Mapping[str, str]  # label -> chassis name
     uplinks: Mapping[str, str]  # label -> chassis name
@@ -94,31 +94,32 @@ class PortRoles:
 def find_reset_traces(
     observations: Iterable[Observation], roles: PortRoles
 ) -> list[ResetTrace]:
-    """Every trace, by its first time. ``observations`` are in the order of time."""
+    """Every trace, sorted by its first time. ``observations``: in the order of time."""
     traces: dict[ResetKey, ResetTrace] = {}
     strays: dict[tuple[FourTuple, str], Segments] = defaultdict(list)
     nodes = frozenset(roles.nodes)
-    for one in observations:
-        connection = one.connection
+    for segment in observations:
+        connection = segment.connection
         if connection is None:
             continue
-        if one.eth_src == FANOUT_MAC or (one.not_recognised and one.src in VIPS):
-            key = ResetKey(connection, one.seq, one.ack)
-            _place(traces.setdefault(key, ResetTrace(key)), one, roles)
-        elif is_stray_candidate(one, nodes):
-            strays[connection, one.label].append(one)
-    found = [trace for trace in traces.values() if trace.parts()]
-    for trace in found:
+        is_reset = segment.not_recognised and segment.src in VIPS
+        if segment.eth_src == FANOUT_MAC or is_reset:
+            key = ResetKey(connection, segment.seq, segment.ack)
+            _place(traces.setdefault(key, ResetTrace(key)), segment, roles)
+        elif is_stray_candidate(segment, nodes):
+            strays[connection, segment.label].append(segment)
+    with_parts = [trace for trace in traces.values() if trace.parts()]
+    for trace in with_parts:
         trace.strays = [
             stray
             for stray in strays[trace.connection, trace.node]
-            if _draws(stray, trace.key)
+            if _causes(stray, trace.key)
         ]
-    return sorted(found, key=lambda trace: trace.first_ns)
+    return sorted(with_parts, key=lambda trace: trace.first_ns)
 
 
-def _draws(stray: Observation, key: ResetKey) -> bool:
-    """Whether that segment's reset has that key (RFC 9293, 3.10.7.1: SEQ=SEG.ACK).
+def _causes(stray: Observation, key: ResetKey) -> bool:
+    """Whether the reset for that segment has that key (RFC 9293, 3.10.7.1: SEQ=SEG.ACK).
 
     The guard adds SEG.SEQ as the acknowledgment number; a kernel leaves it 0.
     """
