@@ -1,9 +1,9 @@
-"""A run's record in its folder, written and read back: what is analysed, as it was seen.
+"""Writes and reads the record of a run in its folder: the input of the analysis.
 
-``record.json`` holds what no other file of the folder does: the cluster's states, the
+``record.json`` contains what no other file of the folder does: the cluster's states, the
 times of the events, the snapshots of the kernels' socket tables, the packet counters,
-and what the instruments say of themselves. Capture, socket events and the clients'
-reports are files of their own beside it.
+and the instruments' own counters. Capture, socket events and the clients' reports are
+separate files.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from topologies.datapaths import Datapath
 from topologies.domain.connection import FourTuple
 
 FILE = "record.json"
-#: Of the format; a record of another version is not read.
+#: Version of the format. Records of other versions are not read.
 VERSION = 1
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
-    """Leaves the record of a run in its folder, for :func:`read_record`."""
+    """Writes the record of a run to its folder, for :func:`read_record`."""
     snapshots, capture = record.snapshots, record.capture_file
     data = {
         "version": VERSION,
@@ -58,16 +58,16 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 
 def read_record(folder: Path) -> RunRecord:
-    """The record that :func:`write_record` left in a run's folder.
+    """The record that :func:`write_record` wrote to a run's folder.
 
-    Raises :class:`OSError`, :class:`LookupError` or :class:`ValueError`: there is none,
-    or it is not whole.
+    Raises :class:`OSError`, :class:`LookupError` or :class:`ValueError` if there is none,
+    or if it is incomplete.
     """
     data = json.loads((folder / FILE).read_text())
     if data.get("version") != VERSION:
         version = data.get("version")
         raise ValueError(
-            f"{folder / FILE}: version {version}, and this reads {VERSION}"
+            f"{folder / FILE}: version {version}, but only {VERSION} can be read"
         )
     initial = ClusterState.from_json(data["initial"])
     snapshots = Snapshots(
@@ -101,7 +101,7 @@ def read_record(folder: Path) -> RunRecord:
 
 
 def _state(state: ClusterState) -> dict[str, Any]:
-    """A state without those before it: the analysis has them all."""
+    """A state without its history: the record has all states."""
     return replace(state, history=()).to_json()
 
 
@@ -116,7 +116,7 @@ def _parse_held(data: Iterable[Any]) -> dict[FourTuple, list[str]]:
 def _events(
     initial: ClusterState, data: Iterable[Mapping[str, Any]]
 ) -> list[EventRecord]:
-    """The events; those of one instant share the states before and after."""
+    """The events. Those of one instant share the states before and after."""
     events: list[EventRecord] = []
     before, after, requested_s = initial, initial, None
     for event in data:
