@@ -40,7 +40,7 @@ def lifetimes(folder: RunFolder) -> Times:
 
 def latencies(folder: RunFolder) -> Times:
     """How long each client waited for its reset, from its first stray segment."""
-    found = (row.said["reset_latency_ms"] for row in folder.rows)
+    found = (row.fields["reset_latency_ms"] for row in folder.rows)
     return [(ms, False) for ms in found if ms is not None and ms > 0]
 
 

@@ -39,13 +39,13 @@ class Course(NamedTuple):
 def course(folder: RunFolder) -> Course:
     """What a run's folder says of its course."""
     events = folder.summary["events"]
-    opened = (row.said["opened_s"] for row in folder.rows)
+    opened = (row.fields["opened_s"] for row in folder.rows)
     zero = events[0]["requested_s"] if events else min(opened, default=0.0)
 
     def ms(time_s: float) -> float:
         return (time_s - zero) * 1e3
 
-    said = [row.said for row in folder.rows]
+    said = [row.fields for row in folder.rows]
     spans = [row.half_open for row in folder.rows if row.half_open]
     steps = [(ms(span.start_s), 1) for span in spans]
     steps += [(ms(span.end_s), -1) for span in spans if not span.censored]

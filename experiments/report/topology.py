@@ -13,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from controller.pipeline.cluster_state import ClusterState
 from experiments.report.canvas import NARROW, WIDE, Draw
 from experiments.report.theme import light
-from experiments.results.run_folder import Row, RunFolder
+from experiments.results.run_folder import ConnectionRow, RunFolder
 from topologies.domain.membership import NodeState
 from topologies.domain.plan import Chassis, Node
 
@@ -68,7 +68,7 @@ def _view(
     *,
     after: bool,
 ) -> NodeView:
-    mine = [row for row in folder.rows if row.said["owner"] == node.name]
+    mine = [row for row in folder.rows if row.fields["owner"] == node.name]
     if not after:
         word = _state(state, chassis, node) if node.name in old else ABSENT
         events = folder.summary["events"]
@@ -93,13 +93,13 @@ def _state(state: ClusterState, chassis: Chassis, node: Node) -> str:
     return _WORDS[state.membership.state(node)]
 
 
-def _open_at(row: Row, time_s: float) -> bool:
-    reset = row.said["reset_s"]
-    return row.said["opened_s"] < time_s and (reset is None or reset > time_s)
+def _open_at(row: ConnectionRow, time_s: float) -> bool:
+    reset = row.fields["reset_s"]
+    return row.fields["opened_s"] < time_s and (reset is None or reset > time_s)
 
 
-def _served_at_end(row: Row) -> bool:
-    return not (row.said["reset_s"] or row.said["hung"] or row.half_open)
+def _served_at_end(row: ConnectionRow) -> bool:
+    return not (row.fields["reset_s"] or row.fields["hung"] or row.half_open)
 
 
 def drawing(nodes: list[Change]) -> Draw:

@@ -1,1 +1,1 @@
-"""From a run's record to its figures, its verdict and its folder; and back."""
+"""A run's results: from its record to figures, verdict and folder, and back."""

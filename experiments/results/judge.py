@@ -1,4 +1,4 @@
-"""From a run's record to its figures and verdict: with no root, no cluster, anywhere."""
+"""From a run's record to its figures and verdict, without root and without a cluster."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SPEC = "spec.yaml"
 
 
 class NoRecord(ValueError):
-    """A folder that holds no record of a run, or not a whole one; says what is wrong."""
+    """A folder holds no record of a run, or not a complete one. The text says why."""
 
 
 def judge_folder(folder: Path) -> dict[str, Any]:
-    """Makes every figure anew from the record in a run's folder; returns the summary.
+    """Computes every figure again from the record in a run's folder; returns the summary.
 
-    Writes ``connections.jsonl``, the ladder and ``summary.json``, the last whole or not
-    at all; the record stays as it is. Raises :class:`NoRecord` and :class:`OSError`.
+    Writes ``connections.jsonl``, the ladder and ``summary.json``, the last atomically.
+    The record is not changed. Raises :class:`NoRecord` and :class:`OSError`.
     """
     try:
         spec = RunSpec.model_validate(yaml.safe_load((folder / SPEC).read_text()))

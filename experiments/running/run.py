@@ -21,7 +21,7 @@ from experiments.cluster.status import counters
 from experiments.instruments.instruments import Instruments
 from experiments.instruments.socket_table import sockets_of
 from experiments.machine.provenance import provenance
-from experiments.prediction.predict import shares
+from experiments.prediction.predict import split_evenly
 from experiments.record.capture_points import CapturePoint, capture_points
 from experiments.record.record_file import write_record
 from experiments.record.run_record import RunRecord, Snapshots
@@ -145,7 +145,7 @@ def _start_instruments(cluster: Cluster, instruments: Instruments) -> None:
 def _open_connections(spec: RunSpec, cluster: Cluster, progress: Progress) -> None:
     """Starts every client and waits until each has all its connections."""
     clients = cluster.state.plan.clients
-    counts = shares(spec.workload.connections, len(clients))
+    counts = split_evenly(spec.workload.connections, len(clients))
     waiting = []
     for client, share in zip(clients, counts, strict=True):
         if share:

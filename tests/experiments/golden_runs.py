@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from experiments.analysis.analysis import analyse
-from experiments.analysis.observations import Observation, observe
+from experiments.analysis.observations import Observation, parse_packet
 from experiments.record.pcapng import PcapngWriter, open_pcapng
 from experiments.record.record_file import FILE, read_record
 from experiments.record.socket_events import SocketEvent
@@ -47,10 +47,10 @@ class Frame:
 
 @dataclass
 class GoldenRun:
-    """A record in memory: ``said`` is its ``record.json``, ``report`` the client's lines."""
+    """A record in memory: ``record`` is its ``record.json``, ``report`` the client's lines."""
 
     spec: dict[str, Any]
-    said: dict[str, Any]
+    record: dict[str, Any]
     frames: list[Frame]
     sockets: list[SocketEvent]
     report: list[dict[str, Any]]
@@ -81,7 +81,7 @@ class GoldenRun:
         """A run's folder as it is before anything has been judged."""
         (folder / "hosts").mkdir(exist_ok=True)
         (folder / "spec.yaml").write_text(yaml.safe_dump(self.spec))
-        (folder / FILE).write_text(json.dumps(self.said))
+        (folder / FILE).write_text(json.dumps(self.record))
         self._write_capture(folder / "capture.pcapng")
         sockets = "".join(event.to_line() for event in sorted(self.sockets))
         (folder / "sockets.jsonl").write_text(sockets)
@@ -102,7 +102,7 @@ class GoldenRun:
 
     def hold(self, connection: FourTuple, node: str) -> None:
         """The node's kernel has a socket of it at the end."""
-        held = self.said["held_after"]
+        held = self.record["held_after"]
         for other, nodes in held:
             if FourTuple(*other) == connection:
                 nodes.append(node)
@@ -130,7 +130,11 @@ def _frames(capture: bytes) -> list[Frame]:
             return [
                 Frame(seen, bytes(packet.data), packet.length)
                 for packet in reader.packets()
-                if (seen := observe(reader.interfaces[packet.interface].label, packet))
+                if (
+                    seen := parse_packet(
+                        reader.interfaces[packet.interface].label, packet
+                    )
+                )
             ]
 
 

@@ -8,7 +8,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
-from experiments.analysis.observations import RST, SYN, Observation, observe
+from experiments.analysis.observations import RST, SYN, Observation, parse_packet
 from experiments.record.pcapng import CapturedPacket
 from topologies.domain.connection import FourTuple, format_connection
 from topologies.domain.plan import FANOUT_MAC, VIP4, VIP6, VIP_MAC
@@ -21,7 +21,7 @@ SNAPLEN = 100
 
 def seen(frame: Packet) -> Observation | None:
     data = bytes(frame)
-    return observe(
+    return parse_packet(
         "c1n1", CapturedPacket(1, 0, 5, False, len(data), memoryview(data[:SNAPLEN]))
     )
 

@@ -10,7 +10,12 @@ from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
 from controller.policies.questions import OnStray
 from experiments.spec.run_spec import RunSpec
-from experiments.verdict.promises import everyone_speaks, expected, planned, promised
+from experiments.verdict.promises import (
+    all_connections_speak,
+    expected,
+    planned,
+    promised,
+)
 from topologies.domain.events import EVENTS
 
 #: What each policy is expected to show of a planned event, beside what all are.
@@ -130,7 +135,7 @@ def test_silence_is_amiss_where_everyone_has_to_speak(
     work: dict[str, Any], observe_s: float, speaks: bool
 ) -> None:
     one = spec(workload=work, observe_s=observe_s)
-    assert everyone_speaks(one) is speaks
+    assert all_connections_speak(one) is speaks
     assert ("connections.silent" in expected(one)) is speaks
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from experiments.analysis.claim import cases_of
-from experiments.analysis.epochs import Epoch, History
-from experiments.analysis.fates import (
-    Fate,
-    connection_fates,
+from experiments.analysis.epochs import Epoch, EpochTimeline
+from experiments.analysis.outcomes import (
+    Outcome,
+    connection_outcomes,
     is_stray_candidate,
     totals,
 )
-from experiments.analysis.socket_states import socket_lives
+from experiments.analysis.socket_states import socket_lifetimes
 from experiments.analysis.statistics import Percentiles
 from tests.experiments.packet_path import CLIENT, MS, START, US, PacketPath
 from tests.experiments.scale_out import END, EVENT, PORT, ScaleOut
@@ -25,9 +25,11 @@ def flood() -> ScaleOut:
     return ScaleOut.build(connections=40)
 
 
-def fate_of(run: ScaleOut, connection: FourTuple) -> Fate:
-    (fate,) = [fate for fate in run.fates() if fate.connection == connection]
-    return fate
+def fate_of(run: ScaleOut, connection: FourTuple) -> Outcome:
+    (outcome,) = [
+        outcome for outcome in run.outcomes() if outcome.connection == connection
+    ]
+    return outcome
 
 
 def test_the_model_moves_some_and_not_all(flood: ScaleOut) -> None:
@@ -36,7 +38,7 @@ def test_the_model_moves_some_and_not_all(flood: ScaleOut) -> None:
 
 
 def test_flood_resets_and_frees_every_moved_connection(flood: ScaleOut) -> None:
-    found = totals(flood.fates())
+    found = totals(flood.outcomes())
     assert found.opened == 40
     assert found.moved == found.reset == len(flood.moved)
     assert (found.hung, found.broken_unmoved, found.half_open_at_end) == (0, 0, 0)
@@ -47,7 +49,7 @@ def test_flood_resets_and_frees_every_moved_connection(flood: ScaleOut) -> None:
 
 def test_client_only_leaves_every_owner_with_its_socket() -> None:
     run = ScaleOut.build(connections=40, policy="client-only")
-    found = totals(run.fates())
+    found = totals(run.outcomes())
     count = len(run.moved)
     assert (found.reset, found.hung) == (count, 0)
     assert found.half_open_at_end == found.half_open_peak == found.censored == count
@@ -57,18 +59,18 @@ def test_client_only_leaves_every_owner_with_its_socket() -> None:
 
 def test_drop_hangs_every_moved_client() -> None:
     run = ScaleOut.build(connections=40, policy="drop")
-    found = totals(run.fates())
+    found = totals(run.outcomes())
     assert (found.reset, found.hung) == (0, len(run.moved))
     assert found.reset_latency_ms == Percentiles(None, None, None)
 
 
 def test_where_a_moved_connection_went(flood: ScaleOut) -> None:
-    fate = fate_of(flood, flood.moved[0])
-    old, new = (epoch.owner_of(fate.connection) for epoch in flood.history.epochs)
-    assert (fate.home, fate.moved_to) == (old, new)
-    assert fate.moved_ns == flood.history.epochs[1].start_ns
-    assert fate.first_stray is not None
-    assert fate.first_stray.label == new
+    outcome = fate_of(flood, flood.moved[0])
+    old, new = (epoch.owner_of(outcome.connection) for epoch in flood.timeline.epochs)
+    assert (outcome.owner, outcome.moved_to) == (old, new)
+    assert outcome.moved_ns == flood.timeline.epochs[1].start_ns
+    assert outcome.first_stray is not None
+    assert outcome.first_stray.label == new
 
 
 def test_a_moved_connection_that_stays_silent_does_not_hang() -> None:
@@ -79,22 +81,22 @@ def test_a_moved_connection_that_stays_silent_does_not_hang() -> None:
         for one in run.path.segments
         if one.connection != silent or one.time_ns < START + EVENT
     ]
-    fate = fate_of(run, silent)
-    assert fate.moved
-    assert not fate.hung
-    assert fate.half_open is None
+    outcome = fate_of(run, silent)
+    assert outcome.moved
+    assert not outcome.hung
+    assert outcome.half_open is None
 
 
 def test_without_a_capture_what_waits_has_hung() -> None:
     run = ScaleOut.build(connections=40, policy="drop")
-    fates = connection_fates(run.lives, run.history, None, START + END)
-    assert sum(fate.hung for fate in fates) == len(run.moved)
-    assert totals(fates).half_open_at_end == len(run.moved)
+    outcomes = connection_outcomes(run.lifetimes, run.timeline, None, START + END)
+    assert sum(outcome.hung for outcome in outcomes) == len(run.moved)
+    assert totals(outcomes).half_open_at_end == len(run.moved)
 
 
 def test_an_unmoved_connection_that_is_reset_was_broken(flood: ScaleOut) -> None:
     flood.path.freed(flood.stayed[0], "client", 700 * MS)
-    found = totals(flood.fates())
+    found = totals(flood.outcomes())
     assert found.broken_unmoved == 1
     assert found.reset == len(flood.moved) + 1
     assert found.hung == 0
@@ -102,20 +104,20 @@ def test_an_unmoved_connection_that_is_reset_was_broken(flood: ScaleOut) -> None
 
 def test_an_unmoved_connection_that_times_out_was_broken(flood: ScaleOut) -> None:
     flood.path.state(flood.stayed[0], "client", "ESTABLISHED", "CLOSE", 700 * MS)
-    assert totals(flood.fates()).broken_unmoved == 1
+    assert totals(flood.outcomes()).broken_unmoved == 1
 
 
 def test_closing_in_good_order_breaks_nothing(flood: ScaleOut) -> None:
     closer = flood.stayed[0]
     flood.path.state(closer, "client", "ESTABLISHED", "FIN_WAIT1", 700 * MS)
     flood.path.state(closer, "client", "FIN_WAIT1", "CLOSE", 701 * MS)
-    assert totals(flood.fates()).broken_unmoved == 0
+    assert totals(flood.outcomes()).broken_unmoved == 0
 
 
 def test_what_happens_after_the_observation_does_not_count(flood: ScaleOut) -> None:
     for connection in flood.stayed:
         flood.path.freed(connection, "client", END + 10 * MS)
-    assert totals(flood.fates()).broken_unmoved == 0
+    assert totals(flood.outcomes()).broken_unmoved == 0
 
 
 def test_a_connection_closed_before_the_event_did_not_move(flood: ScaleOut) -> None:
@@ -130,31 +132,33 @@ def test_a_connection_closed_before_the_event_did_not_move(flood: ScaleOut) -> N
 
 def test_a_reconnection_on_the_same_four_tuple_is_another_one(flood: ScaleOut) -> None:
     again = flood.moved[0]
-    new = flood.history.epochs[1].owner_of(again)
+    new = flood.timeline.epochs[1].owner_of(again)
     assert new is not None
     flood.path.open(again, new, 900 * MS)
     flood.path.data(again, new, 950 * MS)
-    first, second = [fate for fate in flood.fates() if fate.connection == again]
+    first, second = [
+        outcome for outcome in flood.outcomes() if outcome.connection == again
+    ]
     assert (first.moved, first.reset) == (True, True)
-    assert (second.moved, second.reset, second.home) == (False, False, new)
+    assert (second.moved, second.reset, second.owner) == (False, False, new)
     assert second.first_stray is None
 
 
 def test_a_connection_opened_by_the_old_tables_during_the_event() -> None:
     run = ScaleOut.build(connections=1)
-    old_epoch, new_epoch = run.history.epochs
+    old_epoch, new_epoch = run.timeline.epochs
     late = next(
         connection
         for port in range(30000, 31000)
         if old_epoch.owner_of(connection := FourTuple(CLIENT.ipv4, port, VIP4, PORT))
         != new_epoch.owner_of(connection)
     )
-    home = old_epoch.owner_of(late)
-    assert home is not None
-    run.path.open(late, home, EVENT + 2 * MS)
-    fate = fate_of(run, late)
-    assert fate.moved
-    assert fate.moved_ns == fate.opened_ns
+    owner = old_epoch.owner_of(late)
+    assert owner is not None
+    run.path.open(late, owner, EVENT + 2 * MS)
+    outcome = fate_of(run, late)
+    assert outcome.moved
+    assert outcome.moved_ns == outcome.opened_ns
 
 
 def test_a_handshake_that_an_event_cut_in_two_belongs_to_who_answered_it() -> None:
@@ -167,10 +171,10 @@ def test_a_handshake_that_an_event_cut_in_two_belongs_to_who_answered_it() -> No
         if third
         not in {
             epoch.owner_of(connection := FourTuple(CLIENT.ipv4, port, VIP4, PORT))
-            for epoch in run.history.epochs
+            for epoch in run.timeline.epochs
         }
     )
-    new = run.history.epochs[1].owner_of(late)
+    new = run.timeline.epochs[1].owner_of(late)
     assert new is not None
     run.path.open(late, third, EVENT + 2 * MS)
     run.path.events = [
@@ -179,28 +183,28 @@ def test_a_handshake_that_an_event_cut_in_two_belongs_to_who_answered_it() -> No
         if one.connection != late or one.local[0] == CLIENT.ipv4
     ]
     run.path.reset(late, new, EVENT + 3 * MS, {})
-    fate = fate_of(run, late)
-    assert (fate.home, fate.unfinished) == (third, True)
-    assert fate.moved
-    assert fate.reset
-    assert not fate.broken_unmoved
-    assert fate.half_open is None
-    assert late not in [case.fate.connection for case in run.cases()]
+    outcome = fate_of(run, late)
+    assert (outcome.owner, outcome.unfinished) == (third, True)
+    assert outcome.moved
+    assert outcome.reset
+    assert not outcome.broken_unmoved
+    assert outcome.half_open is None
+    assert late not in [case.outcome.connection for case in run.cases()]
 
 
 def test_a_connection_that_was_never_answered_was_not_opened(flood: ScaleOut) -> None:
     never = FourTuple(CLIENT.ipv4, 29999, VIP4, PORT)
     flood.path.state(never, "client", "CLOSE", "SYN_SENT", 300 * MS)
     flood.path.see("fabric-h1", False, never, 2, 1, 0, 300 * MS + US)
-    assert totals(flood.fates()).opened == 40
+    assert totals(flood.outcomes()).opened == 40
 
 
-def outage(path: PacketPath, connection: FourTuple, destroyed: int) -> History:
+def outage(path: PacketPath, connection: FourTuple, destroyed: int) -> EpochTimeline:
     """``c1n1`` opens the connection, fails with all its state, and comes back."""
     path.open(connection, "c1n1", 0)
     path.state(connection, "c1n1", "ESTABLISHED", "CLOSE", destroyed)
     both, one = ({"c1": frozenset(nodes.split())} for nodes in ("c1n1 c1n2", "c1n2"))
-    return History(
+    return EpochTimeline(
         [
             Epoch(0, 0, lambda _: "c1n1", both),
             Epoch(START + EVENT, START + EVENT + MS, lambda _: "c1n2", one),
@@ -219,18 +223,22 @@ def test_a_failed_owner_holds_nothing_and_has_forgotten(
 ) -> None:
     path = PacketPath(Plan.build(1, 2, 1))
     connection = FourTuple(CLIENT.ipv4, 20001, VIP4, PORT)
-    history = outage(path, connection, destroyed)
+    timeline = outage(path, connection, destroyed)
     path.data(connection, "c1n1", EVENT - 100 * MS)
     path.data(connection, met, EVENT + 10 * MS if met == "c1n2" else 3 * EVENT)
-    lives = socket_lives(path.socket_events())
+    lifetimes = socket_lifetimes(path.socket_events())
     nodes = frozenset(("c1n1", "c1n2"))
     strays = [o for o in path.observations() if is_stray_candidate(o, nodes)]
-    (fate,) = connection_fates(lives, history, strays, START + END)
-    assert (fate.home, fate.moved_to, fate.home_failed) == ("c1n1", "c1n2", True)
-    assert fate.first_stray is not None
-    assert fate.first_stray.label == met
-    assert fate.hung
-    assert fate.half_open is None
+    (outcome,) = connection_outcomes(lifetimes, timeline, strays, START + END)
+    assert (outcome.owner, outcome.moved_to, outcome.owner_failed) == (
+        "c1n1",
+        "c1n2",
+        True,
+    )
+    assert outcome.first_stray is not None
+    assert outcome.first_stray.label == met
+    assert outcome.hung
+    assert outcome.half_open is None
 
 
 @pytest.mark.parametrize("policy", ["flood", "client-only", "drop"])
@@ -241,9 +249,9 @@ def test_where_the_observation_ends_decides_nothing(policy: str, after_us: int) 
     strays = [stray for stray in run.strays() if stray.connection in run.moved]
     first = min(stray.time_ns for stray in strays if stray.time_ns > START + EVENT)
     end_ns = first + after_us * 1000
-    fates = connection_fates(run.lives, run.history, run.strays(), end_ns)
-    found = totals(fates)
+    outcomes = connection_outcomes(run.lifetimes, run.timeline, run.strays(), end_ns)
+    found = totals(outcomes)
     assert (found.late, found.spoke, found.reset, found.hung) == (1, 0, 0, 0)
     assert found.half_open_at_end == 0
-    trails = [one for one in run.trails() if one.first_ns < end_ns]
-    assert cases_of(fates, trails) == []
+    traces = [one for one in run.traces() if one.first_ns < end_ns]
+    assert cases_of(outcomes, traces) == []
