@@ -156,12 +156,12 @@ def _outcomes(
             lifetimes, timeline, None, record.end_ns, keeps_moved=keeps_moved
         )
     nodes = frozenset(roles.nodes)
-    strays = [one for one in observations if is_stray_candidate(one, nodes)]
+    strays = [o for o in observations if is_stray_candidate(o, nodes)]
     if record.initial.policy.passes_on:
         # A segment that the first node does not recognise is redirected by design.
         # It is a stray only if the second node does not recognise it either.
-        strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
-    answers = [one for one in observations if is_syn_ack(one, nodes)]
+        strays = [o for o in strays if o.eth_src == SECOND_CHANCE_MAC]
+    answers = [o for o in observations if is_syn_ack(o, nodes)]
     return connection_outcomes(
         lifetimes, timeline, strays, record.end_ns, answers, keeps_moved
     )

@@ -412,11 +412,12 @@ def _first_stray(
     """The first segment at a node without its socket: another node, or the owner after
     it failed and returned without its state."""
     lost_ns = server.closed_ns if server and server.lost else None
-    for one in inbound:
-        if span.begin <= one.time_ns < span.end and (
-            one.label != owner or (lost_ns is not None and one.time_ns > lost_ns)
+    for segment in inbound:
+        if span.begin <= segment.time_ns < span.end and (
+            segment.label != owner
+            or (lost_ns is not None and segment.time_ns > lost_ns)
         ):
-            return one
+            return segment
     return None
 
 
