@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from experiments.analysis.outcomes import Outcome
 from experiments.analysis.socket_states import SocketLifetime
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 
 #: The place of a client's socket; that of a server's socket is the node's name.
 CLIENT = "its client"
@@ -123,5 +123,6 @@ def _without(places: frozenset[Place], flux: frozenset[FourTuple]) -> frozenset[
 
 def _described(places: Iterable[Place], how: str) -> list[str]:
     return sorted(
-        f"{written(connection)} at {place}: {how}" for connection, place in places
+        f"{format_connection(connection)} at {place}: {how}"
+        for connection, place in places
     )

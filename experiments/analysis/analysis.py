@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from controller.policies.questions import OnStray, Travel
 from experiments.analysis.agreement import (
     CLIENT,
     Agreement,
@@ -38,7 +39,7 @@ from experiments.analysis.waiting import Waiting, waiting_unmoved
 from experiments.record.event_record import one_per_instant
 from experiments.record.run_record import RunRecord, Snapshots
 from experiments.record.socket_events import read_socket_events
-from topologies.domain.connection import written
+from topologies.domain.connection import format_connection
 from topologies.domain.plan import SECOND_CHANCE_MAC
 
 
@@ -106,7 +107,9 @@ def _analyse(record: RunRecord) -> Analysis:
         totals=totals(outcomes),
         claim=[row for row in rows if row.element != ORDER],
         order=next((row for row in rows if row.element == ORDER), None),
-        moved_connections=sorted({written(o.connection) for o in outcomes if o.moved}),
+        moved_connections=sorted(
+            {format_connection(o.connection) for o in outcomes if o.moved}
+        ),
         connections=[_row(outcome) for outcome in outcomes],
         mispredicted=_mispredicted(record, timeline, outcomes),
         arrivals=_arrivals(record, timeline, roles, observations),
@@ -150,20 +153,20 @@ def _outcomes(
     observations: Sequence[Observation] | None,
     lifetimes: Sequence[SocketLifetime],
 ) -> list[Outcome]:
-    keeps_moved = record.initial.policy.keeps_moved
+    preserves_moved = record.initial.policy.preserves_moved
     if observations is None:
         return connection_outcomes(
-            lifetimes, timeline, None, record.end_ns, keeps_moved=keeps_moved
+            lifetimes, timeline, None, record.end_ns, preserves_moved=preserves_moved
         )
     nodes = frozenset(roles.nodes)
     strays = [o for o in observations if is_stray_candidate(o, nodes)]
-    if record.initial.policy.passes_on:
+    if record.initial.policy.on_stray is OnStray.REDIRECT:
         # A segment that the first node does not recognise is redirected by design.
         # It is a stray only if the second node does not recognise it either.
         strays = [o for o in strays if o.eth_src == SECOND_CHANCE_MAC]
     answers = [o for o in observations if is_syn_ack(o, nodes)]
     return connection_outcomes(
-        lifetimes, timeline, strays, record.end_ns, answers, keeps_moved
+        lifetimes, timeline, strays, record.end_ns, answers, preserves_moved
     )
 
 
@@ -184,7 +187,8 @@ def _claim(
             ClaimRow(f"E{n}", False, "nothing was captured (capture: off)", 0, 0)
             for n in range(1, 6)
         ]
-    chart = ClaimChart(timeline, roles, record.initial.policy.spares_origin)
+    excludes_origin = record.initial.policy.travel is Travel.TO_OTHERS
+    chart = ClaimChart(timeline, roles, excludes_origin)
     return chart.rows(outcomes, traces, record.end_ns)
 
 
@@ -192,7 +196,7 @@ def _row(outcome: Outcome) -> dict[str, Any]:
     """One line of ``connections.jsonl``. Times are CLOCK_REALTIME seconds."""
     stray = outcome.first_stray
     return {
-        "connection": written(outcome.connection),
+        "connection": format_connection(outcome.connection),
         "owner": outcome.owner,
         "moved": outcome.moved,
         "new_owner": outcome.moved_to,
@@ -242,7 +246,7 @@ def _arrivals(
     observations: Sequence[Observation] | None,
 ) -> Arrivals:
     """Arrivals compared with the prediction; none if the policy overrides the hash."""
-    if observations is None or record.initial.policy.keeps_moved:
+    if observations is None or record.initial.policy.preserves_moved:
         return Arrivals(0, frozenset())
     return arrivals(observations, timeline, frozenset(roles.nodes))
 
@@ -278,12 +282,12 @@ def _half_open_by_tables(
     record: RunRecord, timeline: EpochTimeline
 ) -> frozenset[Place]:
     snapshots, owner_of = record.snapshots, timeline.epochs[-1].owner_of
-    keeps_moved = record.initial.policy.keeps_moved
+    preserves_moved = record.initial.policy.preserves_moved
     return frozenset(
         (connection, node)
         for connection, node in _held_by_tables(snapshots)
         if connection not in snapshots.clients_after
-        or not (keeps_moved or node == owner_of(connection))
+        or not (preserves_moved or node == owner_of(connection))
     )
 
 

@@ -18,8 +18,8 @@ from experiments.analysis.epochs import END_OF_TIME, EpochTimeline
 from experiments.analysis.observations import Observation
 from experiments.analysis.outcomes import Outcome
 from experiments.analysis.reset_traces import PortRoles, ResetTrace, Segments
-from nodes.guard.verdict import QUIET_S
-from topologies.domain.connection import FourTuple, written
+from nodes.guard.verdict import RESET_INTERVAL_S
+from topologies.domain.connection import FourTuple, format_connection
 
 ORDER = "order"
 
@@ -68,15 +68,15 @@ class ClaimChart:
     """The checks, with what they need to know of the cluster."""
 
     def __init__(
-        self, timeline: EpochTimeline, roles: PortRoles, spares_origin: bool = False
+        self, timeline: EpochTimeline, roles: PortRoles, excludes_origin: bool = False
     ) -> None:
         """``timeline``: who had to get copies, and when; ``roles``: what each label is.
 
-        ``spares_origin``: the node that sent the reset must get no copy of it.
+        ``excludes_origin``: the node that sent the reset must get no copy of it.
         """
         self._timeline = timeline
         self._roles = roles
-        self._spares_origin = spares_origin
+        self._excludes_origin = excludes_origin
 
     def rows(
         self,
@@ -108,11 +108,11 @@ class ClaimChart:
         assert stray is not None, "cases have one"
         if not outcome.owner_seen:
             raise ElementFailed(
-                f"no node was seen to hold {written(outcome.connection)}"
+                f"no node was seen to hold {format_connection(outcome.connection)}"
             )
         return (
             f"{_at(stray, outcome)} {stray.flag_names} with {stray.payload} B of "
-            f"{written(outcome.connection)} came to {stray.label}; its owner is {outcome.owner}"
+            f"{format_connection(outcome.connection)} came to {stray.label}; its owner is {outcome.owner}"
         )
 
     def _e2(self, case: Case) -> str:
@@ -214,7 +214,7 @@ class ClaimChart:
         expected = self._timeline.expected(trace.arrivals[0].time_ns)
         must = {node for nodes in expected.must.values() for node in nodes}
         may = {node for nodes in expected.may.values() for node in nodes}
-        if self._spares_origin:
+        if self._excludes_origin:
             must, may = must - {trace.node}, may - {trace.node}
         _exactly(trace.tier2, must, may, len(trace.arrivals), "from its chassis")
         for name, copies in trace.tier2.items():
@@ -263,7 +263,7 @@ def _row(element: str, check: Check, cases: Sequence[Case]) -> ClaimRow:
         try:
             seen = check(case)
         except ElementFailed as failure:
-            seen = f"{written(case.outcome.connection)}: {failure}"
+            seen = f"{format_connection(case.outcome.connection)}: {failure}"
             counterexample = counterexample or seen
         else:
             held += 1
@@ -321,7 +321,7 @@ def _first_trace(case: Case) -> ResetTrace:
 
 
 def _answered(trace: ResetTrace, traces: Sequence[ResetTrace]) -> None:
-    """Raises if a stray got no reset, and the node sent no equal one within QUIET_S."""
+    """Raises if a stray got no reset, and the node sent no equal one within RESET_INTERVAL_S."""
     if len(trace.resets) > len(trace.strays):
         _same_count(trace.strays, trace.resets, "strays", f"resets of {trace.node}")
     answers = [
@@ -332,7 +332,7 @@ def _answered(trace: ResetTrace, traces: Sequence[ResetTrace]) -> None:
     ]
     ends = [stray.time_ns for stray in trace.strays[1:]] + [END_OF_TIME]
     for stray, next_ns in zip(trace.strays, ends, strict=True):
-        since_ns = stray.time_ns - round(QUIET_S * 1e9)
+        since_ns = stray.time_ns - round(RESET_INTERVAL_S * 1e9)
         if not any(since_ns <= answer < next_ns for answer in answers):
             raise ElementFailed(
                 f"frame {stray.frame}: {trace.node} did not answer that stray"

@@ -12,7 +12,7 @@ from experiments.analysis.claim import Case
 from experiments.analysis.observations import Observation
 from experiments.analysis.outcomes import Outcome
 from experiments.analysis.reset_traces import ResetTrace, Segments
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 from topologies.domain.forecast import client_of
 from topologies.domain.plan import FABRIC, Plan
 
@@ -147,7 +147,9 @@ def ladder(case: Case, plan: Plan) -> Ladder:
     """The diagram of one case: everything that its first reset caused."""
     outcome, stray = case.outcome, case.outcome.first_stray
     if stray is None:
-        raise LadderError(f"{written(outcome.connection)} sent no stray segment")
+        raise LadderError(
+            f"{format_connection(outcome.connection)} sent no stray segment"
+        )
     client = client_of(plan, outcome.connection.src).name
     arrows = [_stray_arrow(stray, client)]
     if case.trace is not None:
@@ -156,7 +158,7 @@ def ladder(case: Case, plan: Plan) -> Ladder:
     if outcome.owner:
         notes[outcome.owner] = "owner"
     return Ladder(
-        f"Reset of {written(outcome.connection)}",
+        f"Reset of {format_connection(outcome.connection)}",
         tuple(_columns(plan, client, notes)),
         tuple(sorted(arrows, key=lambda arrow: arrow.time_ns)),
         tuple(_marks(outcome, client)),

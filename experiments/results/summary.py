@@ -13,6 +13,7 @@ from typing import Any
 
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
+from controller.policies.questions import Travel
 from experiments.analysis.analysis import Analysis
 from experiments.analysis.balance import balance
 from experiments.analysis.waiting import Waiting
@@ -102,7 +103,7 @@ def _too_few(states: Sequence[ClusterState]) -> frozenset[str]:
         nodes = [n for c in chassis for n in state.membership.reachable_nodes(c)]
         if len(chassis) < 2:
             elements.add("E4")
-        if len(nodes) - state.policy.spares_origin < 2:
+        if len(nodes) - (state.policy.travel is Travel.TO_OTHERS) < 2:
             elements.add("E3")
     return frozenset(elements)
 
@@ -113,7 +114,7 @@ def _verdict(
     """Expectations, those that could not be judged, and the run's outcome."""
     observability = Observability(
         captured=summary["wire_order"] is not None,
-        hashed=not POLICIES[spec.policy].keeps_moved,
+        hashed=not POLICIES[spec.policy].preserves_moved,
         lossy=bool(spec.links.loss_percent),
         too_few=too_few,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 #: So long that a folder's name, made of this and a few words more, fits a file system's
 #: 255 octets (NAME_MAX, limits.h(0p)).
@@ -43,4 +43,8 @@ def fit(text: str, otherwise: str = "unnamed") -> str:
 
 
 #: A string in a model that :func:`checked` admits.
-Name = Annotated[str, AfterValidator(checked)]
+Name = Annotated[
+    str,
+    AfterValidator(checked),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
+]

@@ -7,19 +7,24 @@ its line and the nearest right one).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic_core.core_schema import CoreSchema, no_info_before_validator_function
 
-from controller.balancers import BALANCERS, WeightError, balancer_of
+from controller.balancers import BALANCERS, WeightError, get_balancer
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from experiments.spec.names import Name
@@ -29,7 +34,7 @@ from nodes.guard.guards import AUTO, GUARDS
 from topologies.domain import plan
 from topologies.domain.events import EVENTS, EventError
 from topologies.domain.events.event import Event
-from topologies.domain.events.instant import happenings, instants
+from topologies.domain.events.instant import instants, resolve_events
 from topologies.domain.membership import Membership
 from topologies.shaping import LinkOptions
 
@@ -40,16 +45,29 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-def _known(choices: object) -> BeforeValidator:
-    """A validator that admits only the names of a registry, and lists them."""
-    names = tuple(str(name) for name in choices)  # type: ignore[attr-defined]
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Admits only the names of a registry, as it is when asked, and lists them."""
 
-    def check(value: object) -> object:
-        if value not in names:
-            raise ValueError(f"{value!r} is not one of: {', '.join(names)}")
+    choices: Collection[str]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The check, before any other of the field."""
+        return no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The names, for whoever completes them."""
+        return {**handler(schema), "enum": list(self.choices)}
+
+    def _check(self, value: object) -> object:
+        if value not in self.choices:
+            names = ", ".join(self.choices)
+            raise ValueError(f"{value!r} is not one of: {names}")
         return value
-
-    return BeforeValidator(check)
 
 
 class ClusterSpec(Strict):
@@ -91,14 +109,14 @@ class LinksSpec(Strict):
 class WorkloadSpec(Strict):
     """What the clients do, all through the run."""
 
-    kind: Annotated[str, _known(WORKLOADS)] = "nbd"
+    kind: Annotated[str, _Known(WORKLOADS)] = "nbd"
     connections: int = Field(
         default=48, ge=1, le=50_000, description="over all clients"
     )
     interval_ms: float = Field(
         default=20.0, gt=0, description="pause between two requests"
     )
-    pattern: Annotated[str, _known(PATTERNS)] = Field(
+    pattern: Annotated[str, _Known(PATTERNS)] = Field(
         default=BUSY.name, description="what a connection does with its time"
     )
 
@@ -128,7 +146,7 @@ class EventSpec(Strict):
     """
 
     at: float = Field(default=0.0, ge=0)
-    kind: Annotated[str, _known(EVENTS)]
+    kind: Annotated[str, _Known(EVENTS)]
     target: str
 
     def happens(self) -> tuple[Event, str]:
@@ -136,18 +154,22 @@ class EventSpec(Strict):
         return EVENTS[self.kind], self.target
 
 
+#: What people write for a version of IP; the numbers themselves are as good.
+_IP_VERSIONS: dict[object, int] = {4: 4, 6: 6, "4": 4, "6": 6, "ipv4": 4, "ipv6": 6}
+
+
 class RunSpec(Strict):
     """One experiment, whole: the same spec and seed move the same connections."""
 
     scenario: Name = "unnamed"
     description: str = ""
-    policy: Annotated[str, _known(POLICIES)] = Field(
+    policy: Annotated[str, _Known(POLICIES)] = Field(
         default="flood", validation_alias=AliasChoices("policy", "reset")
     )
-    balancer: Annotated[str, _known(BALANCERS)] = "modulo"
+    balancer: Annotated[str, _Known(BALANCERS)] = "modulo"
     seed: int = Field(default=1, ge=0)
-    ip: Literal[4, 6] = 4
-    guard: Annotated[str, _known((AUTO, *GUARDS))] = AUTO
+    ip: Annotated[Literal[4, 6], WithJsonSchema({"enum": [*_IP_VERSIONS]})] = 4
+    guard: Annotated[str, _Known((AUTO, *GUARDS))] = AUTO
     cluster: ClusterSpec = ClusterSpec()
     links: LinksSpec = LinksSpec()
     workload: WorkloadSpec = WorkloadSpec()
@@ -155,12 +177,12 @@ class RunSpec(Strict):
     steady_s: float = Field(default=0.5, ge=0, le=600)
     observe_s: float = Field(default=2.0, ge=0, le=3600)
     capture: bool = True
-    expect: dict[str, str | int | float] = Field(default_factory=dict)
+    expect: dict[str, str | bool | int | float] = Field(default_factory=dict)
 
     @field_validator("ip", mode="before")
     @classmethod
     def _ip_version(cls, value: object) -> object:
-        return {"4": 4, "6": 6, "ipv4": 4, "ipv6": 6}.get(str(value).lower(), value)
+        return _IP_VERSIONS.get(str(value).lower(), value)
 
     @model_validator(mode="after")
     def _events_in_order(self) -> RunSpec:
@@ -172,7 +194,7 @@ class RunSpec(Strict):
     @model_validator(mode="after")
     def _weights_can_be_heeded(self) -> RunSpec:
         try:
-            balancer_of(self.balancer, self.cluster.weights)
+            get_balancer(self.balancer, self.cluster.weights)
         except WeightError as error:
             raise ValueError(f"cluster.weights: {error}") from error
         return self
@@ -189,7 +211,7 @@ class RunSpec(Strict):
             for count, event in enumerate(instant, start=1):
                 here = [one.happens() for one in instant[:count]]
                 try:
-                    state = happenings(start, here)[-1].new
+                    state = resolve_events(start, here)[-1].new
                 except (EventError, plan.PlanError) as error:
                     raise ValueError(
                         f"events.{number}: {event.kind}: {error}"
@@ -226,7 +248,7 @@ class RunSpec(Strict):
         states = [self.state()]
         for instant in self.instants():
             events = [event.happens() for event in instant]
-            found = happenings(states[-1].arrangement, events)
+            found = resolve_events(states[-1].arrangement, events)
             states.append(states[-1].becoming(found[-1].new))
         return states
 
@@ -237,7 +259,7 @@ class RunSpec(Strict):
             shape,
             Membership.all_in_service(shape),
             POLICIES[self.policy],
-            balancer_of(self.balancer, self.cluster.weights),
+            get_balancer(self.balancer, self.cluster.weights),
         )
 
     def plan(self) -> plan.Plan:

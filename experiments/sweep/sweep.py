@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from experiments.doctor.link_needs import require
+from experiments.doctor.link_requirements import require
 from experiments.files.handover import give_to_caller, make_folders
 from experiments.files.whole_file import write_whole
 from experiments.machine.provenance import provenance
@@ -50,7 +50,7 @@ def run_sweep(
     0: every run is as expected; 1: some is not; 4: the measurement of some cannot be
     trusted, and the others are. Raises
     :class:`~experiments.spec.spec_file.SpecError`, :class:`~experiments.sweep.state.Busy`
-    and, before any run, :class:`~experiments.machine.lack.MachineLacks`.
+    and, before any run, :class:`~experiments.machine.requirements.RequirementMissing`.
     """
     suite = load_suite(path)
     runs = expand(suite, path)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray
 from experiments.spec.run_spec import RunSpec
 from experiments.verdict.expectations import Condition
 from nodes.clients.patterns import PATTERNS
@@ -93,7 +94,7 @@ def expected(spec: RunSpec) -> dict[str, Condition]:
     policy = POLICIES[spec.policy]
     kinds = [[event.kind for event in instant] for instant in spec.instants()]
     conditions = {**COMMON, **promised(policy, kinds)}
-    if all_connections_speak(spec) and not policy.keeps_moved:
+    if all_connections_speak(spec) and not policy.preserves_moved:
         conditions |= WHEN_SPEAKING
     return {**conditions, **spec.expect}
 
@@ -132,6 +133,6 @@ def all_connections_speak(spec: RunSpec) -> bool:
 
 def _max_instants(policy: ResetPolicy, instants: Sequence[Iterable[str]]) -> int:
     """The number of instants that the policy's history of tables covers."""
-    if policy.passes_on and policy.recall:
-        return policy.recall.versions
+    if policy.on_stray is OnStray.REDIRECT and policy.table_history:
+        return policy.table_history.versions
     return len(instants)

@@ -11,7 +11,7 @@ from experiments.workloads.blocks import fio_room, prepare_disk, region_options
 from experiments.workloads.nbd import server
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.clients.fio_report import figures_of
-from nodes.servers.nbd_server import FIO_REFUSES, NBD_PORT
+from nodes.servers.nbd_server import FIO_UNSUPPORTED, NBD_PORT
 
 
 def client(job: ClientJob) -> list[str]:
@@ -39,7 +39,7 @@ WORKLOAD = Workload(
     prepare=prepare_disk,
     server=server,
     client=client,
-    refuses=FIO_REFUSES,
+    refuses=FIO_UNSUPPORTED,
     room=fio_room,
     figures=figures,
 )

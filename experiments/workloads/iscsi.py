@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.workloads.blocks import block_room, prepare_disk, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_REFUSES
+from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_UNSUPPORTED
 
 
 def server(store: Path) -> list[str]:
@@ -37,6 +37,6 @@ WORKLOAD = Workload(
     prepare=prepare_disk,
     server=server,
     client=client,
-    refuses=ISCSI_REFUSES,
+    refuses=ISCSI_UNSUPPORTED,
     room=block_room,
 )

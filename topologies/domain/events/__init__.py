@@ -16,9 +16,9 @@ from topologies.domain.events import (
     uplink_down,
     uplink_up,
 )
-from topologies.domain.events.event import Event, EventError, Hands
+from topologies.domain.events.event import Event, EventError, MachineActions
 
-__all__ = ["EVENTS", "Event", "EventError", "Hands", "parse_events"]
+__all__ = ["EVENTS", "Event", "EventError", "MachineActions", "parse_events"]
 
 EVENTS: dict[str, Event] = {
     event.kind: event
@@ -38,9 +38,9 @@ EVENTS: dict[str, Event] = {
 
 
 def parse_events(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Events as people type them: a kind and its target, as often as they like.
+    """Parse events from the command line: a kind and its target, one or more times.
 
-    Raises :class:`EventError` where a kind is none, or a target is missing.
+    Raises :class:`EventError` for an unknown kind or a missing target.
 
     >>> parse_events(["drain-node", "c1n2", "fail-chassis", "c2"])
     [('drain-node', 'c1n2'), ('fail-chassis', 'c2')]

@@ -1,7 +1,0 @@
-"""What is raised where the machine lacks what was asked for."""
-
-from __future__ import annotations
-
-
-class MachineLacks(RuntimeError):
-    """This machine cannot do what was asked; the text says why, and the remedy."""
