@@ -153,20 +153,20 @@ def _outcomes(
     observations: Sequence[Observation] | None,
     lifetimes: Sequence[SocketLifetime],
 ) -> list[Outcome]:
-    keeps_moved = record.initial.policy.preserves_moved
+    preserves_moved = record.initial.policy.preserves_moved
     if observations is None:
         return connection_outcomes(
-            lifetimes, timeline, None, record.end_ns, keeps_moved=keeps_moved
+            lifetimes, timeline, None, record.end_ns, preserves_moved=preserves_moved
         )
     nodes = frozenset(roles.nodes)
-    strays = [one for one in observations if is_stray_candidate(one, nodes)]
+    strays = [o for o in observations if is_stray_candidate(o, nodes)]
     if record.initial.policy.on_stray is OnStray.REDIRECT:
         # A segment that the first node does not recognise is redirected by design.
         # It is a stray only if the second node does not recognise it either.
-        strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
-    answers = [one for one in observations if is_syn_ack(one, nodes)]
+        strays = [o for o in strays if o.eth_src == SECOND_CHANCE_MAC]
+    answers = [o for o in observations if is_syn_ack(o, nodes)]
     return connection_outcomes(
-        lifetimes, timeline, strays, record.end_ns, answers, keeps_moved
+        lifetimes, timeline, strays, record.end_ns, answers, preserves_moved
     )
 
 
@@ -187,9 +187,8 @@ def _claim(
             ClaimRow(f"E{n}", False, "nothing was captured (capture: off)", 0, 0)
             for n in range(1, 6)
         ]
-    chart = ClaimChart(
-        timeline, roles, record.initial.policy.travel is Travel.TO_OTHERS
-    )
+    excludes_origin = record.initial.policy.travel is Travel.TO_OTHERS
+    chart = ClaimChart(timeline, roles, excludes_origin)
     return chart.rows(outcomes, traces, record.end_ns)
 
 
@@ -283,12 +282,12 @@ def _half_open_by_tables(
     record: RunRecord, timeline: EpochTimeline
 ) -> frozenset[Place]:
     snapshots, owner_of = record.snapshots, timeline.epochs[-1].owner_of
-    keeps_moved = record.initial.policy.preserves_moved
+    preserves_moved = record.initial.policy.preserves_moved
     return frozenset(
         (connection, node)
         for connection, node in _held_by_tables(snapshots)
         if connection not in snapshots.clients_after
-        or not (keeps_moved or node == owner_of(connection))
+        or not (preserves_moved or node == owner_of(connection))
     )
 
 

@@ -40,13 +40,17 @@ def arrivals(
     """
     compared: set[tuple[int, FourTuple]] = set()
     mismatched: set[tuple[FourTuple, str]] = set()
-    for one in observations:
-        if one.outgoing or one.label not in nodes or one.eth_src == FANOUT_MAC:
+    for segment in observations:
+        if (
+            segment.outgoing
+            or segment.label not in nodes
+            or segment.eth_src == FANOUT_MAC
+        ):
             continue
-        epoch, connection = timeline.at(one.time_ns), one.connection
-        if connection is None or one.time_ns <= epoch.settled_ns + IN_FLIGHT_NS:
+        epoch, connection = timeline.at(segment.time_ns), segment.connection
+        if connection is None or segment.time_ns <= epoch.settled_ns + IN_FLIGHT_NS:
             continue
         compared.add((epoch.start_ns, connection))
-        if epoch.owner_of(connection) != one.label:
-            mismatched.add((connection, one.label))
+        if epoch.owner_of(connection) != segment.label:
+            mismatched.add((connection, segment.label))
     return Arrivals(len(compared), frozenset(mismatched))

@@ -44,15 +44,15 @@ def balance(
     return {
         "fabric_max_over_mean": {
             when: _rounded(
-                max_over_mean(chassis_loads(one, connections), chassis_shares(one))
+                max_over_mean(chassis_loads(where, connections), chassis_shares(where))
             )
-            for when, one in ends.items()
+            for when, where in ends.items()
         },
         "node_max_over_mean": {
             when: _rounded(
-                max_over_mean(node_loads(one, connections), node_shares(one))
+                max_over_mean(node_loads(where, connections), node_shares(where))
             )
-            for when, one in ends.items()
+            for when, where in ends.items()
         },
         "changes": [
             {
@@ -123,7 +123,10 @@ def moved_connections(
     old: Forecast, new: Forecast, connections: Iterable[FourTuple]
 ) -> int:
     """How many connections have another owner in the new state."""
-    return sum(old.owner_of(one) != new.owner_of(one) for one in connections)
+    return sum(
+        old.owner_of(connection) != new.owner_of(connection)
+        for connection in connections
+    )
 
 
 def moved_share(old: Forecast, new: Forecast) -> Fraction:

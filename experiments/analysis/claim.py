@@ -68,7 +68,7 @@ class ClaimChart:
     """The checks, with what they need to know of the cluster."""
 
     def __init__(
-        self, timeline: EpochTimeline, roles: PortRoles, spares_origin: bool = False
+        self, timeline: EpochTimeline, roles: PortRoles, excludes_origin: bool = False
     ) -> None:
         """``timeline``: who had to get copies, and when; ``roles``: what each label is.
 
@@ -76,7 +76,7 @@ class ClaimChart:
         """
         self._timeline = timeline
         self._roles = roles
-        self._spares_origin = spares_origin
+        self._excludes_origin = excludes_origin
 
     def rows(
         self,
@@ -214,7 +214,7 @@ class ClaimChart:
         expected = self._timeline.expected(trace.arrivals[0].time_ns)
         must = {node for nodes in expected.must.values() for node in nodes}
         may = {node for nodes in expected.may.values() for node in nodes}
-        if self._spares_origin:
+        if self._excludes_origin:
             must, may = must - {trace.node}, may - {trace.node}
         _exactly(trace.tier2, must, may, len(trace.arrivals), "from its chassis")
         for name, copies in trace.tier2.items():
@@ -270,7 +270,7 @@ def _row(element: str, check: Check, cases: Sequence[Case]) -> ClaimRow:
             example = example or seen
     checked = len(cases)
     if not cases:
-        return ClaimRow(element, False, "no segment came to a second node", 0, 0)
+        return ClaimRow(element, False, "no segment arrived at a second node", 0, 0)
     evidence = f"{held} of {checked} connections; {counterexample or example}"
     return ClaimRow(element, held == checked, evidence, checked, held)
 
@@ -346,11 +346,11 @@ def _same_count(expected: Segments, seen: Segments, of: str, what: str) -> None:
 
 def _follow(first: Segments, then: Segments, what: str, after: str) -> None:
     """Raises unless each of ``then`` has a counterpart in ``first``, and is not earlier."""
-    for index, one in enumerate(then):
+    for index, segment in enumerate(then):
         if index >= len(first):
-            raise ElementFailed(f"frame {one.frame}: {what} without {after}")
-        if one.time_ns < first[index].time_ns:
-            raise ElementFailed(f"frame {one.frame}: {what} before {after}")
+            raise ElementFailed(f"frame {segment.frame}: {what} without {after}")
+        if segment.time_ns < first[index].time_ns:
+            raise ElementFailed(f"frame {segment.frame}: {what} before {after}")
 
 
 def _exactly(
@@ -387,8 +387,8 @@ def _names(copies: Mapping[str, Segments]) -> str:
     return ", ".join(sorted(copies)) or "no chassis"
 
 
-def _at(one: Observation, outcome: Outcome) -> str:
-    return f"frame {one.frame} {_after(one.time_ns, outcome)}"
+def _at(segment: Observation, outcome: Outcome) -> str:
+    return f"frame {segment.frame} {_after(segment.time_ns, outcome)}"
 
 
 def _after(time_ns: int, outcome: Outcome) -> str:

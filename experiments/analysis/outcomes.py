@@ -207,13 +207,13 @@ def connection_outcomes(
     strays: Iterable[Observation] | None,
     end_ns: int,
     answers: Iterable[Observation] = (),
-    keeps_moved: bool = False,
+    preserves_moved: bool = False,
 ) -> list[Outcome]:
     """The outcome of each connection that a client opened before ``end_ns``.
 
     ``lifetimes``: all sockets, each with its ``host``. ``strays``: the candidates for
     strays, in the order of time; None without a capture. ``answers``: the nodes' SYN,ACKs,
-    in the order of time. ``keeps_moved``: the policy sends a connection to its owner,
+    in the order of time. ``preserves_moved``: the policy sends a connection to its owner,
     whatever the tables say.
     """
     servers: dict[FourTuple, list[SocketLifetime]] = defaultdict(list)
@@ -242,7 +242,7 @@ def connection_outcomes(
                 )
                 outcome = replace(outcome, first_stray=stray, strays_captured=True)
                 outcome = _without_pending_stray(outcome)
-            elsewhere = not keeps_moved and _routed_elsewhere(outcome, timeline)
+            elsewhere = not preserves_moved and _routed_elsewhere(outcome, timeline)
             outcome = replace(outcome, routed_elsewhere=elsewhere)
             outcomes.append(_with_reachability(outcome, timeline))
     return outcomes
@@ -412,11 +412,12 @@ def _first_stray(
     """The first segment at a node without its socket: another node, or the owner after
     it failed and returned without its state."""
     lost_ns = server.closed_ns if server and server.lost else None
-    for one in inbound:
-        if span.begin <= one.time_ns < span.end and (
-            one.label != owner or (lost_ns is not None and one.time_ns > lost_ns)
+    for segment in inbound:
+        if span.begin <= segment.time_ns < span.end and (
+            segment.label != owner
+            or (lost_ns is not None and segment.time_ns > lost_ns)
         ):
-            return one
+            return segment
     return None
 
 

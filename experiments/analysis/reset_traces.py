@@ -57,7 +57,7 @@ class ResetTrace:
     @property
     def first_ns(self) -> int:
         """The time of its first segment, not counting the strays."""
-        return min(one.time_ns for one in self.parts())
+        return min(segment.time_ns for segment in self.parts())
 
     def parts(self) -> Segments:
         """The reset and its copies, in no order."""
@@ -66,7 +66,7 @@ class ResetTrace:
             *self.resets,
             *self.arrivals,
             *self.client_copies,
-            *(one for seen in by_place for one in seen),
+            *(segment for segments in by_place for segment in segments),
             *self.unexpected,
         ]
 
@@ -126,24 +126,24 @@ def _causes(stray: Observation, key: ResetKey) -> bool:
     return stray.ack == key.seq and key.ack in (0, stray.seq)
 
 
-def _place(trace: ResetTrace, one: Observation, roles: PortRoles) -> None:
-    if one.eth_src == FANOUT_MAC:
-        _place_copy(trace, one, roles)
-    elif one.label in roles.nodes and one.outgoing:
-        trace.resets.append(one)
-        trace.node = trace.node or one.label
-    elif one.label in roles.chassis_ports and not one.outgoing:
-        trace.arrivals.append(one)
-    elif one.label in roles.client_ports and one.outgoing:
-        trace.client_copies.append(one)
+def _place(trace: ResetTrace, segment: Observation, roles: PortRoles) -> None:
+    if segment.eth_src == FANOUT_MAC:
+        _place_copy(trace, segment, roles)
+    elif segment.label in roles.nodes and segment.outgoing:
+        trace.resets.append(segment)
+        trace.node = trace.node or segment.label
+    elif segment.label in roles.chassis_ports and not segment.outgoing:
+        trace.arrivals.append(segment)
+    elif segment.label in roles.client_ports and segment.outgoing:
+        trace.client_copies.append(segment)
 
 
-def _place_copy(trace: ResetTrace, one: Observation, roles: PortRoles) -> None:
-    if one.label in roles.chassis_ports and one.outgoing:
-        trace.tier1[roles.chassis_ports[one.label]].append(one)
-    elif one.label in roles.uplinks and not one.outgoing:
-        trace.uplinks[roles.uplinks[one.label]].append(one)
-    elif one.label in roles.nodes and not one.outgoing:
-        trace.tier2[one.label].append(one)
+def _place_copy(trace: ResetTrace, segment: Observation, roles: PortRoles) -> None:
+    if segment.label in roles.chassis_ports and segment.outgoing:
+        trace.tier1[roles.chassis_ports[segment.label]].append(segment)
+    elif segment.label in roles.uplinks and not segment.outgoing:
+        trace.uplinks[roles.uplinks[segment.label]].append(segment)
+    elif segment.label in roles.nodes and not segment.outgoing:
+        trace.tier2[segment.label].append(segment)
     else:
-        trace.unexpected.append(one)
+        trace.unexpected.append(segment)

@@ -228,8 +228,8 @@ def _copy_arrows(trace: ResetTrace) -> Iterator[Arrow]:
         yield Arrow(TIER2, start, end, text, "E5", f"frame {copies[0].frame}")
 
 
-def _detail(one: Observation) -> str:
-    return f"{one.flag_names} seq {one.seq} ack {one.ack}, frame {one.frame}"
+def _detail(segment: Observation) -> str:
+    return f"{segment.flag_names} seq {segment.seq} ack {segment.ack}, frame {segment.frame}"
 
 
 def _first(seen: Segments | None) -> int | None:

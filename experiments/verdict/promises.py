@@ -108,7 +108,7 @@ def promised(
         policy, instants
     )
     conditions: dict[str, Condition] = {}
-    for promise in sorted(policy.promises, key=lambda one: one.value):
+    for promise in sorted(policy.promises, key=lambda promise: promise.value):
         conditions |= CONDITIONS_OF.get(promise, {})
     for promise in policy.promises & WHEN_PLANNED.keys():
         conditions |= WHEN_PLANNED[promise] if within_memory else {}
