@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lint import CHECKOUT, FOLDERS
+from tests.lint import CHECKOUT, FOLDERS, PACKAGES
+from tests.test_style import imports_of_folders
 
 DOCUMENTS = sorted(
     (
@@ -73,6 +74,40 @@ def test_the_readme_points_to_the_documents() -> None:
     text = (CHECKOUT / "README.md").read_text("utf-8")
     links = {link for link, _ in _LINK.findall(text)}
     assert {"docs/README.md", "CONTRIBUTING.md", "CHANGELOG.md"} <= links
+
+
+def test_folders_import_what_the_architecture_says() -> None:
+    allowed = rooms_of_the_architecture()
+    imported = {
+        folder: found for folder, found in imports_of_folders().items() if found
+    }
+    wrong = [
+        f"{folder} imports {other}"
+        for folder, others in imported.items()
+        for other in sorted(others)
+        if not any(
+            other == one or other.startswith(f"{one}/")
+            for one in allowed.get(folder, ())
+        )
+    ]
+    assert wrong == []
+    assert [folder for folder in allowed if not (CHECKOUT / folder).is_dir()] == []
+
+
+def rooms_of_the_architecture() -> dict[str, list[str]]:
+    """Folder -> the folders that it may import, by the tables of the document."""
+    text = (CHECKOUT / "docs" / "architecture.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w/]+)` \|.*\| (.*) \|$", text, re.MULTILINE)
+    return {
+        folder: [_whole(folder, name) for name in re.findall(r"`([\w/]+)`", names)]
+        for folder, names in rows
+    }
+
+
+def _whole(folder: str, name: str) -> str:
+    """A folder's path, from the short name that it has in the row of ``folder``."""
+    room = folder.split("/")[0]
+    return name if name.split("/")[0] in PACKAGES else f"{room}/{name}"
 
 
 def prose(document: Path) -> str:
