@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from controller.balancers import BALANCERS, balancer_of
+from controller.balancers import BALANCERS, get_balancer
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from experiments.commands import cli
@@ -210,7 +210,7 @@ def test_a_module_that_defines_no_single_one_is_refused(
 
 def network_of(policy: str = "flood", balancer: str = "modulo") -> Any:
     """The switches of a small cluster with that policy and that balancer, in memory."""
-    chosen = balancer_of(balancer, {})
+    chosen = get_balancer(balancer, {})
     return network(ClusterState(PLAN, ALL_IN_SERVICE, POLICIES[policy], chosen))
 
 

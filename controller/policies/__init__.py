@@ -1,4 +1,4 @@
-"""The reset policies there are, by name: one small module and one line each."""
+"""All reset policies, by name: one small module and one line each."""
 
 from controller.policies.policy import ResetPolicy
 from topologies.domain.registry import gathered

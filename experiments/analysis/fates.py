@@ -18,6 +18,8 @@ reset            the client's kernel accepted a RST for it
 spoke            moved, and a stray of it was seen
 silent           moved, and none was: the client waits and does not know. Not where at
                  the end the tables lead to its home again: then nothing is amiss
+late             moved, and its first stray came within the last 250 ms of the observation
+                 (DUE_NS), whose end cut off what follows from it: it has not spoken
 hung             moved, a stray was sent, and at the end of the observation the client's
                  socket was still open
 broken unmoved   did not move, yet was reset, timed out or was destroyed
@@ -55,6 +57,9 @@ from topologies.domain.connection import FourTuple
 from topologies.domain.plan import FANOUT_MAC
 
 _NS_PER_MS = 1e6
+#: How long before the end a stray must have come for its consequences to be due: many
+#: times what they take, also on a machine that has other things to do.
+DUE_NS = 250_000_000
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ class Fate:
     #: By the tables of the end its segments reach a node that is not the home.
     led_elsewhere: bool = False
     strays_captured: bool = False
+    #: Its first stray came so near the end that what follows from it was not due.
+    late: bool = False
 
     @property
     def moved(self) -> bool:
@@ -104,7 +111,7 @@ class Fate:
     def silent(self) -> bool:
         """Whether its client waits, led to a strange node, and no stray was seen."""
         waits = self.moved and self.ended_ns is None and self.led_elsewhere
-        return waits and self.first_stray is None
+        return waits and self.first_stray is None and not self.late
 
     @property
     def hung(self) -> bool:
@@ -178,6 +185,7 @@ class Totals:
     spoke: int | None
     unfinished: int
     silent: int | None
+    late: int
     reset: int
     hung: int
     broken_unmoved: int
@@ -197,13 +205,13 @@ def connection_fates(
     strays: Iterable[Observation] | None,
     end_ns: int,
     answers: Iterable[Observation] = (),
-    keeps_moved: bool = False,
+    preserves_moved: bool = False,
 ) -> list[Fate]:
     """The fate of each connection that a client opened before ``end_ns``.
 
     ``lives`` are all sockets, each with its ``host``. ``strays`` are the observations in
     which strays are looked for, in the order of time; None where nothing was captured.
-    ``answers``: the nodes' SYN,ACKs, in the order of time. ``keeps_moved``: the policy
+    ``answers``: the nodes' SYN,ACKs, in the order of time. ``preserves_moved``: the policy
     leads a connection to its home whatever the tables say.
     """
     servers: dict[FourTuple, list[SocketLife]] = defaultdict(list)
@@ -227,7 +235,8 @@ def connection_fates(
                     inbound.get(connection, ()), span, fate.home, server
                 )
                 fate = replace(fate, first_stray=stray, strays_captured=True)
-            elsewhere = not keeps_moved and _led_elsewhere(fate, history)
+                fate = _as_far_as_due(fate)
+            elsewhere = not preserves_moved and _led_elsewhere(fate, history)
             fate = replace(fate, led_elsewhere=elsewhere)
             fates.append(_in_reach_or_not(fate, history))
     return fates
@@ -245,6 +254,7 @@ def totals(fates: Sequence[Fate]) -> Totals:
         spoke=sum(fate.spoke for fate in fates) if seen else None,
         unfinished=sum(fate.spoke and fate.unfinished for fate in fates),
         silent=sum(fate.silent for fate in fates) if seen else None,
+        late=sum(fate.late for fate in fates),
         reset=sum(fate.reset for fate in fates),
         hung=sum(fate.hung for fate in fates),
         broken_unmoved=sum(fate.broken_unmoved for fate in fates),
@@ -357,6 +367,21 @@ def _in_reach_or_not(fate: Fate, history: History) -> Fate:
     if start is None or fate.home_failed:
         return fate
     return replace(fate, home_out_of_reach=history.cuts_off(start, fate.home))
+
+
+def _as_far_as_due(fate: Fate) -> Fate:
+    """The fate, or that of a connection that was still under way at the end.
+
+    Then its stray, and what had come of it by then, are left out, as is all that comes
+    after the end: where the observation ends must not decide what a run comes to.
+    """
+    stray = fate.first_stray
+    if stray is None or stray.time_ns <= fate.end_ns - DUE_NS:
+        return fate
+    freed = fate.freed_ns is not None or fate.home_failed or not fate.home_seen
+    if fate.ended_ns is not None and freed:
+        return fate
+    return replace(fate, first_stray=None, reset_ns=None, ended_ns=None, late=True)
 
 
 def _first_stray(

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.balancers import balancer_of
+from controller.balancers import get_balancer
 from controller.pipeline.cluster_state import ClusterState
-from controller.policies import POLICIES, ResetPolicy
+from controller.policies import POLICIES
+from controller.policies.questions import OnStray, Travel
 from controller.service.controller_client import (
     ControllerClient,
     ControllerError,
@@ -80,7 +81,7 @@ class Cluster:
             plan,
             Membership.all_in_service(plan),
             POLICIES[options.policy],
-            balancer_of(options.balancer, options.weights),
+            get_balancer(options.balancer, options.weights),
         )
         self.workload = WORKLOADS[options.workload]
         self.datapath = find_datapath(options.datapath)
@@ -95,7 +96,7 @@ class Cluster:
             self.network,
             self.workload,
             self.guard,
-            _mode(self.initial.policy),
+            _MODES[self.initial.policy.on_stray],
             folder / "hosts",
             self._store,
         )
@@ -124,7 +125,7 @@ class Cluster:
         self._store.mkdir(exist_ok=True)
         self.workload.prepare(self._store)
         self._write_controller_files()
-        if self.state.policy.tells_guards:
+        if self.state.policy.travel is Travel.OUT_OF_BAND:
             self._messenger = Messenger(
                 self.runtime / "guards.sock", self._cable_ends, self._faults
             )
@@ -139,7 +140,7 @@ class Cluster:
         self._hands.serve(tuple(plan.nodes))
         progress("waiting for the switches' tables")
         self._await_in_sync()
-        self._hands.hasten(self.live_switches())
+        self._hands.limit_reconnect_backoff(self.live_switches())
         self._hands.await_listening(tuple(plan.nodes))
         self._supervisor.start()
         self.log.write("up", **self.describe())
@@ -367,7 +368,7 @@ class Cluster:
     def _complaints(self) -> Iterator[str]:
         """What the daemons of the switches have complained of."""
         for name in self.live_switches():
-            for line in self.network.switch(name).complaints():
+            for line in self.network.switch(name).recent_warnings():
                 yield f"switch {name}: {line}"
 
     def _write_controller_files(self) -> None:
@@ -381,11 +382,12 @@ class Cluster:
         (self.runtime / "controller.json").write_text(json.dumps(config))
 
 
-def _mode(policy: ResetPolicy) -> Mode:
-    """What the policy wants of the nodes' guards."""
-    if policy.passes_on:
-        return Mode.PASS_ON
-    return Mode.ANSWER if policy.guard_answers else Mode.SILENT
+#: What each choice means to a guard.
+_MODES = {
+    OnStray.STAY_SILENT: Mode.SILENT,
+    OnStray.RESET: Mode.ANSWER,
+    OnStray.REDIRECT: Mode.PASS_ON,
+}
 
 
 def _environment(controller_config: Path) -> dict[str, str]:

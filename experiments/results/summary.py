@@ -13,6 +13,7 @@ from typing import Any
 
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
+from controller.policies.questions import Travel
 from experiments.analysis.analysis import Analysis
 from experiments.analysis.balance import balance
 from experiments.analysis.waiting import Waiting
@@ -101,7 +102,7 @@ def _too_few(states: Sequence[ClusterState]) -> frozenset[str]:
         nodes = [n for c in chassis for n in state.membership.reachable_nodes(c)]
         if len(chassis) < 2:
             found.add("E4")
-        if len(nodes) - state.policy.spares_origin < 2:
+        if len(nodes) - (state.policy.travel is Travel.TO_OTHERS) < 2:
             found.add("E3")
     return frozenset(found)
 
@@ -112,7 +113,7 @@ def _verdict(
     """Expectations, those that could not be judged, and what the run came to."""
     sight = Sight(
         captured=summary["wire_order"] is not None,
-        hashed=not POLICIES[spec.policy].keeps_moved,
+        hashed=not POLICIES[spec.policy].preserves_moved,
         lossy=bool(spec.links.loss_percent),
         too_few=too_few,
     )
@@ -136,6 +137,7 @@ def _fates(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
             "spoke": totals.spoke,
             "unfinished": totals.unfinished,
             "silent": totals.silent,
+            "late": totals.late,
             "reset": totals.reset,
             "hung": totals.hung,
             "broken_unmoved": totals.broken_unmoved,

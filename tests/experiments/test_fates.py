@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from experiments.analysis.claim import cases_of
 from experiments.analysis.epochs import Epoch, History
 from experiments.analysis.fates import (
     Fate,
@@ -230,3 +231,19 @@ def test_a_failed_owner_holds_nothing_and_has_forgotten(
     assert fate.first_stray.label == met
     assert fate.hung
     assert fate.half_open is None
+
+
+@pytest.mark.parametrize("policy", ["flood", "client-only", "drop"])
+@pytest.mark.parametrize("after_us", [1, 30, 70, 95, 105, 150, 900])
+def test_where_the_observation_ends_decides_nothing(policy: str, after_us: int) -> None:
+    """It ends in the midst of the first reset: that connection has not spoken yet."""
+    run = ScaleOut.build(policy=policy)
+    strays = [stray for stray in run.strays() if stray.connection in run.moved]
+    first = min(stray.time_ns for stray in strays if stray.time_ns > START + EVENT)
+    end_ns = first + after_us * 1000
+    fates = connection_fates(run.lives, run.history, run.strays(), end_ns)
+    found = totals(fates)
+    assert (found.late, found.spoke, found.reset, found.hung) == (1, 0, 0, 0)
+    assert found.half_open_at_end == 0
+    trails = [one for one in run.trails() if one.first_ns < end_ns]
+    assert cases_of(fates, trails) == []

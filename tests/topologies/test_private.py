@@ -1,4 +1,4 @@
-"""Sockets and files have modes of their own under every umask."""
+"""Sockets and files have fixed modes under every umask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.service.control_server import serve as serve_controller
-from controller.service.reconciler import Keeper
+from controller.service.reconciler import Reconciler
 from experiments.cluster import control
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults
@@ -39,7 +39,7 @@ def mode(path: Path) -> int:
 
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that can be entered, whatever the umask."""
+    """A folder that can be entered under any umask."""
     folder = tmp_path_factory.getbasetemp()
     made = folder / f"private-{os.urandom(4).hex()}"
     make_folder(made)
@@ -80,7 +80,7 @@ def test_the_messengers_socket_is_its_owners(folder: Path) -> None:
 
 
 def umask() -> str:
-    """This process's umask, left as it is (proc(5))."""
+    """This process's umask, read without changing it (proc(5))."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(line for line in lines if line.startswith("Umask:"))
 
@@ -88,8 +88,10 @@ def umask() -> str:
 def test_the_controllers_socket_is_its_owners(folder: Path) -> None:
     path = folder / "controller.sock"
     before = umask()
-    keeper = Keeper(None, None)
-    threading.Thread(target=serve_controller, args=(path, keeper), daemon=True).start()
+    reconciler = Reconciler(None, None)
+    threading.Thread(
+        target=serve_controller, args=(path, reconciler), daemon=True
+    ).start()
     wait_until(lambda: accepts(path), "the socket")
     assert mode(path) == 0o600
     wait_until(lambda: umask() == before, "the umask of before")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from topologies.domain.events.event import Event, EventError, Hands
+from topologies.domain.events.event import Event, EventError, MachineActions
 from topologies.domain.registry import gathered
 
-__all__ = ["EVENTS", "Event", "EventError", "Hands", "parse_events"]
+__all__ = ["EVENTS", "Event", "EventError", "MachineActions", "parse_events"]
 
 #: A line each, in the order in which they are listed.
 _MODULES = (
@@ -30,9 +30,9 @@ EVENTS: dict[str, Event] = {
 
 
 def parse_events(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Events as people type them: a kind and its target, as often as they like.
+    """Parse events from the command line: a kind and its target, one or more times.
 
-    Raises :class:`EventError` where a kind is none, or a target is missing.
+    Raises :class:`EventError` for an unknown kind or a missing target.
 
     >>> parse_events(["drain-node", "c1n2", "fail-chassis", "c2"])
     [('drain-node', 'c1n2'), ('fail-chassis', 'c2')]

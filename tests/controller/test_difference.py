@@ -1,4 +1,4 @@
-"""What must change, and in which order; the entries' identity; the state's file."""
+"""Changes and their order; the entries' identity; the state's file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controller.flows.entries import (
     Field,
     FlowEntry,
-    GoTo,
+    GotoTable,
     Masked,
     Move,
     Multipath,
@@ -37,7 +37,7 @@ entry_lists = st.lists(st.sampled_from(ENTRIES), unique=True)
 
 
 @given(installed=entry_lists, wanted=entry_lists)
-def test_the_difference_turns_what_is_there_into_what_should_be(
+def test_the_difference_turns_installed_into_desired_entries(
     installed: list[FlowEntry], wanted: list[FlowEntry]
 ) -> None:
     change = difference(installed, wanted)
@@ -47,7 +47,7 @@ def test_the_difference_turns_what_is_there_into_what_should_be(
     assert bool(change) == (set(installed) != set(wanted))
 
 
-def test_an_entry_is_known_by_its_content_not_by_its_name() -> None:
+def test_an_entry_is_identified_by_content_not_by_name() -> None:
     first, second = (
         FlowEntry.of(1, 100, {Field.REG0: 3}, (Output(7),), name) for name in "ab"
     )
@@ -62,7 +62,7 @@ def test_no_two_entries_of_a_switch_have_one_key() -> None:
             assert len({entry.key for entry in entries}) == len(entries)
 
 
-def test_an_entry_reads_as_ovs_ofctl_writes_it() -> None:
+def test_an_entrys_text_is_ovs_ofctls() -> None:
     match: dict[Field, Value] = {
         Field.IP_PROTO: 6,
         Field.ETH_TYPE: 0x0800,
@@ -74,7 +74,7 @@ def test_an_entry_reads_as_ovs_ofctl_writes_it() -> None:
         SetField(Field.ETH_SRC, "02:00:00:00:00:0f"),
         Move(Field.TCP_SRC, Field.REG0, 16),
         Multipath(1, 3),
-        GoTo(2),
+        GotoTable(2),
     )
     entry = FlowEntry.of(0, 300, match, actions, "")
     assert entry.text == (
