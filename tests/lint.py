@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from nodes.guard.verdict_header import HEADER, verdict_header
 from nodes.kernel.bpf_build import compile_program
 from nodes.kernel.libbpf import BpfError
 
@@ -102,7 +103,7 @@ def _clang() -> list[str]:
 
 def _warnings(source: Path, build: Path) -> Iterator[str]:
     try:
-        compile_program(source, build)
+        compile_program(source, {HEADER: verdict_header()}, build)
     except BpfError as error:
         yield from str(error).splitlines()
 

@@ -54,6 +54,12 @@ def test_a_file_holds_what_it_is_said_to_hold(document: Path) -> None:
 
 
 @every_document
+def test_every_constant_that_is_named_is_there(document: Path) -> None:
+    named = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`", prose(document)))
+    assert sorted(named - words_of_the_code()) == []
+
+
+@every_document
 def test_every_link_leads_somewhere(document: Path) -> None:
     wrong = [
         link
@@ -123,6 +129,19 @@ def _outside_blocks(text: str) -> Iterator[str]:
     for number, part in enumerate(re.split(r"^```.*$", text, flags=re.MULTILINE)):
         if number % 2 == 0:
             yield part
+
+
+@cache
+def words_of_the_code() -> frozenset[str]:
+    """Every word in the code of the project."""
+    files = (
+        path
+        for name in (*FOLDERS, ".ci")
+        for path in (CHECKOUT / name).rglob("*")
+        if path.suffix in (".py", ".c", ".h") and path != Path(__file__)
+    )
+    text = " ".join(path.read_text("utf-8") for path in (*files, CHECKOUT / "resetbed"))
+    return frozenset(re.findall(r"\w+", text))
 
 
 @cache

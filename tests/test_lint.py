@@ -53,7 +53,7 @@ def test_a_warning_of_the_compiler_is_an_error(tmp_path: Path) -> None:
     source = tmp_path / "careless.bpf.c"
     source.write_text("static int unused(int a) { return 0; }\n")
     with pytest.raises(BpfError, match="unused"):
-        compile_program(source, tmp_path)
+        compile_program(source, build=tmp_path)
 
 
 def test_the_commit_hook_calls_it() -> None:

@@ -17,8 +17,9 @@ from typing import TypeVar
 from nodes.guard.kernel_table import KernelView
 from nodes.guard.segment import Flags, Segment, advance, precedes, within
 from nodes.guard.verdict import (
-    MEMORY_S,
-    QUIET_S,
+    FLOW_VALID_S,
+    RECENT_S,
+    RESET_INTERVAL_S,
     Kind,
     Knowledge,
     Known,
@@ -29,8 +30,6 @@ from topologies.domain.connection import FourTuple
 
 _V = TypeVar("_V")
 
-#: How long a flow is believed in without another sign of life, in seconds.
-BELIEF_S = 0.2
 #: Flows and deeds remembered; the longest untouched are forgotten, and asked for anew.
 CAPACITY = 65536
 
@@ -81,7 +80,7 @@ class Flow:
 
 
 class FlowState:
-    """All flows of a node, and for :data:`~nodes.guard.verdict.MEMORY_S` what it did to them.
+    """All flows of a node, and for :data:`~nodes.guard.verdict.RECENT_S` what it did to them.
 
     ``ask`` looks a connection up in the kernel; ``now`` is any monotonic clock.
     """
@@ -129,13 +128,13 @@ class FlowState:
             self._adopt(connection, self._ask(connection))
         if connection in self._flows:
             flow = self._flows[connection]
-            flow.believed_until = self._now() + BELIEF_S
+            flow.believed_until = self._now() + FLOW_VALID_S
             flow.left(segment)
 
     def did(self, connection: FourTuple, deed: Known) -> None:
         """Remember that the node aborted, freed or disowned ``connection``; its flow is
         over."""
-        memory_s = QUIET_S if deed is Known.ANSWERED else MEMORY_S
+        memory_s = RESET_INTERVAL_S if deed is Known.ANSWERED else RECENT_S
         self._flows.pop(connection, None)
         _put(self._deeds, connection, (deed, self._now() + memory_s))
 
@@ -167,7 +166,7 @@ class FlowState:
         if flow is None:
             return self._adopt(connection, view)
         if view.known is not Known.NOTHING:
-            flow.known, flow.believed_until = view.known, self._now() + BELIEF_S
+            flow.known, flow.believed_until = view.known, self._now() + FLOW_VALID_S
             return flow
         if _may_be_in_cookie(flow, segment):
             return flow
@@ -192,7 +191,7 @@ class FlowState:
     def _adopt(self, connection: FourTuple, view: KernelView) -> Flow | None:
         if view.known is Known.NOTHING:
             return None
-        flow = Flow(view.known, self._now() + BELIEF_S, view.unacknowledged)
+        flow = Flow(view.known, self._now() + FLOW_VALID_S, view.unacknowledged)
         _put(self._flows, connection, flow)
         return flow
 

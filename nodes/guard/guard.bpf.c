@@ -15,15 +15,19 @@
 #include "guard_reply.bpf.h"
 #include "guard_socket.bpf.h"
 
-#define SEQUENCE_SLACK (16 * 1024 * 1024) /* verdict.SEQUENCE_SLACK */
-
-static __always_inline bool fits(const struct packet *copy, const struct numbers *n)
+/* verdict.fit_of */
+static __always_inline enum fit fit_of(const struct packet *copy,
+				       const struct numbers *n)
 {
 	__u32 sent = bpf_ntohl(copy->tcp.seq) - n->snd_una;
 	__s32 off = bpf_ntohl(copy->tcp.ack_seq) - n->rcv_nxt;
 
+	if (!n->are_known)
+		return UNSURE;
 	return sent <= n->snd_nxt - n->snd_una && off <= SEQUENCE_SLACK &&
-	       off >= -SEQUENCE_SLACK;
+			       off >= -SEQUENCE_SLACK
+		       ? FITS
+		       : MISFITS;
 }
 
 /* Give the kernel's TCP the copy as the exact reset (RFC 5961, 3.2). */
@@ -47,26 +51,29 @@ static __always_inline int judge_copy(struct __sk_buff *skb, struct packet *p,
 {
 	struct numbers numbers = {};
 	enum known known;
+	enum fit fit;
 
 	if ((p->flags & (FLAG_RST | FLAG_ACK)) != FLAG_RST)
 		return TC_ACT_SHOT;
 	count(node->copies_received);
 	known = known_of(skb, p, &numbers);
-	if (known == CONNECTION && fits(p, &numbers)) {
-		count(node->copies_accepted);
-		remember(&p->connection, FREED);
-		return free_connection(skb, p, numbers.rcv_nxt);
-	}
-	if (known == EMBRYONIC) {
-		/* Its numbers are hidden here; tcp_check_req checks its window. It is not
-		 * remembered as freed: a late copy does not fit a new connection of the
-		 * same ends, which then opens, and must not be reset for sending. */
-		count(node->copies_accepted);
-		return free_connection(skb, p, bpf_ntohl(p->tcp.ack_seq));
-	}
-	if (known == CONNECTION)
+	fit = fit_of(p, &numbers);
+	if (known != CONNECTION && known != EMBRYONIC)
+		return TC_ACT_SHOT;
+	if (fit == MISFITS) {
 		count(node->copies_rejected);
-	return TC_ACT_SHOT;
+		return TC_ACT_SHOT;
+	}
+	/* The table's probe for CONNECTION and UNSURE is not needed: a socket that is a
+	 * CONNECTION shows its numbers here. One that is EMBRYONIC hides them, is UNSURE,
+	 * and tcp_check_req checks its window. It is not remembered as FREED: a late copy
+	 * does not fit a new connection of the same ends, which then opens, and must not
+	 * be reset for sending. */
+	count(node->copies_accepted);
+	if (known == EMBRYONIC)
+		return free_connection(skb, p, bpf_ntohl(p->tcp.ack_seq));
+	remember(&p->connection, FREED);
+	return free_connection(skb, p, numbers.rcv_nxt);
 }
 
 /* RST|ACK: says "aborted", and no switch fans it out. */
@@ -93,15 +100,16 @@ static __always_inline int pass_on(struct __sk_buff *skb, const struct packet *p
 static __always_inline int judge_stray(struct __sk_buff *skb, const struct packet *p,
 				       struct counters *node, struct config *config)
 {
-	bool second = same(p->eth.h_source, config->second_chance_mac, ETH_ALEN);
+	bool redirected = same(p->eth.h_source, config->second_chance_mac, ETH_ALEN);
+	enum mode mode = redirected && config->mode == PASS_ON ? ANSWER : config->mode;
 	__u64 deed = recall(&p->connection);
 
 	if (deed == ABORTED || deed == HELD || p->flags & FLAG_SYN)
-		return config->answer ? refuse(skb, p) : TC_ACT_SHOT;
+		return mode == SILENT ? TC_ACT_SHOT : refuse(skb, p);
 	count(node->strays);
-	if (!config->answer)
+	if (mode == SILENT)
 		return TC_ACT_SHOT;
-	if (config->pass_on && !second) {
+	if (mode == PASS_ON) {
 		count(node->passed_on);
 		return pass_on(skb, p, config);
 	}

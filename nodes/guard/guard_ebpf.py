@@ -8,11 +8,12 @@ import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from pathlib import Path
 
 from nodes.guard.guard import GuardCounters, GuardError
 from nodes.guard.verdict import Mode
+from nodes.guard.verdict_header import HEADER, number_of, verdict_header
 from nodes.kernel.bpf_build import compile_program
 from nodes.kernel.libbpf import BpfError, BpfObject
 from nodes.kernel.traffic_control import Interface
@@ -23,11 +24,10 @@ SOURCE = Path(__file__).with_name("guard.bpf.c")
 #: Where the loaded programs and maps are pinned: ``guard_ingress``, ``guard_nodes``, ...
 PINS = Path("/sys/fs/bpf/resetbed")
 
-#: ``struct config``: VIP6, VIP4, fan-out MAC, second-chance MAC, whether to answer
-#: strays, whether to pass them on first.
-CONFIG = struct.Struct("=16s4s6s6s??")
+#: ``struct config``: VIP6, VIP4, fan-out MAC, second-chance MAC, number of the mode.
+CONFIG = struct.Struct("=16s4s6s6sB")
 #: ``struct counters``: the fields of :class:`~nodes.guard.guard.GuardCounters`, in order.
-COUNTERS = struct.Struct("=6Q")
+COUNTERS = struct.Struct(f"={len(fields(GuardCounters))}Q")
 _KEY = struct.Struct("=I")
 
 #: tc hook of the interface -> program.
@@ -50,7 +50,7 @@ class EbpfGuard:
         self._sites: dict[str, Site] = {}
         self._interfaces: dict[str, Interface] = {}
         self._closed = False
-        self._object = BpfObject(compile_program(SOURCE))
+        self._object = BpfObject(compile_guard())
         shutil.rmtree(PINS, ignore_errors=True)
         self._object.pin(PINS)
         self._config = self._object.map("guard_config", CONFIG.size)
@@ -137,13 +137,22 @@ class EbpfGuard:
             interface.detach()
 
 
+def compile_guard() -> Path:
+    """The object file of the program, with the names and constants of the table.
+
+    Raises :class:`~nodes.kernel.libbpf.BpfError` as
+    :func:`~nodes.kernel.bpf_build.compile_program` does.
+    """
+    return compile_program(SOURCE, {HEADER: verdict_header()})
+
+
 def lacks() -> str | None:
     """What this machine lacks for the eBPF guard, found by trying; None if nothing."""
     missing = [tool for tool in ("clang", "tc") if not shutil.which(tool)]
     if missing:
         return f"not installed: {', '.join(missing)}"
     try:
-        BpfObject(compile_program(SOURCE)).close()
+        BpfObject(compile_guard()).close()
     except BpfError as error:
         return str(error)
     clsact = ["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "clsact"]
@@ -167,8 +176,7 @@ def _config(mode: Mode) -> bytes:
         ipaddress.IPv4Address(VIP4).packed,
         bytes.fromhex(FANOUT_MAC.replace(":", "")),
         bytes.fromhex(SECOND_CHANCE_MAC.replace(":", "")),
-        mode is not Mode.SILENT,
-        mode is Mode.PASS_ON,
+        number_of(mode),
     )
 
 

@@ -15,26 +15,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define MEMORY_NS 1000000000ULL /* verdict.MEMORY_S */
-#define BELIEF_NS 200000000ULL /* flow_state.BELIEF_S */
-#define QUIET_NS 500000000ULL /* verdict.QUIET_S */
-
-/*
- * verdict.Known, except that LISTEN has been resolved to NOTHING or EMBRYONIC, and
- * HELD: a segment found the connection here within BELIEF_NS. One that no longer does
- * came between the kernel's unhashing of the socket and its reset (tcp_set_state in
- * __tcp_close, tcp_disconnect): no second node's stray, but an ABORTED one's.
- */
-enum known {
-	NOTHING,
-	EMBRYONIC,
-	CONNECTION,
-	TIME_WAIT,
-	ABORTED,
-	FREED,
-	ANSWERED,
-	HELD,
-};
+/* Generated from verdict.py: its constants, enums, and struct counters. */
+#include "verdict.bpf.h"
 
 /* guard_ebpf.CONFIG */
 struct config {
@@ -42,18 +24,7 @@ struct config {
 	__u8 vip4[4];
 	__u8 fanout_mac[6];
 	__u8 second_chance_mac[6];
-	__u8 answer;
-	__u8 pass_on;
-};
-
-/* guard_ebpf.COUNTERS: the fields of guard.GuardCounters, in order. */
-struct counters {
-	__u64 strays;
-	__u64 resets;
-	__u64 copies_received;
-	__u64 copies_accepted;
-	__u64 copies_rejected;
-	__u64 passed_on;
+	__u8 mode; /* enum mode */
 };
 
 /* A connection of one node, as the node sees it; ports in network order. */
@@ -65,7 +36,7 @@ struct connection {
 	__u16 ip_version;
 };
 
-/* What a node did to a connection, remembered until then (verdict.MEMORY_S). */
+/* What a node did to a connection, remembered until then (verdict.RECENT_S). */
 struct deed {
 	__u64 until_ns;
 	__u32 known;
@@ -108,7 +79,7 @@ static __always_inline void note(const struct connection *connection, __u64 know
 static __always_inline void remember_answer(const struct connection *connection,
 					    __be32 number)
 {
-	struct deed deed = {.until_ns = bpf_ktime_get_ns() + QUIET_NS,
+	struct deed deed = {.until_ns = bpf_ktime_get_ns() + RESET_INTERVAL_NS,
 			    .known = ANSWERED,
 			    .number = number};
 
@@ -127,7 +98,7 @@ static __always_inline bool was_answered(const struct connection *connection,
 
 static __always_inline void remember(const struct connection *connection, __u64 known)
 {
-	note(connection, known, bpf_ktime_get_ns() + MEMORY_NS);
+	note(connection, known, bpf_ktime_get_ns() + RECENT_NS);
 }
 
 static __always_inline __u64 recall(const struct connection *connection)
@@ -137,13 +108,13 @@ static __always_inline __u64 recall(const struct connection *connection)
 	return deed && deed->until_ns > bpf_ktime_get_ns() ? deed->known : NOTHING;
 }
 
-/* Written at most twice in BELIEF_NS, however many segments come; deeds come first. */
+/* Written at most twice in FLOW_VALID_NS, however many segments come; deeds come first. */
 static __always_inline void remember_held(const struct connection *connection)
 {
 	struct deed *deed = bpf_map_lookup_elem(&guard_deeds, connection);
 	__u64 now = bpf_ktime_get_ns();
 
-	if (deed && deed->until_ns > now + (deed->known == HELD ? BELIEF_NS / 2 : 0))
+	if (deed && deed->until_ns > now + (deed->known == HELD ? FLOW_VALID_NS / 2 : 0))
 		return;
-	note(connection, HELD, now + BELIEF_NS);
+	note(connection, HELD, now + FLOW_VALID_NS);
 }

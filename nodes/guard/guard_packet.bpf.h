@@ -6,10 +6,6 @@
 
 #define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset: RFC 791, 3.1 */
 
-#define FLAG_SYN 0x02
-#define FLAG_RST 0x04
-#define FLAG_ACK 0x10
-
 struct packet {
 	struct ethhdr eth;
 	union {

@@ -4,7 +4,9 @@
 
 #include "guard_packet.bpf.h"
 
+/* verdict.Numbers, or that they are not known. */
 struct numbers {
+	bool are_known;
 	__u32 snd_una;
 	__u32 snd_nxt;
 	__u32 rcv_nxt;
@@ -63,6 +65,7 @@ static __always_inline enum known held_by(struct bpf_sock *sk, struct packet *p,
 	tcp = bpf_tcp_sock(sk);
 	if (!tcp)
 		return NOTHING;
+	numbers->are_known = true;
 	numbers->snd_una = tcp->snd_una;
 	numbers->snd_nxt = tcp->snd_nxt;
 	numbers->rcv_nxt = tcp->rcv_nxt;

@@ -33,7 +33,7 @@ SEQUENCE_SLACK = 16 * 1024 * 1024
 
 #: How long a node remembers what it just did to a connection, in seconds: longer than
 #: segments stay in flight here, shorter than any reconnection that skips the SYN.
-MEMORY_S = 1.0
+RECENT_S = 1.0
 
 #: How long a node is quiet about a connection once it has said that it does not
 #: recognise it, in seconds. Each reset costs a copy for every node of the cluster, and
@@ -42,7 +42,11 @@ MEMORY_S = 1.0
 #: same: a client that has received more since then did not take it (RFC 5961, 3.2), and
 #: shows that by its acknowledgment. As long as Linux is quiet about segments out of
 #: window (``net.ipv4.tcp_invalid_ratelimit``), shorter than a client gives up.
-QUIET_S = 0.5
+RESET_INTERVAL_S = 0.5
+
+#: How long a node takes a connection for held without another segment of it, in
+#: seconds.
+FLOW_VALID_S = 0.2
 
 
 class Action(Enum):
@@ -84,9 +88,14 @@ class Known(Enum):
     EMBRYONIC = "SYN-RECEIVED"  # RFC 9293, 3.3.2; in Linux a request or a SYN cookie
     CONNECTION = "connection"  # ESTABLISHED to LAST-ACK
     TIME_WAIT = "TIME-WAIT"
-    ABORTED = "aborted"  # gone by the node's own doing, within MEMORY_S
-    FREED = "freed"  # a copy was accepted for it within MEMORY_S
-    ANSWERED = "answered"  # nothing, and said so in the same words within QUIET_S
+    ABORTED = "aborted"  # gone by the node's own doing, within RECENT_S
+    FREED = "freed"  # a copy was accepted for it within RECENT_S
+    ANSWERED = "answered"  # the same reset was sent for it within RESET_INTERVAL_S
+    # Nothing, but a segment found the connection here within FLOW_VALID_S. The kernel
+    # unhashes a socket before it sends its reset (tcp_set_state in __tcp_close,
+    # tcp_disconnect), and this segment came in between: it is not another node's stray.
+    # Only the guard in the kernel sees that, as it looks up every segment.
+    HELD = "held"
 
 
 class Fit(Enum):
@@ -222,6 +231,8 @@ INGRESS: tuple[Rule, ...] = (
     Rule(_PLAIN, _ANY, Known.TIME_WAIT, _ANY, _ANY, _pass),
     Rule(_PLAIN, _ANY, Known.ABORTED, _ANY, _SILENT, _drop),
     Rule(_PLAIN, _ANY, Known.ABORTED, _ANY, _ANY, _refuse),
+    Rule(_PLAIN, _ANY, Known.HELD, _ANY, _SILENT, _drop),
+    Rule(_PLAIN, _ANY, Known.HELD, _ANY, _ANY, _refuse),
     Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _SILENT, _drop),
     Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _ANY, _refuse),
     Rule(_PLAIN, Kind.ACK, Known.ANSWERED, _ANY, _LOUD, _drop, ("strays",)),

@@ -16,10 +16,9 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 
-from nodes.guard.flow_state import BELIEF_S
 from nodes.guard.guard import GuardCounters
 from nodes.guard.segment import Flags, Segment
-from nodes.guard.verdict import QUIET_S, Mode
+from nodes.guard.verdict import FLOW_VALID_S, RESET_INTERVAL_S, Mode
 from tests.nodes.lab import Lab
 from tests.nodes.namespace import (
     CLIENTS,
@@ -179,7 +178,7 @@ def end_without_a_word(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], set[F
         lab.mark(ip)
         peer.send(connection.segment(ACK, seq=5))
         seen = {reset.flags for reset in resets_of(peer, lab.mark(ip))}
-        if time.monotonic() - began < BELIEF_S / 2:  # or the machine was too slow
+        if time.monotonic() - began < FLOW_VALID_S / 2:  # or the machine was too slow
             at_once = seen
     later: set[Flags] = set()
 
@@ -212,7 +211,9 @@ def repeated_strays(lab: Lab, guard: str, ip: int) -> tuple[list[Flags], int]:
         peer.send(connection.segment(ACK, seq=35, ack=9))
         seen = [reset.flags for reset in resets_of(peer, lab.mark(ip))]
         counted = since(before, lab.counters(), markers=1).strays
-        if time.monotonic() - began < QUIET_S / 2:  # or the machine was too slow
+        if (
+            time.monotonic() - began < RESET_INTERVAL_S / 2
+        ):  # or the machine was too slow
             drawn = seen
 
     def answered_again() -> bool:

@@ -6,10 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from nodes.guard.flow_state import BELIEF_S, FlowState
+from nodes.guard.flow_state import FlowState
 from nodes.guard.kernel_table import KernelView
 from nodes.guard.segment import Flags, Segment
-from nodes.guard.verdict import MEMORY_S, QUIET_S, Knowledge, Known, Numbers
+from nodes.guard.verdict import (
+    FLOW_VALID_S,
+    RECENT_S,
+    RESET_INTERVAL_S,
+    Knowledge,
+    Known,
+    Numbers,
+)
 from topologies.domain.connection import FourTuple
 
 _ENDS = FourTuple("10.1.0.7", 40000, "10.0.0.1", 10809)
@@ -148,15 +155,15 @@ def test_last_words_of_a_closed_connection_make_no_flow(world: _World) -> None:
 
 def test_quiet_connection_is_asked_for_again(world: _World) -> None:
     world.shake_hands()
-    world.time = BELIEF_S
+    world.time = FLOW_VALID_S
     assert world.knows() == Knowledge(Known.NOTHING)
 
 
 def test_connection_heard_of_lately_is_believed_in(world: _World) -> None:
     world.shake_hands()
-    world.time = BELIEF_S * 0.9
+    world.time = FLOW_VALID_S * 0.9
     world.leave(Flags.ACK, 0, _CLIENT_ISN + 1)
-    world.time = BELIEF_S * 1.8
+    world.time = FLOW_VALID_S * 1.8
     assert world.knows().known is Known.CONNECTION
     assert world.kernel.asked == 0
 
@@ -180,14 +187,14 @@ def test_abort_is_remembered_for_a_while(world: _World) -> None:
     world.shake_hands()
     world.leave(Flags.RST | Flags.ACK, 0)
     assert world.knows() == Knowledge(Known.ABORTED)
-    world.time = MEMORY_S
+    world.time = RECENT_S
     assert world.knows() == Knowledge(Known.NOTHING)
 
 
 def test_an_answer_is_remembered_for_less(world: _World) -> None:
     world.flows.answered(_from_client(Flags.ACK, 12345, ack=0, length=0))
     assert world.knows() == Knowledge(Known.ANSWERED)
-    world.time = QUIET_S
+    world.time = RESET_INTERVAL_S
     assert world.knows() == Knowledge(Known.NOTHING)
 
 
@@ -222,7 +229,7 @@ def test_data_after_the_nodes_fin_is_taken_by_a_socket_half_open(world: _World) 
 
 def test_last_acknowledgment_is_no_stray(world: _World) -> None:
     _finish(world)
-    world.time = BELIEF_S
+    world.time = FLOW_VALID_S
     assert world.knows().known is Known.CONNECTION
     assert world.knows() == Knowledge(Known.NOTHING)
 
@@ -230,7 +237,7 @@ def test_last_acknowledgment_is_no_stray(world: _World) -> None:
 def _answer_cookie(world: _World, seq: int, ack: int) -> Knowledge:
     world.arrive(Flags.SYN, _CLIENT_ISN)
     world.leave(Flags.SYN | Flags.ACK, _ISN, _CLIENT_ISN + 1)
-    world.time = BELIEF_S
+    world.time = FLOW_VALID_S
     return world.flows.knowledge(_from_client(Flags.ACK, seq, ack, 0))
 
 

@@ -23,7 +23,7 @@ from nodes.guard.verdict import (
     kind_of,
 )
 from tests.nodes.packet_states import KNOWN, Connection, State
-from tests.nodes.packet_table import ROWS, SUPERPACKETS, Row
+from tests.nodes.packet_table import ROWS, SUPERPACKETS, Row, refusal
 from topologies.domain.connection import FourTuple
 
 _TUPLE = FourTuple("10.1.0.7", 40000, "10.0.0.1", 10809)
@@ -77,13 +77,13 @@ def test_every_rule_is_needed_by_some_row(monkeypatch: pytest.MonkeyPatch) -> No
         if _all_rows_hold():
             unneeded.append(rule)
     # What a guard knows of a connection's numbers is no matter of packets; those of one
-    # that is still opening the kernel shows to none that asks it. Quiet is a story of
-    # several (test_guard_stories.py).
+    # that is still opening the kernel shows to none that asks it. ANSWERED and HELD
+    # need several packets (test_guard_stories.py).
     assert unneeded == [
         rule
         for rule in INGRESS
         if rule.fit is verdict.Fit.UNSURE
-        or rule.known is Known.ANSWERED
+        or rule.known in (Known.ANSWERED, Known.HELD)
         or (rule.fit, rule.known) == (verdict.Fit.MISFITS, Known.EMBRYONIC)
     ]
 
@@ -145,3 +145,16 @@ def test_connection_that_survived_its_reset_is_reset_where_it_is_now() -> None:
 @pytest.mark.parametrize("flags", [Flags.ACK, Flags.SYN | Flags.ACK, Flags.RST | 16])
 def test_other_segments_leave_as_they_are(known: Known, flags: Flags) -> None:
     assert judge_leaving(_WRAPPING.segment(flags), known) == Verdict(Action.PASS)
+
+
+@pytest.mark.parametrize("mode", [Mode.ANSWER, Mode.PASS_ON])
+def test_a_segment_between_close_and_reset_is_refused(mode: Mode) -> None:
+    late = _WRAPPING.segment(Flags.ACK)
+    got = judge_arriving(late, Knowledge(Known.HELD), mode)
+    assert got == Verdict(Action.ANSWER, refusal(late))
+
+
+def test_a_segment_between_close_and_reset_gets_no_answer_from_a_silent_node() -> None:
+    late = _WRAPPING.segment(Flags.ACK)
+    got = judge_arriving(late, Knowledge(Known.HELD), Mode.SILENT)
+    assert got == Verdict(Action.DROP)
