@@ -131,7 +131,9 @@ def test_as_process_1_of_a_container_it_stays_to_reap_orphans(used: Bench) -> No
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--help",), ("--version",), ("run", "--help")], ids=str
+    "arguments",
+    [(), ("--help",), ("--version",), ("schema", "spec"), ("run", "--help")],
+    ids=str,
 )
 def test_what_only_reads_needs_no_root(
     used: Bench, folder: Path, arguments: tuple[str, ...]

@@ -52,7 +52,7 @@ def test_imports_run_one_way() -> None:
 
 def test_no_two_folders_import_each_other() -> None:
     """Not in a longer circle either: imports go down, folder by folder."""
-    graph = _folders_that_folders_import()
+    graph = imports_of_folders()
     circles = {
         f"{one} and {other} import each other"
         for one in graph
@@ -107,7 +107,7 @@ def _imports(path: Path) -> Iterator[str]:
             yield each.module
 
 
-def _folders_that_folders_import() -> dict[str, set[str]]:
+def imports_of_folders() -> dict[str, set[str]]:
     """Folder -> the other folders of the packages that its files import."""
     graph: dict[str, set[str]] = defaultdict(set)
     for package in PACKAGES:

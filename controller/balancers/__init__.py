@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.balancers.hash_threshold import HASH_THRESHOLD
-from controller.balancers.maglev import MAGLEV
-from controller.balancers.modulo import MODULO
-from controller.balancers.rendezvous import RENDEZVOUS
-from controller.balancers.resilient import RESILIENT
-from controller.balancers.ring import RING
 from topologies.domain.balancer import Balancer, WeightError
+from topologies.domain.registry import gathered
+
+#: A line each, in the order in which they are listed.
+_MODULES = (
+    "modulo",
+    "hash_threshold",
+    "rendezvous",
+    "maglev",
+    "ring",
+    "resilient",
+)
 
 #: Every balancing algorithm, by the name that specifications use.
 BALANCERS: dict[str, Balancer] = {
-    balancer.name: balancer
-    for balancer in (
-        MODULO,
-        HASH_THRESHOLD,
-        RENDEZVOUS,
-        MAGLEV,
-        RING,
-        RESILIENT,
-    )
+    balancer.name: balancer for balancer in gathered(__name__, _MODULES, Balancer)
 }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -29,7 +30,28 @@ def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+#: A line for each command with a file of its own: its name -> the module that has it as
+#: ``command``. The module is imported when it is asked for.
+ELSEWHERE = {
+    "schema": "experiments.commands.schema",
+}
+
+
+class _Commands(click.Group):
+    """The commands of this module, and those :data:`ELSEWHERE`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that name; None where there is none."""
+        if name in ELSEWHERE:
+            return cast(click.Command, import_module(ELSEWHERE[name]).command)
+        return super().get_command(ctx, name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,
@@ -138,19 +160,6 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
     click.echo(
         yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False
     )
-
-
-@main.command()
-@click.argument("of", type=click.Choice(["spec", "suite", "summary"]))
-def schema(of: str) -> None:
-    """Print the JSON Schema of a spec, a suite or a run's summary.json.
-
-    The same is in schemas/, and the first line of a shipped YAML file names it there:
-    editors complete and check by it.
-    """
-    from experiments.schemas.json_schemas import schema_text
-
-    click.echo(schema_text(of), nl=False)
 
 
 @main.command()

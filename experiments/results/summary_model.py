@@ -90,6 +90,7 @@ class Connections(Part):
     spoke: int
     unfinished: int
     silent: int
+    late: int
     reset: int
     hung: int
     broken_unmoved: int

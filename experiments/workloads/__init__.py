@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from experiments.workloads import echo, fio, http, iscsi, nbd
 from experiments.workloads.workload import ClientJob, Workload
+from topologies.domain.registry import gathered
 
 __all__ = ["WORKLOADS", "ClientJob", "Workload"]
 
+#: A line each, in the order in which they are listed.
+_MODULES = (
+    "nbd",
+    "iscsi",
+    "http",
+    "fio",
+    "echo",
+)
+
+#: Every workload, by the name that specifications use.
 WORKLOADS: dict[str, Workload] = {
-    workload.name: workload
-    for workload in (
-        nbd.WORKLOAD,
-        iscsi.WORKLOAD,
-        http.WORKLOAD,
-        fio.WORKLOAD,
-        echo.WORKLOAD,
-    )
+    workload.name: workload for workload in gathered(__name__, _MODULES, Workload)
 }

@@ -24,8 +24,8 @@ def compile_program(
     """The object file of ``NAME.bpf.c``, compiled if it is not in the cache.
 
     It may include the ``*.bpf.h`` files in its folder, and the ``generated`` headers
-    (file name -> text). ``build``: the cache, if not :data:`BUILD`. Every warning is an
-    error. Raises :class:`~nodes.kernel.libbpf.BpfError` with the
+    (file name -> text). ``build``: the folder for object files, if not :data:`BUILD`.
+    Every warning is an error. Raises :class:`~nodes.kernel.libbpf.BpfError` with the
     compiler's output.
     """
     generated, build = generated or {}, build or BUILD
