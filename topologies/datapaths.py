@@ -85,11 +85,13 @@ def choose(asked: str, missing: Mapping[str, str | None]) -> Datapath:
 @lru_cache
 def find_datapath(asked: str = AUTO) -> Datapath:
     """The same, of this machine. Asking may load the modules openvswitch and tun."""
-    return choose(asked, {KERNEL: _kernel_lacks(), USERSPACE: _userspace_lacks()})
+    return choose(
+        asked, {KERNEL: _missing_for_kernel(), USERSPACE: _missing_for_userspace()}
+    )
 
 
 @lru_cache
-def _kernel_lacks() -> str | None:
+def _missing_for_kernel() -> str | None:
     """What is missing for the kernel's datapath.
 
     Asking for its generic netlink family loads the module where there is one
@@ -107,7 +109,7 @@ def _kernel_lacks() -> str | None:
 
 
 @lru_cache
-def _userspace_lacks() -> str | None:
+def _missing_for_userspace() -> str | None:
     """What is missing for the userspace datapath."""
     if error := _tun_error():
         # With devtmpfs, loading the module makes the device.

@@ -79,7 +79,7 @@ class StorageHost(Host):
     def script(self) -> str:
         """The shell script that configures the host; it may be run again."""
         lines = [*self._sysctls(), "ip -batch - <<END", *self._ip(), "END"]
-        if shaped := [*self.link.commands(self.element.interface)]:
+        if shaped := [*self.link.tc_commands(self.element.interface)]:
             lines += ["tc -batch - <<END", *shaped, "END"]
         return "\n".join([*lines, ""])
 
@@ -140,7 +140,7 @@ class StorageClient(StorageHost):
     """A storage client: to it the VIP is a neighbour on its own link.
 
     It asks for the IPv4 one (ARP). The IPv6 one it knows beforehand, because a switch on
-    the kernel's datapath cannot answer for it (:mod:`controller.flows.neighbours`).
+    the kernel's datapath cannot answer for it (:mod:`controller.flows.arp`).
     """
 
     def _ip(self) -> Iterator[str]:

@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 
 #: Signals that a launcher may pass on; the command is to have them, not its PID 1.
-PASSED_SIGNALS = frozenset(
+FORWARDED_SIGNALS = frozenset(
     {
         signal.SIGHUP,
         signal.SIGINT,
@@ -41,7 +41,7 @@ OPTIONAL_MOUNTS = (
 
 STDERR = 2
 READY = b"r"
-GO = b"g"
+PROCEED = b"g"
 
 
 def main(launcher_fd: int, stderr_fd: int, argv: list[str]) -> int:
@@ -52,14 +52,14 @@ def main(launcher_fd: int, stderr_fd: int, argv: list[str]) -> int:
     and so do we), and, if it still is there at the end, is told the exit status.
     ``stderr_fd`` is the standard error of the command; until now ours was unshare's.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_SIGNALS | {signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED_SIGNALS | {signal.SIGCHLD})
     os.dup2(stderr_fd, STDERR)
     os.close(stderr_fd)
     os.set_inheritable(launcher_fd, False)
     with socket.socket(fileno=launcher_fd) as launcher:
         prepare()
         launcher.sendall(READY)
-        if launcher.recv(1) != GO:
+        if launcher.recv(1) != PROCEED:
             return 1
         status = supervise(spawn(argv))
         with suppress(BrokenPipeError):
@@ -111,7 +111,7 @@ def spawn(argv: list[str]) -> int:
 def supervise(child: int) -> int:
     """Reap orphans and pass signals on until ``child`` ends; its status as a shell's."""
     while True:
-        received = signal.sigwaitinfo(PASSED_SIGNALS | {signal.SIGCHLD})
+        received = signal.sigwaitinfo(FORWARDED_SIGNALS | {signal.SIGCHLD})
         if received.si_signo == signal.SIGCHLD:
             status = reap(child)
             if status is not None:

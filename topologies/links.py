@@ -13,7 +13,7 @@ from typing import Any
 from mininet.link import Intf, Link
 
 
-class LinkError(RuntimeError):
+class LinkSetupError(RuntimeError):
     """Links could not be made; the message has what ip(8) said."""
 
 
@@ -41,7 +41,7 @@ class Links:
         self._pending.clear()
 
     def make(self) -> None:
-        """Make all pending links. Raises :class:`LinkError`."""
+        """Make all pending links. Raises :class:`LinkSetupError`."""
         batch = "\n".join(self._pending)
         self._pending.clear()
         done = subprocess.run(
@@ -52,7 +52,7 @@ class Links:
             check=False,
         )
         if done.returncode:
-            raise LinkError(done.stderr.strip())
+            raise LinkSetupError(done.stderr.strip())
 
 
 class _PendingLink(Link):

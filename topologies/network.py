@@ -28,7 +28,7 @@ from topologies.switches import IsolatedSwitch
 #: How long switches wait to be started until there is a controller. Until one has been
 #: connected once, ovs-vswitchd retries after 1, 2, 4, 8 s whatever max_backoff says: it
 #: is applied to established connections (ofconn_reconfigure in OVS's connmgr.c).
-CONTROLLER_GRACE_S = 3.0
+CONTROLLER_WAIT_S = 3.0
 
 
 class ClusterNetwork:
@@ -57,15 +57,15 @@ class ClusterNetwork:
         self._controller: str | None = None
         self._links = Links()
         self._created: dict[str, Any] = {}
-        self._off: set[str] = set()
-        self._off_with_chassis: dict[str, list[Node]] = {}
+        self._powered_off: set[str] = set()
+        self._powered_off_with_chassis: dict[str, list[Node]] = {}
 
     def start(self, controller: str | None = None) -> None:
         """Make hosts, links and switches, and start them all.
 
         ``controller``: where every switch is to connect to, e.g.
         ``unix:/run/resetbed/demo/ofp.sock``. None: to nothing. It may be on its way:
-        for a UNIX socket the switches wait a while, :data:`CONTROLLER_GRACE_S`.
+        for a UNIX socket the switches wait a while, :data:`CONTROLLER_WAIT_S`.
         """
         self._controller = controller
         # Else Mininet raises limits of the whole machine, and of TCP.
@@ -73,8 +73,8 @@ class ClusterNetwork:
         self._create_all()
         self.net = Mininet(
             topo=cluster.ClusterTopo(plan=self.plan),
-            host=self._take,
-            switch=self._take,
+            host=self._created_host,
+            switch=self._created_host,
             link=self._links,
             controller=None,
         )
@@ -196,20 +196,22 @@ class ClusterNetwork:
     def power_off_chassis(self, chassis: Chassis) -> None:
         """Take the power of a chassis away: uplink, nodes and switch."""
         self._set_link(chassis.name, chassis.uplink_interface, "down")
-        before = self._off_with_chassis.get(chassis.name, [])
-        nodes = [n for n in chassis.nodes if n.name not in self._off or n in before]
-        self._off_with_chassis[chassis.name] = nodes
+        before = self._powered_off_with_chassis.get(chassis.name, [])
+        nodes = [
+            n for n in chassis.nodes if n.name not in self._powered_off or n in before
+        ]
+        self._powered_off_with_chassis[chassis.name] = nodes
         self._power_off(nodes)
         self.switch(chassis.name).kill()
 
     def power_on_chassis(self, chassis: Chassis) -> None:
         """Give it back to the switch and to the nodes that went down with it."""
         self.switch(chassis.name).restart()
-        self._power_on(self._off_with_chassis.get(chassis.name, []))
+        self._power_on(self._powered_off_with_chassis.get(chassis.name, []))
         self._set_link(chassis.name, chassis.uplink_interface, "up")
-        self._off_with_chassis.pop(chassis.name, None)
+        self._powered_off_with_chassis.pop(chassis.name, None)
 
-    def cut_uplink(self, chassis: Chassis) -> None:
+    def set_uplink_down(self, chassis: Chassis) -> None:
         """Take the carrier from the cable between the fabric and a chassis.
 
         By the fabric's end, so that the power of the chassis, which goes by its own, is
@@ -217,7 +219,7 @@ class ClusterNetwork:
         """
         self._set_link(FABRIC, chassis.fabric_interface, "down")
 
-    def mend_uplink(self, chassis: Chassis) -> None:
+    def set_uplink_up(self, chassis: Chassis) -> None:
         """Give that cable its carrier back."""
         self._set_link(FABRIC, chassis.fabric_interface, "up")
 
@@ -230,7 +232,7 @@ class ClusterNetwork:
         remove(self.net, names)
         for name in names:
             self._created.pop(name, None)
-        self._off -= {node.name for node in nodes}
+        self._powered_off -= {node.name for node in nodes}
         self._publish()
 
     def _power_off(self, nodes: Sequence[Node]) -> None:
@@ -238,7 +240,7 @@ class ClusterNetwork:
         for node in nodes:
             self._set_link(f"c{node.chassis}", node.switch_interface, "down")
             self.host(node.name).kill_programs()
-            self._off.add(node.name)
+            self._powered_off.add(node.name)
         hosts = [self.host(node.name) for node in nodes]
         run_scripts({host: host.power_off_script() for host in hosts})
 
@@ -247,7 +249,7 @@ class ClusterNetwork:
         run_scripts({host: host.script() for host in hosts})
         for node in nodes:
             self._set_link(f"c{node.chassis}", node.switch_interface, "up")
-            self._off.discard(node.name)
+            self._powered_off.discard(node.name)
 
     def _set_link(self, switch: str, interface: str, state: str) -> None:
         run_script(self.switch(switch), f"ip link set dev {interface} {state}")
@@ -263,7 +265,7 @@ class ClusterNetwork:
             created = pool.map(self._create, names)
             self._created = dict(zip(names, created, strict=True))
 
-    def _take(self, name: str, **_params: Any) -> Any:
+    def _created_host(self, name: str, **_params: Any) -> Any:
         """What Mininet calls to have a host or a switch created."""
         return self._created.pop(name, None) or self._create(name)
 
@@ -287,7 +289,7 @@ def _await_socket(controller: str | None) -> None:
     """Wait until the controller's UNIX socket is there, but not for ever."""
     if controller is None or not controller.startswith("unix:"):
         return
-    deadline = time.monotonic() + CONTROLLER_GRACE_S
+    deadline = time.monotonic() + CONTROLLER_WAIT_S
     while not Path(controller.removeprefix("unix:")).is_socket():
         if time.monotonic() > deadline:
             return

@@ -41,7 +41,7 @@ def enlarge_port_buffers(pid: int) -> int:
     return ports
 
 
-def newly_dropped(pid: int) -> int:
+def count_dropped(pid: int) -> int:
     """Frames that its ports lost since this was last asked: the kernel forgets them."""
     lost = 0
     for port in _packet_sockets(pid):
@@ -57,7 +57,7 @@ def _packet_sockets(pid: int) -> Iterator[socket.socket]:
             with suppress(FileNotFoundError):
                 if not os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
                     continue
-                with closing(_borrow(pidfd, int(name))) as borrowed:
+                with closing(_duplicate(pidfd, int(name))) as borrowed:
                     if borrowed.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN) == (
                         socket.AF_PACKET
                     ):
@@ -73,7 +73,7 @@ def _pidfd(pid: int) -> Iterator[int]:
         os.close(pidfd)
 
 
-def _borrow(pidfd: int, number: int) -> socket.socket:
+def _duplicate(pidfd: int, number: int) -> socket.socket:
     """A descriptor of our own for the socket that is ``number`` over there."""
     ours: int = _libc.syscall(_SYS_PIDFD_GETFD, pidfd, number, 0)
     if ours < 0:

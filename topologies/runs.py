@@ -1,7 +1,7 @@
 """The registry of sandboxes on this machine: which run by which name, and who owns them.
 
 A run has a directory ``/run/resetbed/NAME`` with an owner record in it. A record whose
-processes are gone is a dead run: it means nothing, and the next :func:`sweep` (every
+processes are gone is a dead run: it means nothing, and the next :func:`remove_dead_runs` (every
 start does one) removes it. So nothing has to happen at the end of a run for its name
 to be free again, and ``kill -9`` of any process is an ordinary end.
 """
@@ -34,15 +34,15 @@ KILL_TIMEOUT_S = 10.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
-class RunError(RuntimeError):
+class SandboxError(RuntimeError):
     """A run cannot be started, found or ended; the message says why."""
 
 
-class AlreadyRunning(RunError):
+class AlreadyRunning(SandboxError):
     """A run of that name is alive."""
 
 
-class NotRunning(RunError):
+class NotRunning(SandboxError):
     """No run of that name is alive."""
 
 
@@ -92,9 +92,11 @@ class Run:
 
 
 def check_name(name: str) -> str:
-    """``name`` itself, if a run may be called that. Raises :class:`RunError`."""
+    """``name`` itself, if a run may be called that. Raises :class:`SandboxError`."""
     if not _NAME.fullmatch(name):
-        raise RunError(f"{name!r} cannot name a run: 1 to 32 letters, digits, - and _")
+        raise SandboxError(
+            f"{name!r} cannot name a run: 1 to 32 letters, digits, - and _"
+        )
     return name
 
 
@@ -107,11 +109,13 @@ def run_directory(name: str) -> Path:
 def registry_lock() -> Iterator[None]:
     """Hold the registry: starts, ends and sweeps happen one after the other.
 
-    Raises :class:`RunError` inside a sandbox, where every pid in it would be taken for
+    Raises :class:`SandboxError` inside a sandbox, where every pid in it would be taken for
     another process and every other run for a dead one.
     """
     if RUN_VARIABLE in os.environ:
-        raise RunError(f"this is inside the sandbox of {os.environ[RUN_VARIABLE]!r}")
+        raise SandboxError(
+            f"this is inside the sandbox of {os.environ[RUN_VARIABLE]!r}"
+        )
     with suppress(FileExistsError):
         make_folder(RUNS)
     with open(open_new(RUNS / ".lock"), "w") as lock:
@@ -143,25 +147,25 @@ def is_alive(name: str) -> bool:
 def kill(name: str) -> bool:
     """End a run and everything in it, now; False if it was not running.
 
-    Returns when its processes are gone. Raises :class:`RunError` if they will not go.
+    Returns when its processes are gone. Raises :class:`SandboxError` if they will not go.
     """
     with registry_lock():
         run = Run.read(name)
         was_alive = run is not None and run.alive()
         if run is not None:
             _end(run)
-        sweep_locked()
+        remove_dead_runs_locked()
     return was_alive
 
 
-def sweep() -> list[str]:
+def remove_dead_runs() -> list[str]:
     """Remove the directories that dead runs left. Returns their names."""
     with registry_lock():
-        return sweep_locked()
+        return remove_dead_runs_locked()
 
 
-def sweep_locked() -> list[str]:
-    """As :func:`sweep`, for a caller that holds the :func:`registry_lock`."""
+def remove_dead_runs_locked() -> list[str]:
+    """As :func:`remove_dead_runs`, for a caller that holds the :func:`registry_lock`."""
     live = {run.name for run in list_runs()}
     dead = [name for name in _registered() if name not in live]
     for name in dead:
@@ -188,4 +192,4 @@ def _end(run: Run) -> None:
     run.init.send(signal.SIGKILL)
     for process in (run.init, run.outer):
         if not process.wait(KILL_TIMEOUT_S):
-            raise RunError(f"run {run.name!r}: process {process.pid} does not end")
+            raise SandboxError(f"run {run.name!r}: process {process.pid} does not end")

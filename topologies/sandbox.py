@@ -31,23 +31,23 @@ from topologies.runs import (
     AlreadyRunning,
     NotRunning,
     Run,
-    RunError,
+    SandboxError,
     find_run,
     is_alive,
     kill,
     list_runs,
     registry_lock,
+    remove_dead_runs,
+    remove_dead_runs_locked,
     replace_json,
     run_directory,
-    sweep,
-    sweep_locked,
 )
 
 __all__ = [
     "AlreadyRunning",
     "NotRunning",
     "Run",
-    "RunError",
+    "SandboxError",
     "enter",
     "find_run",
     "host_command",
@@ -57,7 +57,7 @@ __all__ = [
     "list_runs",
     "publish_hosts",
     "run_directory",
-    "sweep",
+    "remove_dead_runs",
 ]
 
 _UNSHARE = [
@@ -102,18 +102,18 @@ def enter(
     the command was started; its output goes to ``/run/resetbed/NAME/log``.
 
     ``env`` is added to the environment, and ``RESETBED_RUN``, the run's name.
-    Raises :class:`AlreadyRunning`, or :class:`RunError` if no sandbox can be made.
+    Raises :class:`AlreadyRunning`, or :class:`SandboxError` if no sandbox can be made.
     """
     environment = {**os.environ, **(env or {}), RUN_VARIABLE: name}
     with _collecting_signals(not detach):
         with registry_lock():
-            _claim(name)
+            _reserve_name(name)
             sandbox = _launch(list(argv), name, detach, environment)
         if detach:
             sandbox.close()
             return 0
         status = _wait(sandbox)
-    _forget(sandbox.run)
+    _remove_if_ended(sandbox.run)
     return status
 
 
@@ -134,12 +134,12 @@ def host_command(name: str, host: str, argv: Sequence[str]) -> list[str]:
     """The command line that runs ``argv`` on a host (or switch) of a running sandbox.
 
     As :func:`inside_command`, in that host's network. Raises :class:`NotRunning`, or
-    :class:`RunError` naming the hosts there are.
+    :class:`SandboxError` naming the hosts there are.
     """
     find_run(name)
     hosts = _read_hosts(name)
     if host not in hosts:
-        raise RunError(
+        raise SandboxError(
             f"no host {host!r} in run {name!r}; there are {', '.join(hosts)}"
         )
     return inside_command(name, ["mnexec", "-a", str(hosts[host]), "env", "--", *argv])
@@ -158,12 +158,12 @@ def _read_hosts(name: str) -> dict[str, int]:
     return {str(host): int(pid) for host, pid in hosts.items()}
 
 
-def _claim(name: str) -> None:
+def _reserve_name(name: str) -> None:
     """Make an empty run directory of that name, unless a live run has it."""
     directory = run_directory(name)
     if is_alive(name):
         raise AlreadyRunning(f"{name!r} is already running")
-    sweep_locked()
+    remove_dead_runs_locked()
     make_folder(directory)
 
 
@@ -194,7 +194,7 @@ def _launch(
         unshare = _unshare(argv, theirs.fileno(), log, environment)
     run = Run.started(name, _await_init(ours, unshare), unshare.pid)
     run.register()
-    ours.sendall(init.GO)
+    ours.sendall(init.PROCEED)
     return _Sandbox(run, unshare, ours)
 
 
@@ -228,7 +228,7 @@ def _await_init(handshake: socket.socket, unshare: subprocess.Popen[bytes]) -> i
     data, ancillary, _, _ = handshake.recvmsg(1, socket.CMSG_SPACE(_UCRED.size))
     if data != init.READY:
         said = unshare.communicate()[1].decode().strip()
-        raise RunError(f"cannot make a sandbox: {said or 'it says why above'}")
+        raise SandboxError(f"cannot make a sandbox: {said or 'it says why above'}")
     pid: int = _UCRED.unpack(ancillary[0][2])[0]
     return pid
 
@@ -239,7 +239,7 @@ def _collecting_signals(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    collected = init.PASSED_SIGNALS | {signal.SIGCHLD}
+    collected = init.FORWARDED_SIGNALS | {signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, collected)
     try:
         yield
@@ -250,7 +250,7 @@ def _collecting_signals(wanted: bool) -> Iterator[None]:
 def _wait(sandbox: _Sandbox) -> int:
     """Exit status of the command, passing on the signals that processes send us."""
     while sandbox.unshare.poll() is None:
-        received = signal.sigwaitinfo(init.PASSED_SIGNALS | {signal.SIGCHLD})
+        received = signal.sigwaitinfo(init.FORWARDED_SIGNALS | {signal.SIGCHLD})
         if received.si_signo != signal.SIGCHLD and init.sent_by_process(received):
             sandbox.run.init.send(received.si_signo)
     status = sandbox.socket.recv(1)
@@ -258,8 +258,8 @@ def _wait(sandbox: _Sandbox) -> int:
     return status[0] if status else 128 + signal.SIGKILL
 
 
-def _forget(run: Run) -> None:
+def _remove_if_ended(run: Run) -> None:
     """Remove what the ended run left, unless its name has been taken again."""
     with registry_lock():
         if Run.read(run.name) == run:
-            sweep_locked()
+            remove_dead_runs_locked()

@@ -22,7 +22,7 @@ from typing import Any
 #: rate; more, and short transfers would not meet it.
 BURST_MS = 1.0
 #: But never less than some full frames: a bucket smaller than one frame passes none.
-LEAST_BURST_OCTETS = 10 * 1514
+MIN_BURST_OCTETS = 10 * 1514
 #: How long a frame may wait for its turn; tbf drops what would wait longer (tc-tbf(8)).
 QUEUE_MS = 50.0
 #: Frames on their way that netem remembers. With its default of 1000 a fast link with a
@@ -30,12 +30,12 @@ QUEUE_MS = 50.0
 NETEM_FRAMES = 100_000
 
 #: What is less, but not 0, is finer than tc and the kernel's timers can tell from 0.
-LEAST = {"rate_mbit": 1e-3, "delay_ms": 1e-3, "loss_percent": 1e-6}
+MIN_VALUES = {"rate_mbit": 1e-3, "delay_ms": 1e-3, "loss_percent": 1e-6}
 
 _BITS_IN_MBIT = 1_000_000
 
 
-class LinkError(ValueError):
+class LinkOptionsError(ValueError):
     """Options of a link that no link can have; the text names the key."""
 
 
@@ -53,42 +53,46 @@ class LinkOptions:
     loss_percent: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises :class:`LinkError` for a value out of range."""
+        """Raises :class:`LinkOptionsError` for a value out of range."""
         for name, value in asdict(self).items():
             if value is not None and not 0 <= value < math.inf:
-                raise LinkError(f"{name}: must not be below 0, but is {value:g}")
-            if value and value < LEAST[name]:
-                raise LinkError(
-                    f"{name}: {value:g} is below the least, {LEAST[name]:g}"
+                raise LinkOptionsError(f"{name}: must not be below 0, but is {value:g}")
+            if value and value < MIN_VALUES[name]:
+                raise LinkOptionsError(
+                    f"{name}: {value:g} is below the least, {MIN_VALUES[name]:g}"
                 )
         if self.rate_mbit == 0:
-            raise LinkError("rate_mbit: must be above 0; leave it out for no limit")
+            raise LinkOptionsError(
+                "rate_mbit: must be above 0; leave it out for no limit"
+            )
         if (self.loss_percent or 0) >= 100:
-            raise LinkError("loss_percent: must be below 100, else nothing arrives")
+            raise LinkOptionsError(
+                "loss_percent: must be below 100, else nothing arrives"
+            )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LinkOptions:
-        """The options that :meth:`to_json` described. Raises :class:`LinkError`."""
+        """The options that :meth:`to_json` described. Raises :class:`LinkOptionsError`."""
         return cls(**data)
 
     def to_json(self) -> dict[str, float | None]:
         """Plain JSON of these options."""
         return asdict(self)
 
-    def disciplines(self) -> dict[str, str]:
-        """The queueing disciplines that these take: kind -> the options that need it."""
+    def required_qdiscs(self) -> dict[str, str]:
+        """The queueing disciplines that these options need: kind -> the options that need it."""
         shaped = [("delay_ms", self.delay_ms), ("loss_percent", self.loss_percent)]
         disturbed = " and ".join(name for name, value in shaped if value)
         needed = {"netem": disturbed} if disturbed else {}
         return needed | ({"tbf": "rate_mbit"} if self.rate_mbit else {})
 
-    def commands(self, interface: str) -> Iterator[str]:
+    def tc_commands(self, interface: str) -> Iterator[str]:
         """The commands of tc(8) for that interface; they may be given again.
 
         Where there are both, the rate's is within netem's (tc-netem(8), examples).
         """
         place = "root handle 1:"
-        if "netem" in self.disciplines():
+        if "netem" in self.required_qdiscs():
             yield f"qdisc replace dev {interface} {place} {self._netem()}"
             place = "parent 1:1 handle 10:"
         if self.rate_mbit:
@@ -114,7 +118,7 @@ def burst_octets(rate_mbit: float) -> int:
     (15140, 125000)
     """
     in_time = rate_mbit * _BITS_IN_MBIT / 8 * BURST_MS / 1e3
-    return max(LEAST_BURST_OCTETS, round(in_time))
+    return max(MIN_BURST_OCTETS, round(in_time))
 
 
 def _tbf(rate_mbit: float) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from mininet.node import Switch
 
 from topologies.datapaths import find_datapath
-from topologies.port_buffers import enlarge_port_buffers, newly_dropped
+from topologies.port_buffers import count_dropped, enlarge_port_buffers
 from topologies.processes import Process
 from topologies.scripts import ScriptError, run_script, run_scripts
 
@@ -42,27 +42,27 @@ _DAEMON = (
 _DATABASE = f"unix:{OVS_DIRECTORY}/db.sock"
 
 #: The kernel of a switch's namespace must say nothing of its own (IPv6 would).
-_SILENCE = """
+_DISABLE_IPV6 = """
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 """
 
 #: A controller that returns is found within about a second (see
-#: ``network.CONTROLLER_GRACE_S`` for the first time); one that hangs, within five.
+#: ``network.CONTROLLER_WAIT_S`` for the first time); one that hangs, within five.
 #: ovs-vswitchd heeds max_backoff only when it changes on an established connection,
-#: hence two values: see :meth:`IsolatedSwitch.hasten`.
+#: hence two values: see :meth:`IsolatedSwitch.limit_reconnect_backoff`.
 _CONTROLLER = "max_backoff=2000 inactivity_probe=5000"
-_HASTEN = "ovs-vsctl set controller {} max_backoff=1000"
+_RECONNECT_BACKOFF = "ovs-vsctl set controller {} max_backoff=1000"
 
 _LOST_UPCALLS = re.compile(r"lookups:.*\blost:(\d+)")
 
 
-class SwitchError(RuntimeError):
+class SwitchDaemonError(RuntimeError):
     """A switch does not do as it was told; the message names it and says why."""
 
 
 #: What a line of a daemon's log has in it that says more than that all is well.
-_COMPLAINT = re.compile(r"\|(WARN|ERR|EMER)\|")
+_WARNING_LINE = re.compile(r"\|(WARN|ERR|EMER)\|")
 
 
 class IsolatedSwitch(Switch):
@@ -114,12 +114,12 @@ class IsolatedSwitch(Switch):
     ) -> Sequence[IsolatedSwitch]:
         """Start several switches side by side.
 
-        Raises :class:`ScriptError`, or :class:`SwitchError` where a daemon runs, and has
+        Raises :class:`ScriptError`, or :class:`SwitchDaemonError` where a daemon runs, and has
         made no bridge.
         """
         run_scripts({switch: switch.start_script() for switch in switches})
         for switch in switches:
-            switch.remember_daemons()
+            switch.record_daemons()
             switch.require_bridge()
         return switches
 
@@ -127,13 +127,13 @@ class IsolatedSwitch(Switch):
         """Start again those of its daemons that have died; ports and controller stay.
 
         Flow entries of a userspace datapath die with ovs-vswitchd; the controller
-        brings them back. Raises :class:`SwitchError` if it does not come up.
+        brings them back. Raises :class:`SwitchDaemonError` if it does not come up.
         """
         try:
             run_script(self, self.start_script())
         except ScriptError as error:
-            raise SwitchError(str(error)) from error
-        self.remember_daemons()
+            raise SwitchDaemonError(str(error)) from error
+        self.record_daemons()
         self.require_bridge()
 
     def alive(self) -> bool:
@@ -161,7 +161,7 @@ class IsolatedSwitch(Switch):
         """
         add = f"ovs-vsctl --timeout={ATTACH_TIMEOUT_S} {self._add_port(intf)}"
         run_script(self, f"{_up(intf)}\n{add}")
-        self._make_room()
+        self._enlarge_buffers()
 
     def stop(self, deleteIntfs: bool = True) -> None:
         """End the daemons; the interfaces go with the namespace."""
@@ -189,38 +189,40 @@ class IsolatedSwitch(Switch):
         return run_script(self, column).strip() == "true"
 
     @classmethod
-    def hasten(cls, switches: Sequence[IsolatedSwitch]) -> None:
+    def limit_reconnect_backoff(cls, switches: Sequence[IsolatedSwitch]) -> None:
         """Make switches that are connected find a controller that returns within 1 s.
 
         Without it, the next attempts come after up to 8 s. Raises :class:`ScriptError`.
         """
-        run_scripts({switch: _HASTEN.format(switch.name) for switch in switches})
+        run_scripts(
+            {switch: _RECONNECT_BACKOFF.format(switch.name) for switch in switches}
+        )
 
-    def remember_daemons(self) -> None:
+    def record_daemons(self) -> None:
         """Take note of who the daemons are, so that a death cannot be overlooked."""
         for name in (OVSDB, VSWITCHD):
             pid = int((self.directory / f"{name}.pid").read_text())
             self._daemons[name] = Process.of(pid)
-        self._make_room()
+        self._enlarge_buffers()
 
     def require_bridge(self) -> None:
-        """Raise :class:`SwitchError`, with what its daemon said, if it has no bridge.
+        """Raise :class:`SwitchDaemonError`, with what its daemon said, if it has no bridge.
 
         The bridge's management socket is there as soon as the bridge is: ovs-vswitchd
         goes into the background after its first configuration (``bridge_run``).
         """
         if not (self.directory / f"{self.name}.mgmt").is_socket():
-            said = "\n".join(self.complaints()) or "nothing"
-            raise SwitchError(
+            said = "\n".join(self.recent_warnings()) or "nothing"
+            raise SwitchDaemonError(
                 f"switch {self.name}: no bridge was made on datapath_type="
                 f"{self.datapath}; ovs-vswitchd says:\n{said}"
             )
 
-    def complaints(self, lines: int = 5) -> list[str]:
+    def recent_warnings(self, lines: int = 5) -> list[str]:
         """The latest warnings and errors in the log of its ovs-vswitchd."""
         log = self.directory / f"{VSWITCHD}.log"
         text = log.read_text(errors="replace") if log.exists() else ""
-        found = [line for line in text.splitlines() if _COMPLAINT.search(line)]
+        found = [line for line in text.splitlines() if _WARNING_LINE.search(line)]
         return found[-lines:]
 
     def dropped_frames(self) -> int:
@@ -231,12 +233,12 @@ class IsolatedSwitch(Switch):
         sockets (``lost`` in dpctl/show, ovs-vswitchd(8)): the frame went with each.
         """
         if self._runs(VSWITCHD):
-            self._dropped += self._newly_dropped()
+            self._dropped += self._count_dropped()
         return self._dropped
 
-    def _newly_dropped(self) -> int:
+    def _count_dropped(self) -> int:
         if self.datapath == "netdev":
-            return newly_dropped(self._daemons[VSWITCHD].pid)
+            return count_dropped(self._daemons[VSWITCHD].pid)
         shown = run_script(
             self, f"ovs-appctl -t {OVS_DIRECTORY}/vswitchd.ctl dpctl/show"
         )
@@ -245,7 +247,7 @@ class IsolatedSwitch(Switch):
         new, self._lost_upcalls = max(0, lost - self._lost_upcalls), lost
         return new
 
-    def _make_room(self) -> None:
+    def _enlarge_buffers(self) -> None:
         """Let bursts wait at the ports. A kernel datapath has its room elsewhere."""
         if self.datapath == "netdev":
             enlarge_port_buffers(self._daemons[VSWITCHD].pid)
@@ -260,7 +262,7 @@ class IsolatedSwitch(Switch):
         first = not self._daemons
         steps = []
         if first:  # later, an interface may be down for a reason
-            steps += [_SILENCE, *(_up(intf) for intf in self.intfList())]
+            steps += [_DISABLE_IPV6, *(_up(intf) for intf in self.intfList())]
         if not self._runs(OVSDB):
             steps.append(_START_OVSDB)
         if first:  # later, the database has it

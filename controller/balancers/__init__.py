@@ -1,4 +1,4 @@
-"""The balancing algorithms there are, by name: one small module and one line each."""
+"""All balancing algorithms, by name: one small module and one line each."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ BALANCERS: dict[str, Balancer] = {
 }
 
 
-def balancer_of(name: str, weights: Mapping[str, float]) -> Balancer:
+def get_balancer(name: str, weights: Mapping[str, float]) -> Balancer:
     """The balancer of that name with those weights, of nodes and chassis by name.
 
-    Raises :class:`LookupError` for a name that is none, :class:`WeightError` for
-    weights that it cannot heed; both say what there is instead.
+    Raises :class:`LookupError` for an unknown name, :class:`WeightError` for weights
+    that the balancer does not support. Both texts list the alternatives.
     """
     if name not in BALANCERS:
         raise LookupError(f"no balancer {name!r}; there are {', '.join(BALANCERS)}")
@@ -40,4 +40,4 @@ def balancer_of(name: str, weights: Mapping[str, float]) -> Balancer:
     return BALANCERS[name].with_weights(weights)
 
 
-__all__ = ["BALANCERS", "Balancer", "WeightError", "balancer_of"]
+__all__ = ["BALANCERS", "Balancer", "WeightError", "get_balancer"]

@@ -1,4 +1,4 @@
-"""The reset policies there are, by name: one small module and one line each."""
+"""All reset policies, by name: one small module and one line each."""
 
 from controller.policies.client_only import CLIENT_ONLY
 from controller.policies.directed import DIRECTED

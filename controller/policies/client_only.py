@@ -1,4 +1,4 @@
-"""ECMP as it is today: the client is reset, the old owner keeps a half-open connection."""
+"""Today's ECMP: the client is reset, the old owner keeps a half-open connection."""
 
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise

@@ -1,4 +1,4 @@
-"""Nodes drop what they do not recognise: a moved connection hangs at both ends."""
+"""Nodes drop strays silently: a moved connection hangs at both ends."""
 
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise

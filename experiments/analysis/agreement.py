@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from experiments.analysis.fates import Fate
 from experiments.analysis.socket_states import SocketLife
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 
 #: Where a client's socket is, as against the node that a server's is on.
 CLIENT = "its client"
@@ -115,4 +115,6 @@ def _still(places: frozenset[Place], flux: frozenset[FourTuple]) -> frozenset[Pl
 
 
 def _told(places: Iterable[Place], how: str) -> list[str]:
-    return sorted(f"{written(one)} at {place}: {how}" for one, place in places)
+    return sorted(
+        f"{format_connection(one)} at {place}: {how}" for one, place in places
+    )

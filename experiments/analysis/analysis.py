@@ -38,7 +38,7 @@ from experiments.analysis.waiting import Waiting, waiting_unmoved
 from experiments.record.event_record import one_each_instant
 from experiments.record.run_record import RunRecord, Snapshots
 from experiments.record.socket_events import read_socket_events
-from topologies.domain.connection import written
+from topologies.domain.connection import format_connection
 from topologies.domain.plan import SECOND_CHANCE_MAC
 
 
@@ -106,7 +106,9 @@ def _analyse(record: RunRecord) -> Analysis:
         totals=totals(fates),
         claim=[row for row in rows if row.element != ORDER],
         order=next((row for row in rows if row.element == ORDER), None),
-        moved_connections=sorted({written(f.connection) for f in fates if f.moved}),
+        moved_connections=sorted(
+            {format_connection(f.connection) for f in fates if f.moved}
+        ),
         connections=[_row(fate) for fate in fates],
         mispredicted=_mispredicted(record, history, fates),
         arrivals=_arrivals(record, history, places, observations),
@@ -150,18 +152,20 @@ def _fates(
     observations: Sequence[Observation] | None,
     lives: Sequence[SocketLife],
 ) -> list[Fate]:
-    keeps_moved = record.initial.policy.keeps_moved
+    preserves_moved = record.initial.policy.preserves_moved
     if observations is None:
         return connection_fates(
-            lives, history, None, record.end_ns, keeps_moved=keeps_moved
+            lives, history, None, record.end_ns, preserves_moved=preserves_moved
         )
     nodes = frozenset(places.nodes)
     strays = [one for one in observations if is_stray_candidate(one, nodes)]
-    if record.initial.policy.passes_on:
+    if record.initial.policy.redirects_strays:
         # The first node's ignorance is part of the design; the second's is final.
         strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
     answers = [one for one in observations if is_answer(one, nodes)]
-    return connection_fates(lives, history, strays, record.end_ns, answers, keeps_moved)
+    return connection_fates(
+        lives, history, strays, record.end_ns, answers, preserves_moved
+    )
 
 
 def _lives(record: RunRecord) -> list[SocketLife]:
@@ -181,7 +185,7 @@ def _claim(
             ClaimRow(f"E{n}", False, "nothing was captured (capture: off)", 0, 0)
             for n in range(1, 6)
         ]
-    chart = ClaimChart(history, places, record.initial.policy.spares_origin)
+    chart = ClaimChart(history, places, record.initial.policy.excludes_origin)
     return chart.rows(fates, trails, record.end_ns)
 
 
@@ -189,7 +193,7 @@ def _row(fate: Fate) -> dict[str, Any]:
     """One line of ``connections.jsonl``; instants in CLOCK_REALTIME s."""
     stray = fate.first_stray
     return {
-        "connection": written(fate.connection),
+        "connection": format_connection(fate.connection),
         "owner": fate.home,
         "moved": fate.moved,
         "new_owner": fate.moved_to,
@@ -236,7 +240,7 @@ def _arrivals(
     observations: Sequence[Observation] | None,
 ) -> Arrivals:
     """Segments held against the hash; none where it is not the hash that decides."""
-    if observations is None or record.initial.policy.keeps_moved:
+    if observations is None or record.initial.policy.preserves_moved:
         return Arrivals(0, frozenset())
     return arrivals(observations, history, frozenset(places.nodes))
 
@@ -270,7 +274,7 @@ def _held_by_tables(snapshots: Snapshots) -> frozenset[Place]:
 
 def _half_open_by_tables(record: RunRecord, history: History) -> frozenset[Place]:
     snapshots, owner_of = record.snapshots, history.epochs[-1].owner_of
-    stays = record.initial.policy.keeps_moved
+    stays = record.initial.policy.preserves_moved
     return frozenset(
         (connection, node)
         for connection, node in _held_by_tables(snapshots)

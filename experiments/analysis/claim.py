@@ -18,7 +18,7 @@ from experiments.analysis.fates import Fate
 from experiments.analysis.observations import Observation
 from experiments.analysis.trails import Places, Seen, Trail
 from nodes.guard.verdict import QUIET_S
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 
 ORDER = "order"
 
@@ -67,15 +67,15 @@ class ClaimChart:
     """Holds what the checks need to know of the cluster."""
 
     def __init__(
-        self, history: History, places: Places, spares_origin: bool = False
+        self, history: History, places: Places, excludes_origin: bool = False
     ) -> None:
         """``history`` says who had to get copies, ``places`` what each label is.
 
-        ``spares_origin``: the node that sent the reset must get no copy of it.
+        ``excludes_origin``: the node that sent the reset must get no copy of it.
         """
         self._history = history
         self._places = places
-        self._spares_origin = spares_origin
+        self._excludes_origin = excludes_origin
 
     def rows(
         self, fates: Iterable[Fate], trails: Sequence[Trail], end_ns: int = END_OF_TIME
@@ -103,10 +103,12 @@ class ClaimChart:
         fate, stray = case.fate, case.fate.first_stray
         assert stray is not None, "cases have one"
         if not fate.home_seen:
-            raise Broken(f"no node was seen to hold {written(fate.connection)}")
+            raise Broken(
+                f"no node was seen to hold {format_connection(fate.connection)}"
+            )
         return (
             f"{_at(stray, fate)} {stray.flag_names} with {stray.payload} B of "
-            f"{written(fate.connection)} came to {stray.label}; its owner is {fate.home}"
+            f"{format_connection(fate.connection)} came to {stray.label}; its owner is {fate.home}"
         )
 
     def _e2(self, case: Case) -> str:
@@ -192,7 +194,7 @@ class ClaimChart:
         expected = self._history.expected(trail.arrivals[0].time_ns)
         must = {node for nodes in expected.must.values() for node in nodes}
         may = {node for nodes in expected.may.values() for node in nodes}
-        if self._spares_origin:
+        if self._excludes_origin:
             must, may = must - {trail.node}, may - {trail.node}
         _exactly(trail.tier2, must, may, len(trail.arrivals), "from its chassis")
         for name, copies in trail.tier2.items():
@@ -241,7 +243,7 @@ def _row(element: str, check: Check, cases: Sequence[Case]) -> ClaimRow:
         try:
             seen = check(case)
         except Broken as broken:
-            seen = f"{written(case.fate.connection)}: {broken}"
+            seen = f"{format_connection(case.fate.connection)}: {broken}"
             counterexample = counterexample or seen
         else:
             held += 1

@@ -205,13 +205,13 @@ def connection_fates(
     strays: Iterable[Observation] | None,
     end_ns: int,
     answers: Iterable[Observation] = (),
-    keeps_moved: bool = False,
+    preserves_moved: bool = False,
 ) -> list[Fate]:
     """The fate of each connection that a client opened before ``end_ns``.
 
     ``lives`` are all sockets, each with its ``host``. ``strays`` are the observations in
     which strays are looked for, in the order of time; None where nothing was captured.
-    ``answers``: the nodes' SYN,ACKs, in the order of time. ``keeps_moved``: the policy
+    ``answers``: the nodes' SYN,ACKs, in the order of time. ``preserves_moved``: the policy
     leads a connection to its home whatever the tables say.
     """
     servers: dict[FourTuple, list[SocketLife]] = defaultdict(list)
@@ -236,7 +236,7 @@ def connection_fates(
                 )
                 fate = replace(fate, first_stray=stray, strays_captured=True)
                 fate = _as_far_as_due(fate)
-            elsewhere = not keeps_moved and _led_elsewhere(fate, history)
+            elsewhere = not preserves_moved and _led_elsewhere(fate, history)
             fate = replace(fate, led_elsewhere=elsewhere)
             fates.append(_in_reach_or_not(fate, history))
     return fates

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from controller.pipeline.cluster_state import ClusterState
 from controller.service.controller_client import (
-    Applied,
+    ApplyResult,
     ControllerClient,
     ControllerError,
 )
@@ -22,7 +22,7 @@ from experiments.cluster.hands import ClusterHands
 from experiments.cluster.reset_moved import reset_moved
 from experiments.record.event_record import EventRecord
 from topologies.domain.events import EVENTS
-from topologies.domain.events.instant import Happening, happenings, physical_order
+from topologies.domain.events.instant import EventStep, machine_order, resolve_events
 
 #: How often to try again with a controller that has died and is being replaced.
 RETRY_PERIOD_S = 0.2
@@ -68,7 +68,7 @@ class Changes:
         """
         old = self.state
         wanted = [(EVENTS[kind], target) for kind, target in events]
-        found = happenings(old.arrangement, wanted)
+        found = resolve_events(old.arrangement, wanted)
         new = old.becoming(found[-1].new)
         requested = time.time()
         for kind, target in events:
@@ -81,17 +81,19 @@ class Changes:
         self.records += records
         for record in records:
             self._log.write("switched", **record.to_json())
-        self._hands.hasten(new.plan.switches.keys() - old.plan.switches.keys())
-        if new.policy.resets_moved:
+        self._hands.limit_reconnect_backoff(
+            new.plan.switches.keys() - old.plan.switches.keys()
+        )
+        if new.policy.resets_at_event:
             self._reset_moved()
         return records
 
-    def _physically(self, found: Iterable[Happening]) -> None:
+    def _physically(self, found: Iterable[EventStep]) -> None:
         """What happens to machines: all of it, or nothing."""
         try:
             with self._hands.whole():
-                for one in physical_order(found):
-                    one.physically(self._hands)
+                for one in machine_order(found):
+                    one.apply_to_machines(self._hands)
         except ClusterError as error:
             self._log.write("event failed", error=str(error))
             raise
@@ -104,7 +106,7 @@ class Changes:
         self.proactive_resets += sum(done.values())
         self._log.write("reset moved connections", nodes=done)
 
-    def _apply(self) -> Applied:
+    def _apply(self) -> ApplyResult:
         """Tells the switches of the state, through a controller that may die meanwhile.
 
         Raises ``ControllerError`` when they do not have it within the deadline.
@@ -122,11 +124,11 @@ class Changes:
 
 
 def _record(
-    one: Happening,
+    one: EventStep,
     old: ClusterState,
     new: ClusterState,
     requested_s: float,
-    done: Applied,
+    done: ApplyResult,
 ) -> EventRecord:
     return EventRecord(
         one.event.kind,

@@ -32,7 +32,7 @@ READY_DEADLINE_S = 60.0
 
 
 class ClusterHands:
-    """The :class:`~topologies.domain.events.Hands` of one cluster.
+    """The :class:`~topologies.domain.events.MachineActions` of one cluster.
 
     Whoever calls them holds the cluster's lock. ``folder`` gets the servers' logs;
     ``store`` is what the storage servers share.
@@ -113,21 +113,21 @@ class ClusterHands:
         self.serve(nodes)
         self.await_listening(nodes)
 
-    def cut_uplink(self, chassis: Chassis) -> None:
+    def set_uplink_down(self, chassis: Chassis) -> None:
         """The cable to the fabric is dead; programs and sockets behind it live on."""
         self._rollback.step(
             f"mending the uplink of {chassis.name}",
-            lambda: self.network.mend_uplink(chassis),
+            lambda: self.network.set_uplink_up(chassis),
         )
-        self.network.cut_uplink(chassis)
+        self.network.set_uplink_down(chassis)
 
-    def mend_uplink(self, chassis: Chassis) -> None:
+    def set_uplink_up(self, chassis: Chassis) -> None:
         """The cable to the fabric works again."""
         self._rollback.step(
             f"cutting the uplink of {chassis.name} again",
-            lambda: self.network.cut_uplink(chassis),
+            lambda: self.network.set_uplink_down(chassis),
         )
-        self.network.mend_uplink(chassis)
+        self.network.set_uplink_up(chassis)
 
     def build_node(self, plan: Plan, node: Node) -> None:
         """A new node is wired to its chassis and serves."""
@@ -183,9 +183,11 @@ class ClusterHands:
             if waiting:
                 time.sleep(0.01)
 
-    def hasten(self, switches: Iterable[str]) -> None:
+    def limit_reconnect_backoff(self, switches: Iterable[str]) -> None:
         """Once connected: a controller that dies and returns is found at once."""
-        IsolatedSwitch.hasten([self.network.switch(name) for name in switches])
+        IsolatedSwitch.limit_reconnect_backoff(
+            [self.network.switch(name) for name in switches]
+        )
 
     def site(self, node: Node) -> Site:
         """Where that node's guard works."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.balancers import balancer_of
+from controller.balancers import get_balancer
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES, ResetPolicy
 from controller.service.controller_client import (
@@ -80,7 +80,7 @@ class Cluster:
             plan,
             Membership.all_in_service(plan),
             POLICIES[options.policy],
-            balancer_of(options.balancer, options.weights),
+            get_balancer(options.balancer, options.weights),
         )
         self.workload = WORKLOADS[options.workload]
         self.datapath = find_datapath(options.datapath)
@@ -124,7 +124,7 @@ class Cluster:
         self._store.mkdir(exist_ok=True)
         self.workload.prepare(self._store)
         self._write_controller_files()
-        if self.state.policy.tells_guards:
+        if self.state.policy.traps_resets:
             self._messenger = Messenger(
                 self.runtime / "guards.sock", self._cable_ends, self._faults
             )
@@ -139,7 +139,7 @@ class Cluster:
         self._hands.serve(tuple(plan.nodes))
         progress("waiting for the switches' tables")
         self._await_in_sync()
-        self._hands.hasten(self.live_switches())
+        self._hands.limit_reconnect_backoff(self.live_switches())
         self._hands.await_listening(tuple(plan.nodes))
         self._supervisor.start()
         self.log.write("up", **self.describe())
@@ -367,7 +367,7 @@ class Cluster:
     def _complaints(self) -> Iterator[str]:
         """What the daemons of the switches have complained of."""
         for name in self.live_switches():
-            for line in self.network.switch(name).complaints():
+            for line in self.network.switch(name).recent_warnings():
                 yield f"switch {name}: {line}"
 
     def _write_controller_files(self) -> None:
@@ -383,7 +383,7 @@ class Cluster:
 
 def _mode(policy: ResetPolicy) -> Mode:
     """What the policy wants of the nodes' guards."""
-    if policy.passes_on:
+    if policy.redirects_strays:
         return Mode.PASS_ON
     return Mode.ANSWER if policy.guard_answers else Mode.SILENT
 

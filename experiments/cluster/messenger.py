@@ -1,7 +1,7 @@
 """Speaks for the nodes' guards: takes the controller's notices and hands them out.
 
 The controller sends one datagram for each reset that the fabric trapped to it
-(:mod:`controller.service.notices`). For each, every live node is handed the copy that flood
+(:mod:`controller.service.trapped_resets`). For each, every live node is handed the copy that flood
 would have sent it, by its own cable and not through any switch's tables. So the guard
 judges it by the same sequence check, whichever guard it is, and its kernel frees the
 connection (US 11,190,580 B2, claims 5 and 6).
@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from controller.service.notices import Notice
+from controller.service.trapped_resets import TrappedReset
 from experiments.cluster.faults import Faults
 from nodes.guard.scapy_frames import build_frame
 from nodes.guard.segment import Flags, Segment
@@ -78,9 +78,9 @@ class Messenger:
         while not self._closing.is_set():
             with self._faults.noted("nodes were not told of a reset"):
                 if datagram := self._socket.recv(_NOTICE_OCTETS):
-                    self._tell(Notice.from_bytes(datagram))
+                    self._tell(TrappedReset.from_bytes(datagram))
 
-    def _tell(self, notice: Notice) -> None:
+    def _tell(self, notice: TrappedReset) -> None:
         frame = copy_of(notice)
         for end in self._cable_ends():
             self._hand(end, frame)
@@ -105,7 +105,7 @@ class Messenger:
         return self._doors[end]
 
 
-def copy_of(notice: Notice) -> bytes:
+def copy_of(notice: TrappedReset) -> bytes:
     """The fan-out copy of the reset that a notice tells of, for no node yet."""
     copy = Segment(
         src=notice.client,

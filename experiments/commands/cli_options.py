@@ -11,8 +11,8 @@ import click
 from experiments.machine.lack import MachineLacks
 from topologies.datapaths import DatapathMissing
 from topologies.domain.plan import Plan, PlanError, is_member_name
-from topologies.sandbox import AlreadyRunning, NotRunning, RunError
-from topologies.shaping import LinkError, LinkOptions
+from topologies.sandbox import AlreadyRunning, NotRunning, SandboxError
+from topologies.shaping import LinkOptions, LinkOptionsError
 
 DEFAULT_NAME = "resetbed"
 
@@ -45,7 +45,7 @@ def refusing(command: Callable[..., Any]) -> Callable[..., Any]:
         except AlreadyRunning as error:
             remedy = "choose another --name, or take it down first"
             raise Refused(f"{error}; {remedy}") from error
-        except (PlanError, LinkError, NotRunning, RunError) as error:
+        except (PlanError, LinkOptionsError, NotRunning, SandboxError) as error:
             raise Refused(str(error)) from error
         except (MachineLacks, DatapathMissing) as error:
             raise Lacking(f"{error}; see ./resetbed doctor") from error
@@ -171,13 +171,13 @@ def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def shape(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     """The plan of a cluster and its other options, checked, from the command's."""
-    from controller.balancers import WeightError, balancer_of
+    from controller.balancers import WeightError, get_balancer
 
     plan = Plan.build(*(options.pop(size) for size in ("chassis", "nodes", "clients")))
     keys = ("rate_mbit", "delay_ms", "loss_percent")
     links = LinkOptions(**{key: options.pop(key) for key in keys})
     try:
-        balancer_of(options["balancer"], options["weights"])
+        get_balancer(options["balancer"], options["weights"])
     except WeightError as error:
         raise Refused(f"--weight: {error}") from error
     return plan, {**options, "links": links.to_json()}

@@ -17,14 +17,14 @@ def require(links: LinkOptions) -> None:
     To be called before anything is built. Raises
     :class:`~experiments.machine.lack.MachineLacks`.
     """
-    needed = tuple(links.disciplines())
+    needed = tuple(links.required_qdiscs())
     if needed and (reasons := [*lacking(links, _found(needed))]):
         raise MachineLacks("; ".join(reasons))
 
 
 def lacking(links: LinkOptions, found: Mapping[str, Finding]) -> Iterator[str]:
     """A sentence for each option that the kernel cannot serve; ``found`` by trial."""
-    for kind, options in links.disciplines().items():
+    for kind, options in links.required_qdiscs().items():
         finding = found[trial_of(kind)]
         if finding.state is State.MISSING:
             yield (

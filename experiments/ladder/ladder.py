@@ -12,7 +12,7 @@ from experiments.analysis.claim import Case
 from experiments.analysis.fates import Fate
 from experiments.analysis.observations import Observation
 from experiments.analysis.trails import Seen, Trail
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 from topologies.domain.forecast import client_of
 from topologies.domain.plan import FABRIC, Plan
 
@@ -147,7 +147,9 @@ def ladder(case: Case, plan: Plan) -> Ladder:
     """The diagram of one case: everything that its first reset set off."""
     fate, stray = case.fate, case.fate.first_stray
     if stray is None:
-        raise LadderError(f"{written(fate.connection)} sent no segment astray")
+        raise LadderError(
+            f"{format_connection(fate.connection)} sent no segment astray"
+        )
     client = client_of(plan, fate.connection.src).name
     arrows = [_stray_arrow(stray, client)]
     if case.trail is not None:
@@ -156,7 +158,7 @@ def ladder(case: Case, plan: Plan) -> Ladder:
     if fate.home:
         notes[fate.home] = "owner"
     return Ladder(
-        f"Reset of {written(fate.connection)}",
+        f"Reset of {format_connection(fate.connection)}",
         tuple(_columns(plan, client, notes)),
         tuple(sorted(arrows, key=lambda arrow: arrow.time_ns)),
         tuple(_marks(fate, client)),

@@ -24,7 +24,7 @@ from experiments.display.render import console
 from experiments.spec.run_spec import EventSpec, RunSpec
 from experiments.workloads import WORKLOADS
 from nodes.clients.client_ports import seeded_ports
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 from topologies.domain.plan import client_address, vip
 
 
@@ -68,7 +68,7 @@ class Prediction:
             ],
             "balance": balance(self.states, self.connections),
             "connections": [
-                {"connection": written(connection), "owners": owners}
+                {"connection": format_connection(connection), "owners": owners}
                 for connection, owners in zip(
                     self.connections, zip(*self.owners, strict=True), strict=True
                 )

@@ -18,7 +18,7 @@ import yaml
 from controller.pipeline.cluster_state import ClusterState
 from experiments.spec.run_spec import RunSpec
 from topologies.domain.events import EVENTS
-from topologies.domain.events.instant import happenings
+from topologies.domain.events.instant import resolve_events
 
 _MS = 1e3
 #: What a summary must have to be read at all.
@@ -87,7 +87,7 @@ class RunFolder:
         states = [self.spec.state()]
         for instant in self.instants():
             events = [(EVENTS[event["kind"]], event["target"]) for event in instant]
-            found = happenings(states[-1].arrangement, events)
+            found = resolve_events(states[-1].arrangement, events)
             states.append(states[-1].becoming(found[-1].new))
         return tuple(states)
 

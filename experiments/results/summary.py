@@ -101,7 +101,7 @@ def _too_few(states: Sequence[ClusterState]) -> frozenset[str]:
         nodes = [n for c in chassis for n in state.membership.reachable_nodes(c)]
         if len(chassis) < 2:
             found.add("E4")
-        if len(nodes) - state.policy.spares_origin < 2:
+        if len(nodes) - state.policy.excludes_origin < 2:
             found.add("E3")
     return frozenset(found)
 
@@ -112,7 +112,7 @@ def _verdict(
     """Expectations, those that could not be judged, and what the run came to."""
     sight = Sight(
         captured=summary["wire_order"] is not None,
-        hashed=not POLICIES[spec.policy].keeps_moved,
+        hashed=not POLICIES[spec.policy].preserves_moved,
         lossy=bool(spec.links.loss_percent),
         too_few=too_few,
     )

@@ -33,7 +33,7 @@ from topologies.private import UMASK
 from topologies.runs import RUN_VARIABLE
 from topologies.scripts import ScriptError
 from topologies.shaping import LinkOptions
-from topologies.switches import SwitchError
+from topologies.switches import SwitchDaemonError
 
 
 def main(text: str) -> int:
@@ -45,7 +45,13 @@ def main(text: str) -> int:
     except (BpfError, GuardError) as error:
         say(f"resetbed: {error}; ./resetbed doctor tells what is missing")
         return 3
-    except (ClusterError, InstrumentError, RunError, ScriptError, SwitchError) as error:
+    except (
+        ClusterError,
+        InstrumentError,
+        RunError,
+        ScriptError,
+        SwitchDaemonError,
+    ) as error:
         say(f"resetbed: {error}")
         return 1
 

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from controller.balancers import BALANCERS, WeightError, balancer_of
+from controller.balancers import BALANCERS, WeightError, get_balancer
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from experiments.spec.names import Name
@@ -29,7 +29,7 @@ from nodes.guard.guards import AUTO, GUARDS
 from topologies.domain import plan
 from topologies.domain.events import EVENTS, EventError
 from topologies.domain.events.event import Event
-from topologies.domain.events.instant import happenings, instants
+from topologies.domain.events.instant import instants, resolve_events
 from topologies.domain.membership import Membership
 from topologies.shaping import LinkOptions
 
@@ -172,7 +172,7 @@ class RunSpec(Strict):
     @model_validator(mode="after")
     def _weights_can_be_heeded(self) -> RunSpec:
         try:
-            balancer_of(self.balancer, self.cluster.weights)
+            get_balancer(self.balancer, self.cluster.weights)
         except WeightError as error:
             raise ValueError(f"cluster.weights: {error}") from error
         return self
@@ -189,7 +189,7 @@ class RunSpec(Strict):
             for count, event in enumerate(instant, start=1):
                 here = [one.happens() for one in instant[:count]]
                 try:
-                    state = happenings(start, here)[-1].new
+                    state = resolve_events(start, here)[-1].new
                 except (EventError, plan.PlanError) as error:
                     raise ValueError(
                         f"events.{number}: {event.kind}: {error}"
@@ -226,7 +226,7 @@ class RunSpec(Strict):
         states = [self.state()]
         for instant in self.instants():
             events = [event.happens() for event in instant]
-            found = happenings(states[-1].arrangement, events)
+            found = resolve_events(states[-1].arrangement, events)
             states.append(states[-1].becoming(found[-1].new))
         return states
 
@@ -237,7 +237,7 @@ class RunSpec(Strict):
             shape,
             Membership.all_in_service(shape),
             POLICIES[self.policy],
-            balancer_of(self.balancer, self.cluster.weights),
+            get_balancer(self.balancer, self.cluster.weights),
         )
 
     def plan(self) -> plan.Plan:

@@ -93,7 +93,7 @@ def expected(spec: RunSpec) -> dict[str, Condition]:
     policy = POLICIES[spec.policy]
     kinds = [[event.kind for event in instant] for instant in spec.instants()]
     found = {**ALWAYS, **promised(policy, kinds)}
-    if everyone_speaks(spec) and not policy.keeps_moved:
+    if everyone_speaks(spec) and not policy.preserves_moved:
         found |= WHEN_SPEAKING
     return {**found, **spec.expect}
 
@@ -130,6 +130,6 @@ def everyone_speaks(spec: RunSpec) -> bool:
 
 def _most_events(policy: ResetPolicy, instants: Sequence[Iterable[str]]) -> int:
     """More than these move a connection beyond what the policy remembers."""
-    if policy.passes_on and policy.recall:
-        return policy.recall.versions
+    if policy.redirects_strays and policy.table_history:
+        return policy.table_history.versions
     return len(instants)

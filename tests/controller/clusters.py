@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from controller.balancers import balancer_of
+from controller.balancers import get_balancer
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from tests.controller.flow_table import Network
@@ -26,7 +26,7 @@ def state(
     weights: Mapping[str, float] = MappingProxyType({}),
 ) -> ClusterState:
     """A cluster's state by the names of its policy and balancer, with those weights."""
-    chosen = balancer_of(balancer, weights)
+    chosen = get_balancer(balancer, weights)
     return ClusterState(plan, membership, POLICIES[policy], chosen)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from controller.pipeline.cluster_state import ClusterState
-from controller.service.config import VARIABLE
+from controller.service.config import CONFIG_VARIABLE
 from controller.service.controller_client import ControllerClient
 from tests.controller.switches import VSwitch, accepts, wait_until
 
@@ -45,7 +45,7 @@ class ControllerProcess:
                 }
             )
         )
-        self._environment = {**os.environ, VARIABLE: str(config)}
+        self._environment = {**os.environ, CONFIG_VARIABLE: str(config)}
         self._process: subprocess.Popen[bytes] | None = None
         self.client = ControllerClient(socket)
 

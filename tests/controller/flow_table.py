@@ -16,7 +16,7 @@ from controller.flows.entries import (
     Action,
     Field,
     FlowEntry,
-    GoTo,
+    GotoTable,
     Learn,
     Masked,
     Move,
@@ -106,7 +106,7 @@ class FlowTable:
     ) -> int | None:
         """Carry out the entry's actions; returns the table to go on in."""
         for position, action in enumerate(entry.actions):
-            if isinstance(action, GoTo):
+            if isinstance(action, GotoTable):
                 assert action.table > entry.table, f"{entry}: goes back"
                 assert position == len(entry.actions) - 1, f"{entry}: goes on too early"
                 return action.table

@@ -74,7 +74,7 @@ class LinuxHost:
         self.run(f"ip address add {address} dev {interface}")
 
     def _neighbour(self, address: str, mac: str, interface: str) -> None:
-        """Known beforehand: switches answer ARP only (controller/flows/neighbours.py)."""
+        """Known beforehand: switches answer ARP only (controller/flows/arp.py)."""
         entry = f"{address} lladdr {mac} nud permanent dev {interface}"
         self.run(f"ip neigh replace {entry}")
 

@@ -10,7 +10,7 @@ from controller.balancers import BALANCERS
 from controller.flows.flow_tables import Table
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
-from controller.service.controller_client import Applied, ControllerError
+from controller.service.controller_client import ApplyResult, ControllerError
 from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, state, then
 from tests.controller.controllers import ControllerProcess
 from tests.controller.dummy_ports import segment, send
@@ -38,7 +38,7 @@ def differences(switch: VSwitch, wanted: ClusterState) -> str:
     return found
 
 
-def changes(applied: Applied) -> dict[str, tuple[int, int]]:
+def changes(applied: ApplyResult) -> dict[str, tuple[int, int]]:
     """Entries added and deleted, by the switch, where there were any."""
     return {
         name: (change.added, change.deleted)
@@ -132,7 +132,8 @@ def test_somebody_elses_change_is_undone_at_once(
         command, *flow = meddling.split()
         cluster.ofctl(command, "c1", *flow)
         wait_until(lambda: differences(cluster, FLOOD) == "", meddling)
-        assert controller.log.read_text().count("somebody changed") >= number
+        log = controller.log.read_text()
+        assert log.count("entries changed by others") >= number
 
 
 def test_a_switch_that_reconnects_is_reconciled_by_itself(
@@ -285,7 +286,7 @@ def test_what_the_switches_have_learned_is_left_to_them(
     controller.start()
     controller.client.wait_in_sync()
     assert learned() == 20
-    assert "somebody changed" not in controller.log.read_text()
+    assert "changed by others" not in controller.log.read_text()
     assert "fabric: 0 entries added, 0 deleted" in controller.log.read_text()[seen:]
 
 
@@ -306,7 +307,7 @@ def test_a_controller_that_died_before_it_applied_a_state_keeps_the_tiers_order(
     )
     controller.kill()
     controller.start(then(without, ALL_IN_SERVICE))
-    waits = "fabric is at work: it changes with its tier"
+    waits = "fabric is operating: updated with its tier"
     wait_until(lambda: waits in controller.log.read_text(), waits)
     tables = without.tables()["fabric"]
     file = cluster.directory / "before.flows"

@@ -86,21 +86,19 @@ def test_rendezvous_golden_vector() -> None:
 
 
 @settings(max_examples=50)
-@given(members=pools, capacity=st.floats(0.01, 100))
-def test_equal_capacities_are_no_capacities(
-    members: list[str], capacity: float
-) -> None:
-    weighted = weighted_table(dict.fromkeys(members, capacity))
+@given(members=pools, weight=st.floats(0.01, 100))
+def test_equal_weights_are_the_same_as_none(members: list[str], weight: float) -> None:
+    weighted = weighted_table(dict.fromkeys(members, weight))
     assert weighted == BALANCERS["rendezvous"].table(members)
 
 
-capacities = st.dictionaries(
+weights = st.dictionaries(
     st.sampled_from(NAMES), st.floats(0.1, 10), min_size=2, max_size=10
 )
 
 
 @settings(max_examples=50)
-@given(before=capacities, data=st.data())
+@given(before=weights, data=st.data())
 def test_a_changed_capacity_moves_buckets_of_that_member_only(
     before: dict[str, float], data: st.DataObject
 ) -> None:
@@ -118,8 +116,8 @@ def test_shares_follow_capacities() -> None:
         members = {f"{pool}a": 1.0, f"{pool}b": 2.0, f"{pool}c": 5.0}
         shares.update(name[-1] for name in weighted_table(members))
     total = shares.total()
-    for name, capacity in (("a", 1), ("b", 2), ("c", 5)):
-        assert shares[name] / total == pytest.approx(capacity / 8, abs=0.015)
+    for name, weight in (("a", 1), ("b", 2), ("c", 5)):
+        assert shares[name] / total == pytest.approx(weight / 8, abs=0.015)
 
 
 def test_no_capacity_is_no_bucket() -> None:
@@ -127,10 +125,10 @@ def test_no_capacity_is_no_bucket() -> None:
     assert weighted_table({"c1": 0}) == weighted_table({}) == ()
 
 
-@pytest.mark.parametrize("capacity", [-1, float("nan"), float("inf")])
-def test_a_capacity_that_is_none_is_refused(capacity: float) -> None:
-    with pytest.raises(ValueError, match="c2: capacity"):
-        weighted_table({"c1": 1, "c2": capacity})
+@pytest.mark.parametrize("weight", [-1, float("nan"), float("inf")])
+def test_an_invalid_weight_is_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match="c2: weight"):
+        weighted_table({"c1": 1, "c2": weight})
 
 
 # ---------------------------------------------------------------------- maglev

@@ -115,4 +115,4 @@ def test_every_entry_is_reached(membership: Membership, policy: str) -> None:
                 brought = {**from_client(H1, sport, version), Field.ETH_SRC: _SECOND}
                 switch.process(brought, UPLINK_PORT)
         unreached = set(current.tables()[name]) - switch.hit
-        assert name in membership.out_of_reach or not unreached
+        assert name in membership.unreachable_chassis or not unreached

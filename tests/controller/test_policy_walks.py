@@ -8,7 +8,7 @@ import pytest
 
 from controller.flows.entries import Field
 from controller.pipeline.cluster_state import ClusterState
-from controller.policies.proactive import departed
+from controller.policies.proactive import moved_away
 from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, network, state, then
 from tests.controller.flow_table import Arrival
 from tests.controller.frames import (
@@ -171,7 +171,7 @@ def test_proactive_resets_exactly_what_the_new_tables_lead_elsewhere() -> None:
     held = [connection(H1, sport, v) for sport in range(40000, 40040) for v in (4, 6)]
     after = state(C1N2_DRAINED)
     for node in NODES:
-        gone = departed(PLAN, C1N2_DRAINED, after.balancer, node.name, held)
+        gone = moved_away(PLAN, C1N2_DRAINED, after.balancer, node.name, held)
         kept = [one for one in held if one not in gone]
         owners = {owner(PLAN, C1N2_DRAINED, after.balancer, one) for one in kept}
         assert owners <= {node.name}
@@ -179,7 +179,7 @@ def test_proactive_resets_exactly_what_the_new_tables_lead_elsewhere() -> None:
             owner_in(after, one.sport, 4 if "." in one.src else 6) == node.name
             for one in held
         )
-    assert departed(PLAN, C1N2_DRAINED, after.balancer, "c1n2", held) == held
+    assert moved_away(PLAN, C1N2_DRAINED, after.balancer, "c1n2", held) == held
 
 
 @both_versions

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from controller.flows.entries import Field
-from controller.flows.flow_tables import IPV4, IPV6, Family
+from controller.flows.flow_tables import IPV4, IPV6, AddressFamily
 from controller.policies import POLICIES
 from tests.controller.clusters import ALL_IN_SERVICE, H1, H2, PLAN, network, state
 from tests.controller.flow_table import Arrival
@@ -41,7 +41,7 @@ both_versions = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 
-def family(version: int) -> Family:
+def family(version: int) -> AddressFamily:
     """The match fields of that IP version."""
     return {4: IPV4, 6: IPV6}[version]
 

@@ -40,7 +40,7 @@ def command(*arguments: str) -> Result:
 
 
 def test_every_discipline_is_tried_and_examined() -> None:
-    names = {trial_of(kind) for kind in ALL.disciplines()}
+    names = {trial_of(kind) for kind in ALL.required_qdiscs()}
     assert names <= kernel_trials.TRIALS.keys()
     assert names <= {check.name for check in CHECKS}
 
@@ -112,7 +112,7 @@ def test_the_trials_of_this_kernel_decide() -> None:
     tried = kernel_trials.try_these(["sch_netem", "sch_tbf"])
     assert set(tried) == {"sch_netem", "sch_tbf"}
     for options in (LinkOptions(delay_ms=1), LinkOptions(rate_mbit=1)):
-        (kind,) = options.disciplines()
+        (kind,) = options.required_qdiscs()
         if tried[trial_of(kind)].state is State.MISSING:
             with pytest.raises(MachineLacks, match=trial_of(kind)):
                 require(options)

@@ -19,7 +19,7 @@ from tests.controller.clusters import network
 from tests.controller.frames import from_client
 from tests.experiments.packet_path import MS
 from tests.experiments.scale_out import EVENT, SETTLED, ScaleOut
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 from topologies.domain.plan import FANOUT_MAC
 
 EVENTS = [
@@ -119,7 +119,7 @@ def test_the_command_prints_every_owner_as_json() -> None:
     told = json.loads(result.stdout)
     of = RunSpec.model_validate({"workload": {"connections": 30}, "events": EVENTS[:1]})
     assert [row["connection"] for row in told["connections"]] == [
-        written(connection) for connection in connections_of(of)
+        format_connection(connection) for connection in connections_of(of)
     ]
     moved = [row for row in told["connections"] if len(set(row["owners"])) > 1]
     assert told["events"] == [

@@ -15,7 +15,7 @@ from unittest.mock import MagicMock, Mock
 import pytest
 
 from controller.pipeline.cluster_state import ClusterState
-from controller.service.controller_client import Applied
+from controller.service.controller_client import ApplyResult
 from experiments.cluster import hands as hands_module
 from experiments.cluster.changes import Changes
 from experiments.cluster.errors import ClusterError
@@ -108,11 +108,11 @@ class Machines:
         for name in (chassis.name, *(node.name for node in chassis.nodes)):
             self._do(self.off.discard, name)
 
-    def cut_uplink(self, chassis: Chassis) -> None:
+    def set_uplink_down(self, chassis: Chassis) -> None:
         """No carrier."""
         self._do(self.cut.add, chassis.name)
 
-    def mend_uplink(self, chassis: Chassis) -> None:
+    def set_uplink_up(self, chassis: Chassis) -> None:
         """A carrier."""
         self._do(self.cut.discard, chassis.name)
 
@@ -153,9 +153,9 @@ class House:
         self.hands = ClusterHands(
             machines, workload, machines, Mode.ANSWER, self.folder, self.folder
         )
-        self.hands.hasten = lambda switches: None  # type: ignore[method-assign]
+        self.hands.limit_reconnect_backoff = lambda switches: None  # type: ignore[method-assign]
         self.hands.serve(tuple(state.plan.nodes))
-        controller = Mock(**{"apply.return_value": Applied(1.0, 2.0, 3.0, {})})
+        controller = Mock(**{"apply.return_value": ApplyResult(1.0, 2.0, 3.0, {})})
         self.log = self.folder / "events.jsonl"
         self.changes = Changes(
             *(state, self.hands, controller, self.folder / "state.json"),

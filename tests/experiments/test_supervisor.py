@@ -12,7 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from controller.service.notices import Notice
+from controller.service.trapped_resets import TrappedReset
 from experiments.cluster.children import Children
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults
@@ -135,7 +135,7 @@ def test_a_fault_that_comes_back_with_other_words_does_not_fill_the_memory(
     assert len(house.faults.texts) == len(house.records("fault")) == 100
 
 
-NOTICE = Notice("10.1.0.1", 40001, "10.0.0.1", 10809, 7, 9)
+NOTICE = TrappedReset("10.1.0.1", 40001, "10.0.0.1", 10809, 7, 9)
 
 
 def test_the_messenger_hears_the_next_notice(house: House, tmp_path: Path) -> None:

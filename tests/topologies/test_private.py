@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller.service.control_server import serve as serve_controller
-from controller.service.reconciler import Keeper
+from controller.service.reconciler import Reconciler
 from experiments.cluster import control
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults
@@ -86,8 +86,10 @@ def umask() -> str:
 def test_the_controllers_socket_is_its_owners(folder: Path) -> None:
     path = folder / "controller.sock"
     before = umask()
-    keeper = Keeper(None, None)
-    threading.Thread(target=serve_controller, args=(path, keeper), daemon=True).start()
+    reconciler = Reconciler(None, None)
+    threading.Thread(
+        target=serve_controller, args=(path, reconciler), daemon=True
+    ).start()
     wait_until(lambda: accepts(path), "the socket")
     assert mode(path) == 0o600
     wait_until(lambda: umask() == before, "the umask of before")

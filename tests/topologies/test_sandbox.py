@@ -195,7 +195,7 @@ def test_kill_of_any_process_leaves_nothing(
     eventually("nothing is left", lambda: not traces.left())
     assert machine() == before
     assert not sandbox.is_alive(run_name)
-    sandbox.sweep()
+    sandbox.remove_dead_runs()
     assert not (RUNS / run_name).exists()
 
 
@@ -278,7 +278,7 @@ def test_a_reused_pid_is_not_taken_for_life(run_name: str) -> None:
         run.directory.mkdir()
         sandbox.Run(run_name, other, other, run.started_s).register()
     assert not sandbox.is_alive(run_name)
-    assert run_name in sandbox.sweep()
+    assert run_name in sandbox.remove_dead_runs()
 
 
 def test_a_command_on_a_host(run_name: str, launch: Launch, tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_a_command_on_a_host(run_name: str, launch: Launch, tmp_path: Path) -> N
     assert "10.2.1.1/8" in _run(command, tmp_path, "in\n", 5)
     missing = sandbox.host_command(run_name, "c1n1", ["no-such-command"])
     _run(missing, tmp_path, "", 127)
-    with pytest.raises(sandbox.RunError, match="there are c1n1, h1"):
+    with pytest.raises(sandbox.SandboxError, match="there are c1n1, h1"):
         sandbox.host_command(run_name, "c7n7", ["true"])
 
 
@@ -329,11 +329,11 @@ def test_a_run_that_is_not_there(run_name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "-x", "a.b", "x" * 33])
 def test_a_name_that_cannot_be(name: str) -> None:
-    with pytest.raises(sandbox.RunError, match="cannot name a run"):
+    with pytest.raises(sandbox.SandboxError, match="cannot name a run"):
         sandbox.enter(["true"], name)
 
 
 @pytest.mark.sandboxed
 def test_no_sandbox_in_a_sandbox(run_name: str) -> None:
-    with pytest.raises(sandbox.RunError, match="inside the sandbox"):
+    with pytest.raises(sandbox.SandboxError, match="inside the sandbox"):
         sandbox.enter(["true"], run_name)

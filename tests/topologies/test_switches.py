@@ -115,7 +115,7 @@ def test_it_finds_its_controller_and_finds_it_again(tmp_path: Path) -> None:
             switches = network.net.switches
             count = len(switches)
             eventually("all come", lambda: lines_of(greetings.name) == count)
-            IsolatedSwitch.hasten(switches)
+            IsolatedSwitch.limit_reconnect_backoff(switches)
             controller.kill()
             controller.wait()
             controller = subprocess.Popen(serve, stdout=greetings)

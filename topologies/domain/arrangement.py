@@ -15,7 +15,7 @@ from topologies.domain.plan import FABRIC, Plan
 
 #: How many earlier states are remembered: whatever happened to a cluster between two
 #: segments of a connection, it was hardly more than that. Older ones are forgotten.
-HISTORY = 4
+MAX_HISTORY = 4
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Arrangement:
         if switch == FABRIC:
             names = self.membership.serving_names(self.plan)
             members = tuple((name, tuple(nodes)) for name, nodes in names.items())
-            return BucketTable(basis, _over_chassis(balancer, members))
+            return BucketTable(basis, _chassis_table(balancer, members))
         for chassis in self.plan.chassis:
             if chassis.name == switch:
                 own = self.membership.of_chassis(chassis)
                 nodes = tuple(node.name for node in own.serving_nodes(chassis))
-                return BucketTable(basis, _over_nodes(balancer, nodes))
+                return BucketTable(basis, _node_table(balancer, nodes))
         return BucketTable(basis)
 
 
@@ -61,12 +61,12 @@ class Arrangement:
 
 
 @lru_cache(maxsize=64)
-def _over_chassis(
+def _chassis_table(
     balancer: Balancer, members: tuple[tuple[str, tuple[str, ...]], ...]
 ) -> tuple[str, ...]:
-    return balancer.over_chassis(dict(members))
+    return balancer.chassis_table(dict(members))
 
 
 @lru_cache(maxsize=1024)
-def _over_nodes(balancer: Balancer, nodes: tuple[str, ...]) -> tuple[str, ...]:
-    return balancer.over_nodes(nodes)
+def _node_table(balancer: Balancer, nodes: tuple[str, ...]) -> tuple[str, ...]:
+    return balancer.node_table(nodes)

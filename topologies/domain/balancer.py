@@ -68,11 +68,11 @@ class Balancer:
             for chassis, members in nodes.items()
         }
 
-    def over_nodes(self, nodes: Sequence[str]) -> tuple[str, ...]:
+    def node_table(self, nodes: Sequence[str]) -> tuple[str, ...]:
         """Tier 2's bucket table, over the nodes in service of one chassis."""
         return self._over(self.node_weights(nodes))
 
-    def over_chassis(self, nodes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    def chassis_table(self, nodes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
         """Tier 1's bucket table; ``nodes`` as :meth:`chassis_weights` has it."""
         return self._over(self.chassis_weights(nodes))
 

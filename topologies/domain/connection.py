@@ -33,7 +33,7 @@ def connection_of(src: str, sport: int, dst: str, dport: int) -> FourTuple | Non
     return None
 
 
-def written(connection: FourTuple) -> str:
+def format_connection(connection: FourTuple) -> str:
     """As a person writes it: ``10.1.0.1:20001 > 10.0.0.1:10809``."""
     src, sport, dst, dport = connection
     return f"{_joined(src, sport)} > {_joined(dst, dport)}"

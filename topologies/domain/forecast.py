@@ -57,10 +57,10 @@ class Forecast:
         #: Chassis in service -> its nodes in service, in the plan's order.
         self.members: Mapping[str, Sequence[str]] = membership.serving_names(plan)
         self.balancer = balancer
-        self.fabric: tuple[str, ...] = balancer.over_chassis(self.members)
+        self.fabric: tuple[str, ...] = balancer.chassis_table(self.members)
         self.fabric_basis = basis_of(membership, FABRIC)
         self.chassis: Mapping[str, tuple[str, ...]] = {
-            chassis: balancer.over_nodes(nodes)
+            chassis: balancer.node_table(nodes)
             for chassis, nodes in self.members.items()
         }
         self.chassis_bases: Mapping[str, int] = {

@@ -109,7 +109,7 @@ class Membership:
         )
 
     @property
-    def out_of_reach(self) -> frozenset[str]:
+    def unreachable_chassis(self) -> frozenset[str]:
         """Names of the chassis that the fabric cannot reach: failed or cut off."""
         return self.failed_chassis | self.cut_off_chassis
 
@@ -154,7 +154,7 @@ class Membership:
     def reachable_chassis(self, plan: Plan) -> tuple[Chassis, ...]:
         """The chassis that have not failed and are not cut off: each gets one of the
         further resets (E4)."""
-        return tuple(c for c in plan.chassis if c.name not in self.out_of_reach)
+        return tuple(c for c in plan.chassis if c.name not in self.unreachable_chassis)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON of this membership."""

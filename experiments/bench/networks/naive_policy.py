@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controller.flows.entries import Action, Field, FlowEntry, Output
 from controller.flows.flow_tables import (
-    FAMILIES,
+    ADDRESS_FAMILIES,
     NOT_RECOGNISED,
     Priority,
     Table,
@@ -28,13 +28,13 @@ def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
     return tuple(
         FlowEntry.of(
             Table.RETURN,
-            Priority.RESET,
+            Priority.POLICY,
             {**to_client(client, family), Field.TCP_FLAGS: NOT_RECOGNISED},
             (*deliver_to(client), *_ASK),
             f"reset for {client.name} (IPv{family.version}): and to the controller",
         )
         for client in plan.clients
-        for family in FAMILIES
+        for family in ADDRESS_FAMILIES
     )
 
 
@@ -44,10 +44,10 @@ def chassis_entries(chassis: Chassis, membership: Membership) -> tuple[FlowEntry
 
 
 def _copies() -> Iterator[FlowEntry]:
-    for family in FAMILIES:
+    for family in ADDRESS_FAMILIES:
         yield FlowEntry.of(
             Table.ADMIT,
-            Priority.RESET,
+            Priority.POLICY,
             {
                 **family.tcp,
                 Field.IN_PORT: UPLINK_PORT,

@@ -16,9 +16,9 @@ from topologies.domain.events import (
     uplink_down,
     uplink_up,
 )
-from topologies.domain.events.event import Event, EventError, Hands
+from topologies.domain.events.event import Event, EventError, MachineActions
 
-__all__ = ["EVENTS", "Event", "EventError", "Hands", "parse_events"]
+__all__ = ["EVENTS", "Event", "EventError", "MachineActions", "parse_events"]
 
 EVENTS: dict[str, Event] = {
     event.kind: event

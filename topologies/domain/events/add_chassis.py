@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.events.event import Event, EventError, Hands, with_node
+from topologies.domain.events.event import Event, EventError, MachineActions, with_node
 from topologies.domain.membership import NodeState
 from topologies.domain.plan import Chassis, Plan
 
@@ -25,10 +25,12 @@ def change(state: Arrangement, target: str) -> Arrangement:
     return grown
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
     """The chassis is wired in and its nodes serve before any bucket leads to it."""
     plan, chassis = _grown(old, target)
-    hands.build_chassis(plan, chassis)
+    machines.build_chassis(plan, chassis)
 
 
 EVENT = Event(
@@ -37,5 +39,5 @@ EVENT = Event(
     target="the next chassis' name, e.g. c3",
     change=change,
     planned=True,
-    before=before,
+    apply_to_machines=apply_to_machines,
 )

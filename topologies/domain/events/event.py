@@ -1,7 +1,7 @@
 """What a membership event is: a pure change of state, and what happens to machines first.
 
 ``change`` decides, with no machine in sight, which plan and membership follow from an
-event, or raises :class:`EventError`. ``before`` is what physically happens before the
+event, or raises :class:`EventError`. ``apply_to_machines`` is what physically happens before the
 switches learn of it: a node that loses power does so first and is noticed later; a
 node that is added serves first and is balanced over later.
 """
@@ -21,7 +21,7 @@ class EventError(ValueError):
     """An event that makes no sense for the cluster as it is; says what would."""
 
 
-class Hands(Protocol):
+class MachineActions(Protocol):
     """What an event may do to the machines of a cluster."""
 
     def power_off_node(self, node: Node) -> None:
@@ -36,10 +36,10 @@ class Hands(Protocol):
     def power_on_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
         """The chassis switch comes back, and those nodes, empty."""
 
-    def cut_uplink(self, chassis: Chassis) -> None:
+    def set_uplink_down(self, chassis: Chassis) -> None:
         """The cable to the fabric loses its carrier; nothing behind it loses power."""
 
-    def mend_uplink(self, chassis: Chassis) -> None:
+    def set_uplink_up(self, chassis: Chassis) -> None:
         """The cable to the fabric has its carrier again."""
 
     def build_node(self, plan: Plan, node: Node) -> None:
@@ -51,11 +51,13 @@ class Hands(Protocol):
 
 #: From the old state and a target's name to the new state.
 Change = Callable[[Arrangement, str], Arrangement]
-#: Hands, old state, new state, target's name.
-Before = Callable[[Hands, Arrangement, Arrangement, str], None]
+#: MachineActions, old state, new state, target's name.
+MachineStep = Callable[[MachineActions, Arrangement, Arrangement, str], None]
 
 
-def _nothing(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
+def _nothing(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
     """No machine is touched: only the tables change."""
 
 
@@ -73,7 +75,7 @@ class Event:
     target: str
     change: Change
     planned: bool
-    before: Before = _nothing
+    apply_to_machines: MachineStep = _nothing
     loss: bool = False
 
 
@@ -92,7 +94,7 @@ def chassis_of(state: Arrangement, node: str) -> Chassis:
     return state.plan.chassis[state.plan.find_node(node).chassis - 1]
 
 
-def require_in_reach(state: Arrangement, chassis: Chassis, target: str) -> None:
+def require_reachable(state: Arrangement, chassis: Chassis, target: str) -> None:
     """Refuses, by :class:`EventError`, what cannot be done to ``target``, of that
     chassis or itself it, while it has failed or is cut off."""
     name, membership = chassis.name, state.membership
@@ -106,7 +108,7 @@ def require_in_reach(state: Arrangement, chassis: Chassis, target: str) -> None:
 
 def require_in_service(state: Arrangement, name: str) -> None:
     """Refuses, by :class:`EventError`, what only a serving node can undergo."""
-    require_in_reach(state, chassis_of(state, name), name)
+    require_reachable(state, chassis_of(state, name), name)
     now = node_state(state, name)
     if now is not NodeState.IN_SERVICE:
         raise EventError(f"{name} is {now.value}, not in service")

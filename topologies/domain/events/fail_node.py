@@ -4,7 +4,7 @@ from topologies.domain.arrangement import Arrangement
 from topologies.domain.events.event import (
     Event,
     EventError,
-    Hands,
+    MachineActions,
     chassis_of,
     node_state,
     require_service,
@@ -24,9 +24,11 @@ def change(state: Arrangement, target: str) -> Arrangement:
     return require_service(with_node(state, target, NodeState.FAILED), target)
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
     """Power off first: segments sent before the tables change reach nobody."""
-    hands.power_off_node(old.plan.find_node(target))
+    machines.power_off_node(old.plan.find_node(target))
 
 
 EVENT = Event(
@@ -35,6 +37,6 @@ EVENT = Event(
     target="a node that is up, e.g. c1n2",
     change=change,
     planned=False,
-    before=before,
+    apply_to_machines=apply_to_machines,
     loss=True,
 )

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Protocol, TypeVar
 
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.events.event import Event, EventError, Hands
+from topologies.domain.events.event import Event, EventError, MachineActions
 
 
 class Timed(Protocol):
@@ -23,7 +23,7 @@ T = TypeVar("T", bound=Timed)
 
 
 @dataclass(frozen=True)
-class Happening:
+class EventStep:
     """One of the events of an instant, between the states that it leads from and to.
 
     No switch ever has the states between the events of an instant.
@@ -34,14 +34,14 @@ class Happening:
     old: Arrangement
     new: Arrangement
 
-    def physically(self, hands: Hands) -> None:
+    def apply_to_machines(self, machines: MachineActions) -> None:
         """What happens to machines."""
-        self.event.before(hands, self.old, self.new, self.target)
+        self.event.apply_to_machines(machines, self.old, self.new, self.target)
 
 
-def happenings(
+def resolve_events(
     state: Arrangement, events: Sequence[tuple[Event, str]]
-) -> tuple[Happening, ...]:
+) -> tuple[EventStep, ...]:
     """What follows from events (each with its target) that happen at once in ``state``.
 
     They stand in an order in which each makes sense after those before it. Raises
@@ -49,19 +49,19 @@ def happenings(
     different kinds with one target: at one instant they would be a contradiction.
     """
     kinds: dict[str, str] = {}
-    found: list[Happening] = []
+    found: list[EventStep] = []
     for event, target in events:
         if (kind := kinds.setdefault(target, event.kind)) != event.kind:
             raise EventError(
                 f"{target}: at the instant of its {kind}; give one of them another time"
             )
         new = event.change(state, target)
-        found.append(Happening(event, target, state, new))
+        found.append(EventStep(event, target, state, new))
         state = new
     return tuple(found)
 
 
-def physical_order(found: Iterable[Happening]) -> list[Happening]:
+def machine_order(found: Iterable[EventStep]) -> list[EventStep]:
     """The order of their physical sides: losses last and directly one after another."""
     return sorted(found, key=lambda one: one.event.loss)
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.events.event import Event, require_in_reach
+from topologies.domain.events.event import Event, require_reachable
 from topologies.domain.plan import FABRIC
 
 ALL = "all"
@@ -20,7 +20,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
         switches = [FABRIC, *(each.name for each in chassis)]
     else:
         if target != FABRIC:
-            require_in_reach(state, state.plan.find_chassis(target), target)
+            require_reachable(state, state.plan.find_chassis(target), target)
         switches = [target]
     for switch in switches:
         membership = membership.with_reseeded(switch)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.events.event import Event, EventError, Hands
+from topologies.domain.events.event import Event, EventError, MachineActions
 from topologies.domain.membership import NodeState
 
 
@@ -15,7 +15,9 @@ def change(state: Arrangement, target: str) -> Arrangement:
     return replace(state, membership=state.membership.with_chassis_restored(name))
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
     """Switch and nodes come up before the fabric sends them anything."""
     chassis = old.plan.find_chassis(target)
     up = tuple(
@@ -23,7 +25,7 @@ def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> Non
         for node in chassis.nodes
         if new.membership.state(node) is not NodeState.FAILED
     )
-    hands.power_on_chassis(chassis, up)
+    machines.power_on_chassis(chassis, up)
 
 
 EVENT = Event(
@@ -32,5 +34,5 @@ EVENT = Event(
     target="a failed chassis, e.g. c2",
     change=change,
     planned=True,
-    before=before,
+    apply_to_machines=apply_to_machines,
 )

@@ -5,8 +5,8 @@ from dataclasses import replace
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.events.event import (
     Event,
-    Hands,
-    require_in_reach,
+    MachineActions,
+    require_reachable,
     require_service,
 )
 
@@ -15,14 +15,16 @@ def change(state: Arrangement, target: str) -> Arrangement:
     """The fabric no longer balances over the chassis, nor sends it copies. Its nodes
     keep their connections: no copy of a reset can free one of them."""
     chassis = state.plan.find_chassis(target)
-    require_in_reach(state, chassis, target)
+    require_reachable(state, chassis, target)
     membership = state.membership.with_chassis_cut_off(chassis.name)
     return require_service(replace(state, membership=membership), target)
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
     """The carrier goes first; the fabric notices afterwards."""
-    hands.cut_uplink(old.plan.find_chassis(target))
+    machines.set_uplink_down(old.plan.find_chassis(target))
 
 
 EVENT = Event(
@@ -31,6 +33,6 @@ EVENT = Event(
     target="a chassis, e.g. c2",
     change=change,
     planned=False,
-    before=before,
+    apply_to_machines=apply_to_machines,
     loss=True,
 )

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.events.event import Event, EventError, Hands
+from topologies.domain.events.event import Event, EventError, MachineActions
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
@@ -15,9 +15,11 @@ def change(state: Arrangement, target: str) -> Arrangement:
     return replace(state, membership=state.membership.with_chassis_connected(name))
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
     """The cable is in place before the fabric sends anything along it."""
-    hands.mend_uplink(old.plan.find_chassis(target))
+    machines.set_uplink_up(old.plan.find_chassis(target))
 
 
 EVENT = Event(
@@ -26,5 +28,5 @@ EVENT = Event(
     target="a chassis that is cut off, e.g. c2",
     change=change,
     planned=True,
-    before=before,
+    apply_to_machines=apply_to_machines,
 )

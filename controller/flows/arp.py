@@ -1,8 +1,8 @@
-"""ARP answers, made by the switch out of the question itself.
+"""ARP replies that the switch makes from the request.
 
-IPv6 neighbour discovery has no such answer: the kernel's datapath of Open vSwitch can
+There is no such reply for IPv6 neighbour discovery: Open vSwitch's kernel datapath can
 rewrite neither an ICMPv6 type nor an advertisement's flags (``OFPBAC_BAD_SET_ARGUMENT``;
-``struct ovs_key_nd`` has no such fields). So hosts know their IPv6 neighbour beforehand
+``struct ovs_key_nd`` has no such fields). So hosts have permanent IPv6 neighbour entries
 (:mod:`topologies.hosts`), and the flow tables are the same on every datapath.
 """
 
@@ -25,7 +25,7 @@ _ETH_TYPE_ARP = 0x0806
 _ARP_REQUEST, _ARP_REPLY = 1, 2
 
 
-def arp_request(port: int, mac: str) -> dict[Field, Value]:
+def request_match(port: int, mac: str) -> dict[Field, Value]:
     """Match of an ARP request that the host with ``mac`` on ``port`` may send."""
     return {
         Field.IN_PORT: port,
@@ -37,11 +37,11 @@ def arp_request(port: int, mac: str) -> dict[Field, Value]:
     }
 
 
-def answer(mac: str, whose: str) -> FlowEntry:
-    """The entry that sends every admitted question back with ``mac`` as the answer."""
+def reply_entry(mac: str, whose: str) -> FlowEntry:
+    """The entry that answers every admitted ARP request with ``mac``."""
     return FlowEntry.of(
-        Table.ANSWER,
-        Priority.ORDINARY,
+        Table.ARP,
+        Priority.NORMAL,
         {Field.ETH_TYPE: _ETH_TYPE_ARP},
         _arp_reply(mac),
         f"ARP: {whose} MAC",

@@ -1,8 +1,8 @@
-"""What the controller tells the nodes' guards of a reset that was trapped to it.
+"""The message from the controller to the nodes' guards about a trapped reset.
 
-One datagram of JSON for each reset, to the UNIX socket that the configuration names:
-``{"client", "client_port", "vip", "vip_port", "seq", "ack"}``, addresses as text. The
-last two are the reset's numbers: by them a guard tells whether its connection is meant.
+One datagram of JSON for each reset, to the UNIX socket in the configuration:
+``{"client", "client_port", "vip", "vip_port", "seq", "ack"}``, addresses as text. ``seq``
+and ``ack`` are the reset's numbers: a guard checks them against its connection.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from topologies.domain.hashing import ETH_TYPE
 log = logging.getLogger("resetbed.controller")
 
 _ETHERNET_OCTETS = 14
-#: Offset of the addresses in an IP header, and of TCP behind it: the switches trap
-#: nothing with options or extension headers, nor does a guard send any.
+#: By IP version: offset and size of the addresses in the IP header, and its length.
+#: Options and extension headers do not occur: guards send none, switches trap none.
 _ADDRESSES = {4: (12, 4, 20), 6: (8, 16, 40)}
 _TCP = struct.Struct("!HHII")
 
 
 @dataclass(frozen=True)
-class Notice:
-    """A "not recognised" reset, named by the connection that it is about."""
+class TrappedReset:
+    """A "not recognised" reset: its connection and its sequence numbers."""
 
     client: str
     client_port: int
@@ -40,10 +40,10 @@ class Notice:
     ack: int
 
     @classmethod
-    def of(cls, frame: bytes) -> Notice:
-        """What a trapped reset says: it goes from the virtual address to its client.
+    def of(cls, frame: bytes) -> TrappedReset:
+        """Parse a trapped reset, which goes from the virtual address to a client.
 
-        Raises :class:`ValueError` for a frame that is not IP, or is cut off.
+        Raises :class:`ValueError` for a frame that is not IP, or is truncated.
         """
         eth_type = int.from_bytes(frame[_ETHERNET_OCTETS - 2 : _ETHERNET_OCTETS], "big")
         version = {number: v for v, number in ETH_TYPE.items()}.get(eth_type)
@@ -51,7 +51,7 @@ class Notice:
             raise ValueError(f"not IP: Ethernet type {eth_type:#06x}")
         start, size, length = _ADDRESSES[version]
         if len(frame) < _ETHERNET_OCTETS + length + _TCP.size:
-            raise ValueError(f"cut off: {len(frame)} octets")
+            raise ValueError(f"truncated: {len(frame)} octets")
         first = _ETHERNET_OCTETS + start
         vip, client = (
             str(ip_address(frame[at : at + size])) for at in (first, first + size)
@@ -61,33 +61,33 @@ class Notice:
         return cls(client, client_port, vip, vip_port, seq, ack)
 
     def to_bytes(self) -> bytes:
-        """The datagram."""
+        """The datagram's content."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def from_bytes(cls, datagram: bytes) -> Notice:
-        """The notice of a datagram. Raises :class:`ValueError`, :class:`TypeError`."""
+    def from_bytes(cls, datagram: bytes) -> TrappedReset:
+        """Parse a datagram. Raises :class:`ValueError`, :class:`TypeError`."""
         return cls(**json.loads(datagram))
 
 
-class Notifier:
-    """Sends notices in their order, from a thread of its own: it may have to wait."""
+class TrapSender:
+    """Sends trapped resets in order, from its own thread, because sending may block."""
 
     def __init__(self, path: Path) -> None:
-        """``path``: the socket of whoever speaks for the guards; not opened yet."""
+        """``path``: the receiver's socket. It is not opened yet."""
         self._path = str(path)
         self._waiting: Any = hub.Queue()
 
-    def tell(self, frame: bytes) -> None:
-        """Tell of that trapped reset; returns at once."""
-        self._waiting.put(Notice.of(frame))
+    def enqueue(self, frame: bytes) -> None:
+        """Queue that trapped reset; does not block."""
+        self._waiting.put(TrappedReset.of(frame))
 
     def run(self) -> None:
-        """Send what there is to send, for ever."""
+        """Send queued resets until the process ends."""
         sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         while True:
-            notice = self._waiting.get()
+            reset = self._waiting.get()
             try:
-                sender.sendto(notice.to_bytes(), self._path)
+                sender.sendto(reset.to_bytes(), self._path)
             except OSError as error:
-                log.error("the guards were not told of %s: %s", notice, error)
+                log.error("%s was not delivered to the guards: %s", reset, error)

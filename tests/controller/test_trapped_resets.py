@@ -7,7 +7,7 @@ import socket
 import pytest
 from scapy.packet import Packet
 
-from controller.service.notices import Notice
+from controller.service.trapped_resets import TrappedReset
 from tests.controller.clusters import H1, PLAN, state
 from tests.controller.controllers import ControllerProcess
 from tests.controller.dummy_ports import received, segment, send
@@ -36,17 +36,17 @@ def reset(version: int, sport: int = 40001) -> bytes:
 @both_versions
 def test_a_notice_names_connection_and_numbers(version: int) -> None:
     one = connection(H1, 40001, version)
-    notice = Notice.of(reset(version))
-    assert notice == Notice(one.src, 40001, one.dst, one.dport, 0xFEEDBEEF, 0)
-    assert Notice.from_bytes(notice.to_bytes()) == notice
+    notice = TrappedReset.of(reset(version))
+    assert notice == TrappedReset(one.src, 40001, one.dst, one.dport, 0xFEEDBEEF, 0)
+    assert TrappedReset.from_bytes(notice.to_bytes()) == notice
 
 
 @both_versions
 def test_a_frame_that_is_no_reset_is_refused(version: int) -> None:
-    with pytest.raises(ValueError, match="cut off: 40 octets"):
-        Notice.of(reset(version)[:40])
+    with pytest.raises(ValueError, match="truncated: 40 octets"):
+        TrappedReset.of(reset(version)[:40])
     with pytest.raises(ValueError, match="0x0806"):
-        Notice.of(reset(version)[:12] + b"\x08\x06" + bytes(50))
+        TrappedReset.of(reset(version)[:12] + b"\x08\x06" + bytes(50))
 
 
 @pytest.mark.live
@@ -61,8 +61,8 @@ def test_the_guards_are_told_of_each_reset_once_and_its_client_has_it(
         for one in ones:
             send(cluster, "c1n1", packet(*one))
         sent = [reset(*one) for one in ones]
-        told = [Notice.from_bytes(guards.recv(1024)) for _ in sent]
-        assert sorted(map(repr, told)) == sorted(repr(Notice.of(f)) for f in sent)
+        told = [TrappedReset.from_bytes(guards.recv(1024)) for _ in sent]
+        assert sorted(map(repr, told)) == sorted(repr(TrappedReset.of(f)) for f in sent)
         assert len(received(cluster, "h1")) == len(sent)
         guards.settimeout(0.2)
         with pytest.raises(TimeoutError):

@@ -13,7 +13,7 @@ import pytest
 
 from controller.service.control_server import serve
 from controller.service.controller_client import ControllerClient, ControllerError
-from controller.service.reconciler import Keeper
+from controller.service.reconciler import Reconciler
 from controller.switches.framework import MAIN_DISPATCHER, handles, ofp_event
 from tests.controller.clusters import state
 from tests.controller.switches import accepts, wait_until
@@ -23,11 +23,11 @@ class BrokenApp:
     """An application one of whose handlers fails."""
 
     def __init__(self) -> None:
-        self.faults: list[str] = []
+        self.errors: list[str] = []
 
-    def fault(self, text: str) -> None:
-        """As :meth:`controller.service.app.LoadBalancerController.fault`."""
-        self.faults.append(text)
+    def internal_error(self, text: str) -> None:
+        """As :meth:`controller.service.app.LoadBalancerController.internal_error`."""
+        self.errors.append(text)
 
     @handles(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def on_answer(self, event: object) -> None:
@@ -42,41 +42,41 @@ def test_a_handlers_exception_is_logged_and_told_and_does_not_get_out(
     app.on_answer("a barrier reply")
     assert "on_answer failed" in caplog.text
     assert "ZeroDivisionError: on a barrier reply" in caplog.text
-    assert "ZeroDivisionError" in app.faults[0]
+    assert "ZeroDivisionError" in app.errors[0]
 
 
 @pytest.fixture
-def keeper() -> Keeper:
-    """A keeper with no switches, at work."""
-    keeper = Keeper(state(), None)
-    threading.Thread(target=keeper.run, daemon=True).start()
-    return keeper
+def reconciler() -> Reconciler:
+    """A reconciler with no switches, at work."""
+    reconciler = Reconciler(state(), None)
+    threading.Thread(target=reconciler.run, daemon=True).start()
+    return reconciler
 
 
 @pytest.fixture
-def client(keeper: Keeper, tmp_path: Path) -> Iterator[ControllerClient]:
-    """A client of that keeper's."""
+def client(reconciler: Reconciler, tmp_path: Path) -> Iterator[ControllerClient]:
+    """A client of that reconciler's."""
     path = tmp_path / "controller.sock"
-    threading.Thread(target=serve, args=(path, keeper), daemon=True).start()
+    threading.Thread(target=serve, args=(path, reconciler), daemon=True).start()
     wait_until(lambda: accepts(path), "the control socket")
     yield ControllerClient(path)
 
 
 def test_the_keepers_own_failure_is_loud(
-    keeper: Keeper, client: ControllerClient, caplog: pytest.LogCaptureFixture
+    reconciler: Reconciler, client: ControllerClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert not client.status()["fabric"].connected
-    # Not a datapath: the keeper's thread fails on it.
-    keeper.connected(object())
-    wait_until(lambda: "keeper failed" in caplog.text, "the failure is logged")
-    with pytest.raises(ControllerError, match="the controller is broken"):
+    # Not a datapath: the reconciler's thread fails on it.
+    reconciler.connected(object())
+    wait_until(lambda: "reconciler failed" in caplog.text, "the failure is logged")
+    with pytest.raises(ControllerError, match="internal error of the controller"):
         client.status()
-    with pytest.raises(ControllerError, match="the controller is broken"):
+    with pytest.raises(ControllerError, match="internal error of the controller"):
         client.apply(state())
 
 
 def test_an_order_under_way_when_the_keeper_fails_is_answered(
-    keeper: Keeper, client: ControllerClient
+    reconciler: Reconciler, client: ControllerClient
 ) -> None:
     failures: list[ControllerError] = []
 
@@ -87,8 +87,8 @@ def test_an_order_under_way_when_the_keeper_fails_is_answered(
 
     waiting = threading.Thread(target=order)
     waiting.start()
-    wait_until(lambda: keeper._requests, "the order is under way")
-    keeper.connected(object())
+    wait_until(lambda: reconciler._requests, "the order is under way")
+    reconciler.connected(object())
     waiting.join(10)
     assert "AttributeError" in str(failures[0])
 

@@ -1,4 +1,4 @@
-"""In which order the keeper changes switches, and which instants it tells, on fakes."""
+"""In which order the reconciler changes switches, and which instants it tells, on fakes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from controller.flows.entries import FlowEntry
 from controller.pipeline.cluster_state import ClusterState
 from controller.pipeline.difference import Change
-from controller.service import reconciler as keeper_module
-from controller.service.reconciler import Keeper
+from controller.service import reconciler as reconciler_module
+from controller.service.reconciler import Reconciler
 from controller.switches import openflow
 from controller.switches.session import SwitchError, SwitchSession
 from controller.switches.settle import SettleError
@@ -60,22 +60,22 @@ class Switch:
 class FakeSession(SwitchSession):
     """A session with a switch in memory: it answers at once."""
 
-    def ask(self) -> None:
+    def request_dump(self) -> None:
         """Ask nobody."""
         self._installed = None
 
-    def take_in(self, deadline: float) -> None:
+    def receive_dump(self, deadline: float) -> None:
         """What the switch has."""
         found: Any = tuple(_Found(entry) for entry in self.datapath.entries)
         self._installed = found
 
     def _send(self, messages: list[Any]) -> None:
-        self._order = messages
+        self._pending = messages
 
     def _await_barrier(self, deadline: float) -> float:
         if self.datapath.refuses:
             raise SwitchError(f"switch {self.name} refused")
-        self.datapath.entries = tuple(self._wanted)
+        self.datapath.entries = tuple(self._desired)
         self.datapath.journal.append(self.name)
         return time.time()
 
@@ -94,7 +94,7 @@ class _Found:
 
 @dataclass
 class House:
-    """A keeper, the switches of the plan, and what was done to them in which order."""
+    """A reconciler, the switches of the plan, and what was done to them in which order."""
 
     journal: list[str] = field(default_factory=list)
     settles: bool = True
@@ -114,24 +114,24 @@ class House:
 
     def start(
         self, wanted: ClusterState | None, names: Sequence[str] = ("c1", "c2", "fabric")
-    ) -> Keeper:
-        """A keeper at work, as after a start, to which those switches connect."""
-        self.keeper = Keeper(wanted, lambda name: name)
+    ) -> Reconciler:
+        """A reconciler at work, as after a start, to which those switches connect."""
+        self.reconciler = Reconciler(wanted, lambda name: name)
         for name in names:
-            self.keeper.connected(self.switches[name])
-        threading.Thread(target=self.keeper.run, daemon=True).start()
+            self.reconciler.connected(self.switches[name])
+        threading.Thread(target=self.reconciler.run, daemon=True).start()
         self.rest()
-        return self.keeper
+        return self.reconciler
 
     def rest(self) -> None:
-        """Returns when the keeper has done all that it could."""
+        """Returns when the reconciler has done all that it could."""
         done = threading.Event()
-        self.keeper._jobs.put(lambda: None)
-        self.keeper._jobs.put(done.set)
+        self.reconciler._jobs.put(lambda: None)
+        self.reconciler._jobs.put(done.set)
         assert done.wait(10)
         # The last of its step is behind it when the next job is begun.
         again = threading.Event()
-        self.keeper._jobs.put(again.set)
+        self.reconciler._jobs.put(again.set)
         assert again.wait(10)
 
     def has(self, wanted: ClusterState) -> set[str]:
@@ -148,14 +148,14 @@ def house(monkeypatch: pytest.MonkeyPatch) -> House:
     def bundle(_: Any, __: int, change: Change[Any]) -> list[Any]:
         return [change]
 
-    monkeypatch.setattr(keeper_module, "SwitchSession", FakeSession)
-    monkeypatch.setattr(keeper_module, "settle", house.settle)
+    monkeypatch.setattr(reconciler_module, "SwitchSession", FakeSession)
+    monkeypatch.setattr(reconciler_module, "settle", house.settle)
     monkeypatch.setattr(openflow, "bundle", bundle)
     return house
 
 
 def served(house: House, now: ClusterState) -> None:
-    """Every switch has that state; the keeper that brought it is dead."""
+    """Every switch has that state; the reconciler that brought it is dead."""
     for name, entries in now.tables().items():
         house.switches[name].entries = entries
 
@@ -201,7 +201,7 @@ def test_no_switch_changes_before_those_of_the_tier_before_have_connected(
     served(house, LEAVING)
     house.start(new, ["fabric", "c1"])
     assert house.journal == []
-    house.keeper.connected(house.switches["c2"])
+    house.reconciler.connected(house.switches["c2"])
     house.rest()
     assert house.journal == ["c2", "settled c1 c2", "fabric", "settled fabric"]
 
@@ -227,31 +227,31 @@ def test_what_a_failed_attempt_has_changed_has_settled_before_a_reply(
     house: House,
 ) -> None:
     """c1 was changed, c2 refused: the retry changes c2, and waits for c1 as well."""
-    keeper = house.start(FLOOD)
+    reconciler = house.start(FLOOD)
     house.journal.clear()
     house.switches["c2"].refuses = True
     with pytest.raises(SwitchError, match="c2 refused"):
-        keeper.apply(BOTH, 5.0)
+        reconciler.apply(BOTH, 5.0)
     house.rest()
     assert house.journal == ["c1"]
     house.switches["c2"].refuses = False
-    house.keeper.connected(house.switches["c2"])
-    reply = keeper.apply(BOTH, 5.0)
+    house.reconciler.connected(house.switches["c2"])
+    reply = reconciler.apply(BOTH, 5.0)
     assert house.journal == ["c1", "c2", "settled c1 c2"]
     assert reply["settled_s"] >= reply["applied_s"]
 
 
 def test_what_was_not_settled_in_time_is_waited_for_by_the_retry(house: House) -> None:
-    keeper = house.start(FLOOD)
+    reconciler = house.start(FLOOD)
     house.settles = False
     with pytest.raises(SettleError):
-        keeper.apply(DRAINED, 5.0)
+        reconciler.apply(DRAINED, 5.0)
     with pytest.raises(SettleError):
-        keeper.apply(DRAINED, 5.0)  # nothing is left to change, and all the same
+        reconciler.apply(DRAINED, 5.0)  # nothing is left to change, and all the same
     house.settles = True
     house.journal.clear()
     before = time.time()
-    assert keeper.apply(DRAINED, 5.0)["settled_s"] >= before
+    assert reconciler.apply(DRAINED, 5.0)["settled_s"] >= before
     assert house.journal == ["settled c1"]
 
 
@@ -259,10 +259,10 @@ def test_the_instants_of_a_state_that_was_there_are_those_of_its_coming(
     house: House,
 ) -> None:
     """A request again, as after a reply that was lost: nothing is to be done."""
-    keeper = house.start(FLOOD)
-    first = keeper.apply(DRAINED, 5.0)
+    reconciler = house.start(FLOOD)
+    first = reconciler.apply(DRAINED, 5.0)
     assert first["requested_s"] <= first["applied_s"] <= first["settled_s"]
-    again = keeper.apply(ClusterState.from_json(DRAINED.to_json()), 5.0)
+    again = reconciler.apply(ClusterState.from_json(DRAINED.to_json()), 5.0)
     instants = ("requested_s", "applied_s", "settled_s")
     assert [again[key] for key in instants] == [first[key] for key in instants]
 
@@ -270,15 +270,15 @@ def test_the_instants_of_a_state_that_was_there_are_those_of_its_coming(
 def test_a_state_that_changes_nothing_is_there_when_it_is_asked_for(
     house: House,
 ) -> None:
-    keeper = house.start(FLOOD)
+    reconciler = house.start(FLOOD)
     house.journal.clear()
     before = time.time()
-    reply = keeper.apply(then(FLOOD, FLOOD.membership), 5.0)
+    reply = reconciler.apply(then(FLOOD, FLOOD.membership), 5.0)
     assert house.journal == []
     assert before <= reply["requested_s"] == reply["applied_s"] == reply["settled_s"]
 
 
 def test_who_cannot_ask_tells_no_instant(house: House) -> None:
-    keeper = house.start(FLOOD)
-    keeper._control_socket = None
-    assert keeper.apply(DRAINED, 5.0)["settled_s"] is None
+    reconciler = house.start(FLOOD)
+    reconciler._control_socket = None
+    assert reconciler.apply(DRAINED, 5.0)["settled_s"] is None

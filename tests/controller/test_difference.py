@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from controller.flows.entries import (
     Field,
     FlowEntry,
-    GoTo,
+    GotoTable,
     Masked,
     Move,
     Multipath,
@@ -74,7 +74,7 @@ def test_an_entry_reads_as_ovs_ofctl_writes_it() -> None:
         SetField(Field.ETH_SRC, "02:00:00:00:00:0f"),
         Move(Field.TCP_SRC, Field.REG0, 16),
         Multipath(1, 3),
-        GoTo(2),
+        GotoTable(2),
     )
     entry = FlowEntry.of(0, 300, match, actions, "")
     assert entry.text == (
