@@ -21,7 +21,7 @@ from topologies.private import bind_private
 Operation = Callable[..., dict[str, Any]]
 
 #: What an operation may raise to say that the request was wrong: exit status 2.
-BAD_INPUT = (ValueError, KeyError)
+INPUT_ERRORS = (ValueError, KeyError)
 
 
 class ControlError(RuntimeError):
@@ -46,17 +46,17 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         line = self.rfile.readline()
         if line:
-            reply = answer(self.server.operations, line)  # type: ignore[attr-defined]
+            reply = handle_request(self.server.operations, line)  # type: ignore[attr-defined]
             self.wfile.write(json.dumps(reply).encode() + b"\n")
 
 
-def answer(operations: Mapping[str, Operation], line: bytes) -> dict[str, Any]:
+def handle_request(operations: Mapping[str, Operation], line: bytes) -> dict[str, Any]:
     """The reply to one request line."""
     try:
         request = json.loads(line)
         operation = operations[request.pop("op")]
         return {"ok": True, **operation(**request)}
-    except BAD_INPUT as error:
+    except INPUT_ERRORS as error:
         return {"ok": False, "error": str(error), "status": 2}
     except Exception as error:  # noqa: BLE001
         # The cluster must outlive whatever goes wrong in one request.

@@ -10,7 +10,7 @@ class ClusterError(RuntimeError):
     with the log that tells more, or with what is left to do."""
 
 
-def end_of(log: Path, lines: int = 8) -> str:
+def log_tail(log: Path, lines: int = 8) -> str:
     """The last lines of a log, with its path."""
     text = log.read_text(errors="replace").strip() if log.exists() else ""
     return "\n".join([f"the end of {log}:", *text.splitlines()[-lines:]])

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from experiments.cluster.event_log import EventLog
 
 #: A fault that comes back with other words each time must not fill the memory.
-_MOST = 100
+_MAX_FAULTS = 100
 
 
 class Faults:
@@ -40,7 +40,7 @@ class Faults:
 
     def _note(self, text: str, error: Exception) -> None:
         with self._lock:
-            if text in self._texts or len(self._texts) == _MOST:
+            if text in self._texts or len(self._texts) == _MAX_FAULTS:
                 return
             self._texts[text] = None
         self._log.write("fault", fault=text)

@@ -26,13 +26,13 @@ from controller.service.controller_client import (
     ControllerError,
     SwitchStatus,
 )
-from experiments.cluster.changes import Changes
-from experiments.cluster.children import Children
-from experiments.cluster.errors import ClusterError, end_of
+from experiments.cluster.cluster_machines import READY_DEADLINE_S, ClusterMachines
+from experiments.cluster.copy_injector import CopyInjector, SwitchPort
+from experiments.cluster.errors import ClusterError, log_tail
+from experiments.cluster.event_executor import EventExecutor
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults
-from experiments.cluster.hands import READY_DEADLINE_S, ClusterHands
-from experiments.cluster.messenger import CableEnd, Messenger
+from experiments.cluster.supervised_processes import SupervisedProcesses
 from experiments.cluster.supervisor import Supervisor
 from experiments.record.event_record import EventRecord
 from experiments.workloads import WORKLOADS, ClientJob
@@ -85,13 +85,13 @@ class Cluster:
         self.workload = WORKLOADS[options.workload]
         self.datapath = find_datapath(options.datapath)
         self.network = ClusterNetwork(plan, self.datapath.type, options.links)
-        self.clients = Children()
+        self.clients = SupervisedProcesses()
         self.guard = open_guard(options.guard, folder / "hosts")
         self.lock = threading.RLock()
         self.log = EventLog(folder / "events.jsonl")
         #: On tmpfs, where a write that is acknowledged costs no disk a flush.
         self._store = runtime / "store"
-        self._hands = ClusterHands(
+        self._machines = ClusterMachines(
             self.network,
             self.workload,
             self.guard,
@@ -99,21 +99,21 @@ class Cluster:
             folder / "hosts",
             self._store,
         )
-        self.children = self._hands.children
+        self.processes = self._machines.processes
         #: Told of each node and chassis that is wired in live, before it serves.
-        self.watchers = self._hands.watchers
+        self.port_listeners = self._machines.port_listeners
         self._faults = Faults(self.log)
         self._supervisor = self._make_supervisor()
         self._controller = ControllerClient(runtime / "controller.sock")
-        self._changes = Changes(
+        self._executor = EventExecutor(
             self.initial,
-            self._hands,
+            self._machines,
             self._controller,
             runtime / "state.json",
             self.log,
-            self._supervisor.revive,
+            self._supervisor.restart_dead,
         )
-        self._messenger: Messenger | None = None
+        self._injector: CopyInjector | None = None
 
     # ---------------------------------------------------------------- life cycle
 
@@ -125,10 +125,10 @@ class Cluster:
         self.workload.prepare(self._store)
         self._write_controller_files()
         if self.state.policy.traps_resets:
-            self._messenger = Messenger(
-                self.runtime / "guards.sock", self._cable_ends, self._faults
+            self._injector = CopyInjector(
+                self.runtime / "guards.sock", self._switch_ports, self._faults
             )
-        self.children.start("controller", self._start_controller)
+        self.processes.start("controller", self._start_controller)
         nodes = sum(1 for _ in plan.nodes)
         progress(
             f"wiring {len(plan.chassis)} chassis, {nodes} nodes; "
@@ -136,11 +136,11 @@ class Cluster:
         )
         self.network.start(controller=f"unix:{self.runtime / 'ofp.sock'}")
         progress(f"starting {self.workload.name} servers and {self.guard.name} guards")
-        self._hands.serve(tuple(plan.nodes))
+        self._machines.serve(tuple(plan.nodes))
         progress("waiting for the switches' tables")
         self._await_in_sync()
-        self._hands.limit_reconnect_backoff(self.live_switches())
-        self._hands.await_listening(tuple(plan.nodes))
+        self._machines.limit_reconnect_backoff(self.live_switches())
+        self._machines.await_listening(tuple(plan.nodes))
         self._supervisor.start()
         self.log.write("up", **self.describe())
 
@@ -149,9 +149,9 @@ class Cluster:
         self._supervisor.stop()
         with self.lock:
             self.clients.stop_all()
-            if self._messenger:
-                self._messenger.close()
-            self._hands.close()
+            if self._injector:
+                self._injector.close()
+            self._machines.close()
             self.log.write("down")
             self.log.close()
 
@@ -175,17 +175,17 @@ class Cluster:
     @property
     def state(self) -> ClusterState:
         """What the switches are to be equal to now."""
-        return self._changes.state
+        return self._executor.state
 
     @property
     def records(self) -> Sequence[EventRecord]:
         """Every event so far; those of one instant share their times."""
-        return self._changes.records
+        return self._executor.records
 
     @property
     def proactive_resets(self) -> int:
         """Connections that nodes have reset at events, by the policy's wish."""
-        return self._changes.proactive_resets
+        return self._executor.proactive_resets
 
     def event(self, kind: str, target: str) -> EventRecord:
         """Makes one membership event happen; see :meth:`events`."""
@@ -199,7 +199,7 @@ class Cluster:
         no sense, before anything is touched.
         """
         with self.lock:
-            return self._changes.make(events)
+            return self._executor.execute(events)
 
     # -------------------------------------------------------------------- status
 
@@ -218,11 +218,11 @@ class Cluster:
 
     def guard_counters(self) -> list[GuardCounters]:
         """Counters of every guard, those of nodes that lost power included."""
-        return self._hands.counters()
+        return self._machines.counters()
 
     def pid(self, name: str) -> int:
         """A process in the network namespace of that host or switch."""
-        return self._hands.pid(name)
+        return self._machines.pid(name)
 
     def namespaces(self) -> dict[str, int]:
         """Host -> inode number of its network namespace: every node and client."""
@@ -312,7 +312,7 @@ class Cluster:
 
     def _make_supervisor(self) -> Supervisor:
         return Supervisor(
-            self.children,
+            self.processes,
             self.guard,
             lambda: len(self.live_nodes()),
             lambda: [
@@ -323,12 +323,12 @@ class Cluster:
             self._faults,
         )
 
-    def _cable_ends(self) -> list[CableEnd]:
+    def _switch_ports(self) -> list[SwitchPort]:
         """The far end of the cable of each node that can be told of a reset, in its
         chassis switch."""
         plan, membership = self.state.plan, self.state.membership
         return [
-            CableEnd(self.pid(chassis.name), node.switch_interface, node.mac)
+            SwitchPort(self.pid(chassis.name), node.switch_interface, node.mac)
             for chassis in plan.chassis
             for node in membership.reachable_nodes(chassis)
         ]
@@ -353,7 +353,7 @@ class Cluster:
     def _await_in_sync(self) -> None:
         """Waits for the first tables. Raises :class:`ClusterError` where none come."""
         deadline = time.monotonic() + READY_DEADLINE_S
-        process = self.children.running["controller"].process
+        process = self.processes.running["controller"].process
         while True:
             try:
                 self._controller.wait_in_sync(timeout_s=1.0)
@@ -361,17 +361,17 @@ class Cluster:
             except ControllerError as error:
                 if process.poll() is not None or time.monotonic() > deadline:
                     log = self.folder / "hosts" / "controller.log"
-                    said = "\n".join([str(error), *self._complaints(), end_of(log)])
+                    said = "\n".join([str(error), *self._warnings(), log_tail(log)])
                     raise ClusterError(said) from error
 
-    def _complaints(self) -> Iterator[str]:
+    def _warnings(self) -> Iterator[str]:
         """What the daemons of the switches have complained of."""
         for name in self.live_switches():
             for line in self.network.switch(name).recent_warnings():
                 yield f"switch {name}: {line}"
 
     def _write_controller_files(self) -> None:
-        self._changes.write()
+        self._executor.write()
         config = {
             "state": str(self.runtime / "state.json"),
             "socket": str(self.runtime / "controller.sock"),

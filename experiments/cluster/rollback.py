@@ -41,14 +41,14 @@ class Rollback:
         self._steps.append(_Step(undoing, undo, cost))
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """A change: what fails in it is undone, and raised as :class:`ClusterError`
         that says what is left to do."""
         self._steps.clear()
         try:
             yield
         except Exception as error:
-            raise ClusterError("\n".join((_told(error), *self._undo()))) from error
+            raise ClusterError("\n".join((_text_of(error), *self._undo()))) from error
         finally:
             self._steps.clear()
 
@@ -61,12 +61,12 @@ class Rollback:
             except Exception as error:  # noqa: BLE001
                 # The others are to be undone all the same.
                 failed = True
-                yield f"{step.undoing}: failed: {_told(error)}"
+                yield f"{step.undoing}: failed: {_text_of(error)}"
             else:
                 if step.cost:
                     yield f"{step.undoing}: done, but {step.cost}."
         yield _NOT_UNDONE if failed else _UNDONE
 
 
-def _told(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
     return str(error) or repr(error)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from experiments.cluster.children import Children
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults
+from experiments.cluster.supervised_processes import SupervisedProcesses
 from nodes.guard.guard import Guard
 
 #: How often it looks for programs that died unasked, in seconds.
@@ -40,7 +40,7 @@ class Supervisor:
 
     def __init__(
         self,
-        children: Children,
+        processes: SupervisedProcesses,
         guard: Guard,
         nodes: Callable[[], int],
         switches: Switches,
@@ -50,7 +50,7 @@ class Supervisor:
     ) -> None:
         """It begins with :meth:`start`. ``nodes``: how many have power. ``lock``: of
         whoever touches machines."""
-        self._children = children
+        self._processes = processes
         self._guard = guard
         self._nodes = nodes
         self._switches = switches
@@ -71,12 +71,12 @@ class Supervisor:
         if self._thread.is_alive():
             self._thread.join()
 
-    def revive(self) -> None:
+    def restart_dead(self) -> None:
         """One look at everything; the caller holds the lock. Raises nothing."""
-        for child in self._children.dead():
-            with self._faults.noted(f"{child.name} is not started again"):
-                self._children.restart(child)
-                self._log.write("restarted", program=child.name)
+        for supervised in self._processes.dead():
+            with self._faults.noted(f"{supervised.name} is not started again"):
+                self._processes.restart(supervised)
+                self._log.write("restarted", program=supervised.name)
         with self._faults.noted("guards are not checked"):
             self._check_guards()
         with self._faults.noted("switches are not checked"):
@@ -87,7 +87,7 @@ class Supervisor:
     def _run(self) -> None:
         while not self._stopping.wait(PERIOD_S):
             with self._faults.noted("the supervisor"), self._lock:
-                self.revive()
+                self.restart_dead()
 
     def _check_guards(self) -> None:
         if time.monotonic() < self._next_guard_check:

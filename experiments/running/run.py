@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from experiments.cluster.live_cluster import Cluster, ClusterOptions, Progress
-from experiments.cluster.pins import pins
+from experiments.cluster.pins import pin_cost
 from experiments.cluster.status import counters
 from experiments.instruments.instruments import Instruments
 from experiments.instruments.socket_table import sockets_of
@@ -103,7 +103,7 @@ def _collect(
     spec: RunSpec, cluster: Cluster, instruments: Instruments, snapshots: Snapshots
 ) -> RunRecord:
     """Ends clients and instruments; everything that the analysis needs."""
-    packets, pinned = counters(cluster), pins(cluster)
+    packets, pinned = counters(cluster), pin_cost(cluster)
     drops = cluster.dropped_frames()
     cluster.save_flow_tables()
     with cluster.lock:
@@ -139,7 +139,7 @@ def _start_instruments(cluster: Cluster, instruments: Instruments) -> None:
         for point in points:
             instruments.watch(point, cluster.pid(point.owner))
 
-    cluster.watchers.append(watch)
+    cluster.port_listeners.append(watch)
 
 
 def _open_connections(spec: RunSpec, cluster: Cluster, progress: Progress) -> None:

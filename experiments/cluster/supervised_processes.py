@@ -25,66 +25,66 @@ class Program(Protocol):
 
 
 #: Starts one program; called again when it has died unasked.
-Start = Callable[[], Program]
+StartProgram = Callable[[], Program]
 
 
 @dataclass
-class Child:
+class SupervisedProcess:
     """One program: how to start it, its process, and how often it had to be restarted."""
 
     name: str
-    start: Start
+    start: StartProgram
     process: Program
     restarts: int = 0
 
 
 @dataclass
-class Children:
+class SupervisedProcesses:
     """The programs of a cluster by name. Not thread-safe: callers hold one lock."""
 
-    running: dict[str, Child] = field(default_factory=dict)
-    _abandoned: list[Program] = field(default_factory=list)
+    running: dict[str, SupervisedProcess] = field(default_factory=dict)
+    _released: list[Program] = field(default_factory=list)
 
-    def start(self, name: str, start: Start) -> Child:
+    def start(self, name: str, start: StartProgram) -> SupervisedProcess:
         """Starts a program under a name that is not in use."""
         if name in self.running:
             raise ValueError(f"{name} is running already")
-        child = self.running[name] = Child(name, start, start())
-        return child
+        supervised = self.running[name] = SupervisedProcess(name, start, start())
+        return supervised
 
     def stop(self, *names: str, grace_s: float = 2.0) -> None:
         """Ends programs: SIGTERM to all, SIGKILL to those left after ``grace_s``."""
         ending = [self.running.pop(name) for name in names if name in self.running]
-        for child in ending:
-            _send(child, signal.SIGTERM)
+        for supervised in ending:
+            _send(supervised, signal.SIGTERM)
         deadline = time.monotonic() + grace_s
-        for child in ending:
+        for supervised in ending:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.process.wait(max(0.0, deadline - time.monotonic()))
-        for child in ending:
-            _send(child, signal.SIGKILL)
-            child.process.wait()
+                supervised.process.wait(max(0.0, deadline - time.monotonic()))
+        for supervised in ending:
+            _send(supervised, signal.SIGKILL)
+            supervised.process.wait()
 
-    def abandon(self, name: str) -> None:
+    def release(self, name: str) -> None:
         """Leaves a program to whoever is going to kill it; it is not started again."""
-        child = self.running.pop(name)
-        self._abandoned.append(child.process)
+        supervised = self.running.pop(name)
+        self._released.append(supervised.process)
 
-    def dead(self) -> list[Child]:
+    def dead(self) -> list[SupervisedProcess]:
         """Those that died unasked."""
-        self._abandoned = [dead for dead in self._abandoned if dead.poll() is None]
+        self._released = [dead for dead in self._released if dead.poll() is None]
         return [c for c in self.running.values() if c.process.poll() is not None]
 
-    def restart(self, child: Child) -> None:
+    def restart(self, supervised: SupervisedProcess) -> None:
         """Starts a dead one again."""
-        child.process = child.start()
-        child.restarts += 1
+        supervised.process = supervised.start()
+        supervised.restarts += 1
 
     def stop_all(self) -> None:
         """Ends every program, the youngest first."""
         self.stop(*reversed(list(self.running)))
 
 
-def _send(child: Child, number: signal.Signals) -> None:
-    if child.process.poll() is None:
-        child.process.send_signal(number)
+def _send(supervised: SupervisedProcess, number: signal.Signals) -> None:
+    if supervised.process.poll() is None:
+        supervised.process.send_signal(number)

@@ -16,9 +16,9 @@ from controller.service.controller_client import (
     ControllerClient,
     ControllerError,
 )
+from experiments.cluster.cluster_machines import ClusterMachines
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_log import EventLog
-from experiments.cluster.hands import ClusterHands
 from experiments.cluster.reset_moved import reset_moved
 from experiments.record.event_record import EventRecord
 from topologies.domain.events import EVENTS
@@ -29,35 +29,35 @@ RETRY_PERIOD_S = 0.2
 APPLY_DEADLINE_S = 20.0
 
 
-class Changes:
+class EventExecutor:
     """The state of one cluster, and how it changes. Callers hold the cluster's lock."""
 
     def __init__(
         self,
         initial: ClusterState,
-        hands: ClusterHands,
+        machines: ClusterMachines,
         controller: ControllerClient,
         file: Path,
         log: EventLog,
-        revive: Callable[[], None],
+        restart_dead: Callable[[], None],
     ) -> None:
-        """``file``: where the controller, started anew, finds the state. ``revive`` starts
+        """``file``: where the controller, started anew, finds the state. ``restart_dead`` starts
         again what has died, the controller for one."""
         self.state = initial
         self.records: list[EventRecord] = []
         #: Connections that nodes have reset at events, by the policy's wish.
         self.proactive_resets = 0
-        self._hands = hands
+        self._machines = machines
         self._controller = controller
         self._file = file
         self._log = log
-        self._revive = revive
+        self._restart_dead = restart_dead
 
     def write(self) -> None:
         """Leaves the state where the controller finds it."""
         self.state.write(self._file)
 
-    def make(self, events: Sequence[tuple[str, str]]) -> list[EventRecord]:
+    def execute(self, events: Sequence[tuple[str, str]]) -> list[EventRecord]:
         """Makes events, each a kind and a target, happen at one instant.
 
         Returns when the switches have what follows. Raises
@@ -73,7 +73,7 @@ class Changes:
         requested = time.time()
         for kind, target in events:
             self._log.write("event", kind=kind, target=target)
-        self._physically(found)
+        self._apply_to_machines(found)
         self.state = new
         self.write()
         done = self._apply()
@@ -81,19 +81,19 @@ class Changes:
         self.records += records
         for record in records:
             self._log.write("switched", **record.to_json())
-        self._hands.limit_reconnect_backoff(
+        self._machines.limit_reconnect_backoff(
             new.plan.switches.keys() - old.plan.switches.keys()
         )
         if new.policy.resets_at_event:
             self._reset_moved()
         return records
 
-    def _physically(self, found: Iterable[EventStep]) -> None:
+    def _apply_to_machines(self, found: Iterable[EventStep]) -> None:
         """What happens to machines: all of it, or nothing."""
         try:
-            with self._hands.whole():
+            with self._machines.transaction():
                 for one in machine_order(found):
-                    one.apply_to_machines(self._hands)
+                    one.apply_to_machines(self._machines)
         except ClusterError as error:
             self._log.write("event failed", error=str(error))
             raise
@@ -102,7 +102,7 @@ class Changes:
         """Every node that can be told resets what the switches now send to another."""
         plan, membership = self.state.plan, self.state.membership
         nodes = (n for c in plan.chassis for n in membership.reachable_nodes(c))
-        done = reset_moved(self.state, [self._hands.site(node) for node in nodes])
+        done = reset_moved(self.state, [self._machines.site(node) for node in nodes])
         self.proactive_resets += sum(done.values())
         self._log.write("reset moved connections", nodes=done)
 
@@ -119,7 +119,7 @@ class Changes:
                 if time.monotonic() > deadline:
                     raise
                 self._log.write("apply failed", error=str(error))
-                self._revive()
+                self._restart_dead()
                 time.sleep(RETRY_PERIOD_S)
 
 

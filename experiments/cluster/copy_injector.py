@@ -25,7 +25,7 @@ from nodes.kernel.network_namespace import inside_network_of
 from topologies.domain.plan import FANOUT_MAC
 from topologies.private import bind_private
 
-log = logging.getLogger("resetbed.messenger")
+log = logging.getLogger("resetbed.copy_injector")
 
 _MAC_OCTETS = 6
 _NOTICE_OCTETS = 1024
@@ -34,7 +34,7 @@ _BACKLOG_OCTETS = 4 << 20
 _SO_RCVBUFFORCE = 33  # asm/socket.h
 
 
-class CableEnd(NamedTuple):
+class SwitchPort(NamedTuple):
     """The switch's end of a node's cable: ``pid`` is a process in the switch."""
 
     pid: int
@@ -42,8 +42,8 @@ class CableEnd(NamedTuple):
     node_mac: str
 
 
-class Messenger:
-    """Listens at ``path`` from now on; ``cable_ends`` tells which nodes are alive.
+class CopyInjector:
+    """Listens at ``path`` from now on; ``switch_ports`` tells which nodes are alive.
 
     What goes wrong with one notice is noted under ``faults``; the next ones are heard.
     """
@@ -51,13 +51,13 @@ class Messenger:
     def __init__(
         self,
         path: Path,
-        cable_ends: Callable[[], Sequence[CableEnd]],
+        switch_ports: Callable[[], Sequence[SwitchPort]],
         faults: Faults,
     ) -> None:
-        self._cable_ends = cable_ends
+        self._switch_ports = switch_ports
         self._faults = faults
         self._closing = threading.Event()
-        self._doors: dict[CableEnd, socket.socket] = {}
+        self._port_sockets: dict[SwitchPort, socket.socket] = {}
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BACKLOG_OCTETS)
@@ -71,41 +71,41 @@ class Messenger:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
-        for door in self._doors.values():
-            door.close()
+        for sock in self._port_sockets.values():
+            sock.close()
 
     def _run(self) -> None:
         while not self._closing.is_set():
             with self._faults.noted("nodes were not told of a reset"):
                 if datagram := self._socket.recv(_NOTICE_OCTETS):
-                    self._tell(TrappedReset.from_bytes(datagram))
+                    self._inject(TrappedReset.from_bytes(datagram))
 
-    def _tell(self, notice: TrappedReset) -> None:
-        frame = copy_of(notice)
-        for end in self._cable_ends():
-            self._hand(end, frame)
+    def _inject(self, notice: TrappedReset) -> None:
+        frame = fan_out_copy(notice)
+        for end in self._switch_ports():
+            self._send(end, frame)
 
-    def _hand(self, end: CableEnd, frame: bytes) -> None:
+    def _send(self, end: SwitchPort, frame: bytes) -> None:
         """Put the frame on that cable, as what its node is to receive."""
         own = bytes.fromhex(end.node_mac.replace(":", "")) + frame[_MAC_OCTETS:]
         try:
-            self._door(end).send(own)
+            self._socket_of(end).send(own)
         except OSError as error:
             # The node has just lost power: it has nothing that could be freed.
             log.warning("%s was not told: %s", end.interface, error)
             with suppress(KeyError):
-                self._doors.pop(end).close()
+                self._port_sockets.pop(end).close()
 
-    def _door(self, end: CableEnd) -> socket.socket:
-        if end not in self._doors:
+    def _socket_of(self, end: SwitchPort) -> socket.socket:
+        if end not in self._port_sockets:
             with inside_network_of(end.pid):
-                door = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            door.bind((end.interface, 0))
-            self._doors[end] = door
-        return self._doors[end]
+                sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            sock.bind((end.interface, 0))
+            self._port_sockets[end] = sock
+        return self._port_sockets[end]
 
 
-def copy_of(notice: TrappedReset) -> bytes:
+def fan_out_copy(notice: TrappedReset) -> bytes:
     """The fan-out copy of the reset that a notice tells of, for no node yet."""
     copy = Segment(
         src=notice.client,

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from experiments.cluster.children import Children, Program
-from experiments.cluster.errors import ClusterError, end_of
+from experiments.cluster.errors import ClusterError, log_tail
 from experiments.cluster.rollback import Rollback
+from experiments.cluster.supervised_processes import Program, SupervisedProcesses
 from experiments.record.capture_points import (
     CapturePoint,
     chassis_points,
@@ -31,7 +31,7 @@ from topologies.switches import IsolatedSwitch
 READY_DEADLINE_S = 60.0
 
 
-class ClusterHands:
+class ClusterMachines:
     """The :class:`~topologies.domain.events.MachineActions` of one cluster.
 
     Whoever calls them holds the cluster's lock. ``folder`` gets the servers' logs;
@@ -52,19 +52,19 @@ class ClusterHands:
         self.workload = workload
         self.guard = guard
         #: Programs that are to run: the storage servers, and what the cluster adds.
-        self.children = Children()
+        self.processes = SupervisedProcesses()
         #: Told of each node and chassis that is wired in live, before it serves.
-        self.watchers: list[Callable[[Sequence[CapturePoint]], None]] = []
+        self.port_listeners: list[Callable[[Sequence[CapturePoint]], None]] = []
         self._mode = mode
         self._folder = folder
         self._store = store
-        self._retired: list[GuardCounters] = []
+        self._final_counters: list[GuardCounters] = []
         self._forks: ForkServer | None = None
         self._rollback = Rollback()
 
-    def whole(self) -> AbstractContextManager[None]:
-        """All that is done in it, or nothing; see :meth:`Rollback.whole`."""
-        return self._rollback.whole()
+    def transaction(self) -> AbstractContextManager[None]:
+        """All that is done in it, or nothing; see :meth:`Rollback.transaction`."""
+        return self._rollback.transaction()
 
     # ------------------------------------------------------------ what events do
 
@@ -72,17 +72,17 @@ class ClusterHands:
         """Link down, programs killed, TCP state gone: a power failure."""
         self._rollback.step(
             f"giving {node.name} its power back",
-            lambda: self._bring_back((node,), lambda: self.network.power_on(node)),
+            lambda: self._bring_up((node,), lambda: self.network.power_on(node)),
             "it has come back empty",
         )
-        self._forget((node,))
+        self._release((node,))
         self.network.power_off(node)
 
     def power_on_node(self, node: Node) -> None:
         """The node comes back empty and serves."""
         self._rollback.step(
             f"taking the power of {node.name} again",
-            lambda: self._take_away((node,), lambda: self.network.power_off(node)),
+            lambda: self._take_down((node,), lambda: self.network.power_off(node)),
         )
         self.network.power_on(node)
         self.serve((node,))
@@ -93,19 +93,19 @@ class ClusterHands:
         switch."""
         self._rollback.step(
             f"giving {chassis.name} its power back",
-            lambda: self._bring_back(
+            lambda: self._bring_up(
                 nodes, lambda: self.network.power_on_chassis(chassis)
             ),
             "its nodes have come back empty",
         )
-        self._forget(nodes)
+        self._release(nodes)
         self.network.power_off_chassis(chassis)
 
     def power_on_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
         """The switch comes back, then those nodes, empty."""
         self._rollback.step(
             f"taking the power of {chassis.name} again",
-            lambda: self._take_away(
+            lambda: self._take_down(
                 nodes, lambda: self.network.power_off_chassis(chassis)
             ),
         )
@@ -133,10 +133,10 @@ class ClusterHands:
         """A new node is wired to its chassis and serves."""
         self._rollback.step(
             f"taking {node.name} out again",
-            lambda: self._take_away((node,), lambda: self.network.remove_node(node)),
+            lambda: self._take_down((node,), lambda: self.network.remove_node(node)),
         )
         self.network.add_node(node)
-        self._announce((node_point(node),))
+        self._notify_listeners((node_point(node),))
         self.serve((node,))
         self.await_listening((node,))
 
@@ -144,12 +144,12 @@ class ClusterHands:
         """A new chassis is wired to the fabric with all its nodes, which serve."""
         self._rollback.step(
             f"taking {chassis.name} out again",
-            lambda: self._take_away(
+            lambda: self._take_down(
                 chassis.nodes, lambda: self.network.remove_chassis(chassis)
             ),
         )
         self.network.add_chassis(chassis)
-        self._announce(chassis_points(chassis))
+        self._notify_listeners(chassis_points(chassis))
         self.serve(chassis.nodes)
         self.await_listening(chassis.nodes)
 
@@ -159,7 +159,7 @@ class ClusterHands:
         """Guards and storage servers for those nodes."""
         self.guard.attach([self.site(node) for node in nodes], self._mode)
         for node in nodes:
-            self.children.start(
+            self.processes.start(
                 _server(node), functools.partial(self._start_server, node)
             )
 
@@ -178,7 +178,7 @@ class ClusterHands:
                 names = ", ".join(node.name for node in waiting)
                 log = self._folder / f"{waiting[0].name}.log"
                 raise ClusterError(
-                    f"no {self.workload.name} server listens on {names}\n{end_of(log)}"
+                    f"no {self.workload.name} server listens on {names}\n{log_tail(log)}"
                 )
             if waiting:
                 time.sleep(0.01)
@@ -200,47 +200,47 @@ class ClusterHands:
 
     def counters(self) -> list[GuardCounters]:
         """Counters of every guard, those of nodes that lost power included."""
-        return [*self._retired, *self.guard.counters().values()]
+        return [*self._final_counters, *self.guard.counters().values()]
 
     def close(self) -> None:
         """Ends programs, guards and the network."""
-        self.children.stop_all()
+        self.processes.stop_all()
         if self._forks:
             self._forks.close()
         self.guard.close()
         self.network.stop()
 
-    def _take_away(
-        self, nodes: tuple[Node, ...], physically: Callable[[], None]
+    def _take_down(
+        self, nodes: tuple[Node, ...], on_network: Callable[[], None]
     ) -> None:
         """Undoes what brought nodes up, or half of it."""
-        self._forget(nodes)
-        physically()
+        self._release(nodes)
+        on_network()
 
-    def _bring_back(
-        self, nodes: tuple[Node, ...], physically: Callable[[], None]
+    def _bring_up(
+        self, nodes: tuple[Node, ...], on_network: Callable[[], None]
     ) -> None:
         """Undoes what took nodes down, or half of it: they serve again, empty."""
-        self._take_away(nodes, physically)
+        self._take_down(nodes, on_network)
         self.serve(nodes)
         self.await_listening(nodes)
 
-    def _forget(self, nodes: tuple[Node, ...]) -> None:
+    def _release(self, nodes: tuple[Node, ...]) -> None:
         """Nodes about to lose power: nothing of theirs is to be started again.
 
         What there is of it: an attempt that failed may have done it before.
         """
         counters = self.guard.counters()
         for node in nodes:
-            if _server(node) in self.children.running:
-                self.children.abandon(_server(node))
+            if _server(node) in self.processes.running:
+                self.processes.release(_server(node))
             if node.name in counters:
-                self._retired.append(counters[node.name])
+                self._final_counters.append(counters[node.name])
                 self.guard.detach(node.name)
 
-    def _announce(self, points: Sequence[CapturePoint]) -> None:
-        for watcher in self.watchers:
-            watcher(points)
+    def _notify_listeners(self, points: Sequence[CapturePoint]) -> None:
+        for listener in self.port_listeners:
+            listener(points)
 
     def _start_server(self, node: Node) -> Program:
         """A Python program is forked for each node; what is not, is just started."""
