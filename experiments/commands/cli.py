@@ -11,17 +11,17 @@ from typing import Any
 import click
 
 from experiments.commands.cli_options import (
-    BAD_INPUT,
-    Refused,
+    EXIT_BAD_INPUT,
+    BadInput,
+    cluster_arguments,
     cluster_options,
+    handles_errors,
     member_options,
     name_option,
-    refusing,
-    shape,
 )
 
 
-def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         from experiments.machine.provenance import version
 
@@ -35,7 +35,7 @@ def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=_tell_version,
+    callback=_print_version,
     help="Say which version this is, and exit.",
 )
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option("--seed", default=1, show_default=True, help="Fixes every source port.")
-@refusing
+@handles_errors
 def demo(out: Path | None, seed: int) -> None:
     """Scale-out by a node three times: strays dropped, answered, and fanned out.
 
@@ -78,7 +78,7 @@ def demo(out: Path | None, seed: int) -> None:
 @click.argument("spec")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
-@refusing
+@handles_errors
 def run(spec: str, overrides: tuple[str, ...], out: Path | None) -> None:
     """Run one experiment: SPEC is a YAML file or the name of a shipped scenario.
 
@@ -90,14 +90,14 @@ def run(spec: str, overrides: tuple[str, ...], out: Path | None) -> None:
     `./resetbed scenarios` lists those that ship.
     """
     from experiments.display.render import print_run
-    from experiments.running.launch import launch_run
+    from experiments.running.launch import run_in_sandbox
     from experiments.spec.spec_file import SpecError, find_spec, load_run
 
     try:
         loaded = load_run(find_spec(spec), overrides)
     except SpecError as error:
-        raise Refused(str(error)) from error
-    status, folder = launch_run(loaded, out)
+        raise BadInput(str(error)) from error
+    status, folder = run_in_sandbox(loaded, out)
     print_run(folder)
     sys.exit(status)
 
@@ -132,7 +132,7 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
             return print_plan(find_suite(spec), None)
         loaded = load_run(find_spec(spec), overrides)
     except SpecError as error:
-        raise Refused(str(error)) from error
+        raise BadInput(str(error)) from error
     click.echo(
         yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False
     )
@@ -148,7 +148,7 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
     is_flag=True,
     help="Makes once more what failed or cannot be trusted.",
 )
-@refusing
+@handles_errors
 def sweep(
     suite: str, out: Path | None, jobs: int, dry_run: bool, retry_failed: bool
 ) -> None:
@@ -162,7 +162,7 @@ def sweep(
     same time (--jobs) share the cores, and their times show it.
     """
     from experiments.spec.spec_file import SpecError
-    from experiments.sweep.state import Busy
+    from experiments.sweep.state import SweepLocked
     from experiments.sweep.suite_file import find_suite
     from experiments.sweep.sweep import print_plan, run_sweep
 
@@ -170,15 +170,15 @@ def sweep(
         if dry_run:
             return print_plan(find_suite(suite), out)
         status, folder = run_sweep(find_suite(suite), out, jobs, retry_failed)
-    except (SpecError, Busy) as error:
-        raise Refused(str(error)) from error
+    except (SpecError, SweepLocked) as error:
+        raise BadInput(str(error)) from error
     click.echo(f"tables in {folder}; for the page: ./resetbed report {folder}")
     sys.exit(status)
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@refusing
+@handles_errors
 def report(folder: Path) -> None:
     """One HTML page of a sweep's or a run's FOLDER, and its plots as SVG and PDF.
 
@@ -190,13 +190,13 @@ def report(folder: Path) -> None:
     try:
         page = write_report(folder)
     except NothingToReport as error:
-        raise Refused(str(error)) from error
+        raise BadInput(str(error)) from error
     click.echo(f"report: {page}")
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@refusing
+@handles_errors
 def analyse(folder: Path) -> None:
     """Make every figure of a run anew from the record in its FOLDER.
 
@@ -213,7 +213,7 @@ def analyse(folder: Path) -> None:
     try:
         summary = judge_folder(folder)
     except NoRecord as error:
-        raise Refused(str(error)) from error
+        raise BadInput(str(error)) from error
     print_run(folder)
     sys.exit(EXIT_STATUS[summary["outcome"]])
 
@@ -222,7 +222,7 @@ def analyse(folder: Path) -> None:
 @click.argument("spec")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, every owner.")
-@refusing
+@handles_errors
 def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Which node will own each connection of SPEC, before and after each event.
 
@@ -239,7 +239,7 @@ def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     try:
         found = prediction.predict(load_spec(find_spec(spec), overrides))
     except (SpecError, EventError) as error:
-        raise Refused(str(error)) from error
+        raise BadInput(str(error)) from error
     if as_json:
         click.echo(json.dumps(found.to_json()))
     else:
@@ -250,31 +250,31 @@ def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @name_option
 @cluster_options
 @member_options
-@refusing
+@handles_errors
 def up(name: str, **size: Any) -> None:
     """Keep a cluster running in the background; returns when it serves."""
     from experiments.running.launch import launch_up
 
-    sys.exit(launch_up(name, *shape(size)))
+    sys.exit(launch_up(name, *cluster_arguments(size)))
 
 
 @main.command()
 @name_option
 @cluster_options
 @member_options
-@refusing
+@handles_errors
 def console(name: str, **size: Any) -> None:
     """A cluster in the foreground, with Mininet's command line on it."""
     from experiments.running.launch import launch_console
 
-    sys.exit(launch_console(name, *shape(size)))
+    sys.exit(launch_console(name, *cluster_arguments(size)))
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})
 @name_option
 @click.argument("host")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@refusing
+@handles_errors
 def execute(name: str, host: str, command: tuple[str, ...]) -> None:
     """Run a command on a host of the cluster; its exit status is the command's.
 
@@ -291,7 +291,7 @@ def execute(name: str, host: str, command: tuple[str, ...]) -> None:
 @main.command()
 @name_option
 @click.argument("events", nargs=-1, required=True, metavar="KIND TARGET ...")
-@refusing
+@handles_errors
 def event(name: str, events: tuple[str, ...]) -> None:
     """Make a membership event happen; returns when the switches have it.
 
@@ -302,7 +302,7 @@ def event(name: str, events: tuple[str, ...]) -> None:
       fail-chassis c2      restore-chassis c2  add-chassis c3
       uplink-down c2       uplink-up c2        reseed fabric (or c2, or all)
     """
-    for record in _ask(name, "events", words=events)["events"]:
+    for record in _request(name, "events", words=events)["events"]:
         settled = record["settled_s"] or record["applied_s"]
         applied_ms = (record["applied_s"] - record["requested_s"]) * 1e3
         settled_ms = (settled - record["requested_s"]) * 1e3
@@ -315,10 +315,10 @@ def event(name: str, events: tuple[str, ...]) -> None:
 @main.command()
 @name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@refusing
+@handles_errors
 def status(name: str, as_json: bool) -> None:
     """Members, switches, connections on each node, counters."""
-    answer = _ask(name, "status")["status"]
+    answer = _request(name, "status")["status"]
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:
@@ -329,12 +329,12 @@ def status(name: str, as_json: bool) -> None:
 
 @main.command()
 @name_option
-@refusing
+@handles_errors
 def down(name: str) -> None:
     """Take the cluster away, all of it."""
-    from experiments.running.launch import take_down
+    from experiments.running.launch import stop_cluster
 
-    take_down(name)
+    stop_cluster(name)
     click.echo(f"{name} is down")
 
 
@@ -353,7 +353,7 @@ def down(name: str) -> None:
     show_default=True,
     help="Of ours and of the references; all: each that the machine has.",
 )
-@refusing
+@handles_errors
 def bench(quick: bool, out: Path | None, only: str | None, datapath: str) -> None:
     """This testbed beside its references, in one run, on this machine.
 
@@ -365,7 +365,7 @@ def bench(quick: bool, out: Path | None, only: str | None, datapath: str) -> Non
     try:
         sys.exit(launch_bench(quick, out, only, datapath))
     except BenchError as error:
-        raise Refused(str(error)) from error
+        raise BadInput(str(error)) from error
 
 
 @main.command()
@@ -377,7 +377,7 @@ def doctor(as_json: bool) -> None:
     sys.exit(run_doctor(as_json))
 
 
-def _ask(name: str, op: str, **args: Any) -> Any:
+def _request(name: str, op: str, **args: Any) -> Any:
     """The reply of the cluster of that name. Exits with its status where it refuses."""
     from experiments.cluster import control
     from topologies.runs import find_run
@@ -386,7 +386,7 @@ def _ask(name: str, op: str, **args: Any) -> Any:
     try:
         return control.request(socket, op, **args)
     except control.ControlError as error:
-        kind = Refused if error.status == BAD_INPUT else click.ClickException
+        kind = BadInput if error.status == EXIT_BAD_INPUT else click.ClickException
         raise kind(str(error)) from error
     except OSError as error:
-        raise Refused(f"{name} does not answer: {error}") from error
+        raise BadInput(f"{name} does not answer: {error}") from error

@@ -16,26 +16,26 @@ from topologies.shaping import LinkOptions, LinkOptionsError
 
 DEFAULT_NAME = "resetbed"
 
-BAD_INPUT = 2
-MACHINE_LACKS = 3
+EXIT_BAD_INPUT = 2
+EXIT_UNMET_REQUIREMENT = 3
 
 
-class Refused(click.ClickException):
+class BadInput(click.ClickException):
     """Input that cannot be used: its text on standard error, exit status 2."""
 
-    exit_code = BAD_INPUT
+    exit_code = EXIT_BAD_INPUT
 
 
-class Lacking(click.ClickException):
+class UnmetRequirement(click.ClickException):
     """What this machine cannot do: why and the remedy, exit status 3."""
 
-    exit_code = MACHINE_LACKS
+    exit_code = EXIT_UNMET_REQUIREMENT
 
 
-def refusing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turns the errors that input can cause into :class:`Refused`.
+def handles_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns the errors that input can cause into :class:`BadInput`.
 
-    And those of a machine that lacks something into :class:`Lacking`.
+    And those of a machine that lacks something into :class:`UnmetRequirement`.
     """
 
     @functools.wraps(command)
@@ -44,11 +44,11 @@ def refusing(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except AlreadyRunning as error:
             remedy = "choose another --name, or take it down first"
-            raise Refused(f"{error}; {remedy}") from error
+            raise BadInput(f"{error}; {remedy}") from error
         except (PlanError, LinkOptionsError, NotRunning, SandboxError) as error:
-            raise Refused(str(error)) from error
+            raise BadInput(str(error)) from error
         except (MachineLacks, DatapathMissing) as error:
-            raise Lacking(f"{error}; see ./resetbed doctor") from error
+            raise UnmetRequirement(f"{error}; see ./resetbed doctor") from error
 
     return wrapped
 
@@ -169,7 +169,7 @@ def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def shape(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
+def cluster_arguments(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     """The plan of a cluster and its other options, checked, from the command's."""
     from controller.balancers import WeightError, get_balancer
 
@@ -179,5 +179,5 @@ def shape(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     try:
         get_balancer(options["balancer"], options["weights"])
     except WeightError as error:
-        raise Refused(f"--weight: {error}") from error
+        raise BadInput(f"--weight: {error}") from error
     return plan, {**options, "links": links.to_json()}

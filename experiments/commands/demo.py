@@ -12,7 +12,7 @@ from experiments.display.render import (
     print_verdict,
     read_summary,
 )
-from experiments.running.launch import launch_run, make_folder
+from experiments.running.launch import make_folder, run_in_sandbox
 from experiments.spec.spec_file import find_spec, load_run
 from experiments.verdict.trust import EXIT_STATUS, worst
 
@@ -37,8 +37,8 @@ def run_demo(out: Path | None, seed: int) -> int:
         console().print(f"[bold]run {number} of {len(POLICIES)}: {policy}[/]")
         overrides = (f"policy={policy}", f"seed={seed}")
         spec = load_run(find_spec(SCENARIO), overrides)
-        status, folder = launch_run(spec, make_folder(spec, out / policy))
-        if not _came_to_its_end(status, folder):
+        status, folder = run_in_sandbox(spec, make_folder(spec, out / policy))
+        if not _finished(status, folder):
             return status or 1
         folders.append(folder)
     show(folders)
@@ -46,7 +46,7 @@ def run_demo(out: Path | None, seed: int) -> int:
     return EXIT_STATUS[worst([read_summary(one)["outcome"] for one in folders])]
 
 
-def _came_to_its_end(status: int, folder: Path) -> bool:
+def _finished(status: int, folder: Path) -> bool:
     """Whether a run left a summary, and ended as that says."""
     if not (folder / "summary.json").exists():
         return False

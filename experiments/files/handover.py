@@ -42,7 +42,7 @@ def make_folders(path: Path) -> Path:
     return path.resolve()
 
 
-def give_to_caller(*paths: Path) -> None:
+def chown_to_caller(*paths: Path) -> None:
     """Hands those files, or what is in those folders, over to sudo's caller.
 
     The folders themselves, and those above them, only if :func:`make_folders` made
@@ -56,12 +56,12 @@ def give_to_caller(*paths: Path) -> None:
     for path in paths:
         if path.is_dir() and not path.is_symlink():
             with _opened(path, _FOLDER) as folder:
-                _give_contents(folder, owner)
+                _chown_contents(folder, owner)
         else:
             with _opened(path.parent, _FOLDER) as folder:
-                _give(path.name, folder, owner)
+                _chown(path.name, folder, owner)
         for made in (path, *path.parents):
-            _give_made(made, owner)
+            _chown_made(made, owner)
 
 
 def _make(path: Path) -> None:
@@ -76,19 +76,19 @@ def _make(path: Path) -> None:
                 _made.add(_identity(made))
 
 
-def _give_made(path: Path, owner: tuple[int, int]) -> None:
+def _chown_made(path: Path, owner: tuple[int, int]) -> None:
     """One folder, not what is in it, if :func:`make_folders` made it."""
     with suppress(NotADirectoryError, FileNotFoundError), _opened(path, _FOLDER) as one:
         if _identity(one) in _made:
             os.fchown(one, *owner)
 
 
-def _give_contents(folder: int, owner: tuple[int, int]) -> None:
+def _chown_contents(folder: int, owner: tuple[int, int]) -> None:
     for entry in os.listdir(folder):
-        _give(entry, folder, owner)
+        _chown(entry, folder, owner)
 
 
-def _give(name: str, parent: int, owner: tuple[int, int]) -> None:
+def _chown(name: str, parent: int, owner: tuple[int, int]) -> None:
     """One entry of the folder ``parent``; what is in it before it itself, so that
     nobody else can change a folder while it is gone through."""
     try:
@@ -103,7 +103,7 @@ def _give(name: str, parent: int, owner: tuple[int, int]) -> None:
             # What is mounted there is none of ours.
             if status.st_dev == os.fstat(parent).st_dev:
                 with _opened(itself, os.O_RDONLY | os.O_CLOEXEC) as folder:
-                    _give_contents(folder, owner)
+                    _chown_contents(folder, owner)
         elif not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             return
         if _is_ours(status):

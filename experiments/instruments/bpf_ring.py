@@ -35,7 +35,7 @@ class BpfRing:
         self._data = memoryview(self._writer)[page:]
         self._words = self._data.cast("I")
 
-    def take(self) -> bytes:
+    def read(self) -> bytes:
         """Copies the records that are whole, with their headers, and frees their place.
 
         The kernel moves its position at any moment, so each is one load or store of a
@@ -61,7 +61,7 @@ class BpfRing:
 def records_of(
     taken: bytes, layout: struct.Struct
 ) -> Iterator[tuple[int | bytes, ...]]:
-    """The records in what :meth:`BpfRing.take` returned, unpacked, oldest first."""
+    """The records in what :meth:`BpfRing.read` returned, unpacked, oldest first."""
     step = _HEADER_BYTES + layout.size
     for at in range(_HEADER_BYTES, len(taken), step):
         yield layout.unpack_from(taken, at)

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
 from experiments.instruments import packet_filter
-from experiments.instruments.packet_ring import SETTLED_S, PacketRing, packets_of
+from experiments.instruments.packet_ring import MAX_RETIRE_S, PacketRing, packets_of
 from experiments.record.capture_points import FULL
 from experiments.record.pcapng import PcapngWriter
 from nodes.kernel.network_namespace import inside_network_of
@@ -75,7 +75,7 @@ class _Tap:
 
     def finish(self) -> None:
         """Takes the kernel's counts and lets go of the interface."""
-        self.received, self.dropped = self.ring.take_statistics()
+        self.received, self.dropped = self.ring.read_statistics()
         self.end = time.time_ns()
         self.ring.close()
 
@@ -105,24 +105,24 @@ class Capture:
         self.selector.register(tap.ring, selectors.EVENT_READ, len(self._taps))
         self._taps.append(tap)
 
-    def take(self, index: int) -> None:
+    def read(self, index: int) -> None:
         """Spools what is ready from tap number ``index``."""
         ring = self._taps[index].ring
         ring.clear_error()
-        for block in ring.take_blocks():
+        for block in ring.read_blocks():
             self._spool.write(block)
             self._blocks.append(_Block(index, self._spooled, len(block)))
             self._spooled += len(block)
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         """Takes everything that was captured before this call."""
-        deadline = time.monotonic() + SETTLED_S
+        deadline = time.monotonic() + MAX_RETIRE_S
         while (left := deadline - time.monotonic()) > 0:
             for key, _ in self.selector.select(left):
                 if isinstance(key.data, int):
-                    self.take(key.data)
+                    self.read(key.data)
         for index in range(len(self._taps)):
-            self.take(index)
+            self.read(index)
 
     def write(self, path: str) -> dict[str, Any]:
         """Ends the capture and writes it; the counts of each interface."""
@@ -171,7 +171,7 @@ class Capture:
         )
 
 
-class _Console:
+class _ControlInput:
     """Standard input and the ending signals, as things a selector can wait for."""
 
     def __init__(self, capture: Capture, defaults: dict[str, Any]) -> None:
@@ -200,16 +200,16 @@ class _Console:
             self._capture.selector.unregister(0)
         *lines, self._pending = (self._pending + data).split(b"\n")
         for line in lines:
-            self._obey(line)
+            self._handle_command(line)
 
-    def _obey(self, line: bytes) -> None:
+    def _handle_command(self, line: bytes) -> None:
         try:
             interface = Interface(**self._defaults | json.loads(line)["add"])
             self._capture.add(interface)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            _say("error", line=line.decode(errors="replace"), error=repr(error))
+            _write_event("error", line=line.decode(errors="replace"), error=repr(error))
         else:
-            _say("added", label=interface.label)
+            _write_event("added", label=interface.label)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -221,25 +221,25 @@ def main(arguments: list[str] | None = None) -> int:
     output = os.path.abspath(config.pop("output"))
     with tempfile.TemporaryFile(dir=os.path.dirname(output)) as spool:
         capture = Capture(spool)
-        console = _Console(capture, defaults=config)
+        control = _ControlInput(capture, defaults=config)
         try:
             for each in interfaces:
                 capture.add(Interface(**config | each))
         except (OSError, ValueError, TypeError) as error:
             print(f"capture: {each}: {error}", file=sys.stderr)
             return 2
-        _say("ready", interfaces=len(interfaces))
-        _run(capture, console)
-        capture.settle()
-        _say("summary", **capture.write(output))
+        _write_event("ready", interfaces=len(interfaces))
+        _run(capture, control)
+        capture.drain()
+        _write_event("summary", **capture.write(output))
     return 0
 
 
-def _run(capture: Capture, console: _Console) -> None:
-    while not console.ending:
+def _run(capture: Capture, control: _ControlInput) -> None:
+    while not control.ending:
         for key, _ in capture.selector.select():
             if isinstance(key.data, int):
-                capture.take(key.data)
+                capture.read(key.data)
             else:
                 key.data()
 
@@ -260,7 +260,7 @@ def _read_config(path: str) -> dict[str, Any]:
     return config
 
 
-def _say(event: str, **details: Any) -> None:
+def _write_event(event: str, **details: Any) -> None:
     print(json.dumps({"event": event, "t": time.time(), **details}), flush=True)
 
 

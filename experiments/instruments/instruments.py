@@ -40,19 +40,19 @@ class Instrument:
                 stderr=errors,
                 text=True,
             )
-        self._await("ready", READY_S)
+        self._wait_for("ready", READY_S)
 
-    def ask(self, request: Mapping[str, Any], answer: str) -> dict[str, Any]:
+    def request(self, request: Mapping[str, Any], answer: str) -> dict[str, Any]:
         """Says a JSON line to it and waits for its answer of that name."""
         stdin = self._pipe(self._process.stdin)
         stdin.write(json.dumps(request) + "\n")
         stdin.flush()
-        return self._await(answer, READY_S)
+        return self._wait_for(answer, READY_S)
 
     def finish(self) -> dict[str, Any]:
         """Ends it in good order; what it says of its whole work."""
         self._process.send_signal(signal.SIGTERM)
-        summary = self._await("summary", WRITE_S)
+        summary = self._wait_for("summary", WRITE_S)
         self._process.wait(WRITE_S)
         return summary
 
@@ -61,7 +61,7 @@ class Instrument:
         self._process.kill()
         self._process.wait()
 
-    def _await(self, event: str, timeout_s: float) -> dict[str, Any]:
+    def _wait_for(self, event: str, timeout_s: float) -> dict[str, Any]:
         """The next line, which must be that event. A silent one is ended."""
         watchdog = threading.Timer(timeout_s, self._process.kill)
         watchdog.start()
@@ -112,7 +112,7 @@ class Instruments:
     def watch(self, point: CapturePoint, pid: int) -> None:
         """Captures one more interface, of a node or chassis that came live."""
         if self._capture is not None:
-            self._capture.ask({"add": point.to_json(pid)}, "added")
+            self._capture.request({"add": point.to_json(pid)}, "added")
 
     def finish(self, hosts: Mapping[str, int]) -> dict[str, Any]:
         """Ends both; what they say of themselves: events, lost, packets, dropped.
@@ -124,7 +124,7 @@ class Instruments:
             said["capture"] = self._capture.finish()
         if self._probes is not None:
             names = {str(number): name for name, number in hosts.items()}
-            self._probes.ask({"hosts": names}, "named")
+            self._probes.request({"hosts": names}, "named")
             said["probes"] = self._probes.finish()
         return said
 

@@ -67,7 +67,7 @@ _FLAGS_OF_TCP = (
 _HEADER_BYTES = (_Step(_RSH, 2), _Step(_AND, 0x3C))
 
 #: What each filter asks, with the TCP flags in A.
-_QUESTIONS: dict[str, tuple[_Step, ...]] = {
+_CONDITIONS: dict[str, tuple[_Step, ...]] = {
     FULL: (_Step(_JA, yes="keep", label="flags"),),
     RESETS: (_Step(_JSET, _FIN_SYN_RST, yes="keep", no="refuse", label="flags"),),
     DATA: (
@@ -96,7 +96,7 @@ _QUESTIONS: dict[str, tuple[_Step, ...]] = {
     ),
 }
 
-FILTERS = tuple(_QUESTIONS)
+FILTERS = tuple(_CONDITIONS)
 
 
 def program(name: str, snaplen: int) -> bytes:
@@ -105,11 +105,11 @@ def program(name: str, snaplen: int) -> bytes:
     It keeps the first ``snaplen`` bytes of what passes. Raises :class:`FilterError`
     for an unknown name.
     """
-    if name not in _QUESTIONS:
+    if name not in _CONDITIONS:
         raise FilterError(f"no filter {name!r}; there are: {', '.join(FILTERS)}")
     steps = (
         *_FLAGS_OF_TCP,
-        *_QUESTIONS[name],
+        *_CONDITIONS[name],
         _Step(_RET, snaplen, label="keep"),
         _Step(_RET, 0, label="refuse"),
     )

@@ -36,7 +36,7 @@ _FRAME_SIZE = 2048
 #: end of a capture waits for it, since every segment carries its own time.
 RETIRE_MS = 40
 #: How long after a segment its block has been handed over for certain.
-SETTLED_S = 3 * RETIRE_MS / 1000
+MAX_RETIRE_S = 3 * RETIRE_MS / 1000
 
 
 class Packet(NamedTuple):
@@ -95,7 +95,7 @@ class PacketRing:
         """For a selector: readable when a block is ready, or the interface went."""
         return self._socket.fileno()
 
-    def take_blocks(self) -> Iterator[bytes]:
+    def read_blocks(self) -> Iterator[bytes]:
         """Copies each block that is ready, and gives its place back to the kernel."""
         while True:
             start = self._next * self._block_bytes
@@ -115,7 +115,7 @@ class PacketRing:
         """
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
-    def take_statistics(self) -> tuple[int, int]:
+    def read_statistics(self) -> tuple[int, int]:
         """(segments that passed the filter, of those dropped) since the last call."""
         raw = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
         received, dropped, _ = _STATISTICS.unpack(raw)

@@ -42,7 +42,7 @@ PROGRAMS = ("socket_state", "socket_reset_received", "socket_reset_sent")
 RING_BYTES = 1 << 24
 READ_PERIOD_S = 0.1
 #: A smaller step of the clock is one reading's error.
-LEAST_STEP_NS = 1_000_000
+MIN_STEP_NS = 1_000_000
 
 _PORT, _COUNT = struct.Struct("=H"), struct.Struct("=Q")
 
@@ -76,7 +76,7 @@ class Probes:
 
     def read(self) -> None:
         """Moves what is in the ring to the spool."""
-        self._spool.write(self._ring.take())
+        self._spool.write(self._ring.read())
 
     def write(self, path: str) -> dict[str, int]:
         """Stops, writes the events to ``path``, and counts them."""
@@ -91,7 +91,7 @@ class Probes:
             "events": len(events),
             "elsewhere": len(seen) - len(events),
             "lost": lost,
-            "clock_step_ns": step if abs(step) > LEAST_STEP_NS else 0,
+            "clock_step_ns": step if abs(step) > MIN_STEP_NS else 0,
         }
 
     def _events(self) -> Iterator[SocketEvent]:
@@ -127,13 +127,13 @@ def main(arguments: list[str] | None = None) -> int:
         except (BpfError, OSError) as error:
             print(f"probes: {error}", file=sys.stderr)
             return 3
-        _listen(selector, probes)
-        _say("ready", offset_ns=probes.offset_ns)
+        _register_stdin(selector, probes)
+        _write_event("ready", offset_ns=probes.offset_ns)
         while not ending():
             for key, _ in selector.select(READ_PERIOD_S):
                 key.data()
             probes.read()
-        _say("summary", **probes.write(options.output))
+        _write_event("summary", **probes.write(options.output))
         probes.close()
     return 0
 
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _listen(selector: selectors.BaseSelector, probes: Probes) -> None:
+def _register_stdin(selector: selectors.BaseSelector, probes: Probes) -> None:
     """Makes the selector hear of the hosts on standard input."""
     pending = bytearray()
 
@@ -159,7 +159,7 @@ def _listen(selector: selectors.BaseSelector, probes: Probes) -> None:
             pending[:] = rest
             hosts = json.loads(line)["hosts"]
             probes.hosts = {int(number): name for number, name in hosts.items()}
-            _say("named", hosts=len(hosts))
+            _write_event("named", hosts=len(hosts))
 
     try:
         selector.register(0, selectors.EVENT_READ, read)
@@ -181,7 +181,7 @@ def _ending_signals(selector: selectors.BaseSelector) -> Callable[[], bool]:
     return lambda: bool(came)
 
 
-def _say(event: str, **details: Any) -> None:
+def _write_event(event: str, **details: Any) -> None:
     print(json.dumps({"event": event, "t": time.time(), **details}), flush=True)
 
 

@@ -57,7 +57,7 @@ _SETTINGS: dict[str, Any] = {
 Draw = Callable[[Figure, bool], None]
 
 
-class Picture(NamedTuple):
+class Plot(NamedTuple):
     """One plot of the page: ``what`` it shows in words, for who cannot see it."""
 
     name: str
@@ -67,7 +67,7 @@ class Picture(NamedTuple):
     narrow: str
 
 
-def picture(name: str, title: str, what: str, draw: Draw, files: Path) -> Picture:
+def plot(name: str, title: str, what: str, draw: Draw, files: Path) -> Plot:
     """Draws a plot for the page, and as ``NAME.svg`` and ``NAME.pdf`` into ``files``."""
     make_folders(files)
     with _settings(name):
@@ -79,7 +79,7 @@ def picture(name: str, title: str, what: str, draw: Draw, files: Path) -> Pictur
     write_whole(files / f"{name}.svg", wide.encode())
     with _settings(f"{name}-narrow"):
         narrow = _svg(_drawn(draw, narrow=True))
-    return Picture(
+    return Plot(
         name, title, what, _inline(wide, name), _inline(narrow, f"{name}-narrow")
     )
 

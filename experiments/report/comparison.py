@@ -55,12 +55,12 @@ def compare(report: Report, settings: Sequence[str], caption: str) -> Comparison
     columns = tuple(
         f for f in FIGURES if any(found[d, f].median.n for d in report.designs)
     )
-    raced = {
+    direction = {
         f: f.better if f.name != "moved" or report.several_balancers else None
         for f in columns
     }
     marks = {
-        f: _marks(raced[f], [found[d, f].median.value for d in report.designs])
+        f: _marks(direction[f], [found[d, f].median.value for d in report.designs])
         for f in columns
     }
     lines = [
@@ -112,19 +112,19 @@ def _cell(figure: Figure, found: _Found, mark: str | None) -> Cell:
     bound = "≥ " if found.lower_bound else ""
     interval = ""
     if low is not None and high is not None and low != high:
-        interval = _between(written(figure, low), written(figure, high))
-    return Cell(bound + written(figure, value), interval, mark)
+        interval = _between(format_figure(figure, low), format_figure(figure, high))
+    return Cell(bound + format_figure(figure, value), interval, mark)
 
 
 def _between(low: str, high: str) -> str:
-    """Two figures as a span; a unit that they share is written once."""
+    """Two figures as a span; a unit that they share is printed once."""
     number, space, unit = low.partition(" ")
     if space and high.endswith(f" {unit}"):
         low = number
     return f"{low} – {high}" if " " in low else f"{low}–{high}"
 
 
-def written(figure: Figure, value: float) -> str:
+def format_figure(figure: Figure, value: float) -> str:
     """A figure as a person reads it."""
     if figure.unit == "ms":
         return milliseconds(value)
@@ -157,18 +157,18 @@ def findings(report: Report) -> Iterator[str]:
 
 def _split(report: Report, name: str, good: str, bad: str) -> Iterator[str]:
     figure = next(one for one in FIGURES if one.name == name)
-    clean, marred = [], []
+    clean, with_findings = [], []
     for design in report.designs:
         values = [figure.of(run.summary) or 0.0 for run in report.of(design)]
         if values and max(values) == 0:
             clean.append(design)
         elif values:
-            marred.append(f"{design} ({_range(values)} a run)")
+            with_findings.append(f"{design} ({_range(values)} a run)")
     if clean:
         everyone = len(report.designs) > 1 and len(clean) == len(report.designs)
         yield f"{good} {'any design' if everyone else _listed(clean)}."
-    if marred:
-        yield f"{bad} {_listed(marred)}."
+    if with_findings:
+        yield f"{bad} {_listed(with_findings)}."
 
 
 def _range(values: Sequence[float]) -> str:

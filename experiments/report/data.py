@@ -11,12 +11,12 @@ from pathlib import Path
 from controller.balancers import Balancer
 from experiments.results.run_folder import RunFolder
 from experiments.spec.spec_file import SpecError
-from experiments.sweep.runner import Layout, why_so
+from experiments.sweep.runner import Layout, reason_of
 from experiments.sweep.state import FAILED, UNTRUSTED, read_lines
 from experiments.sweep.suite import DESIGN_KEYS, PlannedRun, Suite
 from experiments.sweep.suite_file import expand, load_suite
-from experiments.sweep.sweep import made_runs
-from experiments.sweep.tables import Made
+from experiments.sweep.sweep import completed_runs
+from experiments.sweep.tables import CompletedRun
 
 
 class NothingToReport(ValueError):
@@ -91,10 +91,10 @@ class Report:
             if entry.folder
             and entry.design == design
             and entry.setting in settings
-            and self._whole(entry.setting, entry.repetition)
+            and self._complete(entry.setting, entry.repetition)
         ]
 
-    def _whole(self, setting: str, repetition: int) -> bool:
+    def _complete(self, setting: str, repetition: int) -> bool:
         came = {e.design for e in self.entries if e.folder and e.setting == setting}
         here = {
             e.design
@@ -165,7 +165,7 @@ def _of_sweep(layout: Layout) -> Report:
         runs = expand(suite, layout.suite)
     except SpecError as error:
         raise NothingToReport(str(error)) from error
-    made = made_runs(runs, layout)
+    made = completed_runs(runs, layout)
     return Report(
         title=suite.name,
         description=suite.description,
@@ -176,7 +176,7 @@ def _of_sweep(layout: Layout) -> Report:
     )
 
 
-def _entry(one: Made, suite: Suite) -> Entry:
+def _entry(one: CompletedRun, suite: Suite) -> Entry:
     design, setting = _labels(one.run, suite)
     return Entry(
         name=one.run.name,
@@ -212,7 +212,7 @@ def _of_runs(path: Path, folders: Sequence[Path]) -> Report:
             one.summary["events"][0]["requested_s"] if one.summary["events"] else 0.0
         ),
     )
-    entries = [_lone(folder) for folder in read]
+    entries = [_entry_of_single_run(folder) for folder in read]
     names = dict.fromkeys(entry.setting for entry in entries)
     description = read[0].spec.description if read else ""
     title = ", ".join(names) or path.name
@@ -227,7 +227,7 @@ def _read(path: Path) -> RunFolder:
         raise NothingToReport(f"{path}: cannot be read: {error}") from error
 
 
-def _lone(folder: RunFolder) -> Entry:
+def _entry_of_single_run(folder: RunFolder) -> Entry:
     outcome = folder.summary["outcome"]
     return Entry(
         name=folder.path.name,
@@ -235,7 +235,7 @@ def _lone(folder: RunFolder) -> Entry:
         setting=folder.spec.scenario,
         repetition=1,
         outcome=outcome,
-        reason=why_so(folder.summary),
+        reason=reason_of(folder.summary),
         took_s=None,
         seed=folder.spec.seed,
         folder=None if outcome == UNTRUSTED else folder,

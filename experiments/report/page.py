@@ -12,21 +12,21 @@ import yaml
 
 from experiments.display.render import milliseconds
 from experiments.report import distributions, overview, timeline, topology
-from experiments.report.canvas import Picture, picture
+from experiments.report.canvas import Plot, plot
 from experiments.report.comparison import Comparison, compare, findings
 from experiments.report.data import Entry, Report
 from experiments.report.theme import variables
 from experiments.results.run_folder import RunFolder
-from experiments.sweep.bootstrap import CONFIDENCE, LEAST, RESAMPLES
+from experiments.sweep.bootstrap import CONFIDENCE, MIN_VALUES, RESAMPLES
 from experiments.sweep.state import FAILED, MET, UNTRUSTED
 
 _HERE = Path(__file__).parent
 
 
 class Distribution(NamedTuple):
-    """A picture, and its figures as a table."""
+    """A plot, and its figures as a table."""
 
-    picture: Picture
+    plot: Plot
     samples: Sequence[distributions.Sample]
 
 
@@ -34,9 +34,9 @@ class Example(NamedTuple):
     """One run looked at closely."""
 
     entry: Entry
-    timeline: Picture
-    topology: Picture
-    nodes: list[topology.Change]
+    timeline: Plot
+    topology: Plot
+    nodes: list[topology.NodeChange]
     ladder: str | None  # a data URL
     ladder_text: str | None
     claim: Sequence[dict[str, Any]]
@@ -75,7 +75,7 @@ def page(report: Report, figures: Path) -> str:
         facts=_facts(report),
         reproduce=_reproduce(report),
         interval=f"{CONFIDENCE:.0%} bootstrap interval of the median, {RESAMPLES:,} "
-        f"resamples, from {LEAST} runs on",
+        f"resamples, from {MIN_VALUES} runs on",
     )
 
 
@@ -93,11 +93,11 @@ def _comparisons(report: Report) -> list[Comparison]:
     return [compare(report, report.common, caption), *each]
 
 
-def _overview(report: Report, figures: Path) -> Picture | None:
+def _overview(report: Report, figures: Path) -> Plot | None:
     if len(report.designs) < 2:
         return None
     settings = report.common or report.settings
-    return picture(
+    return plot(
         "comparison",
         "Designs side by side",
         "A dot for each run, a sign at the median, a bar for its interval. "
@@ -108,7 +108,7 @@ def _overview(report: Report, figures: Path) -> Picture | None:
 
 
 def _distributions(report: Report, figures: Path) -> list[Distribution]:
-    """Lifetime and latency, each as a picture and a table."""
+    """Lifetime and latency, each as a plot and a table."""
     found = []
     for name, title, what, measure, axis in (
         (
@@ -132,14 +132,14 @@ def _distributions(report: Report, figures: Path) -> list[Distribution]:
         draw = distributions.drawing(
             report, samples, axis, "still half open at the end"
         )
-        found.append(Distribution(picture(name, title, what, draw, figures), samples))
+        found.append(Distribution(plot(name, title, what, draw, figures), samples))
     return found
 
 
 def _examples(report: Report, figures: Path) -> list[Example]:
     chosen = list(report.examples())
-    proved = [_proved(entry.folder) for entry in chosen if entry.folder]
-    first = proved.index(max(proved))
+    passed = [_passed_elements(entry.folder) for entry in chosen if entry.folder]
+    first = passed.index(max(passed))
     return [
         _example(entry, entry.folder, report, figures, at == first)
         for at, entry in enumerate(chosen)
@@ -147,7 +147,7 @@ def _examples(report: Report, figures: Path) -> list[Example]:
     ]
 
 
-def _proved(folder: RunFolder) -> int:
+def _passed_elements(folder: RunFolder) -> int:
     return sum(row["passed"] for row in folder.summary["claim"])
 
 
@@ -155,20 +155,20 @@ def _example(
     entry: Entry, folder: RunFolder, report: Report, figures: Path, shown: bool
 ) -> Example:
     slug = "".join(c if c.isalnum() else "-" for c in entry.design)
-    one = timeline.course(folder)
+    one = timeline.timeline_of(folder)
     nodes = topology.changes(folder)
     ladder = folder.path / "ladder.svg"
     text = folder.path / "ladder.txt"
     return Example(
         entry=entry,
-        timeline=picture(
+        timeline=plot(
             f"timeline-{slug}",
             f"Timeline, {entry.design}",
-            _course_in_words(one),
+            _timeline_text(one),
             timeline.drawing(one),
             figures,
         ),
-        topology=picture(
+        topology=plot(
             f"topology-{slug}",
             f"Cluster before and after, {entry.design}",
             "Figures in the boxes are connections served. Dashed: drained; dotted: "
@@ -186,7 +186,7 @@ def _example(
     )
 
 
-def _course_in_words(one: timeline.Course) -> str:
+def _timeline_text(one: timeline.Timeline) -> str:
     events = ", ".join(
         f"{what} (tables applied after {milliseconds(applied - asked)})"
         for what, asked, applied, _ in one.events

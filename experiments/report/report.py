@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.files.handover import give_to_caller
+from experiments.files.handover import chown_to_caller
 from experiments.files.whole_file import write_whole
 from experiments.report.data import NothingToReport, load_report
 from experiments.report.page import page
@@ -24,5 +24,5 @@ def write_report(folder: Path) -> Path:
         raise NothingToReport(f"{figures} is a link; remove it: plots are put there")
     text = page(report, figures)
     made = write_whole(report.path / "report.html", text.encode())
-    give_to_caller(made, figures)
+    chown_to_caller(made, figures)
     return made

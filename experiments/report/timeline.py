@@ -14,7 +14,7 @@ from experiments.report.theme import light
 from experiments.results.run_folder import RunFolder
 
 
-class Course(NamedTuple):
+class Timeline(NamedTuple):
     """Instants of a run, ms after the first event was asked for (or the first opening)."""
 
     #: What, asked, applied, settled; events of one instant are one.
@@ -36,8 +36,8 @@ class Course(NamedTuple):
         return self.half_open[-1][1] if self.half_open else 0
 
 
-def course(folder: RunFolder) -> Course:
-    """What a run's folder says of its course."""
+def timeline_of(folder: RunFolder) -> Timeline:
+    """The timeline of a run."""
     events = folder.summary["events"]
     opened = (row.said["opened_s"] for row in folder.rows)
     zero = events[0]["requested_s"] if events else min(opened, default=0.0)
@@ -52,7 +52,7 @@ def course(folder: RunFolder) -> Course:
     instants = [ms(span.end_s) for span in spans]
     instants += [ms(e["settled_s"] or e["applied_s"]) for e in events]
     resets = tuple(ms(one["reset_s"]) for one in said if one["reset_s"])
-    return Course(
+    return Timeline(
         events=tuple(
             (
                 " + ".join(f"{e['kind']} {e['target']}" for e in instant),
@@ -78,7 +78,7 @@ def _counted(steps: Sequence[tuple[float, int]]) -> tuple[tuple[float, int], ...
     return tuple(counted)
 
 
-def drawing(one: Course) -> Draw:
+def drawing(one: Timeline) -> Draw:
     """Draws lanes of instants above the number of half-open connections."""
 
     def draw(figure: Figure, narrow: bool) -> None:
@@ -98,7 +98,7 @@ def drawing(one: Course) -> Draw:
     return draw
 
 
-def _lanes(panel: Axes, one: Course, narrow: bool) -> None:
+def _lanes(panel: Axes, one: Timeline, narrow: bool) -> None:
     rows = (
         ("first strays", one.strays, "stray"),
         ("clients reset", one.resets, "reset"),
@@ -132,7 +132,7 @@ def _lanes(panel: Axes, one: Course, narrow: bool) -> None:
         )
 
 
-def _count(panel: Axes, one: Course) -> None:
+def _count(panel: Axes, one: Timeline) -> None:
     times = [0.0, *(time for time, _ in one.half_open), one.end]
     counts = [0, *(count for _, count in one.half_open)]
     counts.append(counts[-1])

@@ -21,7 +21,7 @@ IN_SERVICE, DRAINED, FAILED, NEW = "in service", "drained", "failed", "new"
 CUT_OFF = "cut off"
 ABSENT = "not there yet"
 
-_WORDS = {
+_STATE_TEXTS = {
     NodeState.IN_SERVICE: IN_SERVICE,
     NodeState.DRAINED: DRAINED,
     NodeState.FAILED: FAILED,
@@ -38,19 +38,19 @@ class NodeView(NamedTuple):
     half_open: int
 
 
-class Change(NamedTuple):
+class NodeChange(NamedTuple):
     """One node before the first event and at the end of the observation."""
 
     before: NodeView
     after: NodeView
 
 
-def changes(folder: RunFolder) -> list[Change]:
+def changes(folder: RunFolder) -> list[NodeChange]:
     """Every node of the cluster as it was at the end, in the plan's order."""
     first, last = folder.states[0], folder.states[-1]
     old = {node.name for node in first.plan.nodes}
     return [
-        Change(
+        NodeChange(
             _view(first, chassis, node, folder, old, after=False),
             _view(last, chassis, node, folder, old, after=True),
         )
@@ -90,7 +90,7 @@ def _state(state: ClusterState, chassis: Chassis, node: Node) -> str:
         state.membership.powered_nodes(chassis)
     ):
         return CUT_OFF
-    return _WORDS[state.membership.state(node)]
+    return _STATE_TEXTS[state.membership.state(node)]
 
 
 def _open_at(row: Row, time_s: float) -> bool:
@@ -102,7 +102,7 @@ def _served_at_end(row: Row) -> bool:
     return not (row.said["reset_s"] or row.said["hung"] or row.half_open)
 
 
-def drawing(nodes: list[Change]) -> Draw:
+def drawing(nodes: list[NodeChange]) -> Draw:
     """Draws both states: fabric above, a column for each chassis, a box for each node.
 
     The text stays as large whatever the cluster's size: where columns would be too
@@ -113,7 +113,7 @@ def drawing(nodes: list[Change]) -> Draw:
     def draw(figure: Figure, narrow: bool) -> None:
         chassis = list(dict.fromkeys(node.after.chassis for node in nodes))
         beside = not narrow and len(chassis) <= _BESIDE
-        bands = _bands(chassis, _MOST_NARROW if narrow else _MOST_WIDE)
+        bands = _bands(chassis, _MAX_NARROW if narrow else _MAX_WIDE)
         width = (NARROW if narrow else WIDE) / (2 if beside else 1)
         panels = [
             _Panel(title, [v for v in views if v.chassis in band], band, len(bands[0]))
@@ -138,7 +138,7 @@ def drawing(nodes: list[Change]) -> Draw:
 
 
 #: Both states stand side by side up to so many chassis; a band has no more than those.
-_BESIDE, _MOST_WIDE, _MOST_NARROW = 4, 10, 5
+_BESIDE, _MAX_WIDE, _MAX_NARROW = 4, 10, 5
 #: Inches: a panel's title, the fabric and chassis above the nodes, a node's row, and
 #: the row's growth where a node has a second line.
 _TITLE_INCHES, _HEAD_INCHES, _ROW_INCHES, _LINE_INCHES = 0.3, 0.78, 0.27, 0.13
@@ -204,7 +204,7 @@ def _draw(place: Axes, panel: _Panel, inches: float, height: float) -> None:
 
 _POINTS = 72  # in an inch
 
-_LOOKS = {
+_STYLES = {
     IN_SERVICE: ("edge", "-", 1.0),
     NEW: ("good", "-", 2.0),
     DRAINED: ("stray", (0, (3, 2)), 1.4),
@@ -217,7 +217,7 @@ _LOOKS = {
 def _node(
     place: Axes, x: float, top: float, height: float, view: NodeView, *, roomy: bool
 ) -> None:
-    role, dashes, width = _LOOKS[view.state]
+    role, dashes, width = _STYLES[view.state]
     faded, second = view.state == ABSENT, _second_line(view)
     place.add_patch(
         FancyBboxPatch(

@@ -14,7 +14,7 @@ import click
 
 from experiments.cluster import control
 from experiments.doctor.link_needs import require
-from experiments.files.handover import give_to_caller, make_folders
+from experiments.files.handover import chown_to_caller, make_folders
 from experiments.spec.run_spec import RunSpec
 from topologies import sandbox
 from topologies.datapaths import find_datapath
@@ -25,7 +25,7 @@ READY_DEADLINE_S = 300.0
 DOWN_DEADLINE_S = 30.0
 
 
-def launch_run(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
+def run_in_sandbox(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
     """Runs one experiment in a sandbox of its own: (exit status, folder of results).
 
     Raises :class:`~experiments.machine.lack.MachineLacks`, or
@@ -36,7 +36,7 @@ def launch_run(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
     folder = make_folder(spec, out)
     job = {"job": "run", "spec": spec.model_dump(mode="json"), "out": str(folder)}
     status = _enter(f"run-{os.getpid()}", job, detach=False)
-    give_to_caller(folder)
+    chown_to_caller(folder)
     return status, folder
 
 
@@ -63,7 +63,7 @@ def launch_up(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
     :class:`~topologies.datapaths.DatapathMissing`, before all else.
     """
     _enter(name, _cluster_job("up", name, plan, options), detach=True)
-    log = _Tail(sandbox.run_directory(name) / "log")
+    log = _LogFollower(sandbox.run_directory(name) / "log")
     deadline = time.monotonic() + READY_DEADLINE_S
     while time.monotonic() < deadline:
         log.show_new()
@@ -92,7 +92,7 @@ def launch_console(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
     return _enter(name, _cluster_job("console", name, plan, options), detach=False)
 
 
-def take_down(name: str) -> None:
+def stop_cluster(name: str) -> None:
     """Ends a cluster in good order, or else by force. Raises ``NotRunning``."""
     run = sandbox.find_run(name)
     try:
@@ -117,7 +117,7 @@ def _cluster_job(
 
 def _enter(name: str, job: Mapping[str, Any], *, detach: bool) -> int:
     """Enters a sandbox with that job; the exit status is the job's."""
-    argv = [sys.executable, "-m", "experiments.running.inside", json.dumps(job)]
+    argv = [sys.executable, "-m", "experiments.running.sandbox_job", json.dumps(job)]
     return sandbox.enter(argv, name, detach=detach)
 
 
@@ -129,7 +129,7 @@ def _answers(name: str) -> bool:
     return True
 
 
-class _Tail:
+class _LogFollower:
     """Shows what is added to a log file."""
 
     def __init__(self, path: Path) -> None:

@@ -26,7 +26,7 @@ from experiments.record.capture_points import CapturePoint, capture_points
 from experiments.record.record_file import write_record
 from experiments.record.run_record import RunRecord, Snapshots
 from experiments.results.judge import SPEC, judge_folder
-from experiments.running.opening import NotOpened, Opening, await_opened
+from experiments.running.opening import OpeningProgress, OpeningStalled, await_opened
 from experiments.spec.run_spec import RunSpec
 from nodes.clients.client_report import ClientReport, parse_report
 from topologies.domain.connection import FourTuple
@@ -155,14 +155,14 @@ def _open_connections(spec: RunSpec, cluster: Cluster, progress: Progress) -> No
             )
             cluster.start_client(job)
             waiting.append(client.name)
-    opening = Opening(
+    opening = OpeningProgress(
         ready=lambda name: bool(_report(cluster, name).ports),
         opened=lambda: len(_held_by_clients(cluster)),
-        wanted=spec.workload.connections,
+        total=spec.workload.connections,
     )
     try:
         await_opened(waiting, opening, progress)
-    except NotOpened as error:
+    except OpeningStalled as error:
         raise RunError(f"{error}; see {cluster.folder / 'hosts'}") from error
 
 

@@ -13,13 +13,13 @@ from pydantic import AfterValidator
 
 #: So long that a folder's name, made of this and a few words more, fits a file system's
 #: 255 octets (NAME_MAX, limits.h(0p)).
-LONGEST = 64
+MAX_LENGTH = 64
 
-_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST - 1}}}")
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_LENGTH - 1}}}")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def checked(name: str) -> str:
+def check_name(name: str) -> str:
     """``name`` itself, if it can be a part of a path.
 
     Raises :class:`ValueError` that says what can, and a name that would do.
@@ -27,20 +27,20 @@ def checked(name: str) -> str:
     if _NAME.fullmatch(name):
         return name
     raise ValueError(
-        f"{name!r} is no name: folders are called by it, so it is 1 to {LONGEST} "
+        f"{name!r} is no name: folders are called by it, so it is 1 to {MAX_LENGTH} "
         "letters, digits, '.', '_' and '-', and begins with a letter or a digit, "
-        f"e.g. {fit(name)}"
+        f"e.g. {valid_name(name)}"
     )
 
 
-def fit(text: str, otherwise: str = "unnamed") -> str:
+def valid_name(text: str, otherwise: str = "unnamed") -> str:
     """The name that comes nearest to ``text``, or ``otherwise``.
 
-    >>> fit("my spec (2)"), fit("../x"), fit("...")
+    >>> valid_name("my spec (2)"), valid_name("../x"), valid_name("...")
     ('my-spec-2', 'x', 'unnamed')
     """
-    return _UNFIT.sub("-", text).lstrip("._-")[:LONGEST].rstrip("-") or otherwise
+    return _UNFIT.sub("-", text).lstrip("._-")[:MAX_LENGTH].rstrip("-") or otherwise
 
 
-#: A string in a model that :func:`checked` admits.
-Name = Annotated[str, AfterValidator(checked)]
+#: A string in a model that :func:`check_name` admits.
+Name = Annotated[str, AfterValidator(check_name)]

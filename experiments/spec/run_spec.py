@@ -105,7 +105,7 @@ class WorkloadSpec(Strict):
     @model_validator(mode="after")
     def _pattern_is_possible(self) -> WorkloadSpec:
         """The workload's clients must be able to follow the pattern."""
-        why = WORKLOADS[self.kind].refuses.get(self.pattern)
+        why = WORKLOADS[self.kind].unsupported.get(self.pattern)
         if why is not None:
             able = [n for n, w in WORKLOADS.items() if self.pattern in w.patterns]
             raise ValueError(
@@ -131,7 +131,7 @@ class EventSpec(Strict):
     kind: Annotated[str, _known(EVENTS)]
     target: str
 
-    def happens(self) -> tuple[Event, str]:
+    def resolve(self) -> tuple[Event, str]:
         """What kind of event it is, and its target."""
         return EVENTS[self.kind], self.target
 
@@ -187,7 +187,7 @@ class RunSpec(Strict):
         for instant in self.instants():
             start = state
             for count, event in enumerate(instant, start=1):
-                here = [one.happens() for one in instant[:count]]
+                here = [one.resolve() for one in instant[:count]]
                 try:
                     state = resolve_events(start, here)[-1].new
                 except (EventError, plan.PlanError) as error:
@@ -203,13 +203,13 @@ class RunSpec(Strict):
             )
         return self
 
-    def check_room(self) -> None:
+    def check_capacity(self) -> None:
         """A run's clients must hold its connections; a prediction has no clients.
 
         Raises :class:`ValueError`.
         """
         load, clients = self.workload, self.cluster.clients
-        room = WORKLOADS[load.kind].room(PATTERNS[load.pattern])
+        room = WORKLOADS[load.kind].max_connections(PATTERNS[load.pattern])
         if load.connections > clients * room:
             raise ValueError(
                 f"workload.connections: {load.connections} are too many: a client of "
@@ -225,7 +225,7 @@ class RunSpec(Strict):
         """The state of the cluster before the first event, and after each instant."""
         states = [self.state()]
         for instant in self.instants():
-            events = [event.happens() for event in instant]
+            events = [event.resolve() for event in instant]
             found = resolve_events(states[-1].arrangement, events)
             states.append(states[-1].becoming(found[-1].new))
         return states

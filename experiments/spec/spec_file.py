@@ -62,7 +62,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
         data = {}
     if not isinstance(data, dict):
         raise SpecError(f"{path}:1: a spec is a mapping of keys, e.g. 'policy: flood'")
-    data.setdefault("scenario", names.fit(path.stem))
+    data.setdefault("scenario", names.valid_name(path.stem))
     overridden = [_override(data, item) for item in overrides]
     try:
         return RunSpec.model_validate(data)
@@ -78,7 +78,7 @@ def load_run(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
     """The same for a spec that is to be run: its clients hold its connections."""
     spec = load_spec(path, overrides)
     try:
-        spec.check_room()
+        spec.check_capacity()
     except ValueError as error:
         raise SpecError(f"{path}: {error}") from error
     return spec

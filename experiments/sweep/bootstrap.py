@@ -10,7 +10,7 @@ import numpy as np
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 #: Fewer values than this have no interval worth the name.
-LEAST = 3
+MIN_VALUES = 3
 _SEED = 10_425_473
 
 
@@ -21,8 +21,8 @@ class Median(NamedTuple):
     value: float | None = None
     low: float | None = None
     high: float | None = None
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 def median(values: Sequence[float]) -> Median:
@@ -34,13 +34,13 @@ def median(values: Sequence[float]) -> Median:
     if not values:
         return Median(0)
     data = np.sort(np.asarray(values, dtype=float))
-    value, least, most = float(np.median(data)), float(data[0]), float(data[-1])
-    if len(data) < LEAST:
-        return Median(len(data), value, None, None, least, most)
+    value, minimum, maximum = float(np.median(data)), float(data[0]), float(data[-1])
+    if len(data) < MIN_VALUES:
+        return Median(len(data), value, None, None, minimum, maximum)
     picks = np.random.default_rng(_SEED).integers(
         len(data), size=(RESAMPLES, len(data))
     )
     medians = np.median(data[picks], axis=1)
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(q) for q in np.quantile(medians, (tail, 1 - tail)))
-    return Median(len(data), value, low, high, least, most)
+    return Median(len(data), value, low, high, minimum, maximum)

@@ -102,7 +102,7 @@ class Runner:
             while waiting or self._workers:
                 while waiting and len(self._workers) < self._jobs:
                     self._workers.append(self._start(waiting.pop()))
-                self._look()
+                self._poll()
                 time.sleep(_POLL_S)
         finally:
             self._end_all()
@@ -132,7 +132,7 @@ class Runner:
         now = time.monotonic()
         return _Worker(run, process, time.time(), now + self._deadline_s)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Writes down the runs that have ended; ends those that take too long."""
         for worker in list(self._workers):
             status = worker.process.poll()
@@ -177,15 +177,15 @@ def outcome_of(status: int | None, folder: Path, log: Path) -> tuple[str, str | 
     """
     try:
         summary = json.loads((folder / "summary.json").read_text())
-        outcome, why = summary["outcome"], why_so(summary)
+        outcome, why = summary["outcome"], reason_of(summary)
     except (OSError, ValueError, KeyError, TypeError):
-        return FAILED, _last_words(log) or f"exit status {status}, without a word"
+        return FAILED, _last_log_line(log) or f"exit status {status}, without a word"
     if status is None or status != EXIT_STATUS.get(outcome):
-        return FAILED, f"exit status {status}: {_last_words(log)}"
+        return FAILED, f"exit status {status}: {_last_log_line(log)}"
     return outcome, why
 
 
-def why_so(summary: Mapping[str, Any]) -> str | None:
+def reason_of(summary: Mapping[str, Any]) -> str | None:
     """Why a run came to what its summary says: nothing where it is as expected."""
     if summary["outcome"] == UNTRUSTED:
         return "; ".join(summary["measurement"]["reasons"])
@@ -194,7 +194,7 @@ def why_so(summary: Mapping[str, Any]) -> str | None:
     return "; ".join(found) or None
 
 
-def _last_words(log: Path) -> str:
+def _last_log_line(log: Path) -> str:
     """The last line of a log that says something."""
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -25,7 +25,7 @@ FAILED = "failed"
 COMPARED = frozenset((MET, UNMET))
 
 
-class Busy(RuntimeError):
+class SweepLocked(RuntimeError):
     """Another sweep is at work on the same folder."""
 
 
@@ -55,7 +55,7 @@ class StateFile:
     """The state file of one sweep, held by one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or creates it. Raises :class:`Busy` if another process has it."""
+        """Opens or creates it. Raises :class:`SweepLocked` if another process has it."""
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -64,7 +64,9 @@ class StateFile:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._fd)
-            raise Busy(f"{path.parent}: another sweep is at work there") from None
+            raise SweepLocked(
+                f"{path.parent}: another sweep is at work there"
+            ) from None
 
     def close(self) -> None:
         """Lets go of it."""
@@ -73,14 +75,14 @@ class StateFile:
     def append(self, what: str, **details: Any) -> None:
         """One line, on the disk when this returns."""
         line = json.dumps({"what": what, **details}) + "\n"
-        os.write(self._fd, (self._mend() + line).encode())
+        os.write(self._fd, (self._newline_if_torn() + line).encode())
         os.fsync(self._fd)
 
     def record(self, record: Record) -> None:
         """One run that has ended."""
         self.append("run", **asdict(record))
 
-    def _mend(self) -> str:
+    def _newline_if_torn(self) -> str:
         """What must come first: a line's end, where the last line is torn."""
         size = os.fstat(self._fd).st_size
         return "\n" if size and os.pread(self._fd, 1, size - 1) != b"\n" else ""

@@ -35,7 +35,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from experiments.spec.names import LONGEST, Name
+from experiments.spec.names import MAX_LENGTH, Name
 from experiments.spec.run_spec import RunSpec, Strict
 
 #: The parts of a spec that decide which connections a run has, and which may move.
@@ -52,10 +52,10 @@ DESIGN_KEYS = ("policy", "balancer", "cluster.weights", "guard")
 
 #: Of a run's levels in its folder's name, which may have 255 octets (limits.h(0p)) and
 #: has to leave room for what follows and for the ending of a log.
-_LONGEST_WORDS = 3 * LONGEST
+_MAX_LEVELS_LENGTH = 3 * MAX_LENGTH
 
 #: Keys of a run that the suite itself gives.
-_OWN_KEYS = ("seed", "expect", "description")
+_SUITE_KEYS = ("seed", "expect", "description")
 
 
 class Suite(Strict):
@@ -86,7 +86,7 @@ class Suite(Strict):
         if not isinstance(value, dict):
             return value
         for key in value:
-            if key in _OWN_KEYS:
+            if key in _SUITE_KEYS:
                 raise ValueError(f"{key} cannot be a factor")
         return {k: _levels(k, v) for k, v in _without_alias(value).items()}
 
@@ -168,7 +168,7 @@ def derived_seed(seed: int, spec: Mapping[str, Any], repetition: int) -> int:
     ``spec`` is without its defaults, so that a key which specs get later, and this one
     does not use, changes no seed.
     """
-    parts = {key: _at(spec, key) for key in CONNECTION_KEYS}
+    parts = {key: _get_path(spec, key) for key in CONNECTION_KEYS}
     # Weights are of the design, though they stand with the size of the cluster.
     size = parts["cluster"] or {}
     parts["cluster"] = {k: v for k, v in size.items() if k != "weights"} or None
@@ -190,7 +190,7 @@ def _name(levels: Mapping[str, str], spec: Mapping[str, Any], repetition: int) -
     )
     unlike = {k: v for k, v in spec.items() if k not in ("expect", "description")}
     end = f"r{repetition}-{_digest(unlike)[:8]}"
-    return f"{words.lstrip('._-')[:_LONGEST_WORDS]}-{end}".lstrip("-")
+    return f"{words.lstrip('._-')[:_MAX_LEVELS_LENGTH]}-{end}".lstrip("-")
 
 
 def _digest(value: Any) -> str:
@@ -266,25 +266,25 @@ def _data(
                 f"factors.scenario: {scenario!r} is not one of: {', '.join(scenarios)}"
             )
     beneath = _without_alias(dict(scenarios.get(scenario, {})))
-    data: dict[str, Any] = _laid_over(beneath, suite.base)
+    data: dict[str, Any] = _deep_merge(beneath, suite.base)
     data["scenario"] = scenario
     for key, level in levels.items():
         if key != "scenario":
-            _put(data, key, suite.factors[key][level])
+            _set_path(data, key, suite.factors[key][level])
     return data
 
 
-def _laid_over(beneath: Any, above: Any) -> Any:
+def _deep_merge(beneath: Any, above: Any) -> Any:
     """Mappings are merged, anything else is replaced; neither argument is changed."""
     if not isinstance(beneath, Mapping) or not isinstance(above, Mapping):
         return json.loads(json.dumps(above))
     merged = json.loads(json.dumps(beneath))
     for key, value in above.items():
-        merged[key] = _laid_over(merged[key], value) if key in merged else value
+        merged[key] = _deep_merge(merged[key], value) if key in merged else value
     return json.loads(json.dumps(merged))
 
 
-def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
+def _set_path(data: dict[str, Any], dotted: str, value: Any) -> None:
     """Sets the place that a dotted key names; figures are positions in a list."""
     here: Any = data
     *path, last = dotted.split(".")
@@ -299,7 +299,7 @@ def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
         raise ValueError(f"factors.{dotted}: is no place in a spec") from error
 
 
-def _at(data: Mapping[str, Any], dotted: str) -> Any:
+def _get_path(data: Mapping[str, Any], dotted: str) -> Any:
     here: Any = data
     for part in dotted.split("."):
         here = here.get(part) if isinstance(here, Mapping) else None

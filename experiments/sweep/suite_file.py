@@ -24,7 +24,7 @@ from experiments.sweep.suite import (
 SUITES = Path(__file__).parents[1] / "suites"
 
 #: A file with one of these keys, which no spec has, is a suite.
-_SUITES_OWN = frozenset(("base", "factors", "repetitions", "except"))
+_SUITE_ONLY = frozenset(("base", "factors", "repetitions", "except"))
 
 
 def suite_names() -> list[str]:
@@ -57,7 +57,7 @@ def is_suite(name: str) -> bool:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return False  # whoever reads it as a spec says what is wrong
-    return isinstance(data, dict) and not _SUITES_OWN.isdisjoint(data)
+    return isinstance(data, dict) and not _SUITE_ONLY.isdisjoint(data)
 
 
 def load_suite(path: Path, name: str | None = None) -> Suite:
@@ -66,7 +66,7 @@ def load_suite(path: Path, name: str | None = None) -> Suite:
     Raises :class:`~experiments.spec.spec_file.SpecError`.
     """
     data = _mapping(path)
-    data.setdefault("name", name or names.fit(path.stem))
+    data.setdefault("name", name or names.valid_name(path.stem))
     try:
         return Suite.model_validate(data)
     except ValidationError as error:
@@ -102,7 +102,7 @@ def expand(suite: Suite, path: Path) -> list[PlannedRun]:
 def _spec(one: Configuration, path: Path) -> RunSpec:
     try:
         spec = RunSpec.model_validate(one.data)
-        spec.check_room()
+        spec.check_capacity()
     except ValueError as error:
         chosen = ", ".join(f"{key}: {level}" for key, level in one.levels.items())
         problems = str(error)

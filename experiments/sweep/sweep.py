@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from experiments.doctor.link_needs import require
-from experiments.files.handover import give_to_caller, make_folders
+from experiments.files.handover import chown_to_caller, make_folders
 from experiments.files.whole_file import write_whole
 from experiments.machine.provenance import provenance
 from experiments.results.run_folder import RunFolder
@@ -29,7 +29,7 @@ from experiments.sweep.state import (
 )
 from experiments.sweep.suite import PlannedRun, Suite
 from experiments.sweep.suite_file import expand, load_suite
-from experiments.sweep.tables import Made, write_tables
+from experiments.sweep.tables import CompletedRun, write_tables
 from experiments.verdict.trust import AS_EXPECTED, EXIT_STATUS, UNEXPECTED, worst
 from topologies.datapaths import find_datapath
 
@@ -37,9 +37,9 @@ from topologies.datapaths import find_datapath
 #: has been measured.
 _OVERHEAD_S = 6.0
 
-_WORDS = {MET: "as expected", FAILED: "FAILED", UNTRUSTED: "cannot be trusted"}
+_OUTCOME_TEXTS = {MET: "as expected", FAILED: "FAILED", UNTRUSTED: "cannot be trusted"}
 #: What makes a run worth another try (``--retry-failed``).
-_AGAIN = frozenset((FAILED, UNTRUSTED))
+_RETRIED = frozenset((FAILED, UNTRUSTED))
 
 
 def run_sweep(
@@ -49,7 +49,7 @@ def run_sweep(
 
     0: every run is as expected; 1: some is not; 4: the measurement of some cannot be
     trusted, and the others are. Raises
-    :class:`~experiments.spec.spec_file.SpecError`, :class:`~experiments.sweep.state.Busy`
+    :class:`~experiments.spec.spec_file.SpecError`, :class:`~experiments.sweep.state.SweepLocked`
     and, before any run, :class:`~experiments.machine.lack.MachineLacks`.
     """
     suite = load_suite(path)
@@ -58,11 +58,11 @@ def run_sweep(
         require(run.spec.links.options)
         find_datapath(run.spec.cluster.datapath)
     layout = Layout((out or Path("results") / suite.name).resolve())
-    _make_room(layout)
+    _prepare_folder(layout)
     state = StateFile(layout.state)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        _keep_suite(layout, path)
+        _save_suite(layout, path)
         state.append(
             "start",
             suite=suite.name,
@@ -70,14 +70,14 @@ def run_sweep(
             jobs=jobs,
             provenance=provenance(),
         )
-        _make_the_rest(suite, runs, layout, state, jobs, retry_failed)
+        _run_remaining(suite, runs, layout, state, jobs, retry_failed)
     finally:
-        made = made_runs(runs, layout)
+        made = completed_runs(runs, layout)
         if made:
             write_tables(layout.folder, made)
         state.close()
-        give_to_caller(layout.folder)
-    return EXIT_STATUS[worst([_came_to(one.record) for one in made])], layout.folder
+        chown_to_caller(layout.folder)
+    return EXIT_STATUS[worst([_run_outcome(one.record) for one in made])], layout.folder
 
 
 def print_plan(path: Path, out: Path | None) -> None:
@@ -98,14 +98,14 @@ def print_plan(path: Path, out: Path | None) -> None:
     )
 
 
-def _came_to(record: Record) -> str:
+def _run_outcome(record: Record) -> str:
     """Its outcome as that of a run; one that failed is not as expected, for certain."""
     if record.outcome == FAILED:
         return UNEXPECTED
     return AS_EXPECTED if record.outcome == MET else record.outcome
 
 
-def made_runs(runs: Sequence[PlannedRun], layout: Layout) -> list[Made]:
+def completed_runs(runs: Sequence[PlannedRun], layout: Layout) -> list[CompletedRun]:
     """Those runs of a suite that have ended, in the order of its factors.
 
     Only those whose figures are compared come with their folder. One that should, and
@@ -115,17 +115,17 @@ def made_runs(runs: Sequence[PlannedRun], layout: Layout) -> list[Made]:
     order = {run.name: at for at, run in enumerate(_in_factors_order(runs))}
     done = [run for run in runs if run.name in records]
     ordered = sorted(done, key=lambda run: order[run.name])
-    return [_made(run, records[run.name], layout) for run in ordered]
+    return [_completed(run, records[run.name], layout) for run in ordered]
 
 
-def _made(run: PlannedRun, record: Record, layout: Layout) -> Made:
+def _completed(run: PlannedRun, record: Record, layout: Layout) -> CompletedRun:
     if record.outcome not in COMPARED:
-        return Made(run, record, None)
+        return CompletedRun(run, record, None)
     try:
-        return Made(run, record, RunFolder.read(layout.run(run.name)))
+        return CompletedRun(run, record, RunFolder.read(layout.run(run.name)))
     except (OSError, ValueError) as error:
         reason = f"its folder cannot be read: {error}"
-        return Made(run, replace(record, outcome=FAILED, reason=reason), None)
+        return CompletedRun(run, replace(record, outcome=FAILED, reason=reason), None)
 
 
 def _in_factors_order(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
@@ -133,7 +133,7 @@ def _in_factors_order(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     return sorted(runs, key=lambda run: (run.position, run.repetition))
 
 
-def _make_room(layout: Layout) -> None:
+def _prepare_folder(layout: Layout) -> None:
     """The sweep's folder, made if need be; not among another one's results."""
     if (
         layout.folder.is_dir()
@@ -142,16 +142,16 @@ def _make_room(layout: Layout) -> None:
     ):
         raise SpecError(f"--out {layout.folder}: exists and is no sweep's folder")
     make_folders(layout.folder)
-    give_to_caller(layout.folder)  # now, since a sweep may be killed
+    chown_to_caller(layout.folder)  # now, since a sweep may be killed
 
 
-def _keep_suite(layout: Layout, path: Path) -> None:
+def _save_suite(layout: Layout, path: Path) -> None:
     """A copy of the suite, for the report; who holds the state file may change it."""
     if not (layout.suite.exists() and layout.suite.samefile(path)):
         write_whole(layout.suite, path.read_text(encoding="utf-8"))
 
 
-def _make_the_rest(
+def _run_remaining(
     suite: Suite,
     runs: Sequence[PlannedRun],
     layout: Layout,
@@ -159,16 +159,16 @@ def _make_the_rest(
     jobs: int,
     retry_failed: bool,
 ) -> None:
-    records = {one.run.name: one.record for one in made_runs(runs, layout)}
+    records = {one.run.name: one.record for one in completed_runs(runs, layout)}
     written = read_records(layout.state)
-    again = {n for n, r in records.items() if r.outcome in _AGAIN and retry_failed}
+    again = {n for n, r in records.items() if r.outcome in _RETRIED and retry_failed}
     again |= {n for n, r in records.items() if r.outcome != written[n].outcome}
     left = [run for run in runs if run.name not in records or run.name in again]
     done = len(runs) - len(left)
     if done:
         click.echo(f"{done} of {len(runs)} runs are done already", err=True)
     progress = _Progress(runs, left, records, jobs)
-    Runner(layout, state, jobs, suite.deadline_s, progress.heard).make(left)
+    Runner(layout, state, jobs, suite.deadline_s, progress.on_run_finished).make(left)
 
 
 class _Progress:
@@ -186,12 +186,12 @@ class _Progress:
         self._records = records
         self._jobs = jobs
 
-    def heard(self, run: PlannedRun, record: Record) -> None:
+    def on_run_finished(self, run: PlannedRun, record: Record) -> None:
         """One run has ended."""
         self._left = [one for one in self._left if one.name != run.name]
         self._records[run.name] = record
         at = self._total - len(self._left)
-        word = _WORDS.get(record.outcome, "not as expected")
+        word = _OUTCOME_TEXTS.get(record.outcome, "not as expected")
         reason = f" ({record.reason})" if record.reason else ""
         seconds = _estimate(self._left, self._records) / self._jobs
         clock = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))

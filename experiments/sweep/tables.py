@@ -35,7 +35,7 @@ _NO_FIGURES = frozenset(
 
 
 @dataclass(frozen=True)
-class Made:
+class CompletedRun:
     """A run of a suite that has ended; ``folder`` is None where it has failed, or its
     measurement cannot be trusted: then it is counted and its figures are left out."""
 
@@ -44,7 +44,7 @@ class Made:
     folder: RunFolder | None
 
 
-def write_tables(out: Path, made: Sequence[Made]) -> None:
+def write_tables(out: Path, made: Sequence[CompletedRun]) -> None:
     """Writes the three tables into ``out``, in place of what was there."""
     tables = {
         "runs": [_run_row(one) for one in made],
@@ -62,9 +62,9 @@ def write_tables(out: Path, made: Sequence[Made]) -> None:
             scratch.replace(out / f"{name}.{suffix}")
 
 
-def summary_rows(made: Sequence[Made]) -> list[dict[str, Any]]:
+def summary_rows(made: Sequence[CompletedRun]) -> list[dict[str, Any]]:
     """One row for each configuration and figure, in the order of first appearance."""
-    groups: dict[tuple[tuple[str, str], ...], list[Made]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[CompletedRun]] = {}
     for one in made:
         groups.setdefault(tuple(one.run.levels.items()), []).append(one)
     return [
@@ -74,7 +74,7 @@ def summary_rows(made: Sequence[Made]) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(members: Sequence[Made]) -> Iterator[dict[str, Any]]:
+def _figures(members: Sequence[CompletedRun]) -> Iterator[dict[str, Any]]:
     folders = [one.folder for one in members if one.folder]
     untrusted = sum(one.record.outcome == UNTRUSTED for one in members)
     for figure in FIGURES:
@@ -93,13 +93,13 @@ def _figures(members: Sequence[Made]) -> Iterator[dict[str, Any]]:
             "ci_low": found.low,
             "ci_high": found.high,
             "confidence": CONFIDENCE,
-            "min": found.least,
-            "max": found.most,
+            "min": found.minimum,
+            "max": found.maximum,
             "lower_bound": any(is_lower_bound(f.summary, figure) for f in folders),
         }
 
 
-def _run_row(one: Made) -> dict[str, Any]:
+def _run_row(one: CompletedRun) -> dict[str, Any]:
     row: dict[str, Any] = {
         "run": one.run.name,
         **_levels(one.run),
@@ -129,7 +129,7 @@ def _run_row(one: Made) -> dict[str, Any]:
     }
 
 
-def _connection_rows(one: Made) -> Iterator[dict[str, Any]]:
+def _connection_rows(one: CompletedRun) -> Iterator[dict[str, Any]]:
     for said, half_open in one.folder.rows if one.folder else ():
         yield {
             "run": one.run.name,

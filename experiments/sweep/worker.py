@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from experiments.running.launch import launch_run
+from experiments.running.launch import run_in_sandbox
 from experiments.spec.run_spec import RunSpec
 
 
 def main(folder: str) -> int:
     """Makes the run; its exit status, as ``./resetbed run`` has it."""
     spec = RunSpec.model_validate_json(sys.stdin.read())
-    status, _ = launch_run(spec, Path(folder))
+    status, _ = run_in_sandbox(spec, Path(folder))
     return status
 
 

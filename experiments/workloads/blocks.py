@@ -31,11 +31,11 @@ def region_options(job: ClientJob) -> list[str]:
     ]
 
 
-def block_room(pattern: Pattern) -> int:
+def block_connections(pattern: Pattern) -> int:
     """How many connections of one client there is room for, by pattern."""
     return min(BLOCK_CONNECTIONS, REGION_SIZE // (BLOCKS * block_size(pattern)))
 
 
-def fio_room(pattern: Pattern) -> int:
+def fio_connections(pattern: Pattern) -> int:
     """The same for fio."""
-    return min(FIO_CONNECTIONS, block_room(pattern))
+    return min(FIO_CONNECTIONS, block_connections(pattern))

@@ -36,5 +36,5 @@ WORKLOAD = Workload(
     prepare=prepare,
     server=server,
     client=client,
-    room=lambda _pattern: ECHO_CONNECTIONS,
+    max_connections=lambda _pattern: ECHO_CONNECTIONS,
 )

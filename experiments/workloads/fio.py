@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.workloads.blocks import fio_room, prepare_disk, region_options
+from experiments.workloads.blocks import fio_connections, prepare_disk, region_options
 from experiments.workloads.nbd import server
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.clients.fio_report import figures_of
@@ -39,7 +39,7 @@ WORKLOAD = Workload(
     prepare=prepare_disk,
     server=server,
     client=client,
-    refuses=FIO_REFUSES,
-    room=fio_room,
+    unsupported=FIO_REFUSES,
+    max_connections=fio_connections,
     figures=figures,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from experiments.workloads.blocks import block_room, prepare_disk, region_options
+from experiments.workloads.blocks import block_connections, prepare_disk, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_REFUSES
 
@@ -37,6 +37,6 @@ WORKLOAD = Workload(
     prepare=prepare_disk,
     server=server,
     client=client,
-    refuses=ISCSI_REFUSES,
-    room=block_room,
+    unsupported=ISCSI_REFUSES,
+    max_connections=block_connections,
 )

@@ -51,7 +51,7 @@ class Workload:
     ``prepare(store)`` makes what all nodes share, inside the directory ``store``;
     ``server(store)`` is the command line on a node and ``client(job)`` the one on a
     client host. The client reports as :mod:`nodes.clients.client_report` says.
-    ``room(pattern)``: how many connections one client holds. ``refuses``: the traffic
+    ``max_connections(pattern)``: how many connections one client holds. ``unsupported``: the traffic
     patterns (:mod:`nodes.clients.patterns`) that its clients cannot follow, and why.
     ``figures(folder)``: what its clients measured by themselves, from the files that they
     left in the folder of the hosts' output; in ``summary.json`` under the workload's name.
@@ -63,11 +63,11 @@ class Workload:
     prepare: Callable[[Path], None]
     server: Callable[[Path], list[str]]
     client: Callable[[ClientJob], list[str]]
-    room: Callable[[Pattern], int]
-    refuses: Mapping[str, str] = field(default_factory=dict)
+    max_connections: Callable[[Pattern], int]
+    unsupported: Mapping[str, str] = field(default_factory=dict)
     figures: Callable[[Path], Mapping[str, Any]] | None = None
 
     @property
     def patterns(self) -> tuple[str, ...]:
         """The traffic patterns that its clients can follow."""
-        return possible(self.refuses)
+        return possible(self.unsupported)

@@ -20,9 +20,9 @@ from experiments.sweep.state import (
     MET,
     UNMET,
     UNTRUSTED,
-    Busy,
     Record,
     StateFile,
+    SweepLocked,
     read_records,
 )
 from experiments.sweep.suite import PlannedRun
@@ -209,7 +209,7 @@ def test_a_second_sweep_in_the_same_folder_changes_nothing(
     other.write_text(SUITE.replace("flood", "directed"))
     state = StateFile(done.layout.state)
     try:
-        with pytest.raises(Busy):
+        with pytest.raises(SweepLocked):
             sweep.run_sweep(other, done.layout.folder, 1, False)
         assert done.layout.suite.read_text() == SUITE
     finally:

@@ -1,4 +1,4 @@
-"""What runs inside a sandbox: ``python -m experiments.running.inside JOB``, the job as JSON.
+"""What runs inside a sandbox: ``python -m experiments.running.sandbox_job JOB``, the job as JSON.
 
 The command line outside makes a job, enters a sandbox with this module as its command,
 and either waits for its exit status (``run``, ``console``) or talks to it through its
@@ -43,7 +43,7 @@ def main(text: str) -> int:
     try:
         return JOBS[job.pop("job")](**job)
     except (BpfError, GuardError) as error:
-        say(f"resetbed: {error}; ./resetbed doctor tells what is missing")
+        print_progress(f"resetbed: {error}; ./resetbed doctor tells what is missing")
         return 3
     except (
         ClusterError,
@@ -52,26 +52,28 @@ def main(text: str) -> int:
         ScriptError,
         SwitchDaemonError,
     ) as error:
-        say(f"resetbed: {error}")
+        print_progress(f"resetbed: {error}")
         return 1
 
 
 def job_run(spec: dict[str, Any], out: str) -> int:
     """One experiment, into the folder ``out``; the exit status says what it came to."""
     folder = Path(out)
-    summary = run_experiment(RunSpec.model_validate(spec), folder, runtime(), say)
+    summary = run_experiment(
+        RunSpec.model_validate(spec), folder, runtime(), print_progress
+    )
     return EXIT_STATUS[summary["outcome"]]
 
 
 def job_up(plan: dict[str, Any], options: dict[str, Any]) -> int:
     """A cluster that serves until it is told to go down."""
-    over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     cluster = make_cluster(plan, options)
     try:
-        cluster.start(say)
-        control.serve(runtime() / "control.sock", operations(cluster, over))
-        over.wait()
+        cluster.start(print_progress)
+        control.serve(runtime() / "control.sock", operations(cluster, stop))
+        stop.wait()
     finally:
         cluster.stop()
     return 0
@@ -81,18 +83,18 @@ def job_console(plan: dict[str, Any], options: dict[str, Any]) -> int:
     """A cluster in the foreground, with Mininet's command line on it."""
     from experiments.running.console import Console
 
-    over = threading.Event()
+    stop = threading.Event()
     cluster = make_cluster(plan, options)
     try:
-        cluster.start(say)
-        control.serve(runtime() / "control.sock", operations(cluster, over))
+        cluster.start(print_progress)
+        control.serve(runtime() / "control.sock", operations(cluster, stop))
         Console(cluster)
     finally:
         cluster.stop()
     return 0
 
 
-def operations(cluster: Cluster, over: threading.Event) -> dict[str, control.Operation]:
+def operations(cluster: Cluster, stop: threading.Event) -> dict[str, control.Operation]:
     """What the control socket of a cluster answers."""
 
     def events(words: list[str]) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def operations(cluster: Cluster, over: threading.Event) -> dict[str, control.Ope
         return {"events": [record.to_json() for record in records]}
 
     def down() -> dict[str, Any]:
-        over.set()
+        stop.set()
         return {}
 
     return {
@@ -125,7 +127,7 @@ def runtime() -> Path:
     return sandbox.run_directory(os.environ[RUN_VARIABLE])
 
 
-def say(text: str) -> None:
+def print_progress(text: str) -> None:
     """One line of progress for whoever waits."""
     print(text, file=sys.stderr, flush=True)
 
