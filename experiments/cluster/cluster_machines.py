@@ -1,4 +1,4 @@
-"""What happens to the machines of a cluster: power, cables, guards, storage servers."""
+"""Actions on the machines of a cluster: power, cables, guards, storage servers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ READY_DEADLINE_S = 60.0
 class ClusterMachines:
     """The :class:`~topologies.domain.events.MachineActions` of one cluster.
 
-    Whoever calls them holds the cluster's lock. ``folder`` gets the servers' logs;
-    ``store`` is what the storage servers share.
+    Callers hold the cluster's lock. The servers' logs go to ``folder``. ``store`` is the
+    directory that the storage servers share.
     """
 
     def __init__(
@@ -47,13 +47,14 @@ class ClusterMachines:
         folder: Path,
         store: Path,
     ) -> None:
-        """Nothing is touched yet. ``mode``: what the guards do with strays."""
+        """Changes nothing yet. ``mode``: what the guards do with strays."""
         self.network = network
         self.workload = workload
         self.guard = guard
-        #: Programs that are to run: the storage servers, and what the cluster adds.
+        #: Programs that must keep running: the storage servers, and what the cluster adds.
         self.processes = SupervisedProcesses()
-        #: Told of each node and chassis that is wired in live, before it serves.
+        #: Called with the capture points of each node or chassis that is added while the
+        #: cluster runs, before it serves.
         self.port_listeners: list[Callable[[Sequence[CapturePoint]], None]] = []
         self._mode = mode
         self._folder = folder
@@ -63,25 +64,25 @@ class ClusterMachines:
         self._rollback = Rollback()
 
     def transaction(self) -> AbstractContextManager[None]:
-        """All that is done in it, or nothing; see :meth:`Rollback.transaction`."""
+        """Undoes everything if one step fails; see :meth:`Rollback.transaction`."""
         return self._rollback.transaction()
 
-    # ------------------------------------------------------------ what events do
+    # --------------------------------------------------------- actions of events
 
     def power_off_node(self, node: Node) -> None:
-        """Link down, programs killed, TCP state gone: a power failure."""
+        """A power failure: link down, programs killed, TCP state lost."""
         self._rollback.step(
-            f"giving {node.name} its power back",
+            f"restoring the power of {node.name}",
             lambda: self._bring_up((node,), lambda: self.network.power_on(node)),
-            "it has come back empty",
+            "it has lost its TCP state",
         )
         self._release((node,))
         self.network.power_off(node)
 
     def power_on_node(self, node: Node) -> None:
-        """The node comes back empty and serves."""
+        """The node starts without TCP state and serves."""
         self._rollback.step(
-            f"taking the power of {node.name} again",
+            f"powering {node.name} off",
             lambda: self._take_down((node,), lambda: self.network.power_off(node)),
         )
         self.network.power_on(node)
@@ -89,22 +90,24 @@ class ClusterMachines:
         self.await_listening((node,))
 
     def power_off_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
-        """The chassis' own port first, then those nodes, all that had power, and the
-        switch."""
+        """Powers off the chassis' port, then ``nodes``, then the switch.
+
+        ``nodes``: all nodes of the chassis that have power.
+        """
         self._rollback.step(
-            f"giving {chassis.name} its power back",
+            f"restoring the power of {chassis.name}",
             lambda: self._bring_up(
                 nodes, lambda: self.network.power_on_chassis(chassis)
             ),
-            "its nodes have come back empty",
+            "its nodes have lost their TCP state",
         )
         self._release(nodes)
         self.network.power_off_chassis(chassis)
 
     def power_on_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
-        """The switch comes back, then those nodes, empty."""
+        """Powers on the switch, then those nodes. They start without TCP state."""
         self._rollback.step(
-            f"taking the power of {chassis.name} again",
+            f"powering {chassis.name} off",
             lambda: self._take_down(
                 nodes, lambda: self.network.power_off_chassis(chassis)
             ),
@@ -114,25 +117,25 @@ class ClusterMachines:
         self.await_listening(nodes)
 
     def set_uplink_down(self, chassis: Chassis) -> None:
-        """The cable to the fabric is dead; programs and sockets behind it live on."""
+        """Takes the uplink down. Programs and sockets behind it keep running."""
         self._rollback.step(
-            f"mending the uplink of {chassis.name}",
+            f"reconnecting the uplink of {chassis.name}",
             lambda: self.network.set_uplink_up(chassis),
         )
         self.network.set_uplink_down(chassis)
 
     def set_uplink_up(self, chassis: Chassis) -> None:
-        """The cable to the fabric works again."""
+        """Takes the uplink up again."""
         self._rollback.step(
-            f"cutting the uplink of {chassis.name} again",
+            f"disconnecting the uplink of {chassis.name}",
             lambda: self.network.set_uplink_down(chassis),
         )
         self.network.set_uplink_up(chassis)
 
     def build_node(self, plan: Plan, node: Node) -> None:
-        """A new node is wired to its chassis and serves."""
+        """Connects a new node to its chassis and starts its programs."""
         self._rollback.step(
-            f"taking {node.name} out again",
+            f"removing {node.name}",
             lambda: self._take_down((node,), lambda: self.network.remove_node(node)),
         )
         self.network.add_node(node)
@@ -141,9 +144,9 @@ class ClusterMachines:
         self.await_listening((node,))
 
     def build_chassis(self, plan: Plan, chassis: Chassis) -> None:
-        """A new chassis is wired to the fabric with all its nodes, which serve."""
+        """Connects a new chassis with all its nodes to the fabric; starts their programs."""
         self._rollback.step(
-            f"taking {chassis.name} out again",
+            f"removing {chassis.name}",
             lambda: self._take_down(
                 chassis.nodes, lambda: self.network.remove_chassis(chassis)
             ),
@@ -153,10 +156,10 @@ class ClusterMachines:
         self.serve(chassis.nodes)
         self.await_listening(chassis.nodes)
 
-    # ----------------------------------------------------------- what a cluster does
+    # ------------------------------------------------------- actions of a cluster
 
     def serve(self, nodes: tuple[Node, ...]) -> None:
-        """Guards and storage servers for those nodes."""
+        """Starts guards and storage servers on those nodes."""
         self.guard.attach([self.site(node) for node in nodes], self._mode)
         for node in nodes:
             self.processes.start(
@@ -164,8 +167,11 @@ class ClusterMachines:
             )
 
     def await_listening(self, nodes: tuple[Node, ...]) -> None:
-        """Waits until each has its server. Raises :class:`ClusterError`, with the end of
-        a server's log, if one has none within :data:`READY_DEADLINE_S`."""
+        """Waits until every node's server listens.
+
+        Raises :class:`ClusterError`, with the end of a server's log, after
+        :data:`READY_DEADLINE_S`.
+        """
         deadline = time.monotonic() + READY_DEADLINE_S
         waiting = list(nodes)
         while waiting:
@@ -184,26 +190,26 @@ class ClusterMachines:
                 time.sleep(0.01)
 
     def limit_reconnect_backoff(self, switches: Iterable[str]) -> None:
-        """Once connected: a controller that dies and returns is found at once."""
+        """Lets connected switches find a restarted controller without delay."""
         IsolatedSwitch.limit_reconnect_backoff(
             [self.network.switch(name) for name in switches]
         )
 
     def site(self, node: Node) -> Site:
-        """Where that node's guard works."""
+        """The site of that node's guard."""
         return self.network.site(node)
 
     def pid(self, name: str) -> int:
-        """A process in the network namespace of that host or switch."""
+        """The id of a process in the network namespace of that host or switch."""
         pid: int = self.network.net[name].pid
         return pid
 
     def counters(self) -> list[GuardCounters]:
-        """Counters of every guard, those of nodes that lost power included."""
+        """Counters of every guard, including those of nodes that have lost power."""
         return [*self._final_counters, *self.guard.counters().values()]
 
     def close(self) -> None:
-        """Ends programs, guards and the network."""
+        """Stops programs, guards and the network."""
         self.processes.stop_all()
         if self._forks:
             self._forks.close()
@@ -213,22 +219,22 @@ class ClusterMachines:
     def _take_down(
         self, nodes: tuple[Node, ...], on_network: Callable[[], None]
     ) -> None:
-        """Undoes what brought nodes up, or half of it."""
+        """Takes nodes down again, also those that were only half up."""
         self._release(nodes)
         on_network()
 
     def _bring_up(
         self, nodes: tuple[Node, ...], on_network: Callable[[], None]
     ) -> None:
-        """Undoes what took nodes down, or half of it: they serve again, empty."""
+        """Brings nodes up again, also those that were only half down. TCP state is lost."""
         self._take_down(nodes, on_network)
         self.serve(nodes)
         self.await_listening(nodes)
 
     def _release(self, nodes: tuple[Node, ...]) -> None:
-        """Nodes about to lose power: nothing of theirs is to be started again.
+        """Stops supervising nodes that are about to lose power.
 
-        What there is of it: an attempt that failed may have done it before.
+        Skips what a failed attempt has released before.
         """
         counters = self.guard.counters()
         for node in nodes:
@@ -243,7 +249,7 @@ class ClusterMachines:
             listener(points)
 
     def _start_server(self, node: Node) -> Program:
-        """A Python program is forked for each node; what is not, is just started."""
+        """Forks a Python program for the node; starts any other as a process."""
         log = self._folder / f"{node.name}.log"
         interpreter, program, *arguments = self.workload.server(self._store)
         if interpreter != sys.executable:

@@ -1,10 +1,10 @@
-"""Speaks for the nodes' guards: takes the controller's notices and hands them out.
+"""Injects fan-out copies at the nodes for resets that the controller trapped.
 
-The controller sends one datagram for each reset that the fabric trapped to it
-(:mod:`controller.service.trapped_resets`). For each, every live node is handed the copy that flood
-would have sent it, by its own cable and not through any switch's tables. So the guard
-judges it by the same sequence check, whichever guard it is, and its kernel frees the
-connection (US 11,190,580 B2, claims 5 and 6).
+The controller sends one datagram for each reset that the fabric trapped
+(:mod:`controller.service.trapped_resets`). Every live node then gets the copy that the
+policy ``flood`` would have sent. The copy goes out on the node's own cable, past the
+switch's tables. The guard applies the same sequence check to it, and the node's kernel
+frees the connection (US 11,190,580 B2, claims 5 and 6).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from topologies.private import bind_private
 log = logging.getLogger("resetbed.copy_injector")
 
 _MAC_OCTETS = 6
-_NOTICE_OCTETS = 1024
-#: As many notices as may wait while copies of one are handed out.
+_DATAGRAM_OCTETS = 1024
+#: Receive buffer for the datagrams that wait while copies are sent.
 _BACKLOG_OCTETS = 4 << 20
 _SO_RCVBUFFORCE = 33  # asm/socket.h
 
 
 class SwitchPort(NamedTuple):
-    """The switch's end of a node's cable: ``pid`` is a process in the switch."""
+    """The switch port of a node. ``pid``: a process in the switch's namespace."""
 
     pid: int
     interface: str
@@ -43,9 +43,10 @@ class SwitchPort(NamedTuple):
 
 
 class CopyInjector:
-    """Listens at ``path`` from now on; ``switch_ports`` tells which nodes are alive.
+    """Listens at ``path``. ``switch_ports`` returns the ports of the live nodes.
 
-    What goes wrong with one notice is noted under ``faults``; the next ones are heard.
+    An error with one datagram is recorded in ``faults``; the thread continues with the
+    next one.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class CopyInjector:
         self._thread.start()
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stops listening."""
         self._closing.set()
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
@@ -76,44 +77,44 @@ class CopyInjector:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            with self._faults.noted("nodes were not told of a reset"):
-                if datagram := self._socket.recv(_NOTICE_OCTETS):
+            with self._faults.recorded("the copies of a reset were not sent"):
+                if datagram := self._socket.recv(_DATAGRAM_OCTETS):
                     self._inject(TrappedReset.from_bytes(datagram))
 
-    def _inject(self, notice: TrappedReset) -> None:
-        frame = fan_out_copy(notice)
-        for end in self._switch_ports():
-            self._send(end, frame)
+    def _inject(self, reset: TrappedReset) -> None:
+        frame = fan_out_copy(reset)
+        for port in self._switch_ports():
+            self._send(port, frame)
 
-    def _send(self, end: SwitchPort, frame: bytes) -> None:
-        """Put the frame on that cable, as what its node is to receive."""
-        own = bytes.fromhex(end.node_mac.replace(":", "")) + frame[_MAC_OCTETS:]
+    def _send(self, port: SwitchPort, frame: bytes) -> None:
+        """Sends the frame on that port, addressed to the port's node."""
+        addressed = bytes.fromhex(port.node_mac.replace(":", "")) + frame[_MAC_OCTETS:]
         try:
-            self._socket_of(end).send(own)
+            self._socket_of(port).send(addressed)
         except OSError as error:
-            # The node has just lost power: it has nothing that could be freed.
-            log.warning("%s was not told: %s", end.interface, error)
+            # The node has just lost power: there is nothing to free.
+            log.warning("no copy was sent on %s: %s", port.interface, error)
             with suppress(KeyError):
-                self._port_sockets.pop(end).close()
+                self._port_sockets.pop(port).close()
 
-    def _socket_of(self, end: SwitchPort) -> socket.socket:
-        if end not in self._port_sockets:
-            with inside_network_of(end.pid):
+    def _socket_of(self, port: SwitchPort) -> socket.socket:
+        if port not in self._port_sockets:
+            with inside_network_of(port.pid):
                 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            sock.bind((end.interface, 0))
-            self._port_sockets[end] = sock
-        return self._port_sockets[end]
+            sock.bind((port.interface, 0))
+            self._port_sockets[port] = sock
+        return self._port_sockets[port]
 
 
-def fan_out_copy(notice: TrappedReset) -> bytes:
-    """The fan-out copy of the reset that a notice tells of, for no node yet."""
+def fan_out_copy(reset: TrappedReset) -> bytes:
+    """The fan-out copy of a trapped reset, not yet addressed to a node."""
     copy = Segment(
-        src=notice.client,
-        dst=notice.vip,
-        sport=notice.client_port,
-        dport=notice.vip_port,
-        seq=notice.seq,
-        ack=notice.ack,
+        src=reset.client,
+        dst=reset.vip,
+        sport=reset.client_port,
+        dport=reset.vip_port,
+        seq=reset.seq,
+        ack=reset.ack,
         flags=Flags.RST,
     )
     return build_frame(copy, FANOUT_MAC, "00:00:00:00:00:00")

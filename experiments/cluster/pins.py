@@ -1,4 +1,4 @@
-"""What pinning costs: how many connections each switch has learned, and its memory."""
+"""The cost of pinning: learned connections and memory of each switch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _DEADLINE_S = 10
 
 
 def pin_cost(cluster: Cluster) -> dict[str, Any] | None:
-    """By the switch: ``entries`` learned, ``rss_kib`` of its ovs-vswitchd, and
-    ``memory``, what ovs-vswitchd says it uses; None where the policy pins nothing.
+    """For each switch: ``entries`` learned, ``rss_kib`` of its ovs-vswitchd, and
+    ``memory``, its memory report. None if the policy pins nothing.
 
-    Raises ``CalledProcessError`` where a switch does not answer.
+    Raises ``CalledProcessError`` if a switch does not answer.
     """
     if not cluster.state.policy.pins:
         return None
@@ -50,10 +50,10 @@ def _resident_kib(switch: str) -> int:
 
 
 def _number(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
-    if not found:
+    match = re.search(pattern, text)
+    if not match:
         raise ValueError(f"no {pattern} in {text!r}")
-    return found[1]
+    return match[1]
 
 
 def _output(*command: str) -> str:

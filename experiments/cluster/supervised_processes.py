@@ -1,4 +1,4 @@
-"""Programs that a cluster keeps running: started, watched, started again, ended by pid."""
+"""The programs that a cluster keeps running: start, restart, and stop by process id."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Protocol
 
 
 class Program(Protocol):
-    """A running program: what is needed of ``subprocess.Popen``, or of its like."""
+    """A running program: the methods of ``subprocess.Popen`` that are used here."""
 
     def poll(self) -> int | None:
         """None while it runs."""
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for its end. Raises :class:`subprocess.TimeoutExpired`."""
+        """Waits until it ends. Raises :class:`subprocess.TimeoutExpired`."""
 
     def send_signal(self, sig: int, /) -> None:
-        """Send it a signal."""
+        """Sends it a signal."""
 
 
-#: Starts one program; called again when it has died unasked.
+#: Starts one program. Called again for each restart.
 StartProgram = Callable[[], Program]
 
 
 @dataclass
 class SupervisedProcess:
-    """One program: how to start it, its process, and how often it had to be restarted."""
+    """One program: how to start it, its process, and the number of its restarts."""
 
     name: str
     start: StartProgram
@@ -53,7 +53,7 @@ class SupervisedProcesses:
         return supervised
 
     def stop(self, *names: str, grace_s: float = 2.0) -> None:
-        """Ends programs: SIGTERM to all, SIGKILL to those left after ``grace_s``."""
+        """Stops programs: SIGTERM to all, SIGKILL to those that run after ``grace_s``."""
         ending = [self.running.pop(name) for name in names if name in self.running]
         for supervised in ending:
             _send(supervised, signal.SIGTERM)
@@ -66,22 +66,22 @@ class SupervisedProcesses:
             supervised.process.wait()
 
     def release(self, name: str) -> None:
-        """Leaves a program to whoever is going to kill it; it is not started again."""
+        """Stops supervising a program; the caller kills it. It is not restarted."""
         supervised = self.running.pop(name)
         self._released.append(supervised.process)
 
     def dead(self) -> list[SupervisedProcess]:
-        """Those that died unasked."""
-        self._released = [dead for dead in self._released if dead.poll() is None]
+        """Programs that have ended although nobody stopped them."""
+        self._released = [one for one in self._released if one.poll() is None]
         return [c for c in self.running.values() if c.process.poll() is not None]
 
     def restart(self, supervised: SupervisedProcess) -> None:
-        """Starts a dead one again."""
+        """Restarts a program that has ended."""
         supervised.process = supervised.start()
         supervised.restarts += 1
 
     def stop_all(self) -> None:
-        """Ends every program, the youngest first."""
+        """Stops every program, in the reverse order of their starts."""
         self.stop(*reversed(list(self.running)))
 
 

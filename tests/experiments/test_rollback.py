@@ -250,11 +250,11 @@ def test_a_server_that_does_not_come_up_is_undone_too(
 
 
 def test_what_undoing_does_not_bring_back_is_said(house: House) -> None:
-    """A node that lost its power has come back empty."""
+    """A node that lost its power has lost its TCP state."""
     house.fuse.at = house.fuse.ticks + 3
     with pytest.raises(ClusterError) as failed:
         house.make("fail-node c1n1 fail-node c1n2")
-    assert "giving c1n1 its power back: done, but it has come back empty." in str(
+    assert "restoring the power of c1n1: done, but it has lost its TCP state." in str(
         failed.value
     )
 

@@ -1,4 +1,4 @@
-"""The cluster's own threads outlive what goes wrong in them, and say it."""
+"""The threads of a cluster survive errors and record them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def restarted(house: House) -> set[str]:
     return {record["program"] for record in house.records("restarted")}
 
 
-def test_a_dead_controller_is_revived_though_all_else_fails(
+def test_a_dead_controller_is_restarted_though_all_else_fails(
     house: House, capfd: pytest.CaptureFixture[str]
 ) -> None:
     house.program("server c1n1", refuse).dead = True
@@ -103,12 +103,12 @@ def test_a_dead_controller_is_revived_though_all_else_fails(
     house.supervisor.start()
     eventually("a look", lambda: house.guard.check.called)
     controller.dead = True
-    eventually("revived", lambda: "controller" in restarted(house))
+    eventually("restarted", lambda: "controller" in restarted(house))
     eventually("c2 is started", lambda: well.restart.called)
     faults = [
-        "server c1n1 is not started again: OSError: no room",
-        "guards are not checked: ZeroDivisionError: a guard",
-        "switch c1 is not started again: RuntimeError: a daemon",
+        "server c1n1 could not be restarted: OSError: no room",
+        "guards could not be checked: ZeroDivisionError: a guard",
+        "switch c1 could not be restarted: RuntimeError: a daemon",
     ]
     assert house.faults.texts == faults
     assert [record["fault"] for record in house.records("fault")] == faults
@@ -123,14 +123,14 @@ def test_what_it_is_told_of_the_cluster_may_fail_too(house: House) -> None:
     house.supervisor.start()
     eventually("two faults", lambda: len(house.faults.texts) == 2)
     house.program("controller").dead = True
-    eventually("revived", lambda: "controller" in restarted(house))
+    eventually("restarted", lambda: "controller" in restarted(house))
 
 
 def test_a_fault_that_comes_back_with_other_words_does_not_fill_the_memory(
     house: House,
 ) -> None:
     for number in range(1000):
-        with house.faults.noted("here"):
+        with house.faults.recorded("here"):
             raise RuntimeError(number)
     assert len(house.faults.texts) == len(house.records("fault")) == 100
 
@@ -157,6 +157,6 @@ def test_the_copy_injector_goes_on_after_a_fault(house: House, tmp_path: Path) -
     assert asked.acquire(timeout=10)
     assert asked.acquire(timeout=10)
     first, second = house.faults.texts
-    assert first == "nodes were not told of a reset: KeyError: 'c1n1'"
-    assert second.startswith("nodes were not told of a reset: ")
+    assert first == "the copies of a reset were not sent: KeyError: 'c1n1'"
+    assert second.startswith("the copies of a reset were not sent: ")
     injector.close()
