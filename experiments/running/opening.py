@@ -1,4 +1,4 @@
-"""Waits until clients have opened their connections, for as long as more of them open."""
+"""Waits until clients have opened their connections, as long as the number grows."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-#: How long none may open, in seconds, before it is said that they do not. A client says
-#: that it is ready only when it has all: then it is still busy with its protocol.
+#: Seconds without a new connection after which opening has failed. A client is ready only
+#: when it has all connections; until then it may be busy with its protocol.
 STALL_S = 20.0
-#: How often progress is looked at, and told.
+#: How often connections are counted, and how often progress is reported.
 COUNT_PERIOD_S = 1.0
 REPORT_PERIOD_S = 5.0
 POLL_S = 0.02
 
 
 class OpeningStalled(RuntimeError):
-    """Connections that did not open; the text says how many did, and of whom."""
+    """Connections did not open. The text gives their number and the clients."""
 
 
 @dataclass(frozen=True)
 class OpeningProgress:
-    """How far clients have come: pure questions, asked again and again.
+    """Functions that report the progress of the clients.
 
-    ``ready``: a client's name -> whether it has all its connections. ``opened``: how
-    many TCP connections the clients' kernels hold by now.
+    ``ready``: client name -> whether it has all its connections. ``opened``: the number
+    of TCP connections in the clients' kernels now.
     """
 
     ready: Callable[[str], bool]
@@ -39,10 +39,10 @@ def await_opened(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Returns once every client is ready.
+    """Returns when every client is ready.
 
-    Raises :class:`OpeningStalled` when no connection has opened for :data:`STALL_S`: a slow
-    machine takes its time, a broken server makes none.
+    Raises :class:`OpeningStalled` when no connection has opened for :data:`STALL_S`.
+    There is no other deadline, since a slow machine needs more time.
     """
     waiting = list(clients)
     most, grew_at_s = -1, now()
