@@ -1,4 +1,4 @@
-"""``fio``: the load generator, with its nbd engine, on the nodes' nbdkit."""
+"""``fio``: the load generator fio with its nbd engine; nbdkit on the nodes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def client(job: ClientJob) -> list[str]:
 
 
 def figures(folder: Path) -> Mapping[str, Any]:
-    """IOPS, latency and errors over all clients, as fio counts them."""
+    """IOPS, latency and errors over all clients, from fio's own output."""
     return figures_of(sorted(folder.glob("*-fio.json")))
 
 

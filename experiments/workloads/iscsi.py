@@ -11,7 +11,7 @@ from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_REFUSES
 
 
 def server(store: Path) -> list[str]:
-    """``nodes/servers/iscsi_server.py``, which becomes tgtd, over the shared file."""
+    """``nodes/servers/iscsi_server.py`` on the shared file; it executes tgtd."""
     return [
         sys.executable,
         program("servers/iscsi_server"),
@@ -21,7 +21,7 @@ def server(store: Path) -> list[str]:
 
 
 def client(job: ClientJob) -> list[str]:
-    """``nodes/clients/iscsi_client.py`` on this client's own region of the unit."""
+    """``nodes/clients/iscsi_client.py`` on this client's region of the logical unit."""
     return [
         sys.executable,
         program("clients/iscsi_client"),

@@ -11,7 +11,7 @@ from nodes.servers.nbd_server import NBD_PORT, NBD_REFUSES, nbdkit_argv
 
 
 def server(store: Path) -> list[str]:
-    """nbdkit over the shared file."""
+    """nbdkit on the shared file."""
     return nbdkit_argv(store / "disk")
 
 

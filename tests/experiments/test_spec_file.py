@@ -172,7 +172,7 @@ def test_overrides_are_laid_over_the_file(write: Write) -> None:
     [
         ("clusterchassis", "expected key=value"),
         ("cluster.chasis=3", "did you mean 'chassis'?"),
-        ("seed.more=3", "no place in a spec"),
+        ("seed.more=3", "a spec has no key seed.more"),
         ("policy=none", "is not one of"),
     ],
 )

@@ -186,9 +186,9 @@ def test_a_scenario_is_no_suite() -> None:
 
 def test_a_suites_name_leads_nowhere(tmp_path: Path) -> None:
     said = refusal(tmp_path, "name: /etc/x\nfactors: {policy: [drop]}\n")
-    assert "mine.yaml:1: name: '/etc/x' is no name" in said
+    assert "mine.yaml:1: name: '/etc/x' is not a valid name" in said
     said = refusal(tmp_path, "base: {scenario: ../x}\nfactors: {policy: [drop]}\n")
-    assert "scenario: '../x' is no name" in said
+    assert "scenario: '../x' is not a valid name" in said
 
 
 def test_a_suite_in_a_file_of_any_name_has_a_name(tmp_path: Path) -> None:
