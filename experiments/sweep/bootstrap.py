@@ -9,13 +9,13 @@ import numpy as np
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-#: Fewer values than this have no interval worth the name.
+#: Fewer values than this get no interval.
 MIN_VALUES = 3
 _SEED = 10_425_473
 
 
 class Median(NamedTuple):
-    """The median of ``n`` values and its interval; None where there are too few."""
+    """The median of ``n`` values and its interval; None if there are too few values."""
 
     n: int
     value: float | None = None
@@ -26,10 +26,10 @@ class Median(NamedTuple):
 
 
 def median(values: Sequence[float]) -> Median:
-    """Median and percentile-bootstrap interval, the same for the same values.
+    """Median and percentile-bootstrap interval. Deterministic: the seed is fixed.
 
-    With few values the interval is coarse: of three it cannot be narrower than the
-    resamples of three allow, and often is their whole range. ``n`` stands beside it.
+    The interval is coarse for few values; for three it is often their whole range. So
+    ``n`` is part of the result.
     """
     if not values:
         return Median(0)

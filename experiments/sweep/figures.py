@@ -1,4 +1,4 @@
-"""The figures by which designs are compared, and which way each is better."""
+"""The figures by which designs are compared, and the better direction of each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ LOWER, HIGHER = "lower", "higher"
 class Figure(NamedTuple):
     """One figure of a run.
 
-    ``key``: a dotted key of ``summary.json``, or several whose sum it is. ``better``:
-    None where less is neither better nor worse.
+    ``keys``: dotted keys of ``summary.json``; the figure is their sum. ``better``: None if
+    no direction is better.
     """
 
     name: str
@@ -24,14 +24,14 @@ class Figure(NamedTuple):
     unit: str = ""
 
     def of(self, summary: Mapping[str, Any]) -> float | None:
-        """The figure in a summary; None where nothing was measured."""
+        """The figure in a summary; None if nothing was measured."""
         values = [look_up(summary, key) for key in self.keys]
         if any(value is None for value in values):
             return None
         return float(sum(values))
 
 
-#: In the order in which a reader wants them.
+#: In the order of the tables.
 FIGURES = (
     Figure("moved", "Connections moved", ("connections.moved",)),
     Figure("hung", "Clients hung", ("connections.hung",)),
@@ -75,7 +75,7 @@ FIGURES = (
 
 
 def is_lower_bound(summary: Mapping[str, Any], figure: Figure) -> bool:
-    """Whether the figure is a lifetime that had not ended with the observation."""
+    """Whether the figure is a lifetime that went beyond the end of the observation."""
     share = {"lifetime": 0.5, "lifetime_max": 1.0}.get(figure.name)
     if share is None:
         return False

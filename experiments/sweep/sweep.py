@@ -1,4 +1,4 @@
-"""A sweep from beginning to end: what is left to do, doing it, and its tables."""
+"""Executes a sweep: the remaining runs, then the tables."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from experiments.sweep.tables import CompletedRun, write_tables
 from experiments.verdict.trust import AS_EXPECTED, EXIT_STATUS, UNEXPECTED, worst
 from topologies.datapaths import find_datapath
 
-#: Seconds that a run takes beyond its steady time, events and observation, before any
-#: has been measured.
+#: Estimate, until a run has been measured, of the seconds that a run takes beyond its
+#: steady time, events and observation.
 _OVERHEAD_S = 6.0
 
 _OUTCOME_TEXTS = {MET: "as expected", FAILED: "FAILED", UNTRUSTED: "cannot be trusted"}
-#: What makes a run worth another try (``--retry-failed``).
+#: Outcomes of runs that ``--retry-failed`` repeats.
 _RETRIED = frozenset((FAILED, UNTRUSTED))
 
 
 def run_sweep(
     path: Path, out: Path | None, jobs: int, retry_failed: bool
 ) -> tuple[int, Path]:
-    """Makes what is left of the suite in ``path``: (exit status, the sweep's folder).
+    """Executes the remaining runs of the suite: (exit status, the sweep's folder).
 
-    0: every run is as expected; 1: some is not; 4: the measurement of some cannot be
-    trusted, and the others are. Raises
+    0: every run is as expected; 1: some are not; 4: some measurements cannot be trusted,
+    and all other runs are as expected. Raises
     :class:`~experiments.spec.spec_file.SpecError`, :class:`~experiments.sweep.state.SweepLocked`
     and, before any run, :class:`~experiments.machine.lack.MachineLacks`.
     """
@@ -81,7 +81,7 @@ def run_sweep(
 
 
 def print_plan(path: Path, out: Path | None) -> None:
-    """The runs of a suite in their order, and which of them are done."""
+    """Prints the runs of a suite in their order, and the outcomes of those done."""
     suite = load_suite(path)
     runs = expand(suite, path)
     layout = Layout(out or Path("results") / suite.name)
@@ -91,25 +91,25 @@ def print_plan(path: Path, out: Path | None) -> None:
         record = records.get(run.name)
         done = f"  {record.outcome}" if record else ""
         click.echo(f"{run.title():{width}}  seed {run.spec.seed:<10}{done}")
-    left = [run for run in runs if run.name not in records]
+    remaining = [run for run in runs if run.name not in records]
     click.echo(
-        f"{len(runs)} runs of {suite.name}, {len(left)} to do, "
-        f"about {_duration(_estimate(left, {}))} one at a time; folder {layout.folder}"
+        f"{len(runs)} runs of {suite.name}, {len(remaining)} to do, "
+        f"about {_duration(_estimate(remaining, {}))} one at a time; folder {layout.folder}"
     )
 
 
 def _run_outcome(record: Record) -> str:
-    """Its outcome as that of a run; one that failed is not as expected, for certain."""
+    """The outcome of a record as that of a run. A failed run is not as expected."""
     if record.outcome == FAILED:
         return UNEXPECTED
     return AS_EXPECTED if record.outcome == MET else record.outcome
 
 
 def completed_runs(runs: Sequence[PlannedRun], layout: Layout) -> list[CompletedRun]:
-    """Those runs of a suite that have ended, in the order of its factors.
+    """The runs of a suite that have ended, in the order of its factors.
 
-    Only those whose figures are compared come with their folder. One that should, and
-    whose folder cannot be read, has failed.
+    Only runs whose figures are compared have a folder. If such a folder cannot be read,
+    the run has failed.
     """
     records = read_records(layout.state)
     order = {run.name: at for at, run in enumerate(_in_factors_order(runs))}
@@ -129,24 +129,26 @@ def _completed(run: PlannedRun, record: Record, layout: Layout) -> CompletedRun:
 
 
 def _in_factors_order(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """As the suite lists its levels, repetitions last."""
+    """The runs in the order of the suite's levels, then by repetition."""
     return sorted(runs, key=lambda run: (run.position, run.repetition))
 
 
 def _prepare_folder(layout: Layout) -> None:
-    """The sweep's folder, made if need be; not among another one's results."""
+    """Creates the sweep's folder. Refuses a folder with other content."""
     if (
         layout.folder.is_dir()
         and any(layout.folder.iterdir())
         and not layout.state.exists()
     ):
-        raise SpecError(f"--out {layout.folder}: exists and is no sweep's folder")
+        raise SpecError(
+            f"--out {layout.folder}: exists and is not the folder of a sweep"
+        )
     make_folders(layout.folder)
-    chown_to_caller(layout.folder)  # now, since a sweep may be killed
+    chown_to_caller(layout.folder)  # now, since the sweep may be killed
 
 
 def _save_suite(layout: Layout, path: Path) -> None:
-    """A copy of the suite, for the report; who holds the state file may change it."""
+    """Copies the suite for the report. The caller holds the lock of the state file."""
     if not (layout.suite.exists() and layout.suite.samefile(path)):
         write_whole(layout.suite, path.read_text(encoding="utf-8"))
 
@@ -161,41 +163,43 @@ def _run_remaining(
 ) -> None:
     records = {one.run.name: one.record for one in completed_runs(runs, layout)}
     written = read_records(layout.state)
-    again = {n for n, r in records.items() if r.outcome in _RETRIED and retry_failed}
-    again |= {n for n, r in records.items() if r.outcome != written[n].outcome}
-    left = [run for run in runs if run.name not in records or run.name in again]
-    done = len(runs) - len(left)
+    retried = {n for n, r in records.items() if r.outcome in _RETRIED and retry_failed}
+    retried |= {n for n, r in records.items() if r.outcome != written[n].outcome}
+    remaining = [run for run in runs if run.name not in records or run.name in retried]
+    done = len(runs) - len(remaining)
     if done:
         click.echo(f"{done} of {len(runs)} runs are done already", err=True)
-    progress = _Progress(runs, left, records, jobs)
-    Runner(layout, state, jobs, suite.deadline_s, progress.on_run_finished).make(left)
+    progress = _Progress(runs, remaining, records, jobs)
+    Runner(layout, state, jobs, suite.deadline_s, progress.on_run_finished).execute(
+        remaining
+    )
 
 
 class _Progress:
-    """Says how each run ended, how many are left, and for how long."""
+    """Prints the outcome of each run, the number of remaining runs, and their time."""
 
     def __init__(
         self,
         runs: Sequence[PlannedRun],
-        left: Sequence[PlannedRun],
+        remaining: Sequence[PlannedRun],
         records: dict[str, Record],
         jobs: int,
     ) -> None:
         self._total = len(runs)
-        self._left = list(left)
+        self._remaining = list(remaining)
         self._records = records
         self._jobs = jobs
 
     def on_run_finished(self, run: PlannedRun, record: Record) -> None:
-        """One run has ended."""
-        self._left = [one for one in self._left if one.name != run.name]
+        """Prints the outcome of a run that has ended."""
+        self._remaining = [r for r in self._remaining if r.name != run.name]
         self._records[run.name] = record
-        at = self._total - len(self._left)
+        at = self._total - len(self._remaining)
         word = _OUTCOME_TEXTS.get(record.outcome, "not as expected")
         reason = f" ({record.reason})" if record.reason else ""
-        seconds = _estimate(self._left, self._records) / self._jobs
+        seconds = _estimate(self._remaining, self._records) / self._jobs
         clock = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
-        rest = f"; {_duration(seconds)} left, until {clock}" if self._left else ""
+        rest = f"; {_duration(seconds)} left, until {clock}" if self._remaining else ""
         click.echo(
             f"[{at:{len(str(self._total))}}/{self._total}] {run.title()}: "
             f"{word}{reason}, {record.took_s:.1f} s{rest}",
@@ -203,18 +207,18 @@ class _Progress:
         )
 
 
-def _estimate(left: Sequence[PlannedRun], records: dict[str, Record]) -> float:
-    """Seconds that these runs take, one at a time: their own times and the overhead."""
-    if not left:
+def _estimate(runs: Sequence[PlannedRun], records: dict[str, Record]) -> float:
+    """Seconds for these runs, one at a time: the times in their specs and the overhead."""
+    if not runs:
         return 0.0
-    own = sum(_own_s(run) for run in left)
+    specified = sum(_specified_s(run) for run in runs)
     took = [r.took_s for r in records.values() if r.outcome != FAILED]
     if not took:
-        return own + _OVERHEAD_S * len(left)
-    return max(own, sum(took) / len(took) * len(left))
+        return specified + _OVERHEAD_S * len(runs)
+    return max(specified, sum(took) / len(took) * len(runs))
 
 
-def _own_s(run: PlannedRun) -> float:
+def _specified_s(run: PlannedRun) -> float:
     last = run.spec.events[-1].at if run.spec.events else 0.0
     return run.spec.steady_s + last + run.spec.observe_s
 

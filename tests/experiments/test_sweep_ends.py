@@ -46,7 +46,7 @@ class Sweep:
         self.layout = Layout(path / "out")
         self.runs = expand(load_suite(self.file), self.file)
         self.made: list[str] = []
-        monkeypatch.setattr(Runner, "make", self._make)
+        monkeypatch.setattr(Runner, "execute", self._execute)
         monkeypatch.setattr(sweep, "provenance", dict)
         assert self.again() == 0
 
@@ -66,14 +66,14 @@ class Sweep:
         """The name of a run of that policy."""
         return next(run.name for run in self.runs if run.spec.policy == policy)
 
-    def _make(self, runs: Sequence[PlannedRun]) -> None:
+    def _execute(self, runs: Sequence[PlannedRun]) -> None:
         for run in runs:
             self.made.append(run.name)
             folder = self.layout.run(run.name)
             shutil.rmtree(folder, ignore_errors=True)
             rows = [moved(7, reset=run.spec.policy == "flood", freed_ms=4.0)]
             write_run(folder, run.spec.policy, STAYED + rows)
-            # The sweep that makes them holds the state file.
+            # The sweep that executes them holds the state file.
             with self.layout.state.open("a") as lines:
                 record = Record(run.name, MET, 0, None, 10.0, 12.5, 1)
                 lines.write(json.dumps({"what": "run", **vars(record)}) + "\n")
