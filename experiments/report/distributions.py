@@ -1,4 +1,4 @@
-"""Distributions by design: half-open lifetime and reset latency, a panel for each setting."""
+"""Distributions of half-open lifetime and reset latency by design, a panel per setting."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from experiments.report.survival import Curve, ended_share, quantile
 from experiments.report.theme import LineStyle, light, line_style
 from experiments.results.run_folder import RunFolder
 
-#: Times in ms, each with whether it is a lower bound.
+#: Times in ms. The second value tells if the time is a lower bound.
 Times = list[tuple[float, bool]]
 
 
 class Sample(NamedTuple):
-    """What was measured of one design in one setting, over all its runs."""
+    """The measurements of one design in one setting, over all its runs."""
 
     setting: str
     design: str
@@ -34,14 +34,14 @@ class Sample(NamedTuple):
 
 def lifetimes(folder: RunFolder) -> Times:
     """How long each connection of a run was half open."""
-    found = (row.half_open for row in folder.rows)
-    return [(one.lifetime_ms, one.censored) for one in found if one]
+    spans = (row.half_open for row in folder.rows)
+    return [(span.lifetime_ms, span.censored) for span in spans if span]
 
 
 def latencies(folder: RunFolder) -> Times:
-    """How long each client waited for its reset, from its first stray segment."""
-    found = (row.said["reset_latency_ms"] for row in folder.rows)
-    return [(ms, False) for ms in found if ms is not None and ms > 0]
+    """The time from each client's first stray segment to its reset."""
+    times = (row.said["reset_latency_ms"] for row in folder.rows)
+    return [(ms, False) for ms in times if ms is not None and ms > 0]
 
 
 def samples(report: Report, measure: Callable[[RunFolder], Times]) -> list[Sample]:
@@ -69,7 +69,7 @@ def _sample(setting: str, design: str, times: Times) -> Sample:
 
 
 def drawing(report: Report, found: Sequence[Sample], axis: str, kept: str) -> Draw:
-    """Draws the samples as distribution functions; ``kept`` says what a mark means."""
+    """Draws the samples as distribution functions. ``kept``: the legend of the marks."""
     styles = {design: line_style(i) for i, design in enumerate(report.designs)}
     settings = [
         s for s in report.settings if any(f.setting == s and f.n for f in found)

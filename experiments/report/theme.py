@@ -1,7 +1,7 @@
-"""Colours of the page and its plots, for light and for dark; contrast is checked in tests.
+"""Colours of the page and its plots, light and dark. Tests check their contrast.
 
-A plot is drawn once, in the light colours. In the page each of them is replaced by its
-CSS variable, so that one drawing serves both; files for papers stay light.
+A plot is drawn once, in light colours. In the page, each colour is replaced by its CSS
+variable, so one drawing serves both themes. Files for papers stay light.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 
 class ColourPair(NamedTuple):
-    """One role's colour on a light and on a dark page."""
+    """The colours of one role, on a light and on a dark page."""
 
     light: str
     dark: str
 
 
-#: Role -> colours. No two roles share a light colour: it is what is looked for.
+#: Role -> colours. Each light colour has one role: :func:`themed` searches for it.
 COLOURS: Mapping[str, ColourPair] = {
     "paper": ColourPair("#ffffff", "#0d1117"),
     "panel": ColourPair("#f6f8fa", "#161b22"),
@@ -44,30 +44,30 @@ COLOURS: Mapping[str, ColourPair] = {
 }
 SERIES = 10
 
-#: Designs differ by dashes and marker too, never by colour alone.
+#: Designs also differ in dashes and marker, not only in colour.
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1.2)))
-_SIGNS = "osD^vPX*<>"
+_MARKERS = "osD^vPX*<>"
 
 
 class LineStyle(NamedTuple):
-    """How one design is drawn: colour, dashes and sign, as matplotlib has them."""
+    """The style of one design: colour, dashes and marker, as matplotlib's values."""
 
     colour: str
     dashes: Any
-    sign: str
+    marker: str
 
 
 def light(role: str) -> str:
-    """The colour in which a role is drawn."""
+    """The light colour of a role."""
     return COLOURS[role].light
 
 
 def line_style(index: int) -> LineStyle:
-    """How the design of that number is drawn, from 0."""
+    """The style of design number ``index``, from 0."""
     return LineStyle(
         light(f"series-{index % SERIES}"),
         _DASHES[index % len(_DASHES)],
-        _SIGNS[index % len(_SIGNS)],
+        _MARKERS[index % len(_MARKERS)],
     )
 
 
@@ -77,7 +77,7 @@ def variables(dark: bool) -> str:
 
 
 def themed(svg: str) -> str:
-    """A drawing in light colours, with CSS variables in their place."""
+    """Replaces the light colours in an SVG by CSS variables."""
     for name, pair in COLOURS.items():
         svg = svg.replace(pair.light, f"var(--{name})")
     return svg

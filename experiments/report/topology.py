@@ -1,4 +1,4 @@
-"""The cluster before and after a run's events: every node, its state, what it holds."""
+"""The cluster before and after a run's events: each node, its state, its connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STATE_TEXTS = {
 
 
 class NodeView(NamedTuple):
-    """One node at one time: connections it serves, and those half open on it."""
+    """One node at one time, with its served and its half-open connections."""
 
     name: str
     chassis: str
@@ -46,7 +46,7 @@ class NodeChange(NamedTuple):
 
 
 def changes(folder: RunFolder) -> list[NodeChange]:
-    """Every node of the cluster as it was at the end, in the plan's order."""
+    """Every node of the final cluster, in the plan's order."""
     first, last = folder.states[0], folder.states[-1]
     old = {node.name for node in first.plan.nodes}
     return [
@@ -68,18 +68,18 @@ def _view(
     *,
     after: bool,
 ) -> NodeView:
-    mine = [row for row in folder.rows if row.said["owner"] == node.name]
+    rows = [row for row in folder.rows if row.said["owner"] == node.name]
     if not after:
         word = _state(state, chassis, node) if node.name in old else ABSENT
         events = folder.summary["events"]
         start = events[0]["requested_s"] if events else float("inf")
-        count = sum(_open_at(row, start) for row in mine)
+        count = sum(_open_at(row, start) for row in rows)
         return NodeView(node.name, chassis.name, word, count, 0)
     word = _state(state, chassis, node)
     if word == IN_SERVICE and node.name not in old:
         word = NEW
-    kept = sum(bool(row.half_open and row.half_open.censored) for row in mine)
-    serving = 0 if word == FAILED else sum(map(_served_at_end, mine))
+    kept = sum(bool(row.half_open and row.half_open.censored) for row in rows)
+    serving = 0 if word == FAILED else sum(map(_served_at_end, rows))
     return NodeView(node.name, chassis.name, word, serving, kept)
 
 
@@ -103,11 +103,11 @@ def _served_at_end(row: Row) -> bool:
 
 
 def drawing(nodes: list[NodeChange]) -> Draw:
-    """Draws both states: fabric above, a column for each chassis, a box for each node.
+    """Draws both states: fabric on top, a column for each chassis, a box for each node.
 
-    The text stays as large whatever the cluster's size: where columns would be too
-    narrow for it, the states stand one below the other, and the chassis in several
-    bands, each beneath a fabric of its own.
+    The size of the text does not depend on the size of the cluster. If columns would be
+    too narrow, one state is drawn below the other, and the chassis in several bands, each
+    with its own fabric.
     """
 
     def draw(figure: Figure, narrow: bool) -> None:
@@ -137,7 +137,7 @@ def drawing(nodes: list[NodeChange]) -> Draw:
     return draw
 
 
-#: Both states stand side by side up to so many chassis; a band has no more than those.
+#: The maximum of chassis for both states in one row; the maximum of chassis in a band.
 _BESIDE, _MAX_WIDE, _MAX_NARROW = 4, 10, 5
 #: Inches: a panel's title, the fabric and chassis above the nodes, a node's row, and
 #: the row's growth where a node has a second line.
@@ -147,7 +147,7 @@ _TEXT, _SMALL, _ROOMY = 7.5, 6.3, 100.0
 
 
 class _Panel(NamedTuple):
-    """A band of chassis in one state; ``columns`` are those of the widest band."""
+    """A band of chassis in one state. ``columns``: of the widest band."""
 
     title: str
     views: list[NodeView]
@@ -161,24 +161,24 @@ class _Panel(NamedTuple):
 
     @property
     def height(self) -> float:
-        """Of all of it but the title, in inches."""
+        """Height of the panel without its title, in inches."""
         deepest = max(Counter(view.chassis for view in self.views).values())
         return _HEAD_INCHES + self.row * deepest
 
 
-def _bands(chassis: list[str], most: int) -> list[list[str]]:
-    """The chassis in bands of like length, the first the longest.
+def _bands(chassis: list[str], maximum: int) -> list[list[str]]:
+    """The chassis in bands of similar length, the longest first.
 
     >>> _bands(["c1", "c2", "c3", "c4", "c5"], 3)
     [['c1', 'c2', 'c3'], ['c4', 'c5']]
     """
-    count = -(-len(chassis) // most)
+    count = -(-len(chassis) // maximum)
     size = -(-len(chassis) // count)
     return [chassis[at : at + size] for at in range(0, len(chassis), size)]
 
 
 def _second_line(view: NodeView) -> str:
-    """What is to be said of a node besides its connections; its look says the state."""
+    """The second line in a node's box: half-open connections, otherwise its state."""
     if view.half_open:
         return f"{view.half_open} half open"
     return "" if view.state in (IN_SERVICE, ABSENT) else view.state
@@ -193,11 +193,11 @@ def _draw(place: Axes, panel: _Panel, inches: float, height: float) -> None:
     width = inches / panel.columns * _POINTS
     _box(place, middle, 0.14, min(1.0, len(panel.chassis) * 0.4), "fabric", "edge")
     for at, name in enumerate(panel.chassis):
-        mine = [view for view in panel.views if view.chassis == name]
-        role = "rule" if all(view.state == ABSENT for view in mine) else "edge"
+        nodes = [view for view in panel.views if view.chassis == name]
+        role = "rule" if all(view.state == ABSENT for view in nodes) else "edge"
         place.plot([middle, at + 0.5], [0.27, 0.49], color=light(role), linewidth=1)
         _box(place, at + 0.5, 0.62, 0.5, name, role)
-        for row, view in enumerate(mine):
+        for row, view in enumerate(nodes):
             top = _HEAD_INCHES + row * panel.row
             _node(place, at + 0.5, top, panel.row, view, roomy=width >= _ROOMY)
 

@@ -138,9 +138,9 @@ def test_findings_name_who_leaves_what(report: Report) -> None:
 
 def test_the_course_counts_half_open_connections(report: Report) -> None:
     flood = timeline.timeline_of(report.of("flood")[0])
-    assert (flood.peak, flood.left, len(flood.freed)) == (2, 0, 2)
+    assert (flood.peak, flood.remaining, len(flood.freed)) == (2, 0, 2)
     assert flood.strays == pytest.approx((120, 120))
-    assert timeline.timeline_of(report.of("drop")[0]).left == 2
+    assert timeline.timeline_of(report.of("drop")[0]).remaining == 2
 
 
 def test_nodes_before_and_after(report: Report) -> None:
@@ -278,6 +278,6 @@ def test_contrast_is_wcags_double_a(dark: int, ground: str) -> None:
 
 
 def test_designs_differ_by_more_than_colour() -> None:
-    looks = [line_style(n) for n in range(SERIES)]
-    assert len({look.sign for look in looks}) == SERIES
-    assert len({tone.light for tone in COLOURS.values()}) == len(COLOURS)
+    styles = [line_style(n) for n in range(SERIES)]
+    assert len({style.marker for style in styles}) == SERIES
+    assert len({pair.light for pair in COLOURS.values()}) == len(COLOURS)
