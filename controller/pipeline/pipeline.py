@@ -44,6 +44,7 @@ from controller.flows.flow_tables import (
 )
 from controller.policies import ResetPolicy
 from controller.policies.policy import Tables
+from controller.policies.questions import Memory
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.forecast import basis_of
 from topologies.domain.membership import Membership
@@ -160,7 +161,7 @@ def _output_actions(
     policy: ResetPolicy, port: int, actions: tuple[Action, ...]
 ) -> tuple[Action, ...]:
     """Actions that send to a bucket's member, or pin the connection to it first."""
-    if policy.pins:
+    if policy.memory is Memory.CONNECTIONS:
         return (SetField(PINNED_PORT, port), GotoTable(Table.PIN_LEARN))
     return actions
 

@@ -44,6 +44,7 @@ from controller.policies.fan_out import (
 )
 from controller.policies.policy import ResetPolicy, TableHistory, Tables
 from controller.policies.promise import Promise
+from controller.policies.questions import Memory, OnStray, Travel
 from topologies.domain.arrangement import MAX_HISTORY
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FANOUT_MAC, Chassis, Client, Plan
@@ -174,7 +175,9 @@ assert len(_BUCKETS) > MAX_HISTORY, "a register for each table"
 DIRECTED = ResetPolicy(
     name="directed",
     summary="copies only to members that owned the bucket in recent tables",
-    guard_answers=True,
+    on_stray=OnStray.RESET,
+    travel=Travel.TO_EARLIER_OWNERS,
+    memory=Memory.EARLIER_TABLES,
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,

@@ -2,11 +2,12 @@
 
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray
 
 DROP = ResetPolicy(
     name="drop",
     summary="nodes stay silent; the client hangs until its own timer fires",
-    guard_answers=False,
+    on_stray=OnStray.STAY_SILENT,
     promises=frozenset(
         (
             Promise.STAYS_SILENT,

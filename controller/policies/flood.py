@@ -18,6 +18,7 @@ from controller.policies.fan_out import (
 )
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray, Travel
 from topologies.domain.membership import Membership
 from topologies.domain.plan import VIP_MAC, Chassis, Node, Plan
 
@@ -73,7 +74,8 @@ def _tier2_copies(chassis: Chassis, nodes: tuple[Node, ...]) -> FlowEntry:
 FLOOD = ResetPolicy(
     name="flood",
     summary="the claim: the client, then every chassis, then every node is reset",
-    guard_answers=True,
+    on_stray=OnStray.RESET,
+    travel=Travel.TO_ALL,
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,

@@ -22,6 +22,7 @@ from controller.policies.fan_out import (
 )
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray, Travel
 from topologies.domain.membership import Membership
 from topologies.domain.plan import LOOP_OUT_PORT, Chassis, Client, Node, Plan
 
@@ -89,7 +90,8 @@ def _copies(
 FLOOD_OTHERS = ResetPolicy(
     name="flood-others",
     summary="as flood, but no copy goes to the node that sent the reset",
-    guard_answers=True,
+    on_stray=OnStray.RESET,
+    travel=Travel.TO_OTHERS,
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,
@@ -103,5 +105,4 @@ FLOOD_OTHERS = ResetPolicy(
     ),
     fabric_entries=fabric_entries,
     chassis_entries=chassis_entries,
-    excludes_origin=True,
 )

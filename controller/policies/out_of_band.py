@@ -12,6 +12,7 @@ from controller.flows.flow_tables import ADDRESS_FAMILIES
 from controller.policies.fan_out import client_reset
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray, Travel
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Plan
 
@@ -28,7 +29,8 @@ def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
 OUT_OF_BAND = ResetPolicy(
     name="out-of-band",
     summary="the reset is trapped to the controller, which notifies the guards",
-    guard_answers=True,
+    on_stray=OnStray.RESET,
+    travel=Travel.OUT_OF_BAND,
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,
@@ -40,5 +42,4 @@ OUT_OF_BAND = ResetPolicy(
         )
     ),
     fabric_entries=fabric_entries,
-    traps_resets=True,
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controller.flows.entries import FlowEntry
 from controller.policies.promise import Promise
+from controller.policies.questions import AtEvent, Memory, OnStray, Travel
 from topologies.domain.buckets import BucketTable
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Chassis, Plan
@@ -43,24 +44,22 @@ class TableHistory:
 
 @dataclass(frozen=True)
 class ResetPolicy:
-    """How nodes and switches handle a stray segment.
+    """How nodes and switches handle a stray segment: the answers to four questions.
 
-    ``promises``: what a run with this policy must show; at least one.
-    ``guard_answers``: whether nodes answer a stray with a reset (E2), or are silent.
-    ``fabric_entries`` and ``chassis_entries``: the flow entries that the policy adds to
-    each tier; pure functions. ``table_history``: flow entries that depend on current and
-    earlier bucket tables. ``excludes_origin``: the node that sent the reset gets no copy.
-    ``resets_at_event``: when the switches have a new table, nodes reset connections that
-    it gives to another node. ``pins``: switches learn each connection's member and keep
-    it. ``preserves_moved``: a connection keeps its old owner after its bucket has moved.
-    ``redirects_strays``: a guard sends a stray to the connection's earlier owner first.
-    ``traps_resets``: resets are trapped to the controller, which notifies the guards.
+    ``on_stray``, ``travel``, ``memory``, ``at_event``: see
+    :mod:`controller.policies.questions`. ``promises``: what a run with this policy must
+    show; at least one. ``fabric_entries`` and ``chassis_entries``: the flow entries that
+    the policy adds to each tier; pure functions. ``table_history``: those that depend on
+    current and earlier bucket tables.
     """
 
     name: str
     summary: str
-    guard_answers: bool
+    on_stray: OnStray
     promises: frozenset[Promise]
+    travel: Travel = Travel.TO_CLIENT
+    memory: Memory = Memory.CURRENT_TABLES
+    at_event: AtEvent = AtEvent.NOBODY
     fabric_entries: Callable[[Plan, Membership], tuple[FlowEntry, ...]] = (
         no_fabric_entries
     )
@@ -68,14 +67,19 @@ class ResetPolicy:
         no_chassis_entries
     )
     table_history: TableHistory | None = None
-    excludes_origin: bool = False
-    resets_at_event: bool = False
-    traps_resets: bool = False
-    pins: bool = False
-    redirects_strays: bool = False
-    preserves_moved: bool = False
 
     def __post_init__(self) -> None:
-        """Raises :class:`ValueError` for a policy without a promise."""
+        """Raises :class:`ValueError` for a policy without a promise, or one that needs
+        bucket tables and remembers none."""
         if not self.promises:
             raise ValueError(f"{self.name}: a policy promises something")
+        if (self.table_history is None) != (self.memory is Memory.CURRENT_TABLES):
+            raise ValueError(
+                f"{self.name}: table_history is for a memory, and needs one"
+            )
+
+    @property
+    def preserves_moved(self) -> bool:
+        """Whether a connection keeps its old owner after its bucket has moved."""
+        redirects = self.on_stray is OnStray.REDIRECT
+        return redirects or self.memory is Memory.CONNECTIONS

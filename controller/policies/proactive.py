@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from controller.balancers import Balancer
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import AtEvent, OnStray
 from topologies.domain.connection import FourTuple
 from topologies.domain.forecast import forecast
 from topologies.domain.membership import Membership
@@ -22,7 +23,8 @@ from topologies.domain.plan import Plan
 PROACTIVE = ResetPolicy(
     name="proactive",
     summary="at the event, nodes reset both ends of connections that moved, idle or not",
-    guard_answers=True,
+    on_stray=OnStray.RESET,
+    at_event=AtEvent.NODES,
     promises=frozenset(
         (
             Promise.NOBODY_HANGS,
@@ -32,7 +34,6 @@ PROACTIVE = ResetPolicy(
             Promise.TELLS_NO_NODE,
         )
     ),
-    resets_at_event=True,
 )
 
 

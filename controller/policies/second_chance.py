@@ -1,10 +1,10 @@
 """Baseline: a node redirects a stray to its bucket's earlier owner.
 
-Neither switches nor guards keep a connection's state (as in GLB, Beamer). The guard sends the stray back
-with a reserved Ethernet destination. The fabric finds the chassis, and the chassis the
-node, that owned the connection one version of the tables ago. That node recognises the
-connection and answers the client, or resets it finally. After a second event the owner is
-not found: it is two versions back.
+Neither switches nor guards keep a connection's state (as in GLB and Beamer). The guard
+sends the stray back with a reserved Ethernet destination. The fabric finds the chassis, and
+the chassis the node, that owned the connection one version of the tables ago. That node
+recognises the connection and answers the client, or resets it finally. After a second event
+the owner is not found: it is two versions back.
 
 Both tiers must compute the hash of the client's own segments, over the exclusive or of two
 MACs. A frame from the fabric has the mark as its source, so its destination is chosen to
@@ -33,6 +33,7 @@ from controller.flows.flow_tables import (
 from controller.policies.fan_out import destination_with_same_hash
 from controller.policies.policy import ResetPolicy, TableHistory, Tables
 from controller.policies.promise import Promise
+from controller.policies.questions import Memory, OnStray
 from topologies.domain.buckets import BucketTable
 from topologies.domain.membership import Membership
 from topologies.domain.plan import (
@@ -207,7 +208,8 @@ def _previous_owner_entries(
 SECOND_CHANCE = ResetPolicy(
     name="second-chance",
     summary="baseline: a node redirects a stray to its bucket's earlier owner",
-    guard_answers=True,
+    on_stray=OnStray.REDIRECT,
+    memory=Memory.EARLIER_TABLES,
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,
@@ -218,6 +220,4 @@ SECOND_CHANCE = ResetPolicy(
         )
     ),
     table_history=TableHistory(1, fabric_entries, chassis_entries),
-    redirects_strays=True,
-    preserves_moved=True,
 )

@@ -33,6 +33,7 @@ from controller.flows.flow_tables import (
 )
 from controller.policies.policy import ResetPolicy, TableHistory, Tables
 from controller.policies.promise import Promise
+from controller.policies.questions import Memory, OnStray
 from topologies.domain.buckets import BucketTable
 from topologies.domain.hashing import ETH_TYPE, IPPROTO_TCP
 from topologies.domain.membership import Membership
@@ -134,7 +135,8 @@ def _tcp(family: AddressFamily) -> dict[Field, Value]:
 STATEFUL = ResetPolicy(
     name="stateful",
     summary="baseline: switches pin each connection; a planned event breaks none",
-    guard_answers=True,
+    on_stray=OnStray.RESET,
+    memory=Memory.CONNECTIONS,
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,
@@ -146,6 +148,4 @@ STATEFUL = ResetPolicy(
         )
     ),
     table_history=TableHistory(0, fabric_entries, chassis_entries),
-    pins=True,
-    preserves_moved=True,
 )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from controller.policies.questions import OnStray, Travel
 from experiments.analysis.agreement import (
     CLIENT,
     Agreement,
@@ -159,7 +160,7 @@ def _fates(
         )
     nodes = frozenset(places.nodes)
     strays = [one for one in observations if is_stray_candidate(one, nodes)]
-    if record.initial.policy.redirects_strays:
+    if record.initial.policy.on_stray is OnStray.REDIRECT:
         # The first node's ignorance is part of the design; the second's is final.
         strays = [one for one in strays if one.eth_src == SECOND_CHANCE_MAC]
     answers = [one for one in observations if is_answer(one, nodes)]
@@ -185,7 +186,8 @@ def _claim(
             ClaimRow(f"E{n}", False, "nothing was captured (capture: off)", 0, 0)
             for n in range(1, 6)
         ]
-    chart = ClaimChart(history, places, record.initial.policy.excludes_origin)
+    spares = record.initial.policy.travel is Travel.TO_OTHERS
+    chart = ClaimChart(history, places, spares)
     return chart.rows(fates, trails, record.end_ns)
 
 

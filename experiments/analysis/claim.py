@@ -17,7 +17,7 @@ from experiments.analysis.epochs import END_OF_TIME, History
 from experiments.analysis.fates import Fate
 from experiments.analysis.observations import Observation
 from experiments.analysis.trails import Places, Seen, Trail
-from nodes.guard.verdict import QUIET_S
+from nodes.guard.verdict import RESET_INTERVAL_S
 from topologies.domain.connection import FourTuple, format_connection
 
 ORDER = "order"
@@ -299,7 +299,7 @@ def _needed(case: Case) -> Trail:
 
 
 def _answered(trail: Trail, trails: Sequence[Trail]) -> None:
-    """Every stray of the trail was, or the node had just said the same (QUIET_S)."""
+    """Every stray of the trail was, or the node had just said the same (RESET_INTERVAL_S)."""
     if len(trail.resets) > len(trail.strays):
         _same_count(trail.strays, trail.resets, "strays", f"resets of {trail.node}")
     answers = [
@@ -310,7 +310,7 @@ def _answered(trail: Trail, trails: Sequence[Trail]) -> None:
     ]
     ends = [stray.time_ns for stray in trail.strays[1:]] + [END_OF_TIME]
     for stray, next_ns in zip(trail.strays, ends, strict=True):
-        since_ns = stray.time_ns - round(QUIET_S * 1e9)
+        since_ns = stray.time_ns - round(RESET_INTERVAL_S * 1e9)
         if not any(since_ns <= answer < next_ns for answer in answers):
             raise Broken(f"frame {stray.frame}: {trail.node} did not answer that stray")
 

@@ -1,4 +1,4 @@
-"""The benchmark from beginning to end: settings one after the other, then the outcome."""
+"""The benchmark from beginning to end: settings one after the other, then the result."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 from experiments.bench.basis.figure import Figure, Found, Line, Results, Setting
 from experiments.bench.basis.size import Size
 from experiments.bench.curves import draw_curves
-from experiments.bench.doubts import doubts
 from experiments.bench.figures import FIGURES
+from experiments.bench.reliability import unreliable_reasons
 from experiments.machine.provenance import provenance
 from topologies import sandbox
 
@@ -24,7 +24,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BenchResult:
     """Everything that the benchmark found."""
 
     lines: Mapping[str, Sequence[Line]]
@@ -41,10 +41,10 @@ class Outcome:
 
 def run_bench(
     size: Size, folder: Path, names: Sequence[str], datapaths: Sequence[str]
-) -> Outcome:
+) -> BenchResult:
     """Measures those figures, writes ``bench.json`` and the curves into ``folder``.
 
-    ``datapaths``: each of them is measured, ours beside the references on the same one.
+    ``datapaths``: each of them is measured, ours settings_of_kinds the references on the same one.
     """
     figures = [FIGURES[name] for name in names]
     sizes = [size.on(datapath) for datapath in datapaths]
@@ -55,7 +55,7 @@ def run_bench(
             where = folder / "raw" / f"{setting.name.replace(' ', '-')}-{repetition}"
             where.mkdir(parents=True)
             raw.setdefault(setting, []).append(_measure(setting, one, wanted, where))
-    outcome = _outcome(figures, sizes, raw)
+    result = _evaluate(figures, sizes, raw)
     document = {
         "schema": SCHEMA,
         "size": size.to_json(),
@@ -63,12 +63,12 @@ def run_bench(
         "seconds": time.time() - begun,
         "provenance": origin,
         "load_average_at_end": os.getloadavg(),
-        **outcome.document,
+        **result.document,
     }
     (folder / "bench.json").write_text(json.dumps(document, indent=1))
     for one in sizes:
         draw_curves(one, _results_of(figures, raw), folder)
-    return Outcome(outcome.lines, outcome.doubts, outcome.errors, document)
+    return BenchResult(result.lines, result.doubts, result.errors, document)
 
 
 def _settings(figures: Sequence[Figure], size: Size) -> dict[Setting, list[str]]:
@@ -91,7 +91,12 @@ def _measure(
         "folder": str(folder),
         "began_s": time.monotonic(),
     }
-    argv = [sys.executable, "-m", "experiments.bench.bench_inside", json.dumps(job)]
+    argv = [
+        sys.executable,
+        "-m",
+        "experiments.bench.measure_in_sandbox",
+        json.dumps(job),
+    ]
     sandbox.enter(argv, f"bench-{os.getpid()}")
     file = folder / "found.json"
     if not file.exists():
@@ -117,11 +122,11 @@ def _results_of(
     return results
 
 
-def _outcome(
+def _evaluate(
     figures: Sequence[Figure],
     sizes: Sequence[Size],
     raw: Mapping[Setting, Sequence[Mapping[str, Any]]],
-) -> Outcome:
+) -> BenchResult:
     results = _results_of(figures, raw)
     errors = list(_errors(raw))
     lines: dict[str, Sequence[Line]] = {
@@ -132,7 +137,7 @@ def _outcome(
         ]
         for figure in figures
     }
-    doubtful = {figure.name: doubts(figure.name, raw) for figure in figures}
+    doubtful = {figure.name: unreliable_reasons(figure.name, raw) for figure in figures}
     document = {
         "lines": {
             name: [line.to_json() for line in few] for name, few in lines.items()
@@ -141,7 +146,7 @@ def _outcome(
         "errors": errors,
         "raw": {setting.name: repetitions for setting, repetitions in raw.items()},
     }
-    return Outcome(lines, doubtful, errors, document)
+    return BenchResult(lines, doubtful, errors, document)
 
 
 def _lines(figure: Figure, size: Size, results: Results) -> Sequence[Line]:

@@ -12,7 +12,7 @@ import click
 from experiments.bench.basis.size import FULL, QUICK
 from experiments.bench.bench import run_bench
 from experiments.bench.figures import FIGURES
-from experiments.bench.table import print_outcome
+from experiments.bench.table import print_result
 from experiments.files.handover import chown_to_caller
 from experiments.running.launch import empty_folder
 from topologies.datapaths import KERNEL, USERSPACE, DatapathMissing, find_datapath
@@ -36,11 +36,11 @@ def launch_bench(quick: bool, out: Path | None, only: str | None, datapath: str)
     label = f"bench-{size.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = empty_folder(out or Path("results") / label)
     click.echo(f"datapaths: {', '.join(datapaths)}", err=True)
-    outcome = run_bench(size, folder, names, datapaths)
+    result = run_bench(size, folder, names, datapaths)
     chown_to_caller(folder)
-    print_outcome(outcome)
+    print_result(result)
     click.echo(f"results: {folder}")
-    return 0 if outcome.reached else 1
+    return 0 if result.reached else 1
 
 
 def _datapaths(asked: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The benchmark's outcome as a table for people: ratios first."""
+"""The benchmark's result as a table for people: ratios first."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.bench.basis.figure import Line
-from experiments.bench.bench import Outcome
+from experiments.bench.bench import BenchResult
 from experiments.display.render import console
 
 
-def print_outcome(outcome: Outcome) -> None:
+def print_result(result: BenchResult) -> None:
     """A table and its remarks for each datapath; then doubts and failures."""
     out = console()
-    every = [line for lines in outcome.lines.values() for line in lines]
+    every = [line for lines in result.lines.values() for line in lines]
     for datapath in dict.fromkeys(line.datapath for line in every):
-        out.print(_table(outcome, datapath))
+        out.print(_table(result, datapath))
         for line in every:
             if line.datapath == datapath:
                 _print_remarks(line)
-    for name, why in outcome.doubts.items():
+    for name, why in result.doubts.items():
         for reason in why:
             out.print(f"[yellow]unreliable[/] {name}: {escape(reason)}")
-    for error in outcome.errors:
+    for error in result.errors:
         out.print(f"[red]failed[/] {escape(error)}")
 
 
-def _table(outcome: Outcome, datapath: str) -> Table:
-    """Ours beside the references, all on that datapath."""
+def _table(result: BenchResult, datapath: str) -> Table:
+    """Ours settings_of_kinds the references, all on that datapath."""
     table = Table(title=f"benchmark, {datapath} datapath", title_justify="left")
     for heading in ("ratio", "must be", "", "figure", "ours", "reference"):
         right = heading in ("ratio", "ours", "reference")
         table.add_column(heading, justify="right" if right else "left")
-    for name, lines in outcome.lines.items():
+    for name, lines in result.lines.items():
         for line in lines:
             if line.datapath == datapath:
-                table.add_row(*_row(line, bool(outcome.doubts[name])))
+                table.add_row(*_row(line, bool(result.doubts[name])))
     return table
 
 

@@ -21,7 +21,7 @@ from experiments.workloads.workload import Workload
 from nodes.guard.guard import Guard
 from nodes.guard.guards import GuardCounters
 from nodes.guard.verdict import Mode
-from nodes.servers.forked import ForkServer
+from nodes.servers.forked_process import ForkServer
 from nodes.servers.server_ready import is_listening
 from topologies.domain.plan import Chassis, Node, Plan
 from topologies.domain.site import Site

@@ -21,7 +21,7 @@ from controller.service.trapped_resets import TrappedReset
 from experiments.cluster.faults import Faults
 from nodes.guard.scapy_frames import build_frame
 from nodes.guard.segment import Flags, Segment
-from nodes.kernel.network_namespace import inside_network_of
+from nodes.kernel.network_namespace import enter_netns
 from topologies.domain.plan import FANOUT_MAC
 from topologies.private import bind_private
 
@@ -99,7 +99,7 @@ class CopyInjector:
 
     def _socket_of(self, port: SwitchPort) -> socket.socket:
         if port not in self._port_sockets:
-            with inside_network_of(port.pid):
+            with enter_netns(port.pid):
                 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             sock.bind((port.interface, 0))
             self._port_sockets[port] = sock

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from controller.pipeline.cluster_state import ClusterState
+from controller.policies.questions import AtEvent
 from controller.service.controller_client import (
     ApplyResult,
     ControllerClient,
@@ -86,7 +87,7 @@ class EventExecutor:
         self._machines.limit_reconnect_backoff(
             new.plan.switches.keys() - old.plan.switches.keys()
         )
-        if new.policy.resets_at_event:
+        if new.policy.at_event is AtEvent.NODES:
             self._reset_moved()
         return records
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from controller.balancers import get_balancer
 from controller.pipeline.cluster_state import ClusterState
-from controller.policies import POLICIES, ResetPolicy
+from controller.policies import POLICIES
+from controller.policies.questions import OnStray, Travel
 from controller.service.controller_client import (
     ControllerClient,
     ControllerError,
@@ -38,7 +39,7 @@ from experiments.record.event_record import EventRecord
 from experiments.workloads import WORKLOADS, ClientJob
 from nodes.guard.guards import GuardCounters, open_guard
 from nodes.guard.verdict import Mode
-from nodes.kernel.network_namespace import number_of_network
+from nodes.kernel.network_namespace import netns_inode
 from topologies.datapaths import AUTO, find_datapath
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Client, Node, Plan, vip
@@ -95,7 +96,7 @@ class Cluster:
             self.network,
             self.workload,
             self.guard,
-            _mode(self.initial.policy),
+            _MODES[self.initial.policy.on_stray],
             folder / "hosts",
             self._store,
         )
@@ -125,7 +126,7 @@ class Cluster:
         self._store.mkdir(exist_ok=True)
         self.workload.prepare(self._store)
         self._write_controller_files()
-        if self.state.policy.traps_resets:
+        if self.state.policy.travel is Travel.OUT_OF_BAND:
             self._injector = CopyInjector(
                 self.runtime / "guards.sock", self._switch_ports, self._faults
             )
@@ -230,7 +231,7 @@ class Cluster:
         plan = self.state.plan
         nodes, clients = (n.name for n in plan.nodes), (c.name for c in plan.clients)
         names = (*nodes, *clients)
-        return {name: number_of_network(self.pid(name)) for name in names}
+        return {name: netns_inode(self.pid(name)) for name in names}
 
     def dropped_frames(self) -> int:
         """Frames lost so far because switches did not read them in time."""
@@ -381,11 +382,12 @@ class Cluster:
         (self.runtime / "controller.json").write_text(json.dumps(config))
 
 
-def _mode(policy: ResetPolicy) -> Mode:
-    """The guards' mode under this policy."""
-    if policy.redirects_strays:
-        return Mode.PASS_ON
-    return Mode.ANSWER if policy.guard_answers else Mode.SILENT
+#: The guards' mode for each choice of a policy.
+_MODES = {
+    OnStray.STAY_SILENT: Mode.SILENT,
+    OnStray.RESET: Mode.ANSWER,
+    OnStray.REDIRECT: Mode.PASS_ON,
+}
 
 
 def _environment(controller_config: Path) -> dict[str, str]:

@@ -8,8 +8,8 @@ from contextlib import closing
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies.proactive import moved_away
 from experiments.instruments.socket_table import HELD, sockets_of
-from nodes.kernel.kernel_abort import KernelAborter
-from nodes.kernel.network_namespace import inside_network_of
+from nodes.kernel.network_namespace import enter_netns
+from nodes.kernel.socket_destroy import SocketDestroyer
 from topologies.domain.site import Site
 
 #: A connection whose handshake is not complete may have moved too.
@@ -32,7 +32,7 @@ def _reset_moved_away(state: ClusterState, site: Site) -> int:
     moved = moved_away(plan, membership, balancer, site.name, held)
     if not moved:
         return 0
-    with inside_network_of(site.pid):
-        aborter = KernelAborter()
-    with closing(aborter):
-        return aborter.abort(list(moved))
+    with enter_netns(site.pid):
+        destroyer = SocketDestroyer()
+    with closing(destroyer):
+        return destroyer.abort(list(moved))

@@ -51,7 +51,9 @@ def main() -> None:
       ./resetbed status                       members, connections, counters
       ./resetbed down                         remove the cluster
       ./resetbed test                         the whole test suite
+      ./resetbed test --fast                  the tests that need no root
       ./resetbed test --kernel debian-12      kernel-dependent tests on Debian 12's kernel
+      ./resetbed lint                         style and type checks of the code
       ./resetbed setup                        only install what is needed
 
     Exit status: 0 done and as expected; 1 an expectation failed; 2 bad input; 3 a
@@ -136,6 +138,19 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
     click.echo(
         yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False
     )
+
+
+@main.command()
+@click.argument("of", type=click.Choice(["spec", "suite", "summary"]))
+def schema(of: str) -> None:
+    """Print the JSON Schema of a spec, a suite or a run's summary.json.
+
+    The same is in schemas/, and the first line of a shipped YAML file names it there:
+    editors complete and check by it.
+    """
+    from experiments.schemas.json_schemas import schema_text
+
+    click.echo(schema_text(of), nl=False)
 
 
 @main.command()

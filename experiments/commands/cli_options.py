@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from experiments.machine.lack import MachineLacks
+from experiments.machine.requirements import RequirementMissing
 from topologies.datapaths import DatapathMissing
 from topologies.domain.plan import Plan, PlanError, is_member_name
 from topologies.sandbox import AlreadyRunning, NotRunning, SandboxError
@@ -44,7 +44,7 @@ def handles_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             raise BadInput(f"{error}; {remedy}") from error
         except (PlanError, LinkOptionsError, NotRunning, SandboxError) as error:
             raise BadInput(str(error)) from error
-        except (MachineLacks, DatapathMissing) as error:
+        except (RequirementMissing, DatapathMissing) as error:
             raise UnmetRequirement(f"{error}; see ./resetbed doctor") from error
 
     return wrapped

@@ -1,6 +1,6 @@
-"""``resetbed doctor``: what this machine has and lacks, and what each lack costs.
+"""``resetbed doctor``: what this machine has and is_missing, and what each lack costs.
 
-:func:`diagnose` is pure: findings in, verdicts out. :func:`examine` goes and looks.
+:func:`diagnose` is pure: findings in, results out. :func:`inspect_machine` goes and looks.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.doctor import kernel_trials
+from experiments.doctor import kernel_probes
 from experiments.machine import machine
 from experiments.machine.machine import Finding, State
 from topologies.datapaths import DatapathMissing, find_datapath
 
 #: Exit status of a machine on which nothing can run.
-NOTHING_RUNS = 3
+CANNOT_RUN = 3
 
 
-class Weight(str, Enum):
+class Importance(str, Enum):
     """How much depends on something."""
 
     EVERYTHING = "everything"
@@ -43,13 +43,13 @@ class Check:
 
     name: str
     group: str
-    weight: Weight
+    importance: Importance
     cost: str
     instead: str | None = None
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckResult:
     """What was found of a check, and what that means."""
 
     check: Check
@@ -60,10 +60,10 @@ class Verdict:
     def blocks_suite(self) -> bool:
         """Whether tests on a live cluster cannot pass on this machine."""
         lacking = self.finding.state is State.MISSING
-        return self.fatal or (lacking and self.check.weight is Weight.SUITE)
+        return self.fatal or (lacking and self.check.importance is Importance.SUITE)
 
     def to_json(self) -> dict[str, Any]:
-        """The verdict as ``resetbed doctor --json`` prints it."""
+        """The result as ``resetbed doctor --json`` prints it."""
         return {
             "name": self.check.name,
             "group": self.check.group,
@@ -74,7 +74,7 @@ class Verdict:
         }
 
 
-_ALL, _SUITE, _CHOICE = Weight.EVERYTHING, Weight.SUITE, Weight.CHOICE
+_ALL, _SUITE, _CHOICE = Importance.EVERYTHING, Importance.SUITE, Importance.CHOICE
 _KERNEL, _SWITCH, _TOOLS = "kernel", "switches", "tools"
 _PYTHON, _SIZE = "Python", "size"
 
@@ -123,7 +123,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 #: How each check is looked at, except those that the kernel's trials answer together.
-_LOOKS: dict[str, Callable[[], Finding]] = {
+_INSPECTORS: dict[str, Callable[[], Finding]] = {
     "mininet": machine.mininet,
     "libnbd": machine.libnbd,
     "libbpf": machine.libbpf,
@@ -137,45 +137,46 @@ _LOOKS: dict[str, Callable[[], Finding]] = {
 
 def diagnose(
     found: Mapping[str, Finding], checks: Sequence[Check] = CHECKS
-) -> tuple[Verdict, ...]:
-    """One verdict a check, in their order, from findings by the checks' names.
+) -> tuple[CheckResult, ...]:
+    """One result a check, in their order, from findings by the checks' names.
 
     Raises :class:`KeyError` where a check was not looked at.
     """
     return tuple(
-        Verdict(check, found[check.name], _is_fatal(check, found)) for check in checks
+        CheckResult(check, found[check.name], _is_fatal(check, found))
+        for check in checks
     )
 
 
 def _is_fatal(check: Check, found: Mapping[str, Finding]) -> bool:
     lacking = found[check.name].state is State.MISSING
     spare = check.instead and found[check.instead].state is State.PRESENT
-    return lacking and check.weight is Weight.EVERYTHING and not spare
+    return lacking and check.importance is Importance.EVERYTHING and not spare
 
 
-def examine(checks: Sequence[Check] = CHECKS) -> dict[str, Finding]:
+def inspect_machine(checks: Sequence[Check] = CHECKS) -> dict[str, Finding]:
     """Looks at everything, in about a second; leaves nothing behind."""
-    tried = kernel_trials.try_everything()
-    return {check.name: tried.get(check.name) or _look(check) for check in checks}
+    tried = kernel_probes.probe_all()
+    return {check.name: tried.get(check.name) or _inspect(check) for check in checks}
 
 
-def _look(check: Check) -> Finding:
-    if check.name in _LOOKS:
-        return _LOOKS[check.name]()
+def _inspect(check: Check) -> Finding:
+    if check.name in _INSPECTORS:
+        return _INSPECTORS[check.name]()
     if check.group == _PYTHON:
         return machine.python_package(check.name)
     return machine.tool(check.name)
 
 
 @functools.cache
-def _examined() -> Mapping[str, Finding]:
-    """What :func:`examine` found, once for a process."""
-    return examine()
+def _inspected() -> Mapping[str, Finding]:
+    """What :func:`inspect_machine` found, once for a process."""
+    return inspect_machine()
 
 
-def lacks(name: str) -> bool:
-    """Whether this machine lacks what the check of that name looks for; needs root."""
-    return _examined()[name].state is State.MISSING
+def is_missing(name: str) -> bool:
+    """Whether this machine is_missing what the check of that name looks for; needs root."""
+    return _inspected()[name].state is State.MISSING
 
 
 @functools.cache
@@ -184,35 +185,35 @@ def suite_blockers() -> tuple[str, ...]:
     if os.geteuid() != 0:
         return ("needs root",)
     return tuple(
-        f"{verdict.check.name}: {verdict.finding.detail}"
-        for verdict in diagnose(_examined())
-        if verdict.blocks_suite
+        f"{result.check.name}: {result.finding.detail}"
+        for result in diagnose(_inspected())
+        if result.blocks_suite
     )
 
 
-def exit_status(verdicts: Sequence[Verdict]) -> int:
-    """0, or :data:`NOTHING_RUNS` where a lack is fatal."""
-    return NOTHING_RUNS if any(verdict.fatal for verdict in verdicts) else 0
+def exit_status(results: Sequence[CheckResult]) -> int:
+    """0, or :data:`CANNOT_RUN` where a lack is fatal."""
+    return CANNOT_RUN if any(result.fatal for result in results) else 0
 
 
 def run_doctor(as_json: bool = False) -> int:
-    """Examines the machine, prints the verdicts and returns the exit status."""
-    verdicts = diagnose(examine())
+    """Examines the machine, prints the results and returns the exit status."""
+    results = diagnose(inspect_machine())
     if as_json:
         shown = {
             "schema": 1,
-            "can_run": exit_status(verdicts) == 0,
+            "can_run": exit_status(results) == 0,
             "datapath": datapath(),
-            "checks": [verdict.to_json() for verdict in verdicts],
+            "checks": [result.to_json() for result in results],
         }
         print(json.dumps(shown, indent=2))
     else:
         console = Console()
-        console.print(_table(verdicts))
+        console.print(_table(results))
         chosen = datapath()
         console.print(f"\ndatapath auto: {chosen['name'] or 'none'}, {chosen['why']}")
-        console.print(_summary(verdicts))
-    return exit_status(verdicts)
+        console.print(_summary(results))
+    return exit_status(results)
 
 
 def datapath() -> dict[str, str | None]:
@@ -232,17 +233,17 @@ _MARKS = {
 }
 
 
-def _table(verdicts: Sequence[Verdict]) -> Table:
+def _table(results: Sequence[CheckResult]) -> Table:
     table = Table("", "has", "", "found", "without it", box=None, pad_edge=False)
     group = ""
-    for verdict in verdicts:
-        check, finding = verdict.check, verdict.finding
+    for result in results:
+        check, finding = result.check, result.finding
         if group and check.group != group:
             table.add_row()
         table.add_row(
             f"[bold]{check.group}[/]" if check.group != group else "",
             check.name,
-            "[red]no[/]" if verdict.fatal else _MARKS[finding.state],
+            "[red]no[/]" if result.fatal else _MARKS[finding.state],
             finding.detail,
             "" if finding.state is State.PRESENT else check.cost,
         )
@@ -250,12 +251,12 @@ def _table(verdicts: Sequence[Verdict]) -> Table:
     return table
 
 
-def _summary(verdicts: Sequence[Verdict]) -> str:
-    fatal = [verdict.check.name for verdict in verdicts if verdict.fatal]
+def _summary(results: Sequence[CheckResult]) -> str:
+    fatal = [result.check.name for result in results if result.fatal]
     if fatal:
-        return f"\n[red]Nothing can run here.[/] It lacks: {', '.join(fatal)}."
-    if any(verdict.finding.state is State.UNKNOWN for verdict in verdicts):
+        return f"\n[red]Nothing can run here.[/] It is_missing: {', '.join(fatal)}."
+    if any(result.finding.state is State.UNKNOWN for result in results):
         return "\nWhat is marked ? shows to root only: sudo ./resetbed doctor"
-    if any(verdict.blocks_suite for verdict in verdicts):
+    if any(result.blocks_suite for result in results):
         return "\nClusters can run here, but not all that is done with them."
     return "\nEverything that the testbed needs is here."

@@ -37,7 +37,7 @@ from experiments.instruments import packet_filter
 from experiments.instruments.packet_ring import MAX_RETIRE_S, PacketRing, packets_of
 from experiments.record.capture_points import FULL
 from experiments.record.pcapng import PcapngWriter
-from nodes.kernel.network_namespace import inside_network_of
+from nodes.kernel.network_namespace import enter_netns
 
 DEFAULT_SNAPLEN = 128
 DEFAULT_RING_BYTES = 1 << 20
@@ -58,7 +58,7 @@ class Interface:
     def open(self) -> PacketRing:
         """Starts the capture. Raises :class:`OSError` or ``FilterError``."""
         program = packet_filter.program(self.filter, self.snaplen)
-        with inside_network_of(self.pid):
+        with enter_netns(self.pid):
             return PacketRing(self.interface, program, self.ring_bytes)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
+from controller.policies.questions import Travel
 from experiments.analysis.analysis import Analysis
 from experiments.analysis.balance import balance
 from experiments.analysis.waiting import Waiting
@@ -101,7 +102,7 @@ def _too_few(states: Sequence[ClusterState]) -> frozenset[str]:
         nodes = [n for c in chassis for n in state.membership.reachable_nodes(c)]
         if len(chassis) < 2:
             found.add("E4")
-        if len(nodes) - state.policy.excludes_origin < 2:
+        if len(nodes) - (state.policy.travel is Travel.TO_OTHERS) < 2:
             found.add("E3")
     return frozenset(found)
 

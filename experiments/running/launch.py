@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from experiments.cluster import control
-from experiments.doctor.link_needs import require
+from experiments.doctor.link_requirements import require
 from experiments.files.handover import chown_to_caller, make_folders
 from experiments.spec.run_spec import RunSpec
 from topologies import sandbox
@@ -28,7 +28,7 @@ DOWN_DEADLINE_S = 30.0
 def run_in_sandbox(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
     """Runs one experiment in its own sandbox: (exit status, folder of results).
 
-    Raises :class:`~experiments.machine.lack.MachineLacks`, or
+    Raises :class:`~experiments.machine.requirements.RequirementMissing`, or
     :class:`~topologies.datapaths.DatapathMissing`, before anything is built.
     """
     require(spec.links.options)
@@ -59,7 +59,7 @@ def empty_folder(out: Path) -> Path:
 def launch_up(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
     """Starts a cluster in the background; returns 0 when it serves, otherwise 1.
 
-    Raises :class:`~experiments.machine.lack.MachineLacks`, or
+    Raises :class:`~experiments.machine.requirements.RequirementMissing`, or
     :class:`~topologies.datapaths.DatapathMissing`, before anything is built.
     """
     _enter(name, _cluster_job("up", name, plan, options), detach=True)
@@ -84,7 +84,7 @@ def launch_up(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
 def launch_console(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
     """Runs a cluster in the foreground; returns when the user leaves its console.
 
-    Raises :class:`~experiments.machine.lack.MachineLacks`, or
+    Raises :class:`~experiments.machine.requirements.RequirementMissing`, or
     :class:`~topologies.datapaths.DatapathMissing`, before anything is built.
     """
     return _enter(name, _cluster_job("console", name, plan, options), detach=False)

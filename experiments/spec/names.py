@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 #: A folder's name is made of such a name and a few more words. It must fit into the 255
 #: octets of a file system (NAME_MAX, limits.h(0p)).
@@ -43,4 +43,8 @@ def valid_name(text: str, otherwise: str = "unnamed") -> str:
 
 
 #: A string in a model that :func:`check_name` accepts.
-Name = Annotated[str, AfterValidator(check_name)]
+Name = Annotated[
+    str,
+    AfterValidator(check_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
+]

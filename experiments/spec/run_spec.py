@@ -7,17 +7,22 @@ known key).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic_core.core_schema import CoreSchema, no_info_before_validator_function
 
 from controller.balancers import BALANCERS, WeightError, get_balancer
 from controller.pipeline.cluster_state import ClusterState
@@ -40,16 +45,29 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-def _known(choices: object) -> BeforeValidator:
-    """A validator that accepts only the names of a registry. Its error lists them."""
-    names = tuple(str(name) for name in choices)  # type: ignore[attr-defined]
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Accepts only the current names of a registry. Its error lists them."""
 
-    def check(value: object) -> object:
-        if value not in names:
-            raise ValueError(f"{value!r} is not one of: {', '.join(names)}")
+    choices: Collection[str]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The check, before any other of the field."""
+        return no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The names, for whoever completes them."""
+        return {**handler(schema), "enum": list(self.choices)}
+
+    def _check(self, value: object) -> object:
+        if value not in self.choices:
+            names = ", ".join(self.choices)
+            raise ValueError(f"{value!r} is not one of: {names}")
         return value
-
-    return BeforeValidator(check)
 
 
 class ClusterSpec(Strict):
@@ -91,14 +109,14 @@ class LinksSpec(Strict):
 class WorkloadSpec(Strict):
     """The work of the clients during the run."""
 
-    kind: Annotated[str, _known(WORKLOADS)] = "nbd"
+    kind: Annotated[str, _Known(WORKLOADS)] = "nbd"
     connections: int = Field(
         default=48, ge=1, le=50_000, description="over all clients"
     )
     interval_ms: float = Field(
         default=20.0, gt=0, description="pause between two requests"
     )
-    pattern: Annotated[str, _known(PATTERNS)] = Field(
+    pattern: Annotated[str, _Known(PATTERNS)] = Field(
         default=BUSY.name, description="how each connection is used over time"
     )
 
@@ -128,7 +146,7 @@ class EventSpec(Strict):
     """
 
     at: float = Field(default=0.0, ge=0)
-    kind: Annotated[str, _known(EVENTS)]
+    kind: Annotated[str, _Known(EVENTS)]
     target: str
 
     def resolve(self) -> tuple[Event, str]:
@@ -136,18 +154,22 @@ class EventSpec(Strict):
         return EVENTS[self.kind], self.target
 
 
+#: What people write for a version of IP; the numbers themselves are as good.
+_IP_VERSIONS: dict[object, int] = {4: 4, 6: 6, "4": 4, "6": 6, "ipv4": 4, "ipv6": 6}
+
+
 class RunSpec(Strict):
     """One complete experiment. The same spec and seed move the same connections."""
 
     scenario: Name = "unnamed"
     description: str = ""
-    policy: Annotated[str, _known(POLICIES)] = Field(
+    policy: Annotated[str, _Known(POLICIES)] = Field(
         default="flood", validation_alias=AliasChoices("policy", "reset")
     )
-    balancer: Annotated[str, _known(BALANCERS)] = "modulo"
+    balancer: Annotated[str, _Known(BALANCERS)] = "modulo"
     seed: int = Field(default=1, ge=0)
-    ip: Literal[4, 6] = 4
-    guard: Annotated[str, _known((AUTO, *GUARDS))] = AUTO
+    ip: Annotated[Literal[4, 6], WithJsonSchema({"enum": [*_IP_VERSIONS]})] = 4
+    guard: Annotated[str, _Known((AUTO, *GUARDS))] = AUTO
     cluster: ClusterSpec = ClusterSpec()
     links: LinksSpec = LinksSpec()
     workload: WorkloadSpec = WorkloadSpec()
@@ -155,12 +177,12 @@ class RunSpec(Strict):
     steady_s: float = Field(default=0.5, ge=0, le=600)
     observe_s: float = Field(default=2.0, ge=0, le=3600)
     capture: bool = True
-    expect: dict[str, str | int | float] = Field(default_factory=dict)
+    expect: dict[str, str | bool | int | float] = Field(default_factory=dict)
 
     @field_validator("ip", mode="before")
     @classmethod
     def _ip_version(cls, value: object) -> object:
-        return {"4": 4, "6": 6, "ipv4": 4, "ipv6": 6}.get(str(value).lower(), value)
+        return _IP_VERSIONS.get(str(value).lower(), value)
 
     @model_validator(mode="after")
     def _events_in_order(self) -> RunSpec:

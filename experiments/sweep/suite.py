@@ -30,9 +30,9 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, WithJsonSchema, field_validator
 
 from experiments.spec.names import MAX_LENGTH, Name
 from experiments.spec.run_spec import RunSpec, Strict
@@ -57,6 +57,22 @@ _MAX_LEVELS_LENGTH = 3 * MAX_LENGTH
 _SUITE_KEYS = ("seed", "expect", "description")
 
 
+_SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
+#: Levels as people write them: a list of plain values, or a mapping of name to any value.
+_LEVELS = {
+    "anyOf": [
+        {"type": "array", "items": _SCALAR, "minItems": 1, "uniqueItems": True},
+        {"type": "object", "minProperties": 1},
+    ]
+}
+#: An entry of ``except`` as people write it: factor -> name of a level, or several.
+_EXCEPTION = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]},
+}
+
+
 class Suite(Strict):
     """The model of a suite's YAML file. Every key has a default."""
 
@@ -67,9 +83,20 @@ class Suite(Strict):
     deadline_s: float = Field(
         default=300.0, gt=0, description="a run that takes longer has failed"
     )
-    base: dict[str, Any] = Field(default_factory=dict)
-    factors: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    exceptions: list[dict[str, list[str]]] = Field(default_factory=list, alias="except")
+    base: dict[str, Any] = Field(
+        default_factory=dict, description="the spec of every run, but for its factors"
+    )
+    factors: dict[str, Annotated[dict[str, Any], WithJsonSchema(_LEVELS)]] = Field(
+        default_factory=dict,
+        description="dotted keys of the spec, each with its levels",
+    )
+    exceptions: list[Annotated[dict[str, list[str]], WithJsonSchema(_EXCEPTION)]] = (
+        Field(
+            default_factory=list,
+            alias="except",
+            description="combinations of levels that are not run",
+        )
+    )
 
     @field_validator("base", mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from experiments.doctor.link_needs import require
+from experiments.doctor.link_requirements import require
 from experiments.files.handover import chown_to_caller, make_folders
 from experiments.files.whole_file import write_whole
 from experiments.machine.provenance import provenance
@@ -50,7 +50,7 @@ def run_sweep(
     0: every run is as expected; 1: some are not; 4: some measurements cannot be trusted,
     and all other runs are as expected. Raises
     :class:`~experiments.spec.spec_file.SpecError`, :class:`~experiments.sweep.state.SweepLocked`
-    and, before any run, :class:`~experiments.machine.lack.MachineLacks`.
+    and, before any run, :class:`~experiments.machine.requirements.RequirementMissing`.
     """
     suite = load_suite(path)
     runs = expand(suite, path)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray
 from experiments.spec.run_spec import RunSpec
 from experiments.verdict.expectations import Condition
 from nodes.clients.patterns import PATTERNS
@@ -130,6 +131,6 @@ def everyone_speaks(spec: RunSpec) -> bool:
 
 def _most_events(policy: ResetPolicy, instants: Sequence[Iterable[str]]) -> int:
     """More than these move a connection beyond what the policy remembers."""
-    if policy.redirects_strays and policy.table_history:
+    if policy.on_stray is OnStray.REDIRECT and policy.table_history:
         return policy.table_history.versions
     return len(instants)

@@ -11,7 +11,7 @@ from experiments.workloads.blocks import fio_connections, prepare_disk, region_o
 from experiments.workloads.nbd import server
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.clients.fio_report import figures_of
-from nodes.servers.nbd_server import FIO_REFUSES, NBD_PORT
+from nodes.servers.nbd_server import FIO_UNSUPPORTED, NBD_PORT
 
 
 def client(job: ClientJob) -> list[str]:
@@ -39,7 +39,7 @@ WORKLOAD = Workload(
     prepare=prepare_disk,
     server=server,
     client=client,
-    unsupported=FIO_REFUSES,
+    unsupported=FIO_UNSUPPORTED,
     max_connections=fio_connections,
     figures=figures,
 )

@@ -8,7 +8,7 @@ from experiments.workloads.blocks import block_connections, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.servers.http_server import (
     HTTP_PORT,
-    HTTP_REFUSES,
+    HTTP_UNSUPPORTED,
     create_object_store,
     nginx_argv,
 )
@@ -31,6 +31,6 @@ WORKLOAD = Workload(
     prepare=create_object_store,
     server=nginx_argv,
     client=client,
-    unsupported=HTTP_REFUSES,
+    unsupported=HTTP_UNSUPPORTED,
     max_connections=block_connections,
 )

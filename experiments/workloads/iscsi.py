@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.workloads.blocks import block_connections, prepare_disk, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_REFUSES
+from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_UNSUPPORTED
 
 
 def server(store: Path) -> list[str]:
@@ -37,6 +37,6 @@ WORKLOAD = Workload(
     prepare=prepare_disk,
     server=server,
     client=client,
-    unsupported=ISCSI_REFUSES,
+    unsupported=ISCSI_UNSUPPORTED,
     max_connections=block_connections,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from experiments.workloads.blocks import block_connections, prepare_disk, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.servers.nbd_server import NBD_PORT, NBD_REFUSES, nbdkit_argv
+from nodes.servers.nbd_server import NBD_PORT, NBD_UNSUPPORTED, nbdkit_argv
 
 
 def server(store: Path) -> list[str]:
@@ -32,6 +32,6 @@ WORKLOAD = Workload(
     prepare=prepare_disk,
     server=server,
     client=client,
-    unsupported=NBD_REFUSES,
+    unsupported=NBD_UNSUPPORTED,
     max_connections=block_connections,
 )

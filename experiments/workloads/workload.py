@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nodes.clients.patterns import BUSY, Pattern, possible
+from nodes.clients.patterns import BUSY, Pattern, supported_patterns
 
 
 @dataclass(frozen=True)
@@ -70,4 +70,4 @@ class Workload:
     @property
     def patterns(self) -> tuple[str, ...]:
         """The traffic patterns that its clients support."""
-        return possible(self.unsupported)
+        return supported_patterns(self.unsupported)

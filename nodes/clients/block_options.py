@@ -1,4 +1,4 @@
-"""Options and layout of the clients that write blocks: what is whose, and where."""
+"""Options of the block clients, and the layout of their blocks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nodes.clients.block_log import MIN_BLOCK_SIZE
 from nodes.clients.capacity import BLOCK_CONNECTIONS, DEFAULT_BLOCK, block_size
 from nodes.clients.client_options import (
     ClientOptions,
@@ -13,7 +14,6 @@ from nodes.clients.client_options import (
     number,
     shared_options,
 )
-from nodes.clients.nbd_blocks import SMALLEST_BLOCK
 from nodes.clients.patterns import Pattern
 
 DEFAULT_REGION = 16 * 2**20
@@ -21,10 +21,11 @@ DEFAULT_REGION = 16 * 2**20
 
 @dataclass(frozen=True)
 class Layout:
-    """Where in the export this client writes: ``blocks`` of ``block_size`` bytes each.
+    """The place of this client's blocks in the export, in bytes.
 
-    A connection has ``streams`` of requests, each with blocks of its own: stream k of
-    all of them has the k-th run of ``blocks`` blocks from byte ``start``.
+    A connection has ``streams`` sequences of requests. Streams are numbered across all
+    connections. Stream k has the k-th ``blocks`` blocks of ``block_size`` bytes, from byte
+    ``start`` on.
     """
 
     start: int
@@ -33,7 +34,7 @@ class Layout:
     streams: int = 1
 
     def offset(self, stream: int, block: int) -> int:
-        """Where in the export that block of that stream is, in bytes."""
+        """Offset of that block of that stream in the export, in bytes."""
         return self.start + (stream * self.blocks + block) * self.block_size
 
     def end(self, connections: int) -> int:
@@ -47,22 +48,22 @@ def parse_block_arguments(
     text: str,
     port: int,
     files_per_session: int,
-    refused: Mapping[str, str],
+    unsupported: Mapping[str, str],
 ) -> tuple[ClientOptions, Layout]:
-    """The command line of a block client, checked. Exits with status 2 if it is wrong.
+    """The checked command line of a block client. Exits with status 2 if it is wrong.
 
-    ``port`` is the protocol's own; ``files_per_session``: what one connection opens;
-    ``refused``: patterns that the protocol cannot follow, and why.
+    ``port``: the default port. ``files_per_session``: open files of one connection.
+    ``unsupported``: traffic patterns that the protocol does not support, with the reason.
     """
-    parser = make_parser(prog, text, port, BLOCK_CONNECTIONS, refused)
+    parser = make_parser(prog, text, port, BLOCK_CONNECTIONS, unsupported)
     add_block_options(parser)
     return block_options(parser, parser.parse_args(argv), files_per_session)
 
 
 def add_block_options(parser: argparse.ArgumentParser) -> None:
-    """Where and how large the blocks are, beside the options that every client has."""
+    """Add the options for place and size of the blocks."""
     add = parser.add_argument
-    size = number(int, SMALLEST_BLOCK, 2**40)
+    size = number(int, MIN_BLOCK_SIZE, 2**40)
     add(
         "--block-size",
         type=size,
@@ -72,26 +73,26 @@ def add_block_options(parser: argparse.ArgumentParser) -> None:
         "--blocks",
         type=number(int, 1, 2**20),
         default=16,
-        help="each connection has (default: %(default)s)",
+        help="blocks of each connection (default: %(default)s)",
     )
     add(
         "--region-size",
         type=size,
         default=DEFAULT_REGION,
-        help="bytes that one client may use (default: %(default)s)",
+        help="bytes of one client's region (default: %(default)s)",
     )
     add(
         "--client-index",
         type=number(int, 0, 2**20),
         default=0,
-        help="which region of the export is this client's, from 0",
+        help="number of this client's region of the export, from 0",
     )
 
 
 def block_options(
     parser: argparse.ArgumentParser, args: argparse.Namespace, files_per_session: int
 ) -> tuple[ClientOptions, Layout]:
-    """The options out of parsed ``args``. Exits with status 2 if they make no sense."""
+    """The options from parsed ``args``. Exits with status 2 if they are inconsistent."""
     options = shared_options(parser, args, files_per_session)
     return options, _layout(parser, args, options.pattern)
 

@@ -9,10 +9,10 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from nodes.clients.patterns import BUSY, PATTERNS, Pattern, possible
+from nodes.clients.patterns import BUSY, PATTERNS, Pattern, supported_patterns
 
-#: Files a client holds beside its connections: standard streams, epoll, wake-up pipe,
-#: the connection it verifies with, libraries being imported.
+#: Open files of a client besides its connections: standard streams, epoll, wake-up
+#: pipe, the connection for the verification, libraries during import.
 SPARE_FILES = 32
 
 EPILOG = """\
@@ -20,13 +20,13 @@ Output: one JSON object a line, "t" in seconds since the epoch: "ready" when all
 connections are open, "reset", "closed", "error", "reconnected", "port-skipped",
 "lost" as they happen, "summary" at the end.
 Exit status: 0 nothing lost, 1 an acknowledged write was lost, 2 bad input.
-SIGTERM and SIGINT end the run in good order; it exits within --deadline-s then.
+SIGTERM and SIGINT end the run cleanly, within --deadline-s.
 """
 
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """What every client is told: where to, how many, from which ports, how often."""
+    """Options common to all clients."""
 
     target: str
     port: int
@@ -45,22 +45,24 @@ class ClientOptions:
 
     @property
     def family(self) -> socket.AddressFamily:
-        """AF_INET or AF_INET6, as the target's address is written."""
+        """AF_INET or AF_INET6, by the target's address."""
         return socket.AF_INET6 if ":" in self.target else socket.AF_INET
 
 
 def number(
-    kind: Callable[[str], float], least: float, most: float
+    kind: Callable[[str], float], minimum: float, maximum: float
 ) -> Callable[[str], float]:
-    """An argparse type: ``kind`` (int or float), from ``least`` to ``most``."""
+    """An argparse type: ``kind`` (int or float), from ``minimum`` to ``maximum``."""
 
     def parse(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
             value = float("nan")
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {least:g} to {most:g}")
+        if not minimum <= value <= maximum:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not {minimum:g} to {maximum:g}"
+            )
         return value
 
     return parse
@@ -70,12 +72,13 @@ def make_parser(
     prog: str,
     text: str,
     port: int,
-    most: int,
-    refused: Mapping[str, str] | None = None,
+    maximum: int,
+    unsupported: Mapping[str, str] | None = None,
 ) -> argparse.ArgumentParser:
-    """A parser with the shared options: ``port`` the default, ``most`` connections.
+    """A parser with the shared options, for up to ``maximum`` connections.
 
-    ``refused``: the patterns that this client cannot follow, and why.
+    ``port``: the default. ``unsupported``: traffic patterns that this client does not
+    support, with the reason.
     """
     parser = argparse.ArgumentParser(
         prog=prog,
@@ -88,21 +91,21 @@ def make_parser(
     add("--port", type=number(int, 1, 65535), default=port, help=_default("TCP port"))
     add(
         "--connections",
-        type=number(int, 1, most),
+        type=number(int, 1, maximum),
         default=1,
-        help=_default(f"how many, at most {most}"),
+        help=_default(f"number of connections, at most {maximum}"),
     )
-    add("--seed", type=int, default=1, help=_default("fixes the source ports"))
+    add("--seed", type=int, default=1, help=_default("determines the source ports"))
     add(
         "--stream",
         default="client",
-        help=_default("name of this client among those that share a seed"),
+        help=_default("name of this client, unique among those with this seed"),
     )
     add(
         "--pattern",
-        choices=possible(refused or {}),
+        choices=supported_patterns(unsupported or {}),
         default=BUSY.name,
-        help=_default("what the connections do with their time"),
+        help=_default("how the connections are used"),
     )
     _add_timing(parser)
     return parser
@@ -112,10 +115,10 @@ def _add_timing(parser: argparse.ArgumentParser) -> None:
     seconds, milliseconds = number(float, 0, 86400), number(float, 0, 86_400_000)
     for name, kind, value, text in (
         ("--interval-ms", milliseconds, 100.0, "from one request to the next"),
-        ("--duration-s", seconds, None, "end after so long (default: at SIGTERM)"),
+        ("--duration-s", seconds, None, "end after this time (default: at SIGTERM)"),
         ("--open-rate", number(float, 0.1, 1e6), 500.0, "connections opened a second"),
-        ("--connect-timeout-ms", milliseconds, 10_000.0, "give up opening after"),
-        ("--grace-ms", milliseconds, 1000.0, "at the end, hung if not answered in"),
+        ("--connect-timeout-ms", milliseconds, 10_000.0, "time limit for opening one"),
+        ("--grace-ms", milliseconds, 1000.0, "at the end, hung if not answered within"),
         ("--deadline-s", number(float, 1, 3600), 5.0, "longest from SIGTERM to exit"),
     ):
         shown = text if value is None else _default(text)
@@ -124,11 +127,9 @@ def _add_timing(parser: argparse.ArgumentParser) -> None:
         "--keepalive-s",
         type=number(int, 0, 32767),
         default=1,
-        help=_default("TCP keepalive after so much silence, 0: none"),
+        help=_default("TCP keepalive after this idle time, 0: none"),
     )
-    parser.add_argument(
-        "--no-reconnect", action="store_true", help="leave a broken connection alone"
-    )
+    parser.add_argument("--no-reconnect", action="store_true", help="do not reconnect")
 
 
 def shared_options(
@@ -136,7 +137,7 @@ def shared_options(
     args: argparse.Namespace,
     files_per_connection: int = 1,
 ) -> ClientOptions:
-    """The shared options out of parsed ``args``; the limit of open files raised to fit.
+    """The shared options from parsed ``args``. Raises the limit of open files if needed.
 
     Exits with status 2, through the parser, if the limit cannot be raised that far.
     """

@@ -1,4 +1,4 @@
-"""What clients say on standard output, JSON lines: the writer and the reader of them.
+"""The clients' report on standard output, as JSON lines: writer and reader.
 
 Every line has ``t`` (seconds, CLOCK_REALTIME) and ``event``:
 
@@ -7,18 +7,18 @@ event        fields                       meaning
 ============ ============================ ===========================================
 ready        connections, ports           every connection was opened once
 reset        conn, port                   the peer reset it (ECONNRESET)
-closed       conn, port                   the peer closed it in good order (FIN)
-error        conn, port, reason           it broke in another way, or did not open
-reconnected  conn, port, old_port         it was opened again
-rested       conn, port                   the client closed it, as its pattern says
-reopened     conn, port                   it was opened anew after that
-port-skipped conn, port                   something else holds that source port
-lost         conn, ...                    an answer is not what was acknowledged
+closed       conn, port                   the peer closed it (FIN)
+error        conn, port, reason           it broke otherwise, or did not open
+reconnected  conn, port, old_port         it was opened again after it broke
+rested       conn, port                   the client closed it, by its pattern
+reopened     conn, port                   it was opened again after that
+port-skipped conn, port                   that source port is in use
+lost         conn, ...                    a block or answer is not the expected one
 summary      the fields of Summary        the last line
 ============ ============================ ===========================================
 
-``conn`` counts from 0; N, one past the last, is the connection an NBD client verifies
-with in the end.
+``conn`` counts from 0. The number after the last is the connection for the verification
+at the end.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from typing import Any, TextIO
 
 
 class ReportError(ValueError):
-    """A file that is not the report of a client; the message names the line."""
+    """A file is not the report of a client. The message names the line."""
 
 
 class ServerClosed(ConnectionError):
-    """The server ended the connection in good order, though it was still in use."""
+    """The server closed the connection with FIN while it was in use."""
 
 
 @dataclass
 class Summary:
-    """What a client did. Counts; for writes, acknowledged = verified+lost+unverified.
+    """Counts of a client. For writes, acknowledged = verified + lost + unverified.
 
-    What a *write* is depends on the client: see its ``--help``.
+    The meaning of a *write* depends on the client: see its ``--help``.
     """
 
     #: Connections that were established at least once.
@@ -53,34 +53,34 @@ class Summary:
     resets: int = 0
     #: Established connections that the peer closed.
     closed: int = 0
-    #: Connections established again after they broke, however they did.
+    #: Connections established again after they broke in any way.
     reconnected: int = 0
-    #: Connections that the client closed, as its pattern says, and opened anew.
+    #: Connections that the client closed and reopened, by its pattern.
     reopened: int = 0
-    #: Connections whose last request, or goodbye, got no answer in time at the end.
+    #: Connections whose last request was not answered in time at the end.
     hung: int = 0
     #: Connections that were not established at the end.
     disconnected: int = 0
-    #: Attempts to connect that failed, and connections that broke in another way.
+    #: Failed attempts to connect, and connections that broke in another way.
     errors: int = 0
-    #: Source ports passed over because something else held them.
+    #: Source ports skipped because they were in use.
     skipped_ports: int = 0
     acknowledged_writes: int = 0
     verified_writes: int = 0
     lost_writes: int = 0
-    #: Acknowledged, and nobody could look at them at the end.
+    #: Acknowledged, but not verified at the end.
     unverified_writes: int = 0
 
     @property
     def exit_status(self) -> int:
-        """What the client exits with: 1 if an acknowledged write was lost, else 0."""
+        """Exit status of the client: 1 if an acknowledged write was lost, else 0."""
         return 1 if self.lost_writes else 0
 
 
-class Journal:
-    """A client's report while it runs: writes each event, keeps the summary's counts.
+class ReportWriter:
+    """Writes a client's report, event by event, and counts for the summary.
 
-    ``connections`` is how many there must be before ``ready`` is written.
+    ``ready`` is written when that number of ``connections`` is established.
     """
 
     def __init__(self, out: TextIO, connections: int) -> None:
@@ -90,7 +90,7 @@ class Journal:
         self._resting: set[int] = set()
 
     def established(self, conn: int, port: int) -> None:
-        """Connection number ``conn`` serves, from ``port``."""
+        """Connection number ``conn`` was established, from ``port``."""
         old_port, self._ports[conn] = self._ports[conn], port
         if conn in self._resting:
             self._resting.remove(conn)
@@ -106,12 +106,12 @@ class Journal:
             self._write("ready", connections=len(self._ports), ports=self._ports)
 
     def rested(self, conn: int) -> None:
-        """The client ended an established connection, to open another one later."""
+        """The client closed an established connection and will reopen it."""
         self._resting.add(conn)
         self._write("rested", conn=conn, port=self._ports[conn])
 
     def broken(self, conn: int, error: OSError) -> None:
-        """An established connection ended, and the client did not end it."""
+        """An established connection ended, but not by the client."""
         port = self._ports[conn]
         if isinstance(error, ConnectionResetError):
             self.summary.resets += 1
@@ -128,16 +128,16 @@ class Journal:
         self._write("error", conn=conn, port=port, reason=str(error) or repr(error))
 
     def skipped(self, conn: int, port: int) -> None:
-        """``conn`` would have used that source port, but something else holds it."""
+        """Connection ``conn`` skipped a source port that is in use."""
         self.summary.skipped_ports += 1
         self._write("port-skipped", conn=conn, port=port)
 
     def lost(self, conn: int, **what: object) -> None:
-        """An acknowledged write is not there; ``what`` helps to find out why."""
+        """An acknowledged write was not found. ``what``: details for the report."""
         self._write("lost", conn=conn, **what)
 
     def finish(self) -> int:
-        """Write the summary. The exit status that goes with it."""
+        """Write the summary. Returns the exit status."""
         self._write("summary", **dataclasses.asdict(self.summary))
         return self.summary.exit_status
 
@@ -157,18 +157,18 @@ class Event:
 
     @property
     def conn(self) -> int:
-        """Number of the connection. Raises ``KeyError`` where the event has none."""
+        """Number of the connection. Raises ``KeyError`` if the event has none."""
         return int(self.fields["conn"])
 
     @property
     def port(self) -> int:
-        """Source port. Raises ``KeyError`` where the event has none."""
+        """Source port. Raises ``KeyError`` if the event has none."""
         return int(self.fields["port"])
 
 
 @dataclass(frozen=True)
 class ClientReport:
-    """A client's whole report: its events in order and, if it ended well, a summary."""
+    """The report of a client: its events in order, and its summary if it ended cleanly."""
 
     events: tuple[Event, ...]
     summary: Summary | None
@@ -185,10 +185,10 @@ class ClientReport:
 
 
 def parse_report(path: Path) -> ClientReport:
-    """The report in the file at ``path``, of a client that runs or has ended.
+    """The report in the file ``path``, of a client that runs or has ended.
 
-    An unfinished last line is left out: the client is writing it, or was killed while
-    it did. Raises :class:`ReportError` for anything else that is no report line.
+    An incomplete last line is ignored: the client is writing it, or was killed then.
+    Raises :class:`ReportError` for any other invalid line.
     """
     lines = path.read_text().split("\n")[:-1]
     events = tuple(

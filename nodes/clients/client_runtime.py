@@ -1,4 +1,4 @@
-"""How every client opens its connections, tries again, and ends in time (asyncio)."""
+"""Shared runtime of the clients: connect, retry, shut down in time (asyncio)."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from nodes.clients.client_options import ClientOptions
-from nodes.clients.client_ports import PortLanes
-from nodes.clients.client_report import Journal, ServerClosed
+from nodes.clients.client_ports import SourcePorts
+from nodes.clients.client_report import ReportWriter, ServerClosed
 
 T = TypeVar("T")
 
-#: Pause after the first failed attempt to connect; it doubles up to the longest.
-FIRST_PAUSE_S = 0.02
-LONGEST_PAUSE_S = 1.0
-#: asm-generic/socket.h; Python has no name for it. TCP paces itself, without a qdisc.
+#: Pause after the first failed attempt to connect. It doubles up to the maximum.
+MIN_PAUSE_S = 0.02
+MAX_PAUSE_S = 1.0
+#: asm-generic/socket.h; not in Python's socket module. TCP paces without a qdisc.
 SO_MAX_PACING_RATE = 47
-#: tcpi_state of a connection that is no more (include/net/tcp_states.h).
+#: tcpi_state of a closed connection (include/net/tcp_states.h).
 TCP_CLOSE = 7
 
 
-class Dialer:
-    """Opens TCP connections to the target, from seeded ports, no faster than asked.
+class Connector:
+    """Opens TCP connections to the target from seeded ports, at the requested rate.
 
-    Lanes 0 to ``connections`` - 1 are the client's connections, the lane after them is
-    for one more connection, to look at the result with.
+    Slots 0 to ``connections`` - 1 are the client's connections. The next slot is for the
+    connection of the verification.
     """
 
-    def __init__(self, options: ClientOptions, journal: Journal) -> None:
+    def __init__(self, options: ClientOptions, report: ReportWriter) -> None:
         self._options = options
-        self._journal = journal
-        lanes, keep = options.connections + 1, options.pattern.same_port
-        self._ports = PortLanes(options.seed, options.stream, lanes, keep)
-        self._next_slot = 0.0
+        self._report = report
+        slots, keep = options.connections + 1, options.pattern.same_port
+        self._ports = SourcePorts(options.seed, options.stream, slots, keep)
+        self._next_turn = 0.0
 
-    async def dial(self, lane: int) -> tuple[socket.socket, int]:
+    async def connect(self, slot: int) -> tuple[socket.socket, int]:
         """A connected non-blocking socket and its source port.
 
-        Lost SYNs are sent again by the kernel until the time is up. Raises ``OSError``
-        (``TimeoutError`` then); the journal has heard of a failed connect already.
+        The kernel retransmits lost SYNs until the timeout. Raises ``OSError``, at the
+        timeout ``TimeoutError``. A failed attempt is reported.
         """
-        await self._slot()
+        await self._wait_for_turn()
         options = self._options
         sock, port = self._ports.bind(
-            lane, options.family, lambda port: self._journal.skipped(lane, port)
+            slot, options.family, lambda port: self._report.skipped(slot, port)
         )
         if options.pattern.pace is not None:
             sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, options.pattern.pace)
         try:
-            await within(
+            await with_timeout(
                 options.connect_timeout_s,
                 asyncio.get_running_loop().sock_connect(
                     sock, (options.target, options.port)
@@ -64,26 +64,26 @@ class Dialer:
         except BaseException as error:
             sock.close()
             if isinstance(error, OSError):
-                self._journal.failed(lane, port, error)
+                self._report.failed(slot, port, error)
             raise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _keep_alive(sock, options.keepalive_s)
         return sock, port
 
-    async def _slot(self) -> None:
-        """Wait for this connection's turn. Turns come in the order of the calls."""
+    async def _wait_for_turn(self) -> None:
+        """Wait for this connection's turn. Turns are in the order of the calls."""
         now = asyncio.get_running_loop().time()
-        slot = max(now, self._next_slot)
-        self._next_slot = slot + 1 / self._options.open_rate
-        if slot > now:
-            await asyncio.sleep(slot - now)
+        turn = max(now, self._next_turn)
+        self._next_turn = turn + 1 / self._options.open_rate
+        if turn > now:
+            await asyncio.sleep(turn - now)
 
 
 def _keep_alive(sock: socket.socket, idle_s: int) -> None:
-    """Probe the peer after ``idle_s`` seconds of silence (tcp(7)); 0: never.
+    """Enable TCP keepalive after ``idle_s`` seconds without a segment (tcp(7)); 0: off.
 
-    A client whose request was acknowledged, and whose answer never comes because its
-    node has gone, has nothing to send: without a probe it would wait for ever.
+    If a node fails after it acknowledged a request, the client has nothing to send.
+    Without keepalive it would wait without end for the answer.
     """
     if idle_s:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -91,11 +91,11 @@ def _keep_alive(sock: socket.socket, idle_s: int) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, idle_s)
 
 
-async def within(seconds: float, what: Awaitable[T]) -> T:
-    """The result of ``what``. Raises ``TimeoutError`` (an ``OSError``) if it is late.
+async def with_timeout(seconds: float, what: Awaitable[T]) -> T:
+    """The result of ``what``. Raises ``TimeoutError`` (an ``OSError``) after ``seconds``.
 
-    Not ``asyncio.wait_for``: before Python 3.12 it takes a cancellation for itself where
-    ``what`` is done in the same turn of the loop, and the caller goes on for ever.
+    ``asyncio.wait_for`` is not used: before Python 3.12 it swallows a cancellation if
+    ``what`` finishes in the same turn of the loop, and the caller continues.
     """
     task = asyncio.ensure_future(what)
     try:
@@ -109,27 +109,27 @@ async def within(seconds: float, what: Awaitable[T]) -> T:
     return await task
 
 
-def how_it_broke(sock: socket.socket) -> OSError:
-    """Why nothing can be sent any more, where a library took that error and dropped it.
+def disconnect_reason(sock: socket.socket) -> OSError:
+    """The reason of a disconnect, if a library consumed the socket's error.
 
-    The reset came while the client was busy, or between two pieces of a request. The
-    kernel's socket is in TCP_CLOSE after it, and after an orderly end it is not.
+    The reset arrived while the client was busy, or between two parts of a request. After
+    a reset the kernel's socket is in TCP_CLOSE; after a FIN it is not.
     """
     if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE:
         return ConnectionResetError(errno.ECONNRESET, "reset while sending")
     return ServerClosed("the server closed the connection")
 
 
-async def first_of(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
+async def wait_any(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
     """Wait until one of the futures is done or ``timeout`` seconds have passed."""
     await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def persist(attempt: Callable[[], Awaitable[T]]) -> T:
-    """What ``attempt`` gives, once it gives anything but ``OSError``.
+async def retry_forever(attempt: Callable[[], Awaitable[T]]) -> T:
+    """The result of ``attempt``, repeated until it raises no ``OSError``.
 
-    Between attempts it waits, longer each time up to a bound. Never gives up: end it
-    by cancelling the task.
+    The pause between attempts grows up to a maximum. It never gives up: cancel the task
+    to end it.
     """
     for pause in _pauses():
         try:
@@ -140,17 +140,17 @@ async def persist(attempt: Callable[[], Awaitable[T]]) -> T:
 
 
 def _pauses() -> Iterator[float]:
-    pause = FIRST_PAUSE_S
+    pause = MIN_PAUSE_S
     while True:
         yield pause
-        pause = min(2 * pause, LONGEST_PAUSE_S)
+        pause = min(2 * pause, MAX_PAUSE_S)
 
 
-class Agenda:
-    """Calls many things, each at its time, with one timer of the event loop.
+class TimerQueue:
+    """A queue of timed calls on one timer of the event loop.
 
     asyncio compares timers in Python: ten thousand of them cost more than the requests
-    they are for.
+    themselves.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -160,12 +160,12 @@ class Agenda:
         self._timer: asyncio.TimerHandle | None = None
 
     def call_at(self, when: float, call: Callable[[], None]) -> None:
-        """Call it at that time of the loop's; what is due together, in call order."""
+        """Call it at that time of the loop. Equal times are called in order of insertion."""
         heapq.heappush(self._entries, (when, next(self._order), call))
         if self._timer is None or when < self._timer.when():
-            self._wind()
+            self._arm()
 
-    def _wind(self) -> None:
+    def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None
@@ -176,22 +176,22 @@ class Agenda:
         now = self._loop.time()
         while self._entries and self._entries[0][0] <= now:
             heapq.heappop(self._entries)[2]()
-        self._wind()
+        self._arm()
 
 
-class Stop:
-    """Tells every part of a client that the run ends, once.
+class Shutdown:
+    """Signals the end of the run to all parts of a client, once.
 
-    It ends by signal, by duration, or because a watched task failed; make it inside
-    the running loop.
+    The run ends by a signal, by its duration, or because a watched task failed. Create it
+    inside the running loop.
     """
 
     def __init__(self, options: ClientOptions) -> None:
         self._loop = asyncio.get_running_loop()
         self._deadline_s = options.deadline_s
-        #: Done when the run ends; raises what a watched task failed with.
+        #: Done when the run ends. Raises the error of a failed watched task.
         self.future: asyncio.Future[None] = self._loop.create_future()
-        #: When the client must have exited, in the loop's time.
+        #: The time by which the client must exit, in the loop's time.
         self.deadline = math.inf
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.set)
@@ -204,20 +204,20 @@ class Stop:
         return self.future.done()
 
     def set(self) -> None:
-        """End the run. The kernel ends the process if it overruns its deadline.
+        """End the run. The kernel kills the process if it exceeds its deadline.
 
-        The alarm is for what asyncio cannot interrupt; it kills without a summary.
+        That alarm is for the case that asyncio is blocked. No summary is written then.
         """
         if not self.is_set:
-            self._begin_to_end()
+            self._start_deadline()
             self.future.set_result(None)
 
-    def _begin_to_end(self) -> None:
+    def _start_deadline(self) -> None:
         self.deadline = self._loop.time() + self._deadline_s
         signal.alarm(math.ceil(self._deadline_s) + 1)
 
     def watch(self, task: asyncio.Task[None]) -> None:
-        """End the run if that task fails: an error must not wait for SIGTERM."""
+        """End the run as soon as that task fails."""
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -225,9 +225,9 @@ class Stop:
             return
         error = task.exception()
         if error is not None:
-            self._begin_to_end()
+            self._start_deadline()
             self.future.set_exception(error)
 
     def remaining_s(self, spare_s: float = 0.0) -> float:
-        """Seconds left until ``spare_s`` before the deadline, never negative."""
+        """Seconds until ``spare_s`` before the deadline, never negative."""
         return max(0.0, self.deadline - spare_s - self._loop.time())

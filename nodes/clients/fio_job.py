@@ -1,4 +1,4 @@
-"""What fio is asked to do: its command lines, and how a source port is forced on it."""
+"""fio's command lines, and how its source port is set."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 from nodes.clients.block_options import Layout
 from nodes.clients.client_options import ClientOptions
 
-#: Where the network namespace of the process that asks has it (ip-sysctl).
+#: The local port range of the caller's network namespace (ip-sysctl).
 PORT_RANGE_FILE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-#: How often a job tells how far it is: what is known of one that must be killed.
+#: Interval of a job's status. The last status is the result of a killed fio.
 STATUS_INTERVAL = "500ms"
 #: Longer than any run: fio ends by SIGTERM.
 RUNTIME_S = 10 * 86400
 
 
 def port_range(port: int) -> str:
-    """The range of local ports that makes ``port`` the one that fio's job gets.
+    """The range of local ports with which fio's job connects from ``port``.
 
-    fio connects twice: to learn the export's size, closing first, and then to work.
-    Linux tries a range's first port first and skips it while it is in TIME_WAIT
-    (__inet_hash_connect), so the first connection has the port before ``port``.
+    fio connects twice: first to read the export's size, and closes that connection; then
+    for the job. Linux tries the first port of the range first, and skips it while it is in
+    TIME_WAIT (__inet_hash_connect). So the first connection has the port before ``port``.
     """
     return f"{port - 1} {port}\n"
 
@@ -29,8 +29,9 @@ def port_range(port: int) -> str:
 def load_argv(
     options: ClientOptions, layout: Layout, conn: int, output: Path
 ) -> list[str]:
-    """One fio with one connection: it writes block after block of its own, round and
-    round, and reads each one back before the next (``verify_backlog``).
+    """One fio with one connection, which writes its own blocks in turn without end.
+
+    It reads each block back before it writes the next (``verify_backlog``).
     """
     return [
         *_shared(options, layout, output),
@@ -44,10 +45,10 @@ def load_argv(
     ]
 
 
-def look_argv(
+def verify_argv(
     options: ClientOptions, layout: Layout, blocks: Sequence[int], output: Path
 ) -> list[str]:
-    """One fio that reads every block once more: connection k wrote ``blocks[k]``."""
+    """One fio that reads every block. Connection k has written ``blocks[k]`` blocks."""
     argv = [*_shared(options, layout, output), "--rw=read"]
     for conn, count in enumerate(blocks):
         if count:
@@ -59,8 +60,8 @@ def _shared(options: ClientOptions, layout: Layout, output: Path) -> list[str]:
     host = f"[{options.target}]" if ":" in options.target else options.target
     return [
         "fio",
-        "--thread",  # one process: killing it leaves no connection behind
-        "--clocksource=clock_gettime",  # no calibration: it starts in half the time
+        "--thread",  # one process: killing it closes all connections
+        "--clocksource=clock_gettime",  # no calibration: it starts twice as fast
         "--ioengine=nbd",
         f"--uri=nbd://{host}:{options.port}/",
         f"--bs={layout.block_size}",

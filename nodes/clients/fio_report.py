@@ -1,4 +1,4 @@
-"""What fio's own JSON says: the last of its documents, writes by fate, main figures."""
+"""Reads fio's JSON output: its last document, counts of writes, main figures."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: fio's ``error`` where a block is not what was written (errno(3)).
+#: fio's ``error`` if a block differs from what was written (errno(3)).
 EILSEQ = 84
-#: Of latencies, in summaries.
+#: Quantiles of latencies in summaries.
 QUANTILES = {"p50": 0.5, "p99": 0.99}
 _NS_PER_MS = 1e6
 
 
 class FioReportError(ValueError):
-    """fio's output is not what fio 3 writes; the message says which part."""
+    """The output is not in the format of fio 3. The message says which part."""
 
 
 def last_document(text: str) -> dict[str, Any] | None:
-    """The last whole JSON document of an output; None where there is none yet.
+    """The last complete JSON document of an output; None if there is none.
 
-    With ``--status-interval`` fio writes one after the other, and remarks between them;
-    one that was killed leaves the last one unfinished.
+    With ``--status-interval`` fio writes several documents with other text in between. If
+    fio was killed, the last one is incomplete.
     """
     decoder, found = json.JSONDecoder(), None
     at = text.find("{")
@@ -39,38 +39,40 @@ def last_document(text: str) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class JobResult:
-    """One job of a document: ``writes`` and ``reads`` completed, wrong blocks found.
+    """One job of a document: completed ``writes`` and ``reads``, mismatched blocks.
 
-    ``latency_ns`` are the writes, by completion latency as fio's histogram has it;
-    ``runtime_ms``: how long it worked, its pauses included.
+    ``latency_ns``: fio's histogram of the writes' completion latency. ``runtime_ms``: the
+    run time of the job, with its pauses.
     """
 
     writes: int
     reads: int
-    wrong: int
+    mismatched: int
     failed: bool
     runtime_ms: int
     latency_ns: Mapping[int, int]
 
 
 def job_results(document: Mapping[str, Any], block_size: int) -> list[JobResult]:
-    """Every job of a document of format ``json+``; blocks of ``block_size`` bytes.
+    """All jobs of a document of format ``json+``, with blocks of ``block_size`` bytes.
 
     Raises :class:`FioReportError`.
     """
     try:
         return [_job(job, block_size) for job in document["jobs"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise FioReportError(f"not a report of fio's: {error!r}") from error
+        raise FioReportError(f"not a report of fio: {error!r}") from error
 
 
 def _job(job: Mapping[str, Any], block_size: int) -> JobResult:
     write, error = job["write"], int(job["error"])
-    wrong = int(job["total_err"]) if int(job["first_error"] or error) == EILSEQ else 0
+    mismatched = (
+        int(job["total_err"]) if int(job["first_error"] or error) == EILSEQ else 0
+    )
     return JobResult(
         writes=int(write["io_bytes"]) // block_size,
         reads=int(job["read"]["io_bytes"]) // block_size,
-        wrong=wrong,
+        mismatched=mismatched,
         failed=error not in (0, EILSEQ),
         runtime_ms=int(job["job_runtime"]),
         latency_ns={int(k): int(n) for k, n in write["clat_ns"]["bins"].items()}
@@ -80,7 +82,7 @@ def _job(job: Mapping[str, Any], block_size: int) -> JobResult:
 
 
 @dataclass(frozen=True)
-class Fates:
+class WriteCounts:
     """Writes of one connection: acknowledged = verified + lost + unverified."""
 
     verified: int
@@ -88,41 +90,43 @@ class Fates:
     unverified: int
 
 
-def write_fates(runs: Iterable[JobResult], look: JobResult | None) -> Fates:
-    """The writes of the fios that one connection had, one after the other.
+def count_writes(
+    runs: Iterable[JobResult], verification: JobResult | None
+) -> WriteCounts:
+    """Counts the writes of all fio processes of one connection.
 
-    Each reads a write back before the next one (``verify_backlog=1``); ``look`` reads
-    every written block once more in the end, None: nobody could. A write that its fio
-    did not live to read back is verified by that look alone.
+    Each process reads a block back before it writes the next (``verify_backlog=1``). At the
+    end ``verification`` reads every written block; None: it did not run. A write that its
+    process did not read back is verified by that alone.
     """
     verified = lost = unread = 0
     for run in runs:
         read = min(run.reads, run.writes)
-        wrong = min(run.wrong, read)
-        verified, lost = verified + read - wrong, lost + wrong
+        mismatched = min(run.mismatched, read)
+        verified, lost = verified + read - mismatched, lost + mismatched
         unread += run.writes - read
-    if look is None or look.failed:
-        return Fates(verified, lost, unread)
-    gone = min(look.wrong, verified + unread)
-    return Fates(verified + unread - gone, lost + gone, 0)
+    if verification is None or verification.failed:
+        return WriteCounts(verified, lost, unread)
+    gone = min(verification.mismatched, verified + unread)
+    return WriteCounts(verified + unread - gone, lost + gone, 0)
 
 
 def figures(results: Sequence[JobResult], connections: int) -> dict[str, Any]:
-    """Main figures of the jobs that so many connections had: latency in ms, failed jobs.
+    """Main figures of the jobs of that many connections: latency in ms, failed jobs.
 
-    ``iops``: writes a second of all connections together, while their jobs worked.
+    ``iops``: writes per second of all connections together, while their jobs ran.
     """
     latencies: Counter[int] = Counter()
     for result in results:
         latencies.update(result.latency_ns)
     writes = sum(result.writes for result in results)
-    worked_s = sum(result.runtime_ms for result in results) / 1000
+    runtime_s = sum(result.runtime_ms for result in results) / 1000
     return {
         "jobs": len(results),
         "errors": sum(result.failed for result in results),
-        "wrong_blocks": sum(result.wrong for result in results),
+        "wrong_blocks": sum(result.mismatched for result in results),
         "writes": writes,
-        "iops": round(writes * connections / worked_s, 3) if worked_s else None,
+        "iops": round(writes * connections / runtime_s, 3) if runtime_s else None,
         "write_latency_ms": {
             **{name: quantile_ms(latencies, q) for name, q in QUANTILES.items()},
             "max": max(latencies) / _NS_PER_MS if latencies else None,
@@ -133,12 +137,12 @@ def figures(results: Sequence[JobResult], connections: int) -> dict[str, Any]:
 def write_output(
     path: Path, block_size: int, jobs: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Keep what one host's fios said: each job's own document, under ``fio``.
+    """Write the fio documents of one host, each under ``fio``.
 
-    Beside it, ``conn`` is the number of the connection; or ``look``: the last look.
+    ``conn`` is the number of the connection; ``look`` marks the verification at the end.
     """
-    said = {"block_size": block_size, "jobs": jobs}
-    path.write_text(json.dumps(said) + "\n")
+    data = {"block_size": block_size, "jobs": jobs}
+    path.write_text(json.dumps(data) + "\n")
 
 
 def figures_of(paths: Iterable[Path]) -> dict[str, Any]:
@@ -149,16 +153,16 @@ def figures_of(paths: Iterable[Path]) -> dict[str, Any]:
     results: list[JobResult] = []
     connections: set[tuple[Path, int]] = set()
     for path in paths:
-        said = json.loads(path.read_text())
-        for job in said["jobs"]:
+        data = json.loads(path.read_text())
+        for job in data["jobs"]:
             if not job.get("look"):
                 connections.add((path, job["conn"]))
-                results += job_results(job["fio"], said["block_size"])
+                results += job_results(job["fio"], data["block_size"])
     return figures(results, len(connections))
 
 
 def quantile_ms(histogram: Mapping[int, int], quantile: float) -> float | None:
-    """The nearest-rank quantile of a histogram (ns: count), in ms; None: it is empty."""
+    """The nearest-rank quantile of a histogram (ns: count), in ms; None if it is empty."""
     rank = quantile * sum(histogram.values())
     seen = 0
     for value in sorted(histogram):

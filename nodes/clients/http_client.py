@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An HTTP client that PUTs blocks, GETs them back, reconnects and loses nothing."""
+"""An HTTP client that PUTs and GETs blocks, and reconnects after a reset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nodes.clients.block_client import TEXT, run_block_client
 from nodes.clients.block_options import Layout, parse_block_arguments
 from nodes.clients.client_options import ClientOptions
 from nodes.clients.http_session import FILES_PER_SESSION, HttpSession
-from nodes.servers.http_server import HTTP_PORT, HTTP_REFUSES
+from nodes.servers.http_server import HTTP_PORT, HTTP_UNSUPPORTED
 
 PROG = "http_client.py"
 
@@ -24,14 +24,14 @@ In the summary a write is one PUT: a 2xx acknowledges it.
 
 
 def parse_arguments(argv: list[str]) -> tuple[ClientOptions, Layout]:
-    """The command line, checked. Exits with status 2 if it is wrong."""
+    """The checked command line. Exits with status 2 if it is wrong."""
     return parse_block_arguments(
-        argv, PROG, HTTP_TEXT, HTTP_PORT, FILES_PER_SESSION, HTTP_REFUSES
+        argv, PROG, HTTP_TEXT, HTTP_PORT, FILES_PER_SESSION, HTTP_UNSUPPORTED
     )
 
 
 def main(argv: list[str]) -> int:
-    """Run the client. The exit status, as ``--help`` tells."""
+    """Run the client. Returns the exit status that ``--help`` describes."""
     options, layout = parse_arguments(argv)
     return run_block_client(
         PROG, options, layout, lambda sock, _: HttpSession(sock, options.target)

@@ -1,6 +1,7 @@
-"""One HTTP/1.1 connection that is kept alive: blocks are objects, by PUT and GET.
+"""One persistent HTTP/1.1 connection: blocks are objects, written by PUT, read by GET.
 
-The protocol's state machine is h11's, the one beneath httpx; asyncio carries the bytes.
+h11, which httpx uses too, has the state machine of the protocol. asyncio transports the
+bytes.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from typing import cast
 import h11
 
 from nodes.clients.client_report import ServerClosed
-from nodes.clients.client_runtime import first_of
+from nodes.clients.client_runtime import wait_any
 
-#: A session's sockets: the one that it is given.
+#: Open files of a session: the socket of the caller.
 FILES_PER_SESSION = 1
 NOT_FOUND = 404
 
 
 class HttpSession(asyncio.Protocol):
-    """A connection to an object store over a socket of the caller's."""
+    """A connection to an object store over a socket of the caller."""
 
-    #: An object store has no end.
+    #: An object store has no fixed size.
     export_size = sys.maxsize
 
     def __init__(self, sock: socket.socket, host: str) -> None:
@@ -34,23 +35,23 @@ class HttpSession(asyncio.Protocol):
         self._host = f"[{host}]" if ":" in host else host
         self._http = h11.Connection(h11.CLIENT)
         self._transport: asyncio.Transport | None = None
-        self._turn = asyncio.Lock()
+        self._exchange_lock = asyncio.Lock()
         self._body = bytearray()
         self._status = 0
         self._answer: asyncio.Future[None] | None = None
-        #: Done when the connection ended; the result says how. ``ServerClosed`` for an
-        #: orderly end, ``ConnectionResetError`` for a reset.
-        self.lost: asyncio.Future[OSError] = self._loop.create_future()
+        #: Done when the connection has ended. The result is ``ServerClosed`` after a FIN,
+        #: ``ConnectionResetError`` after a reset.
+        self.closed: asyncio.Future[OSError] = self._loop.create_future()
 
     async def handshake(self) -> None:
-        """HTTP has none: a connection serves as soon as it is there."""
+        """HTTP has no handshake: the connection can be used immediately."""
         await self._loop.create_connection(lambda: self, sock=self._sock)
 
     async def write(self, offset: int, data: bytes) -> None:
         """PUT the object; a 2xx acknowledges it. Raises ``OSError``."""
         status, _ = await self._exchange("PUT", _path(offset), data)
         if not 200 <= status < 300:
-            raise OSError(errno.EIO, f"PUT: the server said {status}")
+            raise OSError(errno.EIO, f"PUT: status {status}")
 
     async def read(self, offset: int, length: int) -> bytes:
         """GET the object; empty if there is none. Raises ``OSError``."""
@@ -58,22 +59,22 @@ class HttpSession(asyncio.Protocol):
         if status == NOT_FOUND:
             return b""
         if status != 200:
-            raise OSError(errno.EIO, f"GET: the server said {status}")
+            raise OSError(errno.EIO, f"GET: status {status}")
         return body
 
     async def disconnect(self) -> None:
-        """One more request, with ``Connection: close``. Nothing raised.
+        """Send a request with ``Connection: close``. Raises nothing.
 
-        The server then closes first, and TIME_WAIT is its: the same seed finds its
-        source ports free in the next run.
+        The server then closes first, so TIME_WAIT is on its side. A next run with the same
+        seed finds its source ports free.
         """
         with contextlib.suppress(OSError):
             await self._exchange("GET", "/", headers=[("Connection", "close")])
-            await first_of(self.lost)
+            await wait_any(self.closed)
 
     def close(self) -> None:
-        """Let go of the socket, whatever state the connection is in. Call it once."""
-        self.lost.cancel()
+        """Close the socket in any state. Call it once."""
+        self.closed.cancel()
         if self._transport is None:
             self._sock.close()
         else:
@@ -84,15 +85,15 @@ class HttpSession(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Called by asyncio: let h11 take it in, and see whether an answer is whole."""
+        """Called by asyncio. Pass the data to h11, and check for a complete answer."""
         try:
             self._http.receive_data(data)
-            self._take_events()
+            self._handle_events()
         except h11.RemoteProtocolError as error:
             self._end(OSError(errno.EPROTO, f"not HTTP: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by asyncio, ``exc`` None for an orderly end."""
+        """Called by asyncio. ``exc`` is None after a FIN."""
         self._end(
             exc if isinstance(exc, OSError) else ServerClosed("the server closed")
         )
@@ -104,10 +105,10 @@ class HttpSession(asyncio.Protocol):
         body: bytes = b"",
         headers: list[tuple[str, str]] | None = None,
     ) -> tuple[int, bytes]:
-        """One request and its answer, when those before it are done: (status, body)."""
-        async with self._turn:
-            if self.lost.done():
-                raise self.lost.result()
+        """Send a request after the earlier ones are done. Returns (status, body)."""
+        async with self._exchange_lock:
+            if self.closed.done():
+                raise self.closed.result()
             self._answer = self._loop.create_future()
             self._body.clear()
             self._send(method, path, body, headers or [])
@@ -119,7 +120,7 @@ class HttpSession(asyncio.Protocol):
     def _send(
         self, method: str, path: str, body: bytes, headers: list[tuple[str, str]]
     ) -> None:
-        """The whole request in one write."""
+        """Send the whole request in one write."""
         assert self._transport is not None
         lines = [("Host", self._host), *headers]
         if method == "PUT":
@@ -131,7 +132,7 @@ class HttpSession(asyncio.Protocol):
         out.append(self._http.send(h11.EndOfMessage()))
         self._transport.write(b"".join(part for part in out if part))
 
-    def _take_events(self) -> None:
+    def _handle_events(self) -> None:
         while True:
             event = self._http.next_event()
             if isinstance(event, h11.Response):
@@ -141,16 +142,16 @@ class HttpSession(asyncio.Protocol):
             elif isinstance(event, h11.EndOfMessage):
                 if self._answer is not None and not self._answer.done():
                     self._answer.set_result(None)
-            else:  # h11.NEED_DATA, h11.PAUSED, or a 1xx that says nothing
+            else:  # h11.NEED_DATA, h11.PAUSED, or a 1xx
                 return
 
     def _end(self, error: OSError) -> None:
-        if not self.lost.done():
-            self.lost.set_result(error)
+        if not self.closed.done():
+            self.closed.set_result(error)
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
 
 
 def _path(offset: int) -> str:
-    """Of the object that holds the block which begins at that byte."""
+    """Path of the object with the block at that offset."""
     return f"/blocks/{offset}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An iSCSI client that writes, reads back, gets reset, reconnects and loses nothing."""
+"""An iSCSI client that writes and verifies blocks, and reconnects after a reset."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ if not __package__:  # run as a script: the packages are two folders up
 from nodes.clients.block_client import TEXT, run_block_client
 from nodes.clients.block_options import Layout, parse_block_arguments
 from nodes.clients.client_options import ClientOptions
-from nodes.clients.iscsi_session import FILES_PER_SESSION, Decoy, IscsiSession
-from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_REFUSES
+from nodes.clients.iscsi_session import (
+    FILES_PER_SESSION,
+    IscsiSession,
+    PlaceholderListener,
+)
+from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_UNSUPPORTED
 
 PROG = "iscsi_client.py"
 INITIATOR = "iqn.2024-01.resetbed"
@@ -25,22 +29,22 @@ In the summary a write is one WRITE(16) with FUA: acknowledged means stored.
 
 
 def parse_arguments(argv: list[str]) -> tuple[ClientOptions, Layout]:
-    """The command line, checked. Exits with status 2 if it is wrong."""
+    """The checked command line. Exits with status 2 if it is wrong."""
     return parse_block_arguments(
-        argv, PROG, ISCSI_TEXT, ISCSI_PORT, FILES_PER_SESSION, ISCSI_REFUSES
+        argv, PROG, ISCSI_TEXT, ISCSI_PORT, FILES_PER_SESSION, ISCSI_UNSUPPORTED
     )
 
 
 def main(argv: list[str]) -> int:
-    """Run the client. The exit status, as ``--help`` tells."""
+    """Run the client. Returns the exit status that ``--help`` describes."""
     options, layout = parse_arguments(argv)
-    decoy = Decoy()
+    placeholder = PlaceholderListener()
     return run_block_client(
         PROG,
         options,
         layout,
-        lambda sock, lane: IscsiSession(
-            sock, f"{INITIATOR}:{options.stream}-{lane}", decoy
+        lambda sock, slot: IscsiSession(
+            sock, f"{INITIATOR}:{options.stream}-{slot}", placeholder
         ),
     )
 

@@ -1,4 +1,4 @@
-"""One iSCSI session: libiscsi's asynchronous interface, driven by asyncio."""
+"""One iSCSI session: libiscsi's asynchronous interface on asyncio."""
 
 from __future__ import annotations
 
@@ -13,63 +13,65 @@ from collections.abc import Callable
 
 from nodes.clients import libiscsi
 from nodes.clients.client_report import ServerClosed
-from nodes.clients.client_runtime import first_of, how_it_broke
+from nodes.clients.client_runtime import disconnect_reason, wait_any
 from nodes.servers.iscsi_server import TARGET_NAME
 
-#: A session's sockets: libiscsi's, and one that is watched.
+#: Open files of a session: libiscsi's socket, and the caller's.
 FILES_PER_SESSION = 2
-#: The unit with the blocks; tgt's unit 0 is its controller.
+#: The logical unit with the blocks. tgt's unit 0 is its controller.
 LUN = 1
 SECTOR = 512
-#: READ CAPACITY(16), SBC-3 5.16.2: last logical block, bytes in a block.
+#: READ CAPACITY(16), SBC-3 5.16.2: last logical block, bytes per block.
 CAPACITY = struct.Struct("!QI20x")
 
-#: Issues a command to the library: from callback and key to a task, or None.
+#: Issues a command to the library: (callback, key) -> task or None.
 Issue = Callable[[object, int], int | None]
 
 
-class Decoy:
-    """A listener on loopback, where libiscsi connects before its socket is exchanged.
+class PlaceholderListener:
+    """A loopback listener. libiscsi connects to it first; then its socket is replaced.
 
-    libiscsi takes no socket of the caller's, nor a source port: it connects here, and
-    then the connection that the caller made takes the place of that one (dup2(2)).
+    libiscsi accepts neither a socket nor a source port of the caller. So it connects here,
+    and then the caller's connection replaces that one (dup2(2)).
     """
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.portal = f"127.0.0.1:{self._listener.getsockname()[1]}".encode()
 
-    def forget(self) -> None:
-        """End the connection that libiscsi has just made."""
+    def drop(self) -> None:
+        """Close the connection that libiscsi has just opened."""
         self._listener.accept()[0].close()
 
 
 class IscsiSession:
-    """A session with a target over a socket of the caller's. Nothing here blocks."""
+    """A session with a target over a socket of the caller. No method blocks."""
 
-    def __init__(self, sock: socket.socket, initiator: str, decoy: Decoy) -> None:
+    def __init__(
+        self, sock: socket.socket, initiator: str, placeholder: PlaceholderListener
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
-        self._decoy = decoy
+        self._placeholder = placeholder
         self._library = libiscsi.library()
-        # Named apart: two sessions of one initiator's port are one session to a target,
-        # which ends the older (RFC 7143, 6.3.5, session reinstatement).
+        # Initiator names must differ: for a second session of the same initiator port,
+        # the target ends the first (RFC 7143, 6.3.5, session reinstatement).
         self._context = self._library.iscsi_create_context(initiator.encode())
         self._callback = libiscsi.COMMAND_CALLBACK(self._completed)
         self._pending: dict[int, asyncio.Future[None]] = {}
-        #: Task and data of each command that libiscsi has not let go of, whoever
-        #: waits for it still or does not.
+        #: Task and data of each command that libiscsi still uses, even if its caller
+        #: no longer waits.
         self._in_use: dict[int, tuple[int, object]] = {}
         self._done: list[tuple[int, int]] = []
         self._writing = False
         self._commands = 0
         self._sectors = 0
-        #: Done when the connection ended; the result says how. ``ServerClosed`` for an
-        #: orderly end, ``ConnectionResetError`` for a reset.
-        self.lost: asyncio.Future[OSError] = self._loop.create_future()
+        #: Done when the connection has ended. The result is ``ServerClosed`` after a FIN,
+        #: ``ConnectionResetError`` after a reset.
+        self.closed: asyncio.Future[OSError] = self._loop.create_future()
 
     async def handshake(self) -> None:
-        """Log in and learn the size. Raises ``OSError`` if it came to nothing."""
+        """Log in and read the size. Raises ``OSError`` if that failed."""
         library, context = self._library, self._context
         library.iscsi_set_noautoreconnect(context, 1)
         library.iscsi_set_targetname(context, TARGET_NAME.encode())
@@ -86,7 +88,7 @@ class IscsiSession:
 
     @property
     def export_size(self) -> int:
-        """Bytes in the unit. Valid after :meth:`handshake`."""
+        """Size of the unit in bytes. Valid after :meth:`handshake`."""
         return self._sectors * SECTOR
 
     async def write(self, offset: int, data: bytes) -> None:
@@ -113,40 +115,40 @@ class IscsiSession:
         return answer.raw
 
     async def disconnect(self) -> None:
-        """Log out and wait until the target closes. Nothing raised.
+        """Log out and wait until the target closes. Raises nothing.
 
-        Whoever closes first keeps the 4-tuple in TIME_WAIT: so it is the target, and
-        the same seed finds its source ports free in the next run.
+        The side that closes first has the 4-tuple in TIME_WAIT. That must be the target,
+        so that a next run with the same seed finds its source ports free.
         """
         library, context = self._library, self._context
         with contextlib.suppress(OSError):
             await self._call(lambda *end: library.iscsi_logout_async(context, *end))
-            await first_of(self.lost)
+            await wait_any(self.closed)
 
     def close(self) -> None:
-        """Let go of the socket, whatever state the connection is in. Call it once."""
-        self._forget_socket()
-        self.lost.cancel()
+        """Close the socket in any state. Call it once."""
+        self._unwatch_socket()
+        self.closed.cancel()
         self._library.iscsi_destroy_context(self._context)  # cancels what is pending
         for key in list(self._in_use):
             self._free(key)
         self._sock.close()
 
     def _connect(self, callback: object, key: int) -> int:
-        """Connect to the decoy, and put the caller's connection in its place."""
+        """Connect to the placeholder, then replace that socket by the caller's."""
         failed: int = self._library.iscsi_full_connect_async(
-            self._context, self._decoy.portal, LUN, callback, key
+            self._context, self._placeholder.portal, LUN, callback, key
         )
         if not failed:
             os.dup2(self._sock.fileno(), self._library.iscsi_get_fd(self._context))
-            self._decoy.forget()
+            self._placeholder.drop()
             self._loop.add_reader(self._sock, self._readable)
         return failed
 
     async def _call(self, call: Callable[[object, int], int]) -> None:
-        """One call that completes by callback; raises ``OSError`` unless it is good."""
-        if self.lost.done():
-            raise self.lost.result()
+        """One call that completes by callback. Raises ``OSError`` if it fails."""
+        if self.closed.done():
+            raise self.closed.result()
         key, done = self._expect()
         if call(self._callback, key):
             del self._pending[key]
@@ -157,9 +159,9 @@ class IscsiSession:
     async def _command(
         self, issue: Issue, data: bytes | ctypes.Array[ctypes.c_char]
     ) -> None:
-        """One SCSI command; ``data``: what it writes, or where what it reads goes."""
-        if self.lost.done():
-            raise self.lost.result()
+        """One SCSI command. ``data``: the data to write, or the buffer to read into."""
+        if self.closed.done():
+            raise self.closed.result()
         key, done = self._expect()
         task = issue(self._callback, key)
         if task is None:
@@ -178,11 +180,11 @@ class IscsiSession:
         return self._commands, done
 
     def _completed(self, _context: int, status: int, _data: int, key: int) -> None:
-        """Called by libiscsi, amid its work: only note it."""
+        """Callback of libiscsi: only record the result."""
         self._done.append((key, status))
 
     def _readable(self) -> None:
-        """Look before libiscsi does: it takes the error from the socket and drops it."""
+        """Check the socket first: libiscsi would consume its error."""
         try:
             ended = not self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -197,18 +199,18 @@ class IscsiSession:
         self._drive(libiscsi.POLLOUT)
 
     def _drive(self, events: int) -> None:
-        """Let libiscsi do one step, then act on what came of it."""
+        """Let libiscsi do one step, then handle the results."""
         failed = self._library.iscsi_service(self._context, events)
         done, self._done = self._done, []
         if failed or any(status == libiscsi.STATUS_CANCELLED for _, status in done):
-            return self._end(how_it_broke(self._sock))
+            return self._end(disconnect_reason(self._sock))
         for key, status in done:
             self._free(key)
             self._settle(self._pending.pop(key), status)
         self._watch_writable()
 
     def _settle(self, future: asyncio.Future[None], status: int) -> None:
-        """Hand over an answer, unless nobody waits for it any more."""
+        """Set the result of a command, if its caller still waits."""
         if future.done():
             return
         if status == libiscsi.STATUS_GOOD:
@@ -217,29 +219,29 @@ class IscsiSession:
             future.set_exception(self._error())
 
     def _free(self, key: int) -> None:
-        """Let go of a command's task; a login or a logout has none."""
+        """Free a command's task. Login and logout have none."""
         task, _ = self._in_use.pop(key, (None, None))
         if task is not None:
             self._library.scsi_free_scsi_task(task)
 
     def _error(self) -> OSError:
-        said = self._library.iscsi_get_error(self._context) or b"no reason given"
-        return OSError(errno.EIO, said.decode(errors="replace").strip())
+        message = self._library.iscsi_get_error(self._context) or b"no reason given"
+        return OSError(errno.EIO, message.decode(errors="replace").strip())
 
     def _end(self, error: OSError) -> None:
-        """The connection ended: every command in flight ends with it."""
-        self._forget_socket()
-        if not self.lost.done():
-            self.lost.set_result(error)
+        """The connection has ended. Fail all commands in flight."""
+        self._unwatch_socket()
+        if not self.closed.done():
+            self.closed.set_result(error)
         for future in self._pending.values():
             if not future.done():
                 future.set_exception(error)
         self._pending.clear()
 
     def _watch_writable(self) -> None:
-        """Wait until there is room, if libiscsi has something to send."""
+        """Watch for writability if libiscsi has something to send."""
         wants = self._library.iscsi_which_events(self._context) & libiscsi.POLLOUT
-        if self.lost.done() or bool(wants) == self._writing:
+        if self.closed.done() or bool(wants) == self._writing:
             return
         self._writing = bool(wants)
         if wants:
@@ -247,7 +249,7 @@ class IscsiSession:
         else:
             self._loop.remove_writer(self._sock)
 
-    def _forget_socket(self) -> None:
+    def _unwatch_socket(self) -> None:
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._writing = False

@@ -1,4 +1,4 @@
-"""The few calls of libiscsi that a session of blocks takes, as ctypes sees them."""
+"""The calls of libiscsi that an iSCSI session uses, by ctypes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ctypes import c_char_p, c_int, c_uint32, c_uint64, c_void_p
 STATUS_GOOD = 0
 STATUS_CANCELLED = 0x0F000000
 STATUS_ERROR = 0x0F000001
-#: poll(2): what ``iscsi_which_events`` asks for and ``iscsi_service`` is told.
+#: poll(2): the events of ``iscsi_which_events`` and ``iscsi_service``.
 POLLIN, POLLOUT = 1, 4
 #: include/iscsi.h, ``enum iscsi_session_type``.
 SESSION_NORMAL = 2
 
-#: context, status, data of the command, what the caller gave.
+#: context, status, data of the command, private data of the caller.
 COMMAND_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_void_p, c_void_p)
 
 _PROTOTYPES = {
@@ -56,7 +56,7 @@ _PROTOTYPES = {
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """libiscsi 1.19 or newer with its prototypes. Raises ``OSError`` without it."""
+    """libiscsi 1.19 or newer, with prototypes. Raises ``OSError`` if it is missing."""
     loaded = ctypes.CDLL("libiscsi.so.7", use_errno=True)
     for name, (result, *arguments) in _PROTOTYPES.items():
         function = getattr(loaded, name)

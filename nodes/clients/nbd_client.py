@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An NBD client that writes, reads back, gets reset, reconnects and loses nothing."""
+"""An NBD client that writes and verifies blocks, and reconnects after a reset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nodes.clients.block_client import TEXT, run_block_client
 from nodes.clients.block_options import Layout, parse_block_arguments
 from nodes.clients.client_options import ClientOptions
 from nodes.clients.nbd_session import FILES_PER_SESSION, NbdSession
-from nodes.servers.nbd_server import NBD_PORT, NBD_REFUSES
+from nodes.servers.nbd_server import NBD_PORT, NBD_UNSUPPORTED
 
 PROG = "nbd_client.py"
 
@@ -24,14 +24,14 @@ In the summary a write is one NBD_CMD_WRITE with FUA: acknowledged means stored.
 
 
 def parse_arguments(argv: list[str]) -> tuple[ClientOptions, Layout]:
-    """The command line, checked. Exits with status 2 if it is wrong."""
+    """The checked command line. Exits with status 2 if it is wrong."""
     return parse_block_arguments(
-        argv, PROG, NBD_TEXT, NBD_PORT, FILES_PER_SESSION, NBD_REFUSES
+        argv, PROG, NBD_TEXT, NBD_PORT, FILES_PER_SESSION, NBD_UNSUPPORTED
     )
 
 
 def main(argv: list[str]) -> int:
-    """Run the client. The exit status, as ``--help`` tells."""
+    """Run the client. Returns the exit status that ``--help`` describes."""
     options, layout = parse_arguments(argv)
     return run_block_client(PROG, options, layout, lambda sock, _: NbdSession(sock))
 

@@ -1,4 +1,4 @@
-"""One NBD connection: libnbd's asynchronous interface, driven by asyncio."""
+"""One NBD connection: libnbd's asynchronous interface on asyncio."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from collections.abc import Callable
 import nbd
 
 from nodes.clients.client_report import ServerClosed
-from nodes.clients.client_runtime import first_of, how_it_broke
+from nodes.clients.client_runtime import disconnect_reason, wait_any
 
-#: A session's sockets: libnbd's, and one that is watched.
+#: Open files of a session: libnbd's socket, and the caller's.
 FILES_PER_SESSION = 2
-#: NBD_CMD_DISC, as the NBD protocol lays a request out: magic, flags, type, cookie,
-#: offset, length. It has no reply; the server closes.
+#: NBD_CMD_DISC as a request of the NBD protocol: magic, flags, type, cookie, offset,
+#: length. It has no reply: the server closes.
 DISCONNECT = struct.pack("!IHHQQI", 0x25609513, 0, 2, 0, 0, 0)
 
 
 class NbdSession:
-    """A connection to an NBD export over a socket of the caller's.
+    """A connection to an NBD export over a socket of the caller.
 
-    Nothing here blocks: many sessions share one thread, and one that hangs leaves the
-    others alone. Read libnbd(3), "Using the asynchronous API".
+    No method blocks: many sessions share one thread, and one that hangs does not stop the
+    others. See libnbd(3), "Using the asynchronous API".
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -37,29 +37,29 @@ class NbdSession:
         self._spare_buffers: defaultdict[int, list[nbd.Buffer]] = defaultdict(list)
         self._reading = self._writing = False
         self._export_size = 0
-        # libnbd closes its socket when the connection dies, and the number is somebody
-        # else's then: what is watched here is ours, and stays until close().
+        # libnbd closes its socket when the connection dies, and the descriptor may be
+        # reused. The watched socket is ours and stays open until close().
         self._sock = sock
-        #: Done when the connection ended; the result says how. ``ServerClosed`` for an
-        #: orderly end, ``ConnectionResetError`` for a reset.
-        self.lost: asyncio.Future[OSError] = self._loop.create_future()
+        #: Done when the connection has ended. The result is ``ServerClosed`` after a FIN,
+        #: ``ConnectionResetError`` after a reset.
+        self.closed: asyncio.Future[OSError] = self._loop.create_future()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._drive(lambda: self._nbd.aio_connect_socket(os.dup(sock.fileno())))
 
     async def handshake(self) -> None:
-        """Wait until commands can be sent. Raises ``OSError`` if it came to nothing."""
-        await first_of(self._ready, self.lost)
-        self._raise_if_lost()
+        """Wait until commands can be sent. Raises ``OSError`` if the handshake failed."""
+        await wait_any(self._ready, self.closed)
+        self._raise_if_closed()
 
     @property
     def export_size(self) -> int:
-        """Bytes in the export. Valid after :meth:`handshake`."""
+        """Size of the export in bytes. Valid after :meth:`handshake`."""
         return self._export_size
 
     async def write(self, offset: int, data: bytes) -> None:
-        """Write through to stable storage: NBD_CMD_WRITE with NBD_CMD_FLAG_FUA.
+        """Write to stable storage: NBD_CMD_WRITE with NBD_CMD_FLAG_FUA.
 
-        Raises ``OSError``: the server's error, or how the connection ended.
+        Raises ``OSError``: the server's error, or the end of the connection.
         """
         await self._command(
             lambda done: self._nbd.aio_pwrite(
@@ -69,7 +69,7 @@ class NbdSession:
 
     async def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``. Raises ``OSError`` as :meth:`write` does."""
-        # libnbd 1.14 never frees a buffer that was read into: use it for the next read.
+        # libnbd 1.14 never frees a buffer of a read: reuse it for the next read.
         spare = self._spare_buffers[length]
         buffer = spare.pop() if spare else nbd.Buffer(length)
         await self._command(
@@ -80,43 +80,43 @@ class NbdSession:
         return data
 
     async def disconnect(self) -> None:
-        """Ask the server to end the connection and wait until it did. Nothing raised.
+        """Ask the server to end the connection, and wait for the end. Raises nothing.
 
-        Call it with no command in flight. Whoever closes first keeps the 4-tuple in
-        TIME_WAIT: let it be the server, so that the same seed finds its source ports
-        free in the next run. libnbd's ``aio_disconnect`` would send FIN as well.
+        Call it without a command in flight. The side that closes first has the 4-tuple in
+        TIME_WAIT. That must be the server, so that a next run with the same seed finds
+        its source ports free. libnbd's ``aio_disconnect`` would send a FIN as well.
         """
         with contextlib.suppress(OSError):
-            if not self.lost.done():
+            if not self.closed.done():
                 self._sock.send(DISCONNECT)
-                await first_of(self.lost)
+                await wait_any(self.closed)
 
     def close(self) -> None:
-        """Let go of the socket, whatever state the connection is in. Call it once."""
-        self._forget_socket()
-        self.lost.cancel()
+        """Close the socket in any state. Call it once."""
+        self._unwatch_socket()
+        self.closed.cancel()
         self._sock.close()
-        del self._nbd  # the binding has no close(): the handle goes with its last name
+        del self._nbd  # the binding has no close(): dropping the last reference closes
 
     async def _command(self, issue: Callable[[Callable[[nbd.Int], int]], int]) -> None:
-        self._raise_if_lost()
+        self._raise_if_closed()
         done: asyncio.Future[None] = self._loop.create_future()
         self._pending[done] = None
 
         def complete(error: nbd.Int) -> int:
-            # libnbd holds its lock here: only note it, and look once libnbd returned.
+            # libnbd holds its lock here: only record the result.
             self._pending[done] = error.value
             return 1
 
         self._drive(lambda: issue(complete))
         await done
 
-    def _raise_if_lost(self) -> None:
-        if self.lost.done():
-            raise self.lost.result()
+    def _raise_if_closed(self) -> None:
+        if self.closed.done():
+            raise self.closed.result()
 
     def _drive(self, step: Callable[[], object]) -> None:
-        """Let libnbd do one step, then act on what came of it."""
+        """Let libnbd do one step, then handle the results."""
         try:
             step()
         except nbd.Error as error:
@@ -124,17 +124,17 @@ class NbdSession:
         if self._nbd.aio_is_closed():
             return self._end(ServerClosed("the server closed the connection"))
         if self._nbd.aio_is_dead():
-            return self._end(how_it_broke(self._sock))
+            return self._end(disconnect_reason(self._sock))
         if not self._ready.done() and self._nbd.aio_is_ready():
-            # Asked now: a reset may come before whoever waits has its turn, and a
-            # dead connection does not tell.
+            # Read now: a reset may arrive before the waiting task runs, and a dead
+            # connection does not return its size.
             self._export_size = int(self._nbd.get_size())
             self._ready.set_result(None)
         self._settle()
         self._watch_socket()
 
     def _settle(self) -> None:
-        """Hand over the answers that have come."""
+        """Complete the futures of finished commands."""
         for future, code in list(self._pending.items()):
             if code is None:
                 continue
@@ -142,22 +142,22 @@ class NbdSession:
             if future.done():
                 continue
             if code:
-                future.set_exception(OSError(code, f"the server said {code}"))
+                future.set_exception(OSError(code, f"server error {code}"))
             else:
                 future.set_result(None)
 
     def _end(self, error: OSError) -> None:
-        """The connection ended: every command in flight ends with it."""
-        self._forget_socket()
-        if not self.lost.done():
-            self.lost.set_result(error)
+        """The connection has ended. Fail all commands in flight."""
+        self._unwatch_socket()
+        if not self.closed.done():
+            self.closed.set_result(error)
         for future in self._pending:
             if not future.done():
                 future.set_exception(error)
         self._pending.clear()
 
     def _watch_socket(self) -> None:
-        """Wait for what libnbd waits for: it says so after every step."""
+        """Watch for the events that libnbd waits for. They may change at every step."""
         wants = self._nbd.aio_get_direction()
         reading = bool(wants & nbd.AIO_DIRECTION_READ)
         writing = bool(wants & nbd.AIO_DIRECTION_WRITE)
@@ -171,7 +171,7 @@ class NbdSession:
             self._loop.remove_writer(self._sock)
         self._reading, self._writing = reading, writing
 
-    def _forget_socket(self) -> None:
+    def _unwatch_socket(self) -> None:
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
         self._reading = self._writing = False

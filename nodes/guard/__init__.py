@@ -1,1 +1,1 @@
-"""The guard of a storage node: judges segments of unknown connections, and resets."""
+"""The guard of a storage node: it resets connections that the node does not know."""

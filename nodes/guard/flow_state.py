@@ -1,10 +1,12 @@
-"""The flow state of the reference guard: what a node knows, from what it has seen.
+"""The flow table of the reference guard, built from observed segments.
 
-Each segment to or from the node moves the state of its flow, as RFC 9293 says what the
-segment does at the node's TCP. What was not seen is asked of the kernel's own table:
-an unknown flow (the guard may be younger than the connection), one that has been quiet
-for a while (its socket may have been destroyed without a segment), one to which data
-comes after the node has finished (its socket refuses it), one that is to be freed.
+Each segment to or from the node updates the state of its flow, as the node's TCP does by
+RFC 9293. In these cases the kernel's socket table is looked up:
+
+- an unknown flow, since the guard may have started after the connection;
+- a flow without segments for a while, since its socket may have been destroyed silently;
+- data after the node's FIN, since the socket may refuse it;
+- a fan-out copy, since its connection is to be reset.
 """
 
 from __future__ import annotations
@@ -14,33 +16,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from nodes.guard.kernel_table import KernelView
 from nodes.guard.segment import Flags, Segment, advance, precedes, within
+from nodes.guard.socket_lookup import SocketInfo
 from nodes.guard.verdict import (
-    MEMORY_S,
-    QUIET_S,
+    FLOW_VALID_S,
+    RECENT_S,
+    RESET_INTERVAL_S,
+    FlowInfo,
     Kind,
-    Knowledge,
-    Known,
     Numbers,
+    Status,
     kind_of,
 )
 from topologies.domain.connection import FourTuple
 
 _V = TypeVar("_V")
 
-#: How long a flow is believed in without another sign of life, in seconds.
-BELIEF_S = 0.2
-#: Flows and deeds remembered; the longest untouched are forgotten, and asked for anew.
+#: Maximum number of flows and of recent actions. The least recently used are dropped,
+#: and looked up in the kernel when they are needed again.
 CAPACITY = 65536
 
 
 @dataclass
 class Flow:
-    """A connection of the node. A number is None until a segment has told it."""
+    """A connection of the node. A number is None until a segment has shown it."""
 
-    known: Known
-    believed_until: float
+    status: Status
+    valid_until: float
     unacknowledged: int = 0
     snd_una: int | None = None
     snd_nxt: int | None = None
@@ -54,7 +56,7 @@ class Flow:
             return None
         return Numbers(self.snd_una, self.snd_nxt, self.rcv_nxt)
 
-    def arrived(self, segment: Segment) -> None:
+    def on_ingress(self, segment: Segment) -> None:
         """The node's TCP received ``segment``: SND.UNA and RCV.NXT may move up."""
         if segment.flags & Flags.ACK:
             self._was_acknowledged(segment.ack)
@@ -62,14 +64,14 @@ class Flow:
             self.rcv_nxt = segment.end
 
     def _was_acknowledged(self, number: int) -> None:
-        if self.known is Known.EMBRYONIC and number == self.snd_nxt:
-            self.known = Known.CONNECTION
+        if self.status is Status.EMBRYONIC and number == self.snd_nxt:
+            self.status = Status.CONNECTION
         if self.snd_una is None or self.snd_nxt is None:
             return
         if within(self.snd_una, number, self.snd_nxt):
             self.snd_una = number
 
-    def left(self, segment: Segment) -> None:
+    def on_egress(self, segment: Segment) -> None:
         """The node's TCP sent ``segment``: SND.NXT may move, its ACK is RCV.NXT."""
         if self.snd_nxt is None or precedes(self.snd_nxt, segment.end):
             self.snd_nxt = segment.end
@@ -81,93 +83,96 @@ class Flow:
 
 
 class FlowState:
-    """All flows of a node, and for :data:`~nodes.guard.verdict.MEMORY_S` what it did to them.
+    """All flows of a node, and the node's recent actions on them.
 
-    ``ask`` looks a connection up in the kernel; ``now`` is any monotonic clock.
+    ``find`` looks a connection up in the kernel. ``now`` is any monotonic clock.
     """
 
     def __init__(
-        self, ask: Callable[[FourTuple], KernelView], now: Callable[[], float]
+        self, find: Callable[[FourTuple], SocketInfo], now: Callable[[], float]
     ) -> None:
-        self._ask = ask
+        self._find = find
         self._now = now
         self._flows: OrderedDict[FourTuple, Flow] = OrderedDict()
-        self._deeds: OrderedDict[FourTuple, tuple[Known, float]] = OrderedDict()
-        #: Sequence numbers of the latest answers to strays.
+        self._recent_actions: OrderedDict[FourTuple, tuple[Status, float]] = (
+            OrderedDict()
+        )
+        #: Sequence numbers of the latest resets for strays.
         self._answers: OrderedDict[FourTuple, int] = OrderedDict()
 
-    def knowledge(self, segment: Segment) -> Knowledge:
-        """What the node knows of the connection of an arriving segment."""
-        connection = segment.arriving
+    def info(self, segment: Segment) -> FlowInfo:
+        """Status and numbers of the connection of an arriving segment."""
+        connection = segment.ingress_connection
         flow = self._flows.get(connection)
-        if flow is None or self._is_in_doubt(flow, segment):
-            flow = self._ask_kernel(connection, flow, segment)
+        if flow is None or self._must_look_up(flow, segment):
+            flow = self._look_up(connection, flow, segment)
         if flow is None:
-            return Knowledge(self._deed_for(segment))
-        return Knowledge(flow.known, flow.numbers)
+            return FlowInfo(self._recent_action_for(segment))
+        return FlowInfo(flow.status, flow.numbers)
 
-    def arrived(self, segment: Segment) -> None:
+    def on_ingress(self, segment: Segment) -> None:
         """An unmarked segment from the client has reached the node's TCP."""
-        connection, kind = segment.arriving, kind_of(segment)
+        connection, kind = segment.ingress_connection, kind_of(segment)
         if kind is Kind.SYN:
-            self._deeds.pop(connection, None)
+            self._recent_actions.pop(connection, None)
         if kind in (Kind.RESET, Kind.ABORT):
-            # It may be believed or not (RFC 5961): the next segment asks the kernel.
+            # TCP may ignore it (RFC 5961), so the next segment is looked up in the kernel.
             self._flows.pop(connection, None)
         elif connection in self._flows:
-            self._flows[connection].arrived(segment)
+            self._flows[connection].on_ingress(segment)
 
-    def left(self, segment: Segment) -> None:
-        """The node's TCP has sent ``segment``: that flow exists."""
-        connection, kind = segment.leaving, kind_of(segment)
+    def on_egress(self, segment: Segment) -> None:
+        """The node's TCP has sent ``segment``, so the flow exists."""
+        connection, kind = segment.egress_connection, kind_of(segment)
         if kind in (Kind.RESET, Kind.ABORT):
-            self.did(connection, Known.ABORTED)
+            self.record_action(connection, Status.ABORTED)
             return
         if kind is Kind.SYN_ACK:
-            self._adopt(connection, KernelView(Known.EMBRYONIC, unacknowledged=1))
+            self._adopt(connection, SocketInfo(Status.EMBRYONIC, unacknowledged=1))
         elif connection not in self._flows:
-            self._adopt(connection, self._ask(connection))
+            self._adopt(connection, self._find(connection))
         if connection in self._flows:
             flow = self._flows[connection]
-            flow.believed_until = self._now() + BELIEF_S
-            flow.left(segment)
+            flow.valid_until = self._now() + FLOW_VALID_S
+            flow.on_egress(segment)
 
-    def did(self, connection: FourTuple, deed: Known) -> None:
-        """Remember that the node aborted, freed or disowned ``connection``; its flow is
-        over."""
-        memory_s = QUIET_S if deed is Known.ANSWERED else MEMORY_S
+    def record_action(self, connection: FourTuple, action: Status) -> None:
+        """Record that the node aborted, freed or answered it, and remove its flow."""
+        memory_s = RESET_INTERVAL_S if action is Status.ANSWERED else RECENT_S
         self._flows.pop(connection, None)
-        _put(self._deeds, connection, (deed, self._now() + memory_s))
+        _put(self._recent_actions, connection, (action, self._now() + memory_s))
 
-    def answered(self, stray: Segment) -> None:
-        """Remember that the node said it does not recognise ``stray``."""
-        self.did(stray.arriving, Known.ANSWERED)
-        _put(self._answers, stray.arriving, stray.ack)
+    def record_reset(self, stray: Segment) -> None:
+        """Record that a "not recognised" reset was sent for ``stray``."""
+        self.record_action(stray.ingress_connection, Status.ANSWERED)
+        _put(self._answers, stray.ingress_connection, stray.ack)
 
-    def _deed_for(self, segment: Segment) -> Known:
-        connection = segment.arriving
-        deed = self.deed(connection)
-        if deed is Known.ANSWERED and self._answers.get(connection) != segment.ack:
-            return Known.NOTHING  # other words: the client did not take the answer
-        return deed
+    def _recent_action_for(self, segment: Segment) -> Status:
+        connection = segment.ingress_connection
+        action = self.recent_action(connection)
+        if action is Status.ANSWERED and self._answers.get(connection) != segment.ack:
+            return (
+                Status.NOTHING
+            )  # another number: the client ignored the earlier reset
+        return action
 
-    def deed(self, connection: FourTuple) -> Known:
-        """What the node did to it lately: ABORTED, FREED, ANSWERED or NOTHING."""
-        deed, until = self._deeds.get(connection, (Known.NOTHING, 0.0))
-        return deed if self._now() < until else Known.NOTHING
+    def recent_action(self, connection: FourTuple) -> Status:
+        """The node's recent action on it: ABORTED, FREED, ANSWERED or NOTHING."""
+        action, until = self._recent_actions.get(connection, (Status.NOTHING, 0.0))
+        return action if self._now() < until else Status.NOTHING
 
-    def _is_in_doubt(self, flow: Flow, segment: Segment) -> bool:
+    def _must_look_up(self, flow: Flow, segment: Segment) -> bool:
         refused = flow.finished and segment.length > 0
-        return segment.marked or refused or self._now() >= flow.believed_until
+        return segment.marked or refused or self._now() >= flow.valid_until
 
-    def _ask_kernel(
+    def _look_up(
         self, connection: FourTuple, flow: Flow | None, segment: Segment
     ) -> Flow | None:
-        view = self._ask(connection)
+        found = self._find(connection)
         if flow is None:
-            return self._adopt(connection, view)
-        if view.known is not Known.NOTHING:
-            flow.known, flow.believed_until = view.known, self._now() + BELIEF_S
+            return self._adopt(connection, found)
+        if found.status is not Status.NOTHING:
+            flow.status, flow.valid_until = found.status, self._now() + FLOW_VALID_S
             return flow
         if _may_be_in_cookie(flow, segment):
             return flow
@@ -179,20 +184,20 @@ class FlowState:
     def _finish(
         self, connection: FourTuple, flow: Flow, segment: Segment
     ) -> Flow | None:
-        """The socket went away while this segment was on its way through the kernel.
+        """The socket was closed while the kernel processed this segment.
 
-        Either by it: it was the last acknowledgment. Or it came too late: the socket
-        was closed, refused it, and the kernel's own reset never leaves the node.
+        Either the segment was the last acknowledgment. Or it was too late: the closed
+        socket refused it, and the kernel's own reset is suppressed.
         """
         if not segment.length:
             return flow
-        self.did(connection, Known.ABORTED)
+        self.record_action(connection, Status.ABORTED)
         return None
 
-    def _adopt(self, connection: FourTuple, view: KernelView) -> Flow | None:
-        if view.known is Known.NOTHING:
+    def _adopt(self, connection: FourTuple, found: SocketInfo) -> Flow | None:
+        if found.status is Status.NOTHING:
             return None
-        flow = Flow(view.known, self._now() + BELIEF_S, view.unacknowledged)
+        flow = Flow(found.status, self._now() + FLOW_VALID_S, found.unacknowledged)
         _put(self._flows, connection, flow)
         return flow
 
@@ -203,11 +208,11 @@ def _extends(segment: Segment, rcv_nxt: int) -> bool:
 
 
 def _may_be_in_cookie(flow: Flow, segment: Segment) -> bool:
-    """The kernel may hold the connection in a SYN cookie alone: it must decide.
+    """The connection may exist only as a SYN cookie, so the kernel must decide.
 
-    So it is under a SYN flood, for segments that bring back the number it gave out.
+    This happens under a SYN flood, for segments that return the number of the cookie.
     """
-    if flow.known is not Known.EMBRYONIC or segment.marked:
+    if flow.status is not Status.EMBRYONIC or segment.marked:
         return False
     return (segment.seq, segment.ack) == (flow.rcv_nxt, flow.snd_nxt)
 

@@ -1,9 +1,9 @@
-"""What a guard is, whatever it is built on: its sites, its counters, its interface.
+"""The interface of every guard, its counters and its error.
 
-The guard of a storage node decides for each segment that reaches the node whether the
-node recognises it (claim E1), resets the client of one that it does not (E2), and on a
-fan-out copy of such a reset frees exactly that connection (E5). The decisions are the
-table in :mod:`nodes.guard.verdict`; implementations are listed in :mod:`nodes.guard.guards`.
+The guard of a storage node decides for each arriving segment whether the node recognises
+it (claim E1). It resets the client of a segment that is not recognised (E2). For a
+fan-out copy of such a reset it frees exactly that connection (E5). The decisions are the
+table in :mod:`nodes.guard.verdict`. :mod:`nodes.guard.guards` lists the implementations.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from topologies.domain.site import Site
 
 
 class GuardError(RuntimeError):
-    """A guard could not be built, attached or asked; the text says what failed."""
+    """A guard could not be built, attached or read. The text says what failed."""
 
 
 @dataclass
 class GuardCounters:
-    """What one node's guard has seen and done since it was attached, in packets.
+    """Packet counters of one node's guard, since it was attached.
 
-    ``strays``: segments it did not recognise; ``resets``: "not recognised" resets it
-    sent for them. ``copies_received``: fan-out copies; ``copies_accepted``: those that
-    freed a connection; ``copies_rejected``: those that named a connection held here
-    but did not fit its sequence numbers. The rest of the copies named no connection
-    of this node, which is what most copies do. ``passed_on``: strays that it sent on
-    to an earlier owner.
+    ``strays``: segments it did not recognise. ``resets``: "not recognised" resets that it
+    sent. ``copies_received``: fan-out copies. ``copies_accepted``: copies that freed a
+    connection. ``copies_rejected``: copies for a connection held here that did not match
+    its sequence numbers. All other copies, which is most of them, are for connections of
+    other nodes. ``passed_on``: strays that it redirected to an earlier owner.
     """
 
     strays: int = 0
@@ -41,27 +40,27 @@ class GuardCounters:
 
 
 class Guard(Protocol):
-    """A guard for any number of nodes. Errors of the machine: :class:`GuardError`."""
+    """A guard for any number of nodes. Methods raise :class:`GuardError`."""
 
     name: str
-    #: What :meth:`check` costs for each node, in seconds of one core.
+    #: Cost of :meth:`check` for each node, in seconds of one core.
     check_cost_s: float
 
     def attach(self, sites: Sequence[Site], mode: Mode) -> None:
-        """Guard these nodes too; return once their segments are being judged.
+        """Guard these nodes too. Returns when the guard is active on all of them.
 
-        ``mode``: what strays get. It holds for every site of this guard, those
-        attached before included.
+        ``mode``: how strays are handled. It holds for all sites of this guard, also for
+        those attached before.
         """
 
     def detach(self, name: str) -> None:
-        """Stop guarding the node of that name. Raises :class:`KeyError` if unknown."""
+        """Stop guarding that node. Raises :class:`KeyError` for an unknown name."""
 
     def counters(self) -> dict[str, GuardCounters]:
-        """Node name -> its counters, of every node attached."""
+        """Node name -> its counters, for every attached node."""
 
     def check(self) -> list[str]:
-        """Put back what is no longer in place; the names of the nodes concerned."""
+        """Attach again where the guard is missing. Returns the nodes concerned."""
 
     def close(self) -> None:
-        """Detach from every node and leave nothing behind. May be called again."""
+        """Detach from every node and clean up. May be called again."""

@@ -1,4 +1,4 @@
-"""The guard in the kernel: ``guard.bpf.c`` compiled, loaded once, put on every node."""
+"""The guard in the kernel: ``guard.bpf.c``, loaded once and attached to every node."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple
+from dataclasses import astuple, fields
 from pathlib import Path
 
 from nodes.guard.guard import GuardCounters, GuardError
 from nodes.guard.verdict import Mode
+from nodes.guard.verdict_header import HEADER, number_of, verdict_header
 from nodes.kernel.bpf_build import compile_program
 from nodes.kernel.libbpf import BpfError, BpfObject
 from nodes.kernel.traffic_control import Interface
@@ -20,14 +21,13 @@ from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC, VIP4, VIP6
 from topologies.domain.site import Site
 
 SOURCE = Path(__file__).with_name("guard.bpf.c")
-#: Where the loaded programs and maps are pinned: ``guard_ingress``, ``guard_nodes``, ...
+#: Folder of the pinned programs and maps: ``guard_ingress``, ``guard_nodes``, ...
 PINS = Path("/sys/fs/bpf/resetbed")
 
-#: ``struct config``: VIP6, VIP4, fan-out MAC, second-chance MAC, whether to answer
-#: strays, whether to pass them on first.
-CONFIG = struct.Struct("=16s4s6s6s??")
+#: ``struct config``: VIP6, VIP4, fan-out MAC, second-chance MAC, number of the mode.
+CONFIG = struct.Struct("=16s4s6s6sB")
 #: ``struct counters``: the fields of :class:`~nodes.guard.guard.GuardCounters`, in order.
-COUNTERS = struct.Struct("=6Q")
+COUNTERS = struct.Struct(f"={len(fields(GuardCounters))}Q")
 _KEY = struct.Struct("=I")
 
 #: tc hook of the interface -> program.
@@ -37,27 +37,27 @@ _HOOKS = {"ingress": "guard_ingress", "egress": "guard_egress"}
 class EbpfGuard:
     """One program for all nodes; see :class:`~nodes.guard.guard.Guard` for the methods.
 
-    It lives in the kernel: killing this process changes nothing for the nodes. Needs a
-    BPF filesystem on ``/sys/fs/bpf``, where it takes the place of an earlier one.
+    It runs in the kernel, so the nodes stay guarded if this process is killed. It needs
+    a BPF filesystem on ``/sys/fs/bpf`` and replaces an earlier instance there.
     """
 
     name = "ebpf"
     check_cost_s = 0.000_01
 
     def __init__(self, workdir: Path | None = None) -> None:
-        """Loads the program; ``workdir`` is for guards that write files."""
+        """Loads the program. ``workdir`` is not used: this guard writes no files."""
         _check_bpf_filesystem(PINS.parent)
         self._sites: dict[str, Site] = {}
         self._interfaces: dict[str, Interface] = {}
         self._closed = False
-        self._object = BpfObject(compile_program(SOURCE))
+        self._object = BpfObject(compile_guard())
         shutil.rmtree(PINS, ignore_errors=True)
         self._object.pin(PINS)
         self._config = self._object.map("guard_config", CONFIG.size)
         self._nodes = self._object.map("guard_nodes", COUNTERS.size)
 
     def attach(self, sites: Sequence[Site], mode: Mode) -> None:
-        """Put the program on the interface of every site, or on none of them."""
+        """Attach the program to the interface of every site, or to none of them."""
         self._config.set(_KEY.pack(0), _config(mode))
         for site in sites:
             self._nodes.set(_key(site), COUNTERS.pack(*astuple(GuardCounters())))
@@ -71,7 +71,7 @@ class EbpfGuard:
         self._sites |= {site.name: site for site in sites}
 
     def _give_up(self, sites: Sequence[Site]) -> None:
-        """Take back what was done for sites not all of which could be guarded."""
+        """Undo :meth:`attach` for sites that could not all be guarded."""
         for site in sites:
             self._nodes.delete(_key(site))
             if site.name in self._interfaces:
@@ -79,7 +79,7 @@ class EbpfGuard:
                     self._unhook(site)
 
     def detach(self, name: str) -> None:
-        """Take the program off the interface of that node."""
+        """Detach the program from the interface of that node."""
         site = self._sites.pop(name)
         self._nodes.delete(_key(site))
         self._unhook(site)
@@ -92,19 +92,19 @@ class EbpfGuard:
         }
 
     def check(self) -> list[str]:
-        """Attach again wherever an interface no longer has the program.
+        """Attach again to interfaces that no longer have the program.
 
-        The kernel tells of changes, so only interfaces that have changed are asked.
+        Only interfaces with a change notification of the kernel are checked.
         """
         wanted = {self._object.program_id(program) for program in _HOOKS.values()}
-        bare = [
+        detached = [
             site
             for site in self._sites.values()
-            if self._interfaces[site.name].changed() and not self._has(site, wanted)
+            if self._interfaces[site.name].has_changed() and not self._has(site, wanted)
         ]
-        for site in bare:
+        for site in detached:
             self._hook(site)
-        return [site.name for site in bare]
+        return [site.name for site in detached]
 
     def close(self) -> None:
         """Detach everywhere, unpin and unload."""
@@ -123,27 +123,36 @@ class EbpfGuard:
             hook: (self._object.program_descriptor(program), program)
             for hook, program in _HOOKS.items()
         }
-        with _blaming(site):
+        with _as_guard_error(site):
             self._interfaces[site.name].attach(programs)
 
     def _has(self, site: Site, wanted: set[int]) -> bool:
-        with _blaming(site):
+        with _as_guard_error(site):
             return wanted <= self._interfaces[site.name].programs()
 
     def _unhook(self, site: Site) -> None:
-        """Even where no process is left in the namespace: our sockets hold it."""
+        """Works without a process in the namespace: our sockets keep it alive."""
         interface = self._interfaces.pop(site.name)
-        with closing(interface), _blaming(site):
+        with closing(interface), _as_guard_error(site):
             interface.detach()
 
 
-def lacks() -> str | None:
-    """What this machine lacks for the eBPF guard, found by trying; None if nothing."""
+def compile_guard() -> Path:
+    """The object file of the program, with the names and constants of the table.
+
+    Raises :class:`~nodes.kernel.libbpf.BpfError` as
+    :func:`~nodes.kernel.bpf_build.compile_program` does.
+    """
+    return compile_program(SOURCE, {HEADER: verdict_header()})
+
+
+def missing_requirement() -> str | None:
+    """The requirement of the eBPF guard that is missing here; None if none is."""
     missing = [tool for tool in ("clang", "tc") if not shutil.which(tool)]
     if missing:
         return f"not installed: {', '.join(missing)}"
     try:
-        BpfObject(compile_program(SOURCE)).close()
+        BpfObject(compile_guard()).close()
     except BpfError as error:
         return str(error)
     clsact = ["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "clsact"]
@@ -167,8 +176,7 @@ def _config(mode: Mode) -> bytes:
         ipaddress.IPv4Address(VIP4).packed,
         bytes.fromhex(FANOUT_MAC.replace(":", "")),
         bytes.fromhex(SECOND_CHANCE_MAC.replace(":", "")),
-        mode is not Mode.SILENT,
-        mode is Mode.PASS_ON,
+        number_of(mode),
     )
 
 
@@ -177,13 +185,13 @@ def _key(site: Site) -> bytes:
 
 
 def _interface(site: Site) -> Interface:
-    with _blaming(site):
+    with _as_guard_error(site):
         return Interface(site.pid, site.interface)
 
 
 @contextmanager
-def _blaming(site: Site) -> Iterator[None]:
-    """Turns what the kernel refuses into :class:`~nodes.guard.guard.GuardError`."""
+def _as_guard_error(site: Site) -> Iterator[None]:
+    """Raises an ``OSError`` of the kernel as :class:`~nodes.guard.guard.GuardError`."""
     try:
         yield
     except OSError as error:

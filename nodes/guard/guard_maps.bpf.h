@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What the guard keeps: its configuration, its counters, its memory of deeds. */
+/* The guard's maps: configuration, counters, recent actions. */
 #pragma once
 
 #include <linux/bpf.h>
@@ -15,26 +15,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define MEMORY_NS 1000000000ULL /* verdict.MEMORY_S */
-#define BELIEF_NS 200000000ULL /* flow_state.BELIEF_S */
-#define QUIET_NS 500000000ULL /* verdict.QUIET_S */
-
-/*
- * verdict.Known, except that LISTEN has been resolved to NOTHING or EMBRYONIC, and
- * HELD: a segment found the connection here within BELIEF_NS. One that no longer does
- * came between the kernel's unhashing of the socket and its reset (tcp_set_state in
- * __tcp_close, tcp_disconnect): no second node's stray, but an ABORTED one's.
- */
-enum known {
-	NOTHING,
-	EMBRYONIC,
-	CONNECTION,
-	TIME_WAIT,
-	ABORTED,
-	FREED,
-	ANSWERED,
-	HELD,
-};
+/* Generated from verdict.py: its constants, enums, and struct counters. */
+#include "verdict.bpf.h"
 
 /* guard_ebpf.CONFIG */
 struct config {
@@ -42,18 +24,7 @@ struct config {
 	__u8 vip4[4];
 	__u8 fanout_mac[6];
 	__u8 second_chance_mac[6];
-	__u8 answer;
-	__u8 pass_on;
-};
-
-/* guard_ebpf.COUNTERS: the fields of guard.GuardCounters, in order. */
-struct counters {
-	__u64 strays;
-	__u64 resets;
-	__u64 copies_received;
-	__u64 copies_accepted;
-	__u64 copies_rejected;
-	__u64 passed_on;
+	__u8 mode; /* enum mode */
 };
 
 /* A connection of one node, as the node sees it; ports in network order. */
@@ -65,10 +36,10 @@ struct connection {
 	__u16 ip_version;
 };
 
-/* What a node did to a connection, remembered until then (verdict.MEMORY_S). */
-struct deed {
+/* A node's recent action on a connection, valid until then (verdict.RECENT_S). */
+struct recent_action {
 	__u64 until_ns;
-	__u32 known;
+	__u32 status; /* enum flow_status */
 	__u32 number; /* ANSWERED: sequence number of that answer, in network order */
 };
 
@@ -79,7 +50,7 @@ struct {
 	__type(value, struct config);
 } guard_config SEC(".maps");
 
-/* Key: low 16 bits of the node's MAC. User space makes a node's entry at attachment. */
+/* Key: low 16 bits of the node's MAC. User space adds the entry when it attaches. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -92,58 +63,62 @@ struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
 	__type(key, struct connection);
-	__type(value, struct deed);
-} guard_deeds SEC(".maps");
+	__type(value, struct recent_action);
+} guard_actions SEC(".maps");
 
 #define count(field) __sync_fetch_and_add(&(field), 1)
 
-static __always_inline void note(const struct connection *connection, __u64 known,
-				 __u64 until_ns)
+static __always_inline void update_action(const struct connection *connection,
+					  __u64 status, __u64 until_ns)
 {
-	struct deed deed = {.until_ns = until_ns, .known = known};
+	struct recent_action recent = {.until_ns = until_ns, .status = status};
 
-	bpf_map_update_elem(&guard_deeds, connection, &deed, BPF_ANY);
+	bpf_map_update_elem(&guard_actions, connection, &recent, BPF_ANY);
 }
 
-static __always_inline void remember_answer(const struct connection *connection,
-					    __be32 number)
+static __always_inline void store_answer(const struct connection *connection,
+					 __be32 number)
 {
-	struct deed deed = {.until_ns = bpf_ktime_get_ns() + QUIET_NS,
-			    .known = ANSWERED,
-			    .number = number};
+	struct recent_action recent = {
+		.until_ns = bpf_ktime_get_ns() + RESET_INTERVAL_NS,
+		.status = ANSWERED,
+		.number = number,
+	};
 
-	bpf_map_update_elem(&guard_deeds, connection, &deed, BPF_ANY);
+	bpf_map_update_elem(&guard_actions, connection, &recent, BPF_ANY);
 }
 
-/* A client that received more since then does not take that answer (RFC 5961, 3.2). */
+/* A client that has received more since then ignores that answer (RFC 5961, 3.2). */
 static __always_inline bool was_answered(const struct connection *connection,
 					 __be32 number)
 {
-	struct deed *deed = bpf_map_lookup_elem(&guard_deeds, connection);
+	struct recent_action *recent = bpf_map_lookup_elem(&guard_actions, connection);
 
-	return deed && deed->until_ns > bpf_ktime_get_ns() && deed->known == ANSWERED &&
-	       deed->number == number;
+	return recent && recent->until_ns > bpf_ktime_get_ns() &&
+	       recent->status == ANSWERED && recent->number == number;
 }
 
-static __always_inline void remember(const struct connection *connection, __u64 known)
+static __always_inline void store_action(const struct connection *connection,
+					 __u64 status)
 {
-	note(connection, known, bpf_ktime_get_ns() + MEMORY_NS);
+	update_action(connection, status, bpf_ktime_get_ns() + RECENT_NS);
 }
 
-static __always_inline __u64 recall(const struct connection *connection)
+static __always_inline __u64 find_action(const struct connection *connection)
 {
-	struct deed *deed = bpf_map_lookup_elem(&guard_deeds, connection);
+	struct recent_action *recent = bpf_map_lookup_elem(&guard_actions, connection);
 
-	return deed && deed->until_ns > bpf_ktime_get_ns() ? deed->known : NOTHING;
+	return recent && recent->until_ns > bpf_ktime_get_ns() ? recent->status : NOTHING;
 }
 
-/* Written at most twice in BELIEF_NS, however many segments come; deeds come first. */
-static __always_inline void remember_held(const struct connection *connection)
+/* Written at most twice in FLOW_VALID_NS. It does not replace another recent action. */
+static __always_inline void store_held(const struct connection *connection)
 {
-	struct deed *deed = bpf_map_lookup_elem(&guard_deeds, connection);
+	struct recent_action *recent = bpf_map_lookup_elem(&guard_actions, connection);
 	__u64 now = bpf_ktime_get_ns();
+	__u64 renewal_ns = recent && recent->status == HELD ? FLOW_VALID_NS / 2 : 0;
 
-	if (deed && deed->until_ns > now + (deed->known == HELD ? BELIEF_NS / 2 : 0))
+	if (recent && recent->until_ns > now + renewal_ns)
 		return;
-	note(connection, HELD, now + BELIEF_NS);
+	update_action(connection, HELD, now + FLOW_VALID_NS);
 }

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Reading a packet to or from the virtual address into struct packet. */
+/* Parses a packet to or from the virtual address into struct packet. */
 #pragma once
 
 #include "guard_maps.bpf.h"
 
 #define IPV4_FRAGMENT 0x3fff /* more fragments, or an offset: RFC 791, 3.1 */
-
-#define FLAG_SYN 0x02
-#define FLAG_RST 0x04
-#define FLAG_ACK 0x10
 
 struct packet {
 	struct ethhdr eth;
@@ -23,7 +19,7 @@ struct packet {
 	struct connection connection;
 };
 
-/* Not memcmp, which clang leaves as a call where it does not unroll it. */
+/* Not memcmp: clang may leave it as a call, which BPF does not allow. */
 static __always_inline bool same(const __u8 *a, const __u8 *b, int size)
 {
 	__u8 difference = 0;
@@ -71,9 +67,9 @@ static __always_inline bool read_ip6(struct __sk_buff *skb, struct packet *p,
 }
 
 /*
- * Fill *p from a TCP packet to (arriving) or from the virtual address. False for any
- * other. Copied, not accessed in place: what an AF_PACKET socket sent may have nothing
- * but the Ethernet header in its linear part.
+ * Fill *p from a TCP packet to (arriving) or from the virtual address; false for any
+ * other. The headers are copied, not accessed in place: in a packet from an AF_PACKET
+ * socket, only the Ethernet header may be in the linear part.
  */
 static __always_inline bool read_packet(struct __sk_buff *skb, struct packet *p,
 					const struct config *config, bool arriving)

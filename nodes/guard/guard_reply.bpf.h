@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Turning a packet into the reset that answers it. */
+/* Turns a packet into the reset that answers it. */
 #pragma once
 
 #include "guard_packet.bpf.h"
 
 #define REPLY_TTL 64
 
-/* skb->mark of what this program sends, so that its egress half lets it go. */
+/* skb->mark of packets sent by this program. The egress program passes them. */
 #define GUARD_MARK 0x67756172
 
 /* A whole frame from eth on; the padding aligns what follows the Ethernet header. */
@@ -45,12 +45,11 @@ static __always_inline __u16 fold(__u64 sum)
 }
 
 /*
- * Whether the stack still owes the packet its TCP checksum (CHECKSUM_PARTIAL), as for
- * everything that a userspace switch with TSO passes on. No field tells, but an update
- * that is not of the pseudo-header changes the checksum only where one is there
- * (inet_proto_csum_replace4).
+ * Whether the TCP checksum is still partial (CHECKSUM_PARTIAL), as in all packets that a
+ * userspace switch with TSO forwards. No field shows it. But an update outside the
+ * pseudo-header changes the checksum only if it is complete (inet_proto_csum_replace4).
  */
-static __always_inline bool checksum_is_owed(struct __sk_buff *skb, __u32 field)
+static __always_inline bool checksum_is_partial(struct __sk_buff *skb, __u32 field)
 {
 	__u16 before = 0, after = 0;
 
@@ -61,10 +60,10 @@ static __always_inline bool checksum_is_owed(struct __sk_buff *skb, __u32 field)
 	return before == after;
 }
 
-/* What belongs in the checksum field: the whole sum, or what PARTIAL starts from. */
-static __always_inline __u16 tcp_checksum(struct tcphdr *tcp, __s64 pseudo, bool owed)
+/* The checksum field: the complete sum, or the start value of a partial one. */
+static __always_inline __u16 tcp_checksum(struct tcphdr *tcp, __s64 pseudo, bool partial)
 {
-	if (owed)
+	if (partial)
 		return fold((__u32)pseudo);
 	return ~fold((__u32)bpf_csum_diff(0, 0, (__be32 *)tcp, sizeof(*tcp), pseudo));
 }
@@ -93,7 +92,7 @@ static __always_inline long store(struct __sk_buff *skb, struct ethhdr *frame,
 }
 
 static __always_inline long store_reply4(struct __sk_buff *skb, const struct packet *p,
-					 __u32 seq, __u32 ack, __u8 flags, bool owed)
+					 __u32 seq, __u32 ack, __u8 flags, bool partial)
 {
 	struct reply4 frame = {};
 	struct iphdr *ip = &frame.ip;
@@ -116,12 +115,12 @@ static __always_inline long store_reply4(struct __sk_buff *skb, const struct pac
 	ip->check = ~fold((__u32)bpf_csum_diff(0, 0, (__be32 *)ip, sizeof(*ip), 0));
 	frame.tcp.check = tcp_checksum(
 		&frame.tcp,
-		bpf_csum_diff(0, 0, (__be32 *)&pseudo, sizeof(pseudo), 0), owed);
+		bpf_csum_diff(0, 0, (__be32 *)&pseudo, sizeof(pseudo), 0), partial);
 	return store(skb, &frame.eth, sizeof(frame) - sizeof(frame.padding));
 }
 
 static __always_inline long store_reply6(struct __sk_buff *skb, const struct packet *p,
-					 __u32 seq, __u32 ack, __u8 flags, bool owed)
+					 __u32 seq, __u32 ack, __u8 flags, bool partial)
 {
 	struct reply6 frame = {};
 	struct ipv6hdr *ip = &frame.ip;
@@ -141,25 +140,25 @@ static __always_inline long store_reply6(struct __sk_buff *skb, const struct pac
 	ip->daddr = p->ip6.saddr;
 	frame.tcp.check = tcp_checksum(
 		&frame.tcp,
-		bpf_csum_diff(0, 0, (__be32 *)&pseudo, sizeof(pseudo), 0), owed);
+		bpf_csum_diff(0, 0, (__be32 *)&pseudo, sizeof(pseudo), 0), partial);
 	return store(skb, &frame.eth, sizeof(frame) - sizeof(frame.padding));
 }
 
 /*
- * Turn the packet into a reset that goes the way it came from (redirect: 0) or, for a
- * packet that was leaving, back into the node (BPF_F_INGRESS).
+ * Turn the packet into a reset. It is sent back to where the packet came from (redirect:
+ * 0) or, for a packet at egress, back into the node (BPF_F_INGRESS).
  */
 static __always_inline int reply(struct __sk_buff *skb, const struct packet *p,
 				 __u32 seq, __u32 ack, __u8 flags, __u64 redirect)
 {
 	__u32 size = p->tcp_offset + sizeof(struct tcphdr);
-	bool owed = checksum_is_owed(skb, p->tcp_offset + offsetof(struct tcphdr, check));
+	bool partial = checksum_is_partial(skb, p->tcp_offset + offsetof(struct tcphdr, check));
 
 	if (bpf_skb_change_tail(skb, size, 0))
 		return TC_ACT_SHOT;
 	if (p->connection.ip_version == 4
-		    ? store_reply4(skb, p, seq, ack, flags, owed)
-		    : store_reply6(skb, p, seq, ack, flags, owed))
+		    ? store_reply4(skb, p, seq, ack, flags, partial)
+		    : store_reply6(skb, p, seq, ack, flags, partial))
 		return TC_ACT_SHOT;
 	return bpf_redirect(skb->ifindex, redirect);
 }

@@ -1,9 +1,10 @@
-"""The reference guard of one node: a process that watches, judges and sends.
+"""The reference guard of one node: one process that captures, decides and sends.
 
-``python -m nodes.guard.guard_scapy --interface IF --mac MAC --board FILE`` runs in the node's
-network namespace until SIGTERM and prints ``ready`` once it judges segments. It sees
-every frame of the interface through AF_PACKET, in both directions and in order; scapy
-takes frames apart and builds them. :mod:`nodes.guard.guard_silence` keeps the kernel quiet.
+``python -m nodes.guard.guard_scapy --interface IF --mac MAC --shared-state FILE`` runs in
+the node's network namespace until SIGTERM. It prints ``ready`` once it handles segments.
+It sees every frame of the interface through AF_PACKET, in both directions and in order.
+scapy parses and builds the frames. :mod:`nodes.guard.nftables_rules` suppresses the
+kernel's own resets.
 """
 
 from __future__ import annotations
@@ -18,29 +19,30 @@ from pathlib import Path
 from types import FrameType
 
 from nodes.guard.flow_state import FlowState
-from nodes.guard.guard_board import GuardBoard
-from nodes.guard.guard_silence import lift_silence, silence
-from nodes.guard.kernel_table import KernelTable
+from nodes.guard.nftables_rules import install_rules, remove_rules
 from nodes.guard.scapy_frames import build_frame, build_packet, dissect
 from nodes.guard.segment import Segment, probe
+from nodes.guard.shared_state import SharedState
+from nodes.guard.socket_lookup import SocketLookup
 from nodes.guard.verdict import (
     Action,
-    Known,
     Mode,
+    Status,
     Verdict,
-    judge_arriving,
-    judge_leaving,
+    judge_egress,
+    judge_ingress,
 )
-from nodes.kernel.offload import as_sent
+from nodes.kernel.offload import segment_and_checksum
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import SECOND_CHANCE_MAC, VIP4, VIP6
 
 _ETH_P_ALL = 0x0003
-_SO_RCVBUFFORCE = 33  # asm/socket.h; 64 MiB of frames wait while Python thinks
+_SO_RCVBUFFORCE = 33  # asm/socket.h
+#: Receive buffer, for the frames that arrive while Python handles others.
 _BACKLOG_OCTETS = 64 << 20
-#: Ethernet and the longest IP packet: what is passed on is passed on whole.
+#: Ethernet and the longest IP packet: strays are redirected as a whole.
 _FRAME_OCTETS = 14 + 40 + 65535
-#: To judge it the headers are enough, and the longest: Ethernet, IPv6, TCP with options.
+#: The longest headers (Ethernet, IPv6, TCP with options). Decisions need no more.
 _HEADERS_OCTETS = 14 + 40 + 60
 _PACKET_HOST, _PACKET_OUTGOING = 0, 4  # linux/if_packet.h
 _SOL_PACKET, _PACKET_AUXDATA, _TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
@@ -48,8 +50,8 @@ _EXTRAS_OCTETS = socket.CMSG_SPACE(20)  # struct tpacket_auxdata
 _MAC_OCTETS = 6
 
 
-class NodePorts:
-    """The ways in and out of a node: its interface, and its own TCP through ``lo``."""
+class GuardSockets:
+    """The guard's sockets: the node's interface, and ``lo`` for the node's own TCP."""
 
     def __init__(self, interface: str) -> None:
         self._tap = socket.socket(
@@ -63,14 +65,14 @@ class NodePorts:
         self._local6 = socket.socket(socket.AF_INET6, raw, socket.IPPROTO_RAW)
 
     def next_frame(self) -> tuple[bytes, int]:
-        """The next frame, and whether it came or left (PACKET_*).
+        """The next frame and its direction (PACKET_*).
 
-        Frames with a VLAN tag are passed over. The tap shows them without the tag,
-        but the node's TCP has no interface that takes them.
+        Frames with a VLAN tag are skipped. The socket shows them without the tag, but
+        the node's TCP has no interface that accepts them.
         """
         while True:
             frame, extras, _, address = self._tap.recvmsg(_FRAME_OCTETS, _EXTRAS_OCTETS)
-            if not any(_tells_of_vlan(data) for _, _, data in extras):
+            if not any(_has_vlan_tag(data) for _, _, data in extras):
                 return frame, address[2]
 
     def send(self, segment: Segment, eth_src: str, eth_dst: str) -> None:
@@ -78,16 +80,16 @@ class NodePorts:
         self._tap.send(build_frame(segment, eth_src, eth_dst))
 
     def pass_on(self, frame: bytes, eth_src: str) -> None:
-        """Send a frame back to the switches, for its connection's earlier owner."""
-        for part in as_sent(frame, eth_src, SECOND_CHANCE_MAC):
+        """Redirect a frame to the switches, for the earlier owner of its connection."""
+        for part in segment_and_checksum(frame, eth_src, SECOND_CHANCE_MAC):
             self._tap.send(part)
 
     def inject(self, segment: Segment) -> None:
-        """Give a segment to the node's own TCP, as if it had come from the client.
+        """Deliver a segment to the node's own TCP, as if the client had sent it.
 
-        The virtual address is local, so the packet goes over ``lo``; a packet that was
-        routed on its way out is not routed again on its way in, and no source address
-        check (rp_filter) is made.
+        The virtual address is local, so the packet goes over ``lo``. A packet that was
+        routed at output is not routed again at input, so there is no source address
+        check (rp_filter).
         """
         packet = build_packet(segment, bytes(segment.length))
         out = self._local6 if ":" in segment.dst else self._local4
@@ -95,107 +97,110 @@ class NodePorts:
 
 
 class ReferenceGuard:
-    """Judges each frame of a node by the table and does what the verdict says."""
+    """Applies the decision table to each frame of a node."""
 
-    def __init__(self, ports: NodePorts, mac: str, board: GuardBoard) -> None:
-        self._ports = ports
+    def __init__(self, sockets: GuardSockets, mac: str, shared: SharedState) -> None:
+        self._sockets = sockets
         self._mac = mac
-        self._board = board
-        self._kernel = KernelTable()
+        self._shared = shared
+        self._kernel = SocketLookup()
         self._flows = FlowState(self._kernel.find, time.monotonic)
-        #: Copies that wait until their connection has told its numbers.
+        #: Copies that wait until a segment shows the numbers of their connection.
         self._waiting: dict[FourTuple, list[Segment]] = {}
 
     def handle(self, frame: bytes, direction: int) -> None:
-        """Judge one frame and act on the verdict."""
+        """Decide about one frame and act on the verdict."""
         segment = dissect(frame[:_HEADERS_OCTETS])
         if segment is None:
             return
         if direction == _PACKET_HOST and segment.dst in (VIP4, VIP6):
-            self._arriving(segment, frame)
+            self._on_ingress(segment, frame)
         elif direction == _PACKET_OUTGOING and segment.src in (VIP4, VIP6):
-            self._leaving(segment)
+            self._on_egress(segment)
 
-    def _arriving(self, segment: Segment, frame: bytes) -> None:
-        knowledge = self._flows.knowledge(segment)
-        verdict = judge_arriving(segment, knowledge, self._board.mode)
+    def _on_ingress(self, segment: Segment, frame: bytes) -> None:
+        info = self._flows.info(segment)
+        verdict = judge_ingress(segment, info, self._shared.mode)
         self._count(verdict)
         if verdict.action is Action.PASS:
-            self._flows.arrived(segment)
+            self._flows.on_ingress(segment)
         elif verdict.action is Action.PASS_ON:
-            self._ports.pass_on(frame, self._mac)
+            self._sockets.pass_on(frame, self._mac)
         elif verdict.action is Action.ANSWER:
             assert verdict.segment
             source = _readable_mac(frame[_MAC_OCTETS : 2 * _MAC_OCTETS])
-            self._ports.send(verdict.segment, self._mac, source)
+            self._sockets.send(verdict.segment, self._mac, source)
             if "resets" in verdict.counts:
-                self._flows.answered(segment)
+                self._flows.record_reset(segment)
         elif verdict.action in (Action.FREE, Action.PROBE):
-            self._give_to_tcp(segment, verdict, knowledge.known)
+            self._inject_reset(segment, verdict, info.status)
 
-    def _leaving(self, segment: Segment) -> None:
-        connection = segment.leaving
-        verdict = judge_leaving(segment, self._flows.deed(connection))
+    def _on_egress(self, segment: Segment) -> None:
+        connection = segment.egress_connection
+        verdict = judge_egress(segment, self._flows.recent_action(connection))
         if verdict.action is Action.FREE:
             assert verdict.segment
-            self._ports.inject(verdict.segment)
+            self._sockets.inject(verdict.segment)
             return
-        self._flows.left(segment)
+        self._flows.on_egress(segment)
         for copy in self._waiting.pop(connection, []):
-            self._judge_again(copy)
+            self._judge_waiting_copy(copy)
 
-    def _judge_again(self, copy: Segment) -> None:
-        knowledge = self._flows.knowledge(copy)
-        verdict = judge_arriving(copy, knowledge, Mode.ANSWER)
+    def _judge_waiting_copy(self, copy: Segment) -> None:
+        info = self._flows.info(copy)
+        verdict = judge_ingress(copy, info, Mode.ANSWER)
         self._count(verdict)
         if verdict.action is Action.FREE:
-            self._give_to_tcp(copy, verdict, knowledge.known)
+            self._inject_reset(copy, verdict, info.status)
 
-    def _give_to_tcp(self, copy: Segment, verdict: Verdict, known: Known) -> None:
+    def _inject_reset(self, copy: Segment, verdict: Verdict, status: Status) -> None:
         assert verdict.segment
         if verdict.action is Action.PROBE:
-            self._waiting.setdefault(copy.arriving, []).append(copy)
+            self._waiting.setdefault(copy.ingress_connection, []).append(copy)
         else:
-            # One that is still opening has its numbers checked by TCP, which may keep it.
-            freed = known is Known.CONNECTION
-            self._flows.did(copy.arriving, Known.FREED if freed else Known.NOTHING)
-        self._ports.inject(verdict.segment)
+            # TCP checks the numbers of an embryonic connection, and may keep it.
+            freed = status is Status.CONNECTION
+            self._flows.record_action(
+                copy.ingress_connection,
+                Status.FREED if freed else Status.NOTHING,
+            )
+        self._sockets.inject(verdict.segment)
         if verdict.action is Action.FREE:
-            self._make_sure(copy)
+            self._probe_if_alive(copy)
 
-    def _make_sure(self, copy: Segment) -> None:
-        """If the connection outlived its reset, make it tell where RCV.NXT really is.
+    def _probe_if_alive(self, copy: Segment) -> None:
+        """If the connection survived its reset, send a probe to learn RCV.NXT.
 
-        What was seen to arrive need not have been accepted. Whatever the connection
-        sends now, :func:`~nodes.guard.verdict.judge_leaving` turns into an exact reset.
+        TCP may have discarded a segment that the guard saw arrive. What the connection
+        sends next, :func:`~nodes.guard.verdict.judge_egress` turns into an exact reset.
         """
-        if self._kernel.find(copy.arriving).known is Known.CONNECTION:
-            self._ports.inject(probe(copy))
+        if self._kernel.find(copy.ingress_connection).status is Status.CONNECTION:
+            self._sockets.inject(probe(copy))
 
     def _count(self, verdict: Verdict) -> None:
         for counter in verdict.counts:
-            self._board.increment(counter)
+            self._shared.increment(counter)
 
 
 def main() -> int:
-    """Guard the node that this process stands in until SIGTERM or SIGINT."""
+    """Guard the node of this network namespace until SIGTERM or SIGINT."""
     options = _options()
     signal.signal(signal.SIGTERM, _stop)
-    ports = NodePorts(options.interface)
-    guard = ReferenceGuard(ports, options.mac, GuardBoard(options.board))
-    silence(options.interface)
+    sockets = GuardSockets(options.interface)
+    guard = ReferenceGuard(sockets, options.mac, SharedState(options.shared_state))
+    install_rules(options.interface)
     try:
         print("ready", flush=True)
         while True:
-            guard.handle(*ports.next_frame())
+            guard.handle(*sockets.next_frame())
     except KeyboardInterrupt:
         return 0
     finally:
-        lift_silence()
+        remove_rules()
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
-    # Once: a second signal must not come into what is done at the end.
+    # Ignore further signals: a second one must not interrupt the shutdown.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
@@ -207,12 +212,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--interface", required=True, help="interface to guard")
     parser.add_argument("--mac", required=True, help="its MAC address")
     parser.add_argument(
-        "--board", required=True, type=Path, help="file for mode and counters"
+        "--shared-state", required=True, type=Path, help="file for mode and counters"
     )
     return parser.parse_args()
 
 
-def _tells_of_vlan(auxdata: bytes) -> bool:
+def _has_vlan_tag(auxdata: bytes) -> bool:
     (status,) = struct.unpack_from("=I", auxdata)
     return bool(status & _TP_STATUS_VLAN_VALID)
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What the node holds of a packet's connection: the kernel's own table is asked. */
+/* The state of a packet's connection, looked up in the kernel. */
 #pragma once
 
 #include "guard_packet.bpf.h"
 
+/* verdict.Numbers | None */
 struct numbers {
+	bool are_known;
 	__u32 snd_una;
 	__u32 snd_nxt;
 	__u32 rcv_nxt;
@@ -32,11 +34,11 @@ static __always_inline struct bpf_sock *find_socket(struct __sk_buff *skb,
 }
 
 /*
- * A listener found for a segment without SYN holds nothing of its connection, unless
- * it is under a SYN flood and the segment brings back the cookie that it gave out.
+ * For a segment without SYN, a listener means that there is no connection. The exception
+ * is a SYN flood, if the segment returns a SYN cookie of the listener.
  */
-static __always_inline enum known held_by_listener(struct bpf_sock *sk,
-						   struct packet *p)
+static __always_inline enum flow_status status_of_listener(struct bpf_sock *sk,
+							   struct packet *p)
 {
 	long bad = p->connection.ip_version == 4
 			   ? bpf_tcp_check_syncookie(sk, &p->ip4, sizeof(p->ip4),
@@ -47,14 +49,14 @@ static __always_inline enum known held_by_listener(struct bpf_sock *sk,
 	return bad ? NOTHING : EMBRYONIC;
 }
 
-static __always_inline enum known held_by(struct bpf_sock *sk, struct packet *p,
-					  struct numbers *numbers)
+static __always_inline enum flow_status
+status_of_socket(struct bpf_sock *sk, struct packet *p, struct numbers *numbers)
 {
 	struct bpf_tcp_sock *tcp;
 
 	switch (sk->state) {
 	case BPF_TCP_LISTEN:
-		return held_by_listener(sk, p);
+		return status_of_listener(sk, p);
 	case BPF_TCP_NEW_SYN_RECV:
 		return EMBRYONIC;
 	case BPF_TCP_TIME_WAIT:
@@ -63,21 +65,22 @@ static __always_inline enum known held_by(struct bpf_sock *sk, struct packet *p,
 	tcp = bpf_tcp_sock(sk);
 	if (!tcp)
 		return NOTHING;
+	numbers->are_known = true;
 	numbers->snd_una = tcp->snd_una;
 	numbers->snd_nxt = tcp->snd_nxt;
 	numbers->rcv_nxt = tcp->rcv_nxt;
 	return CONNECTION;
 }
 
-static __always_inline enum known known_of(struct __sk_buff *skb, struct packet *p,
-					   struct numbers *numbers)
+static __always_inline enum flow_status
+flow_status(struct __sk_buff *skb, struct packet *p, struct numbers *numbers)
 {
 	struct bpf_sock *sk = find_socket(skb, p);
-	enum known known = NOTHING;
+	enum flow_status status = NOTHING;
 
 	if (sk) {
-		known = held_by(sk, p, numbers);
+		status = status_of_socket(sk, p, numbers);
 		bpf_sk_release(sk);
 	}
-	return known;
+	return status;
 }

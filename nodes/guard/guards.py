@@ -1,7 +1,7 @@
-"""The guards there are, and which of them this machine can run.
+"""All guard implementations, and the choice for this machine.
 
-To add one: a module with a class that has :class:`~nodes.guard.guard.Guard`'s methods and a
-function that says what the machine lacks for it, and one line in :data:`GUARDS`.
+A new guard is a module and one line in :data:`GUARDS`. The module has a class with the
+methods of :class:`~nodes.guard.guard.Guard`, and a function ``missing_requirement``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
     "open_guard",
 ]
 
-#: Name that stands for the first guard of :data:`GUARDS` that the machine can run.
+#: Means the first guard of :data:`GUARDS` that the machine can run.
 AUTO = "auto"
 
 
@@ -34,34 +34,35 @@ AUTO = "auto"
 class GuardKind:
     """One implementation of the guard.
 
-    ``lacks()`` tries it out (root needed) and says in a sentence what the machine lacks
-    for it, None if nothing. ``open(workdir)`` makes one; it may write into ``workdir``.
+    ``missing_requirement()`` tries the guard (as root) and returns a sentence on what is
+    missing on this machine, or None. ``open(workdir)`` creates a guard; it may write into
+    ``workdir``.
     """
 
     name: str
     summary: str
-    lacks: Callable[[], str | None]
+    missing_requirement: Callable[[], str | None]
     open: Callable[[Path], Guard]
 
 
 def _kind(name: str, summary: str, module: str, maker: str) -> GuardKind:
-    """The guard that class ``maker`` of that module makes of a working folder.
+    """The guard whose class is ``maker`` of that module.
 
-    The module is imported when it is first asked: a name in a spec must cost nothing,
-    and be known also where a record is only looked at.
+    The module is imported when it is first used. A name in a spec must cost nothing, and
+    must be valid also on a machine that only analyses records.
     """
 
     def imported() -> Any:
         return importlib.import_module(f"nodes.guard.{module}")
 
-    def lacks() -> str | None:
-        return str(found) if (found := imported().lacks()) else None
+    def missing_requirement() -> str | None:
+        return str(found) if (found := imported().missing_requirement()) else None
 
     def make(folder: Path) -> Guard:
         guard: Guard = getattr(imported(), maker)(folder)
         return guard
 
-    return GuardKind(name, summary, lacks, make)
+    return GuardKind(name, summary, missing_requirement, make)
 
 
 #: In order of preference.
@@ -76,7 +77,7 @@ GUARDS: dict[str, GuardKind] = {
         _kind(
             "scapy",
             "the readable reference: one Python process per node",
-            *("guard_scapy_fleet", "ScapyGuard"),
+            *("scapy_processes", "ScapyGuard"),
         ),
     )
 }
@@ -84,7 +85,7 @@ GUARDS: dict[str, GuardKind] = {
 
 @dataclass(frozen=True)
 class Choice:
-    """Which guard was chosen and why, in words for the user."""
+    """The chosen guard, and the reason as a text for the user."""
 
     kind: GuardKind
     why: str
@@ -93,30 +94,30 @@ class Choice:
 def choose_guard(name: str = AUTO) -> Choice:
     """The guard of that name, or for ``auto`` the best that this machine can run.
 
-    Raises :class:`ValueError` for an unknown name and :class:`GuardError` if the
-    machine lacks what it needs. A guard asked for by name is never replaced.
+    Raises :class:`ValueError` for an unknown name, and :class:`GuardError` if a
+    requirement is missing. A guard that was named is never replaced by another.
     """
     if name == AUTO:
         return _choose_first_possible()
     if name not in GUARDS:
         raise ValueError(f"no guard {name!r}; there are {', '.join([*GUARDS, AUTO])}")
-    lack = GUARDS[name].lacks()
+    lack = GUARDS[name].missing_requirement()
     if lack:
         raise GuardError(f"guard {name}: {lack}")
     return Choice(GUARDS[name], f"guard {name}, as asked for")
 
 
 def open_guard(name: str, workdir: Path) -> Guard:
-    """A guard as :func:`choose_guard` chooses it, attached to nothing yet."""
+    """The guard that :func:`choose_guard` chooses, not attached yet."""
     return choose_guard(name).kind.open(workdir)
 
 
 def _choose_first_possible() -> Choice:
-    lacks: list[str] = []
+    missing_requirement: list[str] = []
     for kind in GUARDS.values():
-        lack = kind.lacks()
+        lack = kind.missing_requirement()
         if lack is None:
             why = f"guard {kind.name}, {kind.summary}"
-            return Choice(kind, "; ".join([why, *lacks]))
-        lacks.append(f"{kind.name} is not possible: {lack}")
-    raise GuardError("; ".join(lacks))
+            return Choice(kind, "; ".join([why, *missing_requirement]))
+        missing_requirement.append(f"{kind.name} is not possible: {lack}")
+    raise GuardError("; ".join(missing_requirement))

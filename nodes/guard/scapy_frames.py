@@ -16,10 +16,10 @@ _WORD = 4
 
 
 def dissect(frame: bytes) -> Segment | None:
-    """The TCP segment in a frame, which may be cut off after the TCP header.
+    """The TCP segment in a frame. The frame may end after the TCP header.
 
-    None for anything else, and for what the guard leaves to the kernel: VLAN tags, IP
-    options, IPv6 extension headers, fragments.
+    None for anything else, and for frames that the guard leaves to the kernel: with VLAN
+    tags, IP options or IPv6 extension headers, and fragments.
     """
     ether = Ether(frame)
     ip = ether.payload
@@ -48,7 +48,7 @@ def dissect(frame: bytes) -> Segment | None:
 
 
 def build_packet(segment: Segment, payload: bytes = b"") -> bytes:
-    """The IP packet of a segment: no TCP options, checksums complete."""
+    """The IP packet of a segment, without TCP options, with all checksums."""
     tcp = TCP(
         sport=segment.sport,
         dport=segment.dport,
@@ -65,7 +65,7 @@ def build_packet(segment: Segment, payload: bytes = b"") -> bytes:
 def build_frame(
     segment: Segment, eth_src: str, eth_dst: str, payload: bytes = b""
 ) -> bytes:
-    """The Ethernet frame of a segment; its mark is the caller's to put in ``eth_src``."""
+    """The Ethernet frame of a segment. The caller puts the mark into ``eth_src``."""
     protocol = 0x86DD if ":" in segment.src else 0x0800
     header = bytes(Ether(src=eth_src, dst=eth_dst, type=protocol))
     return header + build_packet(segment, payload)

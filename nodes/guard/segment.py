@@ -1,8 +1,8 @@
-"""A TCP segment as plain data, and the resets that follow from one.
+"""A TCP segment as plain data, and the resets that answer it.
 
-Sequence numbers live modulo 2^32 (RFC 9293, 3.4): compare them with :func:`precedes`
-and :func:`within`, never with ``<``. Everything is named from the node's side: on
-ingress ``src`` is the client and ``dst`` the virtual address.
+Sequence numbers are modulo 2^32 (RFC 9293, 3.4). Compare them with :func:`precedes` and
+:func:`within`, never with ``<``. Directions are the node's: on ingress ``src`` is the
+client and ``dst`` the virtual address.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Flags(IntFlag):
 class Segment:
     """One TCP segment; ``length`` is its payload in bytes.
 
-    ``marked``: it came with :data:`topologies.domain.plan.FANOUT_MAC` as Ethernet source, so
-    a switch made it: it is a fan-out copy (claim E3).
+    ``marked``: its Ethernet source is :data:`topologies.domain.plan.FANOUT_MAC`. A switch
+    made it, as a fan-out copy (claim E3). ``passed_on``: another node has redirected it.
     """
 
     src: str
@@ -50,17 +50,17 @@ class Segment:
 
     @property
     def end(self) -> int:
-        """SEG.SEQ + SEG.LEN, where SYN and FIN count for one each (RFC 9293, 3.4)."""
+        """SEG.SEQ + SEG.LEN; SYN and FIN count one each (RFC 9293, 3.4)."""
         controls = bool(self.flags & Flags.SYN) + bool(self.flags & Flags.FIN)
         return advance(self.seq, self.length + controls)
 
     @property
-    def arriving(self) -> FourTuple:
+    def ingress_connection(self) -> FourTuple:
         """The connection of a segment on its way from the client to the node."""
         return FourTuple(self.src, self.sport, self.dst, self.dport)
 
     @property
-    def leaving(self) -> FourTuple:
+    def egress_connection(self) -> FourTuple:
         """The connection of a segment on its way from the node to the client."""
         return FourTuple(self.dst, self.dport, self.src, self.sport)
 
@@ -71,12 +71,12 @@ def advance(seq: int, count: int) -> int:
 
 
 def distance(start: int, end: int) -> int:
-    """How far ``end`` is after ``start``, -2^31 to 2^31 - 1; negative: before it."""
+    """From ``start`` to ``end``, -2^31 to 2^31 - 1; negative if ``end`` is before."""
     return (end - start + _HALF) % _MODULUS - _HALF
 
 
 def precedes(first: int, second: int) -> bool:
-    """``first`` comes before ``second``; false for numbers exactly 2^31 apart."""
+    """Whether ``first`` is before ``second``; false for numbers exactly 2^31 apart."""
     return distance(first, second) > 0
 
 
@@ -88,40 +88,40 @@ def within(low: int, number: int, high: int) -> bool:
 def not_recognised_reset(stray: Segment) -> Segment:
     """The reset for a segment of an unknown connection (claim E2).
 
-    RFC 9293, 3.10.7.1: ``<SEQ=SEG.ACK><CTL=RST>``. Without the ACK flag the
-    acknowledgment field means nothing to the client, so it carries SEG.SEQ to the
-    owner of the connection, who can tell by both numbers whether the copy fits.
+    RFC 9293, 3.10.7.1: ``<SEQ=SEG.ACK><CTL=RST>``. Without the ACK flag the client does
+    not read the acknowledgment field. So the field carries SEG.SEQ to the owner of the
+    connection, whose guard checks both numbers.
     """
     return replace(_reply(stray), seq=stray.ack, ack=stray.seq, flags=Flags.RST)
 
 
 def refusal_reset(segment: Segment) -> Segment:
-    """The reset that says "aborted", which no switch fans out: it has the ACK flag."""
+    """The reset that means "aborted". It has the ACK flag, so no switch fans it out."""
     flags = Flags.RST | Flags.ACK
     return replace(_reply(segment), seq=segment.ack, ack=segment.end, flags=flags)
 
 
 def fan_out_copy(reset: Segment) -> Segment:
-    """What the fabric makes of a "not recognised" reset: ends swapped, marked (E3)."""
+    """The copy that the fabric makes of a "not recognised" reset: swapped, marked (E3)."""
     return replace(_reply(reset), marked=True)
 
 
 def exact_reset(copy: Segment, rcv_nxt: int) -> Segment:
-    """The reset that the owner's TCP believes (RFC 5961, 3.2): SEG.SEQ = RCV.NXT."""
+    """The reset that the owner's TCP accepts (RFC 5961, 3.2): SEG.SEQ = RCV.NXT."""
     return replace(copy, seq=rcv_nxt, ack=0, flags=Flags.RST, length=0)
 
 
 def exact_reset_from(leaving: Segment) -> Segment:
-    """The exact reset of a connection that has just sent ``leaving`` (its RCV.NXT)."""
+    """The exact reset of a connection, by the RCV.NXT in its last segment."""
     return exact_reset(_reply(leaving), leaving.ack)
 
 
 def probe(copy: Segment) -> Segment:
-    """A segment that only makes the connection state its SND.NXT and RCV.NXT.
+    """A probe that makes the connection send its SND.NXT and RCV.NXT.
 
-    It lies a quarter of the sequence space outside the window, and RFC 9293, 3.10.7.4
-    answers whatever is outside with ``<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>``. Its one
-    octet is never read; without it Linux limits the answers (tcp_oow_rate_limited).
+    It is a quarter of the sequence space outside the window. TCP answers a segment out of
+    window with ``<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`` (RFC 9293, 3.10.7.4). Its one octet
+    is never read; without payload, Linux limits the answers (tcp_oow_rate_limited).
     """
     outside = advance(copy.ack, -_HALF // 2)
     return replace(copy, seq=outside, ack=copy.seq, flags=Flags.ACK, length=1)

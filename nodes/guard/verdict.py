@@ -1,11 +1,12 @@
 """The decision table of a guard: what happens to each segment at a node.
 
-Pure: segment, what the node knows of its connection, mode -> verdict. It is the one
-place where the behaviour is decided; ``guard.bpf.c`` is the same table for the kernel,
-and the same packet tests (``tests/nodes/packet_table.py``) run against both.
+A pure function: segment, flow information and mode -> verdict. All behaviour is decided
+here. ``guard.bpf.c`` implements the same table in the kernel. It takes names and
+constants from this module (:mod:`nodes.guard.verdict_header`), and the same packet tests
+(``tests/nodes/packet_table.py``) run on both.
 
-Only TCP to or from the virtual address is judged. A marked frame that is anything else
-is dropped; all other traffic is the kernel's.
+The table is for TCP to or from the virtual address. Any other frame with the mark is
+dropped. All other traffic is left to the kernel.
 """
 
 from __future__ import annotations
@@ -26,40 +27,46 @@ from nodes.guard.segment import (
     within,
 )
 
-#: How far a copy's acknowledgment field may lie from RCV.NXT. Behind the stray whose
-#: SEG.SEQ it is there may be a whole lost window, and Linux receive windows go up to
-#: ``net.ipv4.tcp_rmem[2]``: 6 MiB by default, 16 MiB and more where tuned.
+#: Largest distance of a copy's acknowledgment field from RCV.NXT, in octets. The field
+#: is the SEG.SEQ of a stray, and a whole window before that stray may have been lost.
+#: Linux receive windows are limited by ``net.ipv4.tcp_rmem[2]``: 6 MiB by default, 16 MiB
+#: and more where tuned.
 SEQUENCE_SLACK = 16 * 1024 * 1024
 
-#: How long a node remembers what it just did to a connection, in seconds: longer than
-#: segments stay in flight here, shorter than any reconnection that skips the SYN.
-MEMORY_S = 1.0
+#: How long a node remembers its recent action on a connection, in seconds. Longer than
+#: segments stay in flight here, shorter than a reconnection without a SYN.
+RECENT_S = 1.0
 
-#: How long a node is quiet about a connection once it has said that it does not
-#: recognise it, in seconds. Each reset costs a copy for every node of the cluster, and
-#: a client with several segments on their way, or one that waits behind those copies
-#: and repeats itself, must not pay that for each. Only while the answer would be the
-#: same: a client that has received more since then did not take it (RFC 5961, 3.2), and
-#: shows that by its acknowledgment. As long as Linux is quiet about segments out of
-#: window (``net.ipv4.tcp_invalid_ratelimit``), shorter than a client gives up.
-QUIET_S = 0.5
+#: Shortest time between two equal "not recognised" resets for a connection, in seconds.
+#: Each reset causes a copy for every node of the cluster. Several strays in flight, or
+#: retransmissions, must not cause a fan-out each. A stray with another acknowledgment
+#: number is answered immediately: its client has received more in the meantime, so it
+#: ignored the earlier reset (RFC 5961, 3.2). The time is that of Linux for segments out
+#: of window (``net.ipv4.tcp_invalid_ratelimit``), and shorter than a client's timeout.
+RESET_INTERVAL_S = 0.5
+
+#: How long the state of a flow is valid without a further segment, in seconds.
+FLOW_VALID_S = 0.2
 
 
 class Action(Enum):
     """What to do with a segment."""
 
-    PASS = "pass"  # it takes its normal way
+    PASS = "pass"  # deliver it as usual
     DROP = "drop"
-    ANSWER = "answer"  # drop it, and send the verdict's segment out instead
-    FREE = "free"  # drop it, and give the verdict's segment to the node's own TCP
-    PROBE = "probe"  # as FREE, then judge again with the numbers that TCP answers
-    AMEND = "amend"  # the verdict's segment leaves in its place
-    PASS_ON = "pass on"  # it goes back to the switches, whole, for its earlier owner
+    ANSWER = "answer"  # drop it; send the verdict's segment to the client
+    FREE = "free"  # drop it; deliver the verdict's segment to the node's own TCP
+    PROBE = "probe"  # as FREE; decide again with the numbers in TCP's answer
+    AMEND = "amend"  # send the verdict's segment in its place
+    PASS_ON = "pass on"  # redirect it to the switches, for the earlier owner
 
 
 class Mode(Enum):
-    """What strays get: an answer; silence (reset policy ``drop``); a second chance at
-    the connection's earlier owner (``second-chance``), and only there an answer."""
+    """How strays are handled, as the reset policy says.
+
+    ``ANSWER``: by a reset. ``SILENT``: not at all (policy ``drop``). ``PASS_ON``: they
+    are redirected to the earlier owner (policy ``second-chance``), and answered there.
+    """
 
     ANSWER = "answer"
     SILENT = "silent"
@@ -67,34 +74,39 @@ class Mode(Enum):
 
 
 class Kind(Enum):
-    """Segments, told apart by their flags alone."""
+    """The kind of a segment, by its flags."""
 
-    RESET = "RST"  # without ACK: says "not recognised"
-    ABORT = "RST|ACK"  # says "aborted" or "refused"
+    RESET = "RST"  # without ACK: means "not recognised"
+    ABORT = "RST|ACK"  # means "aborted" or "refused"
     SYN = "SYN"
     SYN_ACK = "SYN|ACK"
     ACK = "ACK"  # any other with ACK: data, FIN, keepalive, ...
     OTHER = "no ACK"
 
 
-class Known(Enum):
-    """What a node holds of a connection. A listening socket holds nothing of it."""
+class Status(Enum):
+    """The state of a connection at a node. A listening socket counts as NOTHING."""
 
     NOTHING = "nothing"
     EMBRYONIC = "SYN-RECEIVED"  # RFC 9293, 3.3.2; in Linux a request or a SYN cookie
     CONNECTION = "connection"  # ESTABLISHED to LAST-ACK
     TIME_WAIT = "TIME-WAIT"
-    ABORTED = "aborted"  # gone by the node's own doing, within MEMORY_S
-    FREED = "freed"  # a copy was accepted for it within MEMORY_S
-    ANSWERED = "answered"  # nothing, and said so in the same words within QUIET_S
+    ABORTED = "aborted"  # aborted by this node within RECENT_S
+    FREED = "freed"  # reset by an accepted copy within RECENT_S
+    ANSWERED = "answered"  # the same reset was sent within RESET_INTERVAL_S
+    # Nothing, but a segment found the connection here within FLOW_VALID_S. The kernel
+    # unhashes a socket before it sends its reset (tcp_set_state in __tcp_close,
+    # tcp_disconnect), and this segment arrived in between. It is not a stray of another
+    # node. Only the guard in the kernel sees this, because it looks up every segment.
+    HELD = "held"
 
 
 class Fit(Enum):
-    """Whether a copy's numbers belong to the connection held here."""
+    """Whether a copy's numbers match the connection held here."""
 
     FITS = "fits"
     MISFITS = "misfits"
-    UNSURE = "unsure"  # the guard does not know the connection's numbers yet
+    UNSURE = "unsure"  # the connection's numbers are not known yet
 
 
 @dataclass(frozen=True)
@@ -107,10 +119,10 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Knowledge:
-    """What the node knows of a segment's connection when the segment arrives."""
+class FlowInfo:
+    """Status and numbers of a segment's connection when the segment arrives."""
 
-    known: Known
+    status: Status
     numbers: Numbers | None = None
 
 
@@ -134,10 +146,10 @@ def kind_of(segment: Segment) -> Kind:
 
 
 def fit_of(copy: Segment, numbers: Numbers | None) -> Fit:
-    """Whether the stray behind a copy was a segment of the connection held here.
+    """Whether the stray that caused a copy belongs to the connection held here.
 
-    The copy's SEG.SEQ is what the client had acknowledged: something this node sent.
-    Its acknowledgment field is where the client was: near what this node expects.
+    The copy's SEG.SEQ is what the client had acknowledged, so this node must have sent
+    it. The acknowledgment field is the client's position: it must be close to RCV.NXT.
     """
     if numbers is None:
         return Fit.UNSURE
@@ -167,8 +179,8 @@ def _refuse(segment: Segment, numbers: Numbers | None) -> Verdict:
 
 
 def _free(copy: Segment, numbers: Numbers | None) -> Verdict:
-    # A request socket shows its numbers to nobody, but its window starts at the
-    # client's ISN + 1, which is where the stray was (tcp_check_req checks it).
+    # A request socket does not show its numbers. Its window starts at the client's
+    # ISN + 1, which is the position of the stray (tcp_check_req checks it).
     rcv_nxt = copy.ack if numbers is None else numbers.rcv_nxt
     return Verdict(Action.FREE, exact_reset(copy, rcv_nxt))
 
@@ -179,11 +191,11 @@ def _probe(copy: Segment, numbers: Numbers | None) -> Verdict:
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of the table; None in a column fits anything."""
+    """One row of the table. None in a column matches anything."""
 
     marked: bool | None
     kind: Kind | None
-    known: Known | None
+    status: Status | None
     fit: Fit | None
     mode: Mode | None
     then: Callable[[Segment, Numbers | None], Verdict]
@@ -191,81 +203,83 @@ class Rule:
 
 
 _COPY, _PLAIN, _ANY = True, False, None
-_LOUD, _SILENT, _ONWARD = Mode.ANSWER, Mode.SILENT, Mode.PASS_ON
+_ANSWER, _SILENT, _PASS_ON = Mode.ANSWER, Mode.SILENT, Mode.PASS_ON
 _IN = ("copies_received",)
 _ACCEPTED = ("copies_received", "copies_accepted")
 _REJECTED = ("copies_received", "copies_rejected")
 
-#: Segments from the client; the first rule that fits decides.
+#: Segments from the client. The first rule that matches decides.
 #:
-#: A SYN|ACK is answered by RFC 9293, 3.10.7.1 like any other segment with ACK, but the
-#: virtual address never opens connections, so no node can own it: the answer is the
-#: kind of reset that is not fanned out. The same goes for what was still in flight
-#: when the application here aborted its connection.
+#: A SYN|ACK is answered like any other segment with ACK (RFC 9293, 3.10.7.1). But the
+#: virtual address never opens connections, so no node can own this one: the answer is an
+#: RST|ACK, which is not fanned out. The same holds for segments that were in flight when
+#: the application here aborted its connection.
 INGRESS: tuple[Rule, ...] = (
     # Fan-out copies (E5).
-    # marked  segment       the node knows    numbers      mode     verdict     counts
-    Rule(_COPY, Kind.RESET, Known.CONNECTION, Fit.FITS, _ANY, _free, _ACCEPTED),
-    Rule(_COPY, Kind.RESET, Known.CONNECTION, Fit.MISFITS, _ANY, _drop, _REJECTED),
-    Rule(_COPY, Kind.RESET, Known.CONNECTION, Fit.UNSURE, _ANY, _probe),
-    # A late copy may meet the next connection of the same ends while it is opening.
-    Rule(_COPY, Kind.RESET, Known.EMBRYONIC, Fit.MISFITS, _ANY, _drop, _REJECTED),
-    Rule(_COPY, Kind.RESET, Known.EMBRYONIC, _ANY, _ANY, _free, _ACCEPTED),
+    # marked  segment       status            numbers      mode   action     counts
+    Rule(_COPY, Kind.RESET, Status.CONNECTION, Fit.FITS, _ANY, _free, _ACCEPTED),
+    Rule(_COPY, Kind.RESET, Status.CONNECTION, Fit.MISFITS, _ANY, _drop, _REJECTED),
+    Rule(_COPY, Kind.RESET, Status.CONNECTION, Fit.UNSURE, _ANY, _probe),
+    # A late copy may arrive while the next connection of the same addresses opens.
+    Rule(_COPY, Kind.RESET, Status.EMBRYONIC, Fit.MISFITS, _ANY, _drop, _REJECTED),
+    Rule(_COPY, Kind.RESET, Status.EMBRYONIC, _ANY, _ANY, _free, _ACCEPTED),
     Rule(_COPY, Kind.RESET, _ANY, _ANY, _ANY, _drop, _IN),
     Rule(_COPY, _ANY, _ANY, _ANY, _ANY, _drop),
     Rule(_PLAIN, Kind.SYN, _ANY, _ANY, _ANY, _pass),
     Rule(_PLAIN, Kind.RESET, _ANY, _ANY, _ANY, _pass),
     Rule(_PLAIN, Kind.ABORT, _ANY, _ANY, _ANY, _pass),
     Rule(_PLAIN, Kind.OTHER, _ANY, _ANY, _ANY, _pass),
-    Rule(_PLAIN, _ANY, Known.CONNECTION, _ANY, _ANY, _pass),
-    Rule(_PLAIN, _ANY, Known.EMBRYONIC, _ANY, _ANY, _pass),
-    Rule(_PLAIN, _ANY, Known.TIME_WAIT, _ANY, _ANY, _pass),
-    Rule(_PLAIN, _ANY, Known.ABORTED, _ANY, _SILENT, _drop),
-    Rule(_PLAIN, _ANY, Known.ABORTED, _ANY, _ANY, _refuse),
+    Rule(_PLAIN, _ANY, Status.CONNECTION, _ANY, _ANY, _pass),
+    Rule(_PLAIN, _ANY, Status.EMBRYONIC, _ANY, _ANY, _pass),
+    Rule(_PLAIN, _ANY, Status.TIME_WAIT, _ANY, _ANY, _pass),
+    Rule(_PLAIN, _ANY, Status.ABORTED, _ANY, _SILENT, _drop),
+    Rule(_PLAIN, _ANY, Status.ABORTED, _ANY, _ANY, _refuse),
+    Rule(_PLAIN, _ANY, Status.HELD, _ANY, _SILENT, _drop),
+    Rule(_PLAIN, _ANY, Status.HELD, _ANY, _ANY, _refuse),
     Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _SILENT, _drop),
     Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _ANY, _refuse),
-    Rule(_PLAIN, Kind.ACK, Known.ANSWERED, _ANY, _LOUD, _drop, ("strays",)),
-    Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _LOUD, _not_recognised, ("strays", "resets")),
+    Rule(_PLAIN, Kind.ACK, Status.ANSWERED, _ANY, _ANSWER, _drop, ("strays",)),
+    Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _ANSWER, _not_recognised, ("strays", "resets")),
     Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _SILENT, _drop, ("strays",)),
-    Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _ONWARD, _pass_on, ("strays", "passed_on")),
+    Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _PASS_ON, _pass_on, ("strays", "passed_on")),
 )
 
 
-def judge_arriving(segment: Segment, knowledge: Knowledge, mode: Mode) -> Verdict:
-    """The verdict on a segment that reaches the node from its interface.
+def judge_ingress(segment: Segment, info: FlowInfo, mode: Mode) -> Verdict:
+    """The verdict on a segment that arrives at the node's interface.
 
-    One that has been passed on already is not passed on again: it is answered.
+    A stray is redirected at most once. The second time it is answered.
     """
     if mode is Mode.PASS_ON and segment.passed_on:
         mode = Mode.ANSWER
-    kind, fit = kind_of(segment), fit_of(segment, knowledge.numbers)
+    kind, fit = kind_of(segment), fit_of(segment, info.numbers)
     for rule in INGRESS:
         columns = (
             (rule.marked, segment.marked),
             (rule.kind, kind),
-            (rule.known, knowledge.known),
+            (rule.status, info.status),
             (rule.fit, fit),
             (rule.mode, mode),
         )
         if all(wanted in (None, got) for wanted, got in columns):
-            verdict = rule.then(segment, knowledge.numbers)
+            verdict = rule.then(segment, info.numbers)
             return Verdict(verdict.action, verdict.segment, rule.counts)
     raise AssertionError(f"no rule for {segment}")
 
 
-def judge_leaving(segment: Segment, known: Known) -> Verdict:
+def judge_egress(segment: Segment, status: Status) -> Verdict:
     """The verdict on a segment that the node's own TCP sends.
 
-    A bare RST of the kernel is never "not recognised", since strays do not reach the
-    kernel: its socket was there and refused (data after close, say). It leaves as the
-    RST|ACK that no switch fans out. A connection that still sends after a copy was
-    accepted for it had moved its RCV.NXT meanwhile (its backlog held a segment), and
-    the segment it sends says where to: that makes the reset exact.
+    An RST without ACK from the kernel never means "not recognised", since strays do not
+    reach the kernel. It means that a socket refused a segment (data after close, for
+    example). It is changed into RST|ACK, which switches do not fan out. A connection
+    that still sends after an accepted copy had a newer RCV.NXT (a segment was in its
+    backlog). The segment it sends carries that number, so the next reset is exact.
     """
     kind = kind_of(segment)
     if kind is Kind.RESET:
         amended = Segment(**{**vars(segment), "flags": Flags.RST | Flags.ACK})
         return Verdict(Action.AMEND, amended)
-    if known is Known.FREED and kind in (Kind.ACK, Kind.SYN_ACK):
+    if status is Status.FREED and kind in (Kind.ACK, Kind.SYN_ACK):
         return Verdict(Action.FREE, exact_reset_from(segment))
     return Verdict(Action.PASS)

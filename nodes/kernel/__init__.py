@@ -1,1 +1,1 @@
-"""What is asked of the Linux kernel: BPF, netlink, namespaces, offloads."""
+"""Interfaces to the Linux kernel: BPF, netlink, namespaces, offloads."""

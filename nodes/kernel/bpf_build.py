@@ -1,4 +1,4 @@
-"""Compiles BPF programs with clang, each once: objects are kept by what they came from."""
+"""Compiles BPF programs with clang. Objects are cached by a hash of their sources."""
 
 from __future__ import annotations
 
@@ -7,35 +7,47 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nodes.kernel.libbpf import BpfError
 
-#: Compiled programs, each named by the hash of what it was made from.
+#: Folder of the compiled programs. Their names contain the hash of their sources.
 BUILD = Path(__file__).resolve().parents[2] / ".build"
 
 
-def compile_program(source: Path) -> Path:
-    """The object file of ``NAME.bpf.c``, compiled unless that was done before.
+def compile_program(
+    source: Path,
+    generated: Mapping[str, str] | None = None,
+    build: Path | None = None,
+) -> Path:
+    """The object file of ``NAME.bpf.c``, compiled if it is not in the cache.
 
-    What it may include are the ``*.bpf.h`` beside it. Raises
-    :class:`~nodes.kernel.libbpf.BpfError` with the compiler's words.
+    It may include the ``*.bpf.h`` files in its folder, and the ``generated`` headers
+    (file name -> text). ``build``: the cache, if not :data:`BUILD`. Every warning is an
+    error. Raises :class:`~nodes.kernel.libbpf.BpfError` with the
+    compiler's output.
     """
-    # Kernel headers of the architecture (asm/) are in its own folder on Debian.
-    headers = f"-I/usr/include/{platform.machine()}-linux-gnu"
-    command = ["clang", "-O2", "-g", "-target", "bpf", headers, "-Wall", "-Werror"]
+    generated, build = generated or {}, build or BUILD
+    # On Debian, the kernel headers of the architecture (asm/) have their own folder.
+    system = f"-I/usr/include/{platform.machine()}-linux-gnu"
+    warnings = ("-Wall", "-Wextra", "-Werror")
+    command = ["clang", "-O2", "-g", "-target", "bpf", system, *warnings]
     version = _output([command[0], "--version"])
     sources = [file.read_text() for file in sorted(source.parent.glob("*.bpf.[ch]"))]
-    made_from = "\0".join([*command, version, *sources])
+    headers = [text for header in generated.items() for text in header]
+    made_from = "\0".join([*command, version, *sources, *headers])
     digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
-    target = BUILD / f"{source.name.removesuffix('.bpf.c')}-{digest}.o"
+    target = build / f"{source.name.removesuffix('.bpf.c')}-{digest}.o"
     if not target.exists():
-        BUILD.mkdir(exist_ok=True)
-        # Two runs may compile at once: each into its own file, put in place at once.
-        with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        build.mkdir(exist_ok=True)
+        # Two runs may compile at the same time. Each writes its own file; os.replace
+        # then puts it in place atomically.
+        with tempfile.TemporaryDirectory(dir=build) as folder:
+            for name, text in generated.items():
+                (Path(folder) / name).write_text(text)
             fresh = Path(folder) / target.name
-            _output([*command, "-c", str(source), "-o", str(fresh)])
+            _output([*command, f"-I{folder}", "-c", str(source), "-o", str(fresh)])
             os.replace(fresh, target)
     return target
 

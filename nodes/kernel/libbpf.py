@@ -1,8 +1,8 @@
-"""The few calls of libbpf that loading a program and reading its maps takes.
+"""The calls of libbpf that load a program and read its maps, by ctypes.
 
-``iproute2`` brings the library along, so nothing else needs to be installed. Every
-function raises :class:`BpfError` where libbpf reports an error; libbpf
-itself writes the details (the verifier's log) to standard error.
+``iproute2`` depends on the library, so nothing else needs to be installed. Every function
+raises :class:`BpfError` if libbpf reports an error. libbpf itself writes the details (the
+verifier's log) to standard error.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _BPF_ANY = 0
 
 
 class BpfError(RuntimeError):
-    """The kernel, libbpf or the compiler refused a BPF program; the text says why."""
+    """The kernel, libbpf or the compiler refused a BPF program. The text says why."""
 
 
 class BpfMap:
-    """A map of a loaded object: bytes to bytes, in the sizes it was declared with."""
+    """A map of a loaded object: keys and values are bytes of the declared sizes."""
 
     def __init__(self, library: ctypes.CDLL, descriptor: int, value_size: int) -> None:
         self._library = library
@@ -48,15 +48,15 @@ class BpfMap:
             raise BpfError(f"BPF map update: {os.strerror(ctypes.get_errno())}")
 
     def delete(self, key: bytes) -> None:
-        """Remove ``key``, if it is there."""
+        """Remove ``key``, if it exists."""
         self._library.bpf_map_delete_elem(self._descriptor, key)
 
 
 class BpfObject:
-    """A compiled object file, loaded: its programs verified, its maps made.
+    """A loaded object file: its programs are verified, its maps are created.
 
-    Programs and maps live as long as this object is open, or longer where they are
-    pinned or attached.
+    Programs and maps exist while this object is open, and longer if they are pinned or
+    attached.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +72,7 @@ class BpfObject:
         return BpfMap(self._library, self.map_descriptor(name), value_size)
 
     def map_descriptor(self, name: str) -> int:
-        """The file descriptor of the map of that name; it is ours to use only."""
+        """The file descriptor of the map of that name. The caller must not close it."""
         descriptor: int = self._library.bpf_object__find_map_fd_by_name(
             self._handle, name.encode()
         )
@@ -81,9 +81,9 @@ class BpfObject:
         return descriptor
 
     def attach(self, name: str) -> None:
-        """Attach the program of that name to what its section names, e.g. a tracepoint.
+        """Attach the program of that name as its section says, e.g. to a tracepoint.
 
-        It stays so for as long as this process lives: the kernel detaches it when the
+        It stays attached while this process lives. The kernel detaches it when the
         link's descriptor is closed.
         """
         link = self._library.bpf_program__attach(self._program(name))
@@ -92,7 +92,7 @@ class BpfObject:
             raise BpfError(f"{name}: not attached: {os.strerror(code)}")
 
     def program_descriptor(self, name: str) -> int:
-        """The file descriptor of the program of that name; it is ours to use only."""
+        """The file descriptor of that program. The caller must not close it."""
         descriptor: int = self._library.bpf_program__fd(self._program(name))
         return descriptor
 
@@ -103,7 +103,7 @@ class BpfObject:
             key, _, value = line.partition(":")
             if key == "prog_id":
                 return int(value)
-        raise BpfError(f"the kernel does not tell the id of BPF program {name}")
+        raise BpfError(f"no program id of BPF program {name} in fdinfo")
 
     def pin(self, directory: Path) -> None:
         """Pin every map and program as ``directory/NAME``, in a BPF filesystem."""
@@ -114,7 +114,7 @@ class BpfObject:
                 raise BpfError(f"cannot pin BPF objects in {directory}: {why}")
 
     def close(self) -> None:
-        """Let go of programs and maps. May be called again."""
+        """Close programs and maps. May be called again."""
         handle, self._handle = self._handle, None
         if handle:
             self._library.bpf_object__close(handle)
@@ -136,9 +136,9 @@ class BpfObject:
 
 
 def _error_in(pointer: int | None) -> int:
-    """The error number that a returned pointer stands for; 0 where it is a pointer.
+    """The error number of a returned pointer; 0 if the pointer is valid.
 
-    libbpf 1.x returns NULL and sets errno, 0.x an error number disguised as a pointer.
+    libbpf 1.x returns NULL and sets errno. 0.x returns an error number as a pointer.
     """
     if not pointer:
         return ctypes.get_errno() or errno.EINVAL

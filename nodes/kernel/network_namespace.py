@@ -1,4 +1,4 @@
-"""Acting inside another process's network namespace, from the calling thread."""
+"""Runs code in another process's network namespace, in the calling thread."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
-def inside_network_of(pid: int) -> Iterator[None]:
+def enter_netns(pid: int) -> Iterator[None]:
     """Puts the calling thread into the network namespace of process ``pid``.
 
-    A socket keeps the namespace it was opened in, so the block only has to open it
-    (setns(2); ``os.setns`` needs Python 3.12). Raises :class:`OSError` where the
-    process is gone or the caller is not root.
+    A socket keeps the namespace in which it was opened, so only that must be inside the
+    block (setns(2); ``os.setns`` needs Python 3.12). Raises :class:`OSError` if the
+    process has ended or the caller is not root.
     """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -34,10 +34,10 @@ def inside_network_of(pid: int) -> Iterator[None]:
         os.close(home)
 
 
-def number_of_network(pid: int) -> int:
-    """Inode number of the network namespace of process ``pid``: its name in the kernel.
+def netns_inode(pid: int) -> int:
+    """Inode number of the network namespace of process ``pid``, its id in the kernel.
 
-    (``struct ns_common``, ``inum``.) Raises :class:`OSError` where the process is gone.
+    (``struct ns_common``, ``inum``.) Raises :class:`OSError` if the process has ended.
     """
     return os.stat(f"/proc/{pid}/ns/net").st_ino
 

@@ -1,8 +1,8 @@
-"""What a network card would do to a frame that the kernel left to it, in software.
+"""Segmentation and checksums in software, as a network card with offloads does them.
 
-A frame that comes in from a host with offloads may be larger than a link takes, and its
-TCP checksum may not have been made (TSO, CHECKSUM_PARTIAL). Sent on by AF_PACKET, it
-must be cut to size and completed first. TCP options are kept.
+A frame from a host with offloads may be larger than the MTU, and its TCP checksum may be
+partial (TSO, CHECKSUM_PARTIAL). Before it is sent by AF_PACKET it must be segmented and
+the checksum completed. TCP options are kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-#: What the links here take: an IP packet of 1,500 octets.
+#: Largest IP packet of the links here, in octets.
 MTU = 1500
 _ETHERNET = 14
 _IP4, _IP6 = 20, 40
@@ -19,17 +19,18 @@ _IPPROTO_TCP = 6
 _MODULUS = 1 << 32
 
 
-def as_sent(frame: bytes, eth_src: str, eth_dst: str) -> Iterator[bytes]:
-    """The frame as one or more that fit the link, with those addresses, checksums made.
+def segment_and_checksum(frame: bytes, eth_src: str, eth_dst: str) -> Iterator[bytes]:
+    """The frame as one or more frames that fit the link, with checksums.
 
-    It must be TCP over IPv4 without options or IPv6 without extension headers. Only
-    the last part has FIN and PSH (as ``tcp_gso_segment`` has it).
+    They have those MAC addresses. The frame must be TCP over IPv4 without options or over
+    IPv6 without extension headers. Only the last part has FIN and PSH (as in
+    ``tcp_gso_segment``).
     """
     ethernet = bytes.fromhex((eth_dst + eth_src).replace(":", "")) + frame[12:14]
     is_ip6 = frame[12:14] == b"\x86\xdd"
     ip = frame[_ETHERNET : _ETHERNET + (_IP6 if is_ip6 else _IP4)]
-    (said,) = struct.unpack_from("!H", ip, 4 if is_ip6 else 2)
-    size = said if is_ip6 else said - len(ip)
+    (length,) = struct.unpack_from("!H", ip, 4 if is_ip6 else 2)
+    size = length if is_ip6 else length - len(ip)
     segment = frame[_ETHERNET + len(ip) : _ETHERNET + len(ip) + size]
     for part in _parts(segment, MTU - len(ip)):
         header = _ip6(ip, len(part)) if is_ip6 else _ip4(ip, len(part))
@@ -37,10 +38,10 @@ def as_sent(frame: bytes, eth_src: str, eth_dst: str) -> Iterator[bytes]:
         yield ethernet + header + _summed(part, addresses)
 
 
-def _parts(segment: bytes, most: int) -> Iterator[bytes]:
-    """The TCP segment in pieces of at most ``most`` octets, header included."""
+def _parts(segment: bytes, max_size: int) -> Iterator[bytes]:
+    """The TCP segment in parts of at most ``max_size`` octets, header included."""
     header, payload = _split(segment)
-    step = most - len(header)
+    step = max_size - len(header)
     (seq,) = struct.unpack_from("!I", header, 4)
     for start in range(0, max(1, len(payload)), step):
         part = bytearray(header)

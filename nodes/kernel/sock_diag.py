@@ -1,7 +1,8 @@
-"""Requests about one TCP connection of a namespace's kernel, as sock_diag(7) has them.
+"""Requests of sock_diag(7) about one TCP connection in a network namespace.
 
 The structures are those of ``linux/netlink.h``, ``linux/sock_diag.h`` and
-``linux/inet_diag.h``, built here because a guard asks for each segment it doubts.
+``linux/inet_diag.h``. They are built here, without a library, for speed: a guard may
+send a request for each segment.
 """
 
 from __future__ import annotations
@@ -22,29 +23,31 @@ ERROR = struct.Struct("=i")
 
 _NETLINK_SOCK_DIAG = 4
 #: struct inet_diag_req_v2: family, protocol, extensions, padding, states; then the
-#: socket's identity: ports, source, destination, interface, cookie.
+#: socket's id: ports, source, destination, interface, cookie.
 _REQUEST = struct.Struct("=BBBxI2s2s16s16sIII")
 _EVERY_STATE = _NO_COOKIE = 0xFFFFFFFF
 
 
 class SockDiagError(RuntimeError):
-    """The kernel refused a request of sock_diag(7); the text has the error's name."""
+    """The kernel refused a request of sock_diag(7). The text has the error's name."""
 
 
-class Kind(IntEnum):
-    """What is asked for."""
+class MessageType(IntEnum):
+    """Type of a request."""
 
     LOOK_UP = 20  # SOCK_DIAG_BY_FAMILY
     DESTROY = 21  # SOCK_DESTROY
 
 
 def open_socket() -> socket.socket:
-    """A netlink socket to the kernel of the namespace that the caller stands in."""
+    """A netlink socket to the kernel, for the caller's network namespace."""
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
     return socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)
 
 
-def request(kind: Kind, connection: FourTuple, flags: int = NLM_F_REQUEST) -> bytes:
+def request(
+    kind: MessageType, connection: FourTuple, flags: int = NLM_F_REQUEST
+) -> bytes:
     """The message about the node's end of ``connection``; ``flags``: NLM_F_*."""
     vip = ipaddress.ip_address(connection.dst).packed
     client = ipaddress.ip_address(connection.src).packed

@@ -1,8 +1,8 @@
 """BPF programs on the tc hooks of interfaces in other network namespaces.
 
-By netlink and from this process: ``tc`` in ``nsenter`` takes a process or two for each
-interface, a hundred times as long. Source: ``linux/rtnetlink.h``, ``linux/pkt_sched.h``,
-``linux/pkt_cls.h``; tc-bpf(8) is the same by hand.
+Netlink is used directly: ``nsenter`` and ``tc`` need two processes for each interface and
+take a hundred times as long. Sources: ``linux/rtnetlink.h``, ``linux/pkt_sched.h``,
+``linux/pkt_cls.h``. tc-bpf(8) does the same by hand.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 
-from nodes.kernel.network_namespace import inside_network_of
+from nodes.kernel.network_namespace import enter_netns
 
 _MESSAGE = struct.Struct("=IHHII")  # nlmsghdr
 _TCMSG = struct.Struct("=BxHiIII")
@@ -39,23 +39,23 @@ class Interface:
     """An interface of the network namespace that process ``pid`` is in."""
 
     def __init__(self, pid: int, name: str) -> None:
-        """Raises :class:`OSError` where there is no such process or interface."""
-        with inside_network_of(pid):
+        """Raises :class:`OSError` if there is no such process or interface."""
+        with enter_netns(pid):
             self._netlink = _route_socket(0)
-            self._news = _route_socket(_GROUP_TC)
+            self._notifications = _route_socket(_GROUP_TC)
             self._index = socket.if_nametoindex(name)
 
     def fileno(self) -> int:
-        """Readable once somebody has changed something; see :meth:`changed`."""
-        return self._news.fileno()
+        """Readable after a change notification; see :meth:`has_changed`."""
+        return self._notifications.fileno()
 
     def attach(self, programs: Mapping[str, tuple[int, str]]) -> None:
         """Put programs on hooks: ``ingress``, ``egress`` -> (descriptor, name).
 
-        What had our place there is replaced. Raises :class:`OSError`.
+        Replaces earlier programs of ours. Raises :class:`OSError`.
         """
         clsact = _attribute(_KIND, b"clsact\0")
-        self._ask(
+        self._request(
             _NEW_QDISC, _CREATE | _REPLACE, _CLSACT_HANDLE, _CLSACT_PARENT, 0, clsact
         )
         for hook, (descriptor, name) in programs.items():
@@ -65,7 +65,9 @@ class Interface:
                 + _number(_BPF_FLAGS, _DIRECT_ACTION)
             )
             body = _attribute(_KIND, b"bpf\0") + _attribute(_OPTIONS, options)
-            self._ask(_NEW_FILTER, _CREATE, _HANDLE, _HOOKS[hook], _FIRST_FOR_ALL, body)
+            self._request(
+                _NEW_FILTER, _CREATE, _HANDLE, _HOOKS[hook], _FIRST_FOR_ALL, body
+            )
 
     def programs(self) -> set[int]:
         """The kernel's ids of the BPF programs on both hooks."""
@@ -77,27 +79,27 @@ class Interface:
         }
 
     def detach(self) -> None:
-        """Take everything off both hooks. Raises :class:`OSError`."""
-        self._ask(_DELETE_QDISC, 0, _CLSACT_HANDLE, _CLSACT_PARENT, 0, b"")
+        """Detach everything from both hooks. Raises :class:`OSError`."""
+        self._request(_DELETE_QDISC, 0, _CLSACT_HANDLE, _CLSACT_PARENT, 0, b"")
 
-    def changed(self) -> bool:
-        """Whether the hooks of any interface there were changed since the last call."""
-        news = False
+    def has_changed(self) -> bool:
+        """Whether hooks in this namespace were changed since the last call."""
+        changed = False
         while True:
             try:
-                self._news.recv(_BUFFER, socket.MSG_DONTWAIT)
+                self._notifications.recv(_BUFFER, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                return news
-            except OSError:  # ENOBUFS: so much that the kernel dropped some of it
+                return changed
+            except OSError:  # ENOBUFS: the kernel dropped some notifications
                 pass
-            news = True
+            changed = True
 
     def close(self) -> None:
-        """Let go of it; what is attached stays."""
+        """Close the sockets. Attached programs stay."""
         self._netlink.close()
-        self._news.close()
+        self._notifications.close()
 
-    def _ask(
+    def _request(
         self, kind: int, flags: int, handle: int, parent: int, info: int, body: bytes
     ) -> None:
         self._send(kind, flags | _REQUEST | _ACK, handle, parent, info, body)
@@ -163,7 +165,7 @@ def _program_ids(filter_message: bytes) -> Iterator[int]:
 
 
 def _raise_for(payload: bytes) -> None:
-    """What an error message says; 0 is an acknowledgment."""
+    """Raises the error of an error message; 0 is an acknowledgment."""
     error = -_ERROR.unpack_from(payload)[0]
     if error:
         raise OSError(error, f"netlink: {os.strerror(error)}")

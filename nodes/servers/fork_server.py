@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Starts one Python program on many hosts for the price of one start.
+"""Starts one Python program on many hosts by fork.
 
-``fork_server.py PROGRAM`` loads the program once and forks for each order that comes
-over its standard input, a UNIX socket of whole messages (SOCK_SEQPACKET), one JSON
-object each: ``{"pid": .., "arguments": [..], "log": ..}``. The child enters the network
-and mount namespaces of process ``pid``, sends its output to the end of the file ``log``
-and runs the program's ``main(arguments)``. The answer is ``{"pid": ..}`` of the child,
-or ``{"error": ..}``. At the end of the orders it ends; its children go on.
+``fork_server.py PROGRAM`` loads the program once, and forks for each request on standard
+input. That is a UNIX socket of type SOCK_SEQPACKET, with one JSON object per message:
+``{"pid": .., "arguments": [..], "log": ..}``. The child enters the network and mount
+namespaces of process ``pid``, appends its output to the file ``log`` and runs the
+program's ``main(arguments)``. The answer is the child's ``{"pid": ..}``, or
+``{"error": ..}``. The server ends at end of input. Its children continue.
 
-An interpreter that starts and imports takes fifty times as long, and its memory is its
-own, where forked ones share theirs.
+To start an interpreter with its imports takes fifty times as long, and its memory is not
+shared, as that of forked processes is.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from pathlib import Path
 
 _CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000  # linux/sched.h
 _PR_SET_NAME = 15  # linux/prctl.h
-#: Longest order, in octets.
-ORDER_SIZE = 1 << 16
+#: Maximum size of a request, in octets.
+REQUEST_SIZE = 1 << 16
 
 Main = Callable[[Sequence[str]], int]
 
@@ -36,7 +36,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def load(program: Path) -> Main:
-    """The ``main`` of a program, which is imported but not run."""
+    """Import a program without running it. Returns its ``main``."""
     specification = importlib.util.spec_from_file_location(program.stem, program)
     assert specification and specification.loader
     module = importlib.util.module_from_spec(specification)
@@ -46,24 +46,24 @@ def load(program: Path) -> Main:
     return main
 
 
-def serve(orders: socket.socket, name: str, main: Main) -> None:
-    """Fork for each order until there are no more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
-    gc.freeze()  # what a collection would touch could not be shared any more
-    while order := orders.recv(ORDER_SIZE):
-        wanted = json.loads(order)
+def serve(requests: socket.socket, name: str, main: Main) -> None:
+    """Fork for each request until end of input."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
+    gc.freeze()  # garbage collection would unshare memory pages
+    while request := requests.recv(REQUEST_SIZE):
+        options = json.loads(request)
         try:
-            namespaces = [_namespace(wanted["pid"], kind) for kind in ("net", "mnt")]
+            namespaces = [_namespace(options["pid"], kind) for kind in ("net", "mnt")]
         except OSError as error:
-            orders.send(json.dumps({"error": str(error)}).encode())
+            requests.send(json.dumps({"error": str(error)}).encode())
             continue
         child = os.fork()
         if not child:
-            orders.close()
-            _run(name, main, wanted["arguments"], namespaces, wanted["log"])
+            requests.close()
+            _run(name, main, options["arguments"], namespaces, options["log"])
         for descriptor in namespaces:
             os.close(descriptor)
-        orders.send(json.dumps({"pid": child}).encode())
+        requests.send(json.dumps({"pid": child}).encode())
 
 
 def _namespace(pid: int, kind: str) -> int:
@@ -73,7 +73,7 @@ def _namespace(pid: int, kind: str) -> int:
 def _run(
     name: str, main: Main, arguments: Sequence[str], namespaces: Sequence[int], log: str
 ) -> None:
-    """In the child: become the program; does not return."""
+    """In the child: run the program. Does not return."""
     status = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -95,13 +95,13 @@ def _run(
 
 
 def _redirect(log: str) -> None:
-    """Output to the end of the file, no input; opened before the mounts are others."""
+    """Append output to the file, no input. Open it before the mount namespace changes."""
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for ours, theirs in ((nothing, 0), (output, 1), (output, 2)):
-        os.dup2(ours, theirs)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
     os.close(output)
-    os.close(nothing)
+    os.close(null)
 
 
 def _enter(namespace: int, kind: int) -> None:

@@ -1,4 +1,4 @@
-"""How a storage node serves objects by HTTP: nginx over the store that nodes share."""
+"""HTTP server of a storage node: nginx on the store that all nodes share."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 HTTP_PORT = 80
 
-#: Patterns that the protocol cannot follow, and why.
-HTTP_REFUSES: Mapping[str, str] = {
+#: Traffic patterns that the protocol does not support, with the reason.
+HTTP_UNSUPPORTED: Mapping[str, str] = {
     "pipelined": "HTTP/1.1 clients wait for each answer (h11 does not pipeline)",
-    "half-closed": "a request cannot be sent once the client shut its side down",
+    "half-closed": "a client that has shut down its side cannot send a request",
 }
 
-#: One process, in the foreground: killing it leaves nothing. Time limits and the limit
-#: of requests on a connection are lifted, so that only the network ends connections.
+#: One process in the foreground, so that killing it ends everything. Timeouts and the
+#: limit of requests per connection are lifted, so that nginx does not end connections.
 _CONFIG = """user root;
 daemon off;
 master_process off;
@@ -49,22 +49,22 @@ http {
 
 
 def create_object_store(store: Path, port: int = HTTP_PORT) -> None:
-    """What every node's nginx shares, inside the folder ``store``: put it on tmpfs.
+    """Create the store that all nodes share, in a folder that should be on tmpfs.
 
-    A body is received in a folder of the node's own and renamed into ``blocks/`` before
-    it is acknowledged (ngx_http_dav_module): every node reads it whole or not at all.
+    nginx writes a body to the node's own folder, and renames it into ``blocks/`` before it
+    acknowledges (ngx_http_dav_module). So every node reads it completely or not at all.
     """
     (store / "blocks").mkdir()
     _config(store).write_text(_CONFIG % {"store": store, "port": port})
 
 
 def nginx_argv(store: Path) -> list[str]:
-    """The command that serves ``store`` until it is killed, in the foreground.
+    """The command that serves ``store`` in the foreground until it is killed.
 
-    A shell gives each node its own file for the process id, which nginx insists on
-    writing and removes at its end, and its own folder for bodies, and becomes nginx. In
-    one folder nodes would collide: once a request is done nginx unlinks its body's name,
-    which is gone by then, and may be another node's by now.
+    The shell creates the node's own files and executes nginx. Each node needs its own file
+    for the process id, which nginx always writes, and its own folder for bodies. nginx
+    unlinks a body's temporary name after the request. In a shared folder, that name may
+    belong to another node by then.
     """
     script = (
         'own="${0%/*}/nginx-$$" && mkdir -p "$own" && '

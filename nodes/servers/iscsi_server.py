@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Serves a backing file by iSCSI: becomes tgtd, once a child is there to configure it."""
+"""Serves a backing file by iSCSI: starts a child that configures tgtd, then runs tgtd."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 
 ISCSI_PORT = 3260
 
-#: Patterns that the protocol cannot follow, and why.
-ISCSI_REFUSES: Mapping[str, str] = {
-    "half-closed": "an iSCSI target ends a connection whose client shut its side down",
+#: Traffic patterns that the protocol does not support, with the reason.
+ISCSI_UNSUPPORTED: Mapping[str, str] = {
+    "half-closed": "an iSCSI target closes a connection when the client shuts down its side",
 }
 
 TARGET_NAME = "iqn.2024-01.resetbed:store"
-#: tgtd wants a portal to begin with. Nobody else gets at this one, and the real ones
-#: are opened last: who can connect finds a target that is whole.
+#: tgtd needs an initial portal: this one is on loopback. The real portals are opened
+#: last, so clients can only connect to a complete target.
 FIRST_PORTAL = "portal=127.0.0.1:3261"
 PORTALS = (f"portal=0.0.0.0:{ISCSI_PORT}", f"portal=[::]:{ISCSI_PORT}")
 ANSWER_DEADLINE_S = 20.0
@@ -29,16 +29,16 @@ POLL_S = 0.02
 
 
 class TargetError(RuntimeError):
-    """tgtd refused to be configured; the text is tgtadm's."""
+    """tgtd could not be configured. The text is tgtadm's."""
 
 
 def configuration(file: Path) -> list[list[str]]:
-    """The calls of tgtadm(8) that make a target of ``file``, in their order."""
+    """The calls of tgtadm(8) that create a target with ``file``, in order."""
     target = ["--mode", "target", "--tid", "1"]
     unit = ["--mode", "logicalunit", "--tid", "1", "--lun", "1"]
     return [
         [*target, "--op", "new", "--targetname", TARGET_NAME],
-        # pread(2) and pwrite(2): one page cache is behind all nodes.
+        # pread(2) and pwrite(2): all nodes share one page cache.
         [*unit, "--op", "new", "--backing-store", str(file), "--bstype", "rdwr"],
         [*target, "--op", "bind", "--initiator-address", "ALL"],
         *(["--mode", "portal", "--op", "new", "--param", at] for at in PORTALS),
@@ -46,21 +46,21 @@ def configuration(file: Path) -> list[list[str]]:
 
 
 def configure(file: Path) -> None:
-    """Wait until tgtd answers and configure it. Raises :class:`TargetError`."""
+    """Wait until tgtd answers, then configure it. Raises :class:`TargetError`."""
     deadline = time.monotonic() + ANSWER_DEADLINE_S
-    while (said := _tgtadm(["--mode", "target", "--op", "show"])) is not None:
+    while (error := _tgtadm(["--mode", "target", "--op", "show"])) is not None:
         if time.monotonic() > deadline:
-            raise TargetError(said)
+            raise TargetError(error)
         time.sleep(POLL_S)
-    for words in configuration(file):
-        if (said := _tgtadm(words)) is not None:
-            raise TargetError(f"{' '.join(words)}: {said}")
+    for arguments in configuration(file):
+        if (error := _tgtadm(arguments)) is not None:
+            raise TargetError(f"{' '.join(arguments)}: {error}")
 
 
-def _tgtadm(words: list[str]) -> str | None:
-    """One call; None if it went well, else what tgtadm said."""
+def _tgtadm(arguments: list[str]) -> str | None:
+    """One call of tgtadm. Returns None, or the error message."""
     done = subprocess.run(
-        ["tgtadm", "--lld", "iscsi", *words],
+        ["tgtadm", "--lld", "iscsi", *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -70,33 +70,33 @@ def _tgtadm(words: list[str]) -> str | None:
     )
 
 
-def _configure_from_aside(file: Path, tgtd: int) -> None:
-    """In a process of its own: a target that is not whole is ended, not left so."""
+def _configure_in_child(file: Path, tgtd: int) -> None:
+    """Configure tgtd from another process. If that fails, tgtd is killed."""
     if os.fork():
-        os._exit(0)  # tgtd waits for no child: process 1 is to reap the grandchild
+        os._exit(0)  # tgtd waits for no child, so process 1 must reap the grandchild
     try:
         configure(file)
     except (TargetError, OSError) as error:
         print(f"iscsi_server.py: {error}", file=sys.stderr, flush=True)
-        os.kill(tgtd, signal.SIGKILL)  # with a target, SIGTERM is ignored
+        os.kill(tgtd, signal.SIGKILL)  # tgtd ignores SIGTERM while it has a target
     os._exit(0)
 
 
 def main(argv: list[str]) -> None:
-    """Become tgtd, in the foreground, until it is killed: it takes no heed of SIGTERM."""
+    """Run tgtd in the foreground until it is killed. It ignores SIGTERM."""
     parser = argparse.ArgumentParser(prog="iscsi_server.py", description=__doc__)
     parser.add_argument("--file", type=Path, required=True, help="the backing file")
     parser.add_argument(
-        "--control", required=True, help="beginning of the control socket's path"
+        "--control", required=True, help="prefix of the control socket's path"
     )
     args = parser.parse_args(argv)
     tgtd = os.getpid()
     os.environ["TGT_IPC_SOCKET"] = f"{args.control}-{tgtd}"
-    aside = os.fork()
-    if not aside:
-        _configure_from_aside(args.file, tgtd)
-    os.waitpid(aside, 0)
-    # One thread for the unit instead of 16: a cluster has many nodes.
+    child = os.fork()
+    if not child:
+        _configure_in_child(args.file, tgtd)
+    os.waitpid(child, 0)
+    # One thread for the unit instead of 16, since a cluster has many nodes.
     os.execvp("tgtd", ["tgtd", "-f", "-t", "1", "--iscsi", FIRST_PORTAL])
 
 

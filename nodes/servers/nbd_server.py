@@ -1,4 +1,4 @@
-"""How a storage node serves NBD: nbdkit over the backing file that all nodes share."""
+"""NBD server of a storage node: nbdkit on the backing file that all nodes share."""
 
 from __future__ import annotations
 
@@ -8,35 +8,33 @@ from pathlib import Path
 
 NBD_PORT = 10809
 
-#: Patterns that the protocol cannot follow, and why.
-NBD_REFUSES: Mapping[str, str] = {
-    "half-closed": "an NBD server ends a connection whose client shut its side down",
+#: Traffic patterns that the protocol does not support, with the reason.
+NBD_UNSUPPORTED: Mapping[str, str] = {
+    "half-closed": "an NBD server closes a connection when the client shuts down its side",
 }
 
-#: The same for fio, which is a client of the same servers.
-FIO_REFUSES: Mapping[str, str] = {
-    "idle": "fio sleeps between requests: it sees no reset, nor a request to end",
-    "large": "fio's connection cannot be paced: each transfer is over in a millisecond",
-    "bursts": "fio keeps its connection for as long as its job lasts",
-    "pipelined": "with requests outstanding fio 3.33 loops for ever on a dead connection",
-    "port-reuse": "a new fio connects twice, so the port it had is not free for it",
-    **NBD_REFUSES,
+#: The same for fio, which uses the same servers.
+FIO_UNSUPPORTED: Mapping[str, str] = {
+    "idle": "fio sleeps between requests: it notices neither a reset nor a signal",
+    "large": "fio's connection cannot be paced: each transfer takes only a millisecond",
+    "bursts": "fio keeps its connection until its job ends",
+    "pipelined": "with requests outstanding, fio 3.33 loops without end on a dead connection",
+    "port-reuse": "a new fio connects twice, so its earlier port is not free",
+    **NBD_UNSUPPORTED,
 }
 
 
 def nbdkit_argv(file: Path, port: int = NBD_PORT) -> list[str]:
-    """The command that serves ``file`` until it is killed, in the foreground.
+    """The command that serves ``file`` in the foreground until it is killed.
 
-    Every node runs it over the same file. The file plugin writes with pwrite(2) before
-    it answers, and one page cache is behind all of them: a write that one node has
-    acknowledged is what every other node reads next (NBD_FLAG_CAN_MULTI_CONN, which
-    it offers, promises the same). FUA adds fdatasync(2), free where the file is on
-    tmpfs.
+    All nodes run it on the same file. The file plugin writes with pwrite(2) before it
+    answers, and all nodes share one page cache. So a write that one node has acknowledged
+    is visible to all (as NBD_FLAG_CAN_MULTI_CONN, which it offers, promises). FUA adds
+    fdatasync(2), which costs nothing on tmpfs.
 
-    No address is given: nbdkit then listens on IPv4 and IPv6, with a socket for each.
-    One thread a connection (``--threads 1``) instead of 17: a client here has one
-    request outstanding, or a few on the wire that are served in turn, and a cluster has
-    many nodes.
+    Without an address, nbdkit listens on IPv4 and IPv6, with a socket for each. It has one
+    thread per connection (``--threads 1``) instead of 17, since a cluster has many nodes.
+    A client here has one outstanding request, or a few that are served in turn.
     """
     return [
         "nbdkit",
@@ -51,9 +49,9 @@ def nbdkit_argv(file: Path, port: int = NBD_PORT) -> list[str]:
 
 
 def create_backing_file(path: Path, size: int) -> None:
-    """Make the shared file: ``size`` bytes of zeros, sparse. Put it on tmpfs.
+    """Create the shared file: ``size`` bytes of zeros, sparse. It should be on tmpfs.
 
-    Raises ``FileExistsError`` rather than empty a file that servers may have open.
+    Raises ``FileExistsError`` if it exists, since servers may have it open.
     """
     fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     try:
@@ -63,5 +61,5 @@ def create_backing_file(path: Path, size: int) -> None:
 
 
 def backing_size(clients: int, region_size: int) -> int:
-    """Bytes for that many ``nbd_client.py``, each with a region of ``region_size``."""
+    """Size in bytes of the file, for clients with a region of that size each."""
     return clients * region_size

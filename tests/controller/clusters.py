@@ -1,4 +1,4 @@
-"""Small clusters, in the states that the tests need."""
+"""Small clusters in the states that the tests need."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def state(
 
 
 def then(before: ClusterState, membership: Membership) -> ClusterState:
-    """The state that follows ``before`` when an event leads to ``membership``."""
+    """The state after ``before`` when an event results in ``membership``."""
     return before.becoming(Arrangement(before.plan, membership))
 
 

@@ -1,4 +1,4 @@
-"""Bucket tables against what the papers say, written down again, and their examples."""
+"""Bucket tables against independent versions of the papers' methods and examples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_hash_threshold_is_a_search_for_the_region(members: list[str]) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7, 15])
-def test_hash_threshold_moves_what_rfc_2992_says(count: int) -> None:
+def test_hash_threshold_moves_the_shares_of_rfc_2992(count: int) -> None:
     """Section 3's disruption for the loss of the k-th of n, up to rounded borders."""
     members, n = NAMES[:count], count
     before = BALANCERS["hash-threshold"].table(members)
@@ -75,7 +75,7 @@ def test_hash_threshold_is_within_the_published_bounds(count: int) -> None:
 
 @settings(max_examples=50)
 @given(members=pools)
-def test_rendezvous_is_what_its_definition_says(members: list[str]) -> None:
+def test_rendezvous_matches_its_definition(members: list[str]) -> None:
     oracle = [max(members, key=lambda m: digest(b, m)) for b in range(256)]
     assert list(BALANCERS["rendezvous"].table(members)) == oracle
 
@@ -99,7 +99,7 @@ weights = st.dictionaries(
 
 @settings(max_examples=50)
 @given(before=weights, data=st.data())
-def test_a_changed_capacity_moves_buckets_of_that_member_only(
+def test_a_changed_weight_moves_buckets_of_that_member_only(
     before: dict[str, float], data: st.DataObject
 ) -> None:
     who = data.draw(st.sampled_from(sorted(before)))
@@ -109,7 +109,7 @@ def test_a_changed_capacity_moves_buckets_of_that_member_only(
         assert new in (old, who)
 
 
-def test_shares_follow_capacities() -> None:
+def test_shares_follow_weights() -> None:
     """Over many pools, so that a share is within a few standard deviations, 0.6 %."""
     shares: Counter[str] = Counter()
     for pool in range(60):
@@ -120,7 +120,7 @@ def test_shares_follow_capacities() -> None:
         assert shares[name] / total == pytest.approx(weight / 8, abs=0.015)
 
 
-def test_no_capacity_is_no_bucket() -> None:
+def test_weight_0_gets_no_bucket() -> None:
     assert set(weighted_table({"c1": 0, "c2": 1})) == {"c2"}
     assert weighted_table({"c1": 0}) == weighted_table({}) == ()
 

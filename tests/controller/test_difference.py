@@ -1,4 +1,4 @@
-"""What must change, and in which order; the entries' identity; the state's file."""
+"""Changes and their order; the entries' identity; the state's file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ entry_lists = st.lists(st.sampled_from(ENTRIES), unique=True)
 
 
 @given(installed=entry_lists, wanted=entry_lists)
-def test_the_difference_turns_what_is_there_into_what_should_be(
+def test_the_difference_turns_installed_into_desired_entries(
     installed: list[FlowEntry], wanted: list[FlowEntry]
 ) -> None:
     change = difference(installed, wanted)
@@ -47,7 +47,7 @@ def test_the_difference_turns_what_is_there_into_what_should_be(
     assert bool(change) == (set(installed) != set(wanted))
 
 
-def test_an_entry_is_known_by_its_content_not_by_its_name() -> None:
+def test_an_entry_is_identified_by_content_not_by_name() -> None:
     first, second = (
         FlowEntry.of(1, 100, {Field.REG0: 3}, (Output(7),), name) for name in "ab"
     )
@@ -62,7 +62,7 @@ def test_no_two_entries_of_a_switch_have_one_key() -> None:
             assert len({entry.key for entry in entries}) == len(entries)
 
 
-def test_an_entry_reads_as_ovs_ofctl_writes_it() -> None:
+def test_an_entrys_text_is_ovs_ofctls() -> None:
     match: dict[Field, Value] = {
         Field.IP_PROTO: 6,
         Field.ETH_TYPE: 0x0800,

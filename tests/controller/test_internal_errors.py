@@ -1,4 +1,4 @@
-"""No exception is hidden: it is logged, the work goes on, and who asks learns of it."""
+"""No exception is hidden: it is logged, work continues, and later requests fail with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.controller.switches import accepts, wait_until
 
 
 class BrokenApp:
-    """An application one of whose handlers fails."""
+    """An application with a handler that fails."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -35,7 +35,7 @@ class BrokenApp:
         raise ZeroDivisionError(f"on {event}")
 
 
-def test_a_handlers_exception_is_logged_and_told_and_does_not_get_out(
+def test_a_handlers_exception_is_logged_and_reported_and_not_raised(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = BrokenApp()
@@ -47,7 +47,7 @@ def test_a_handlers_exception_is_logged_and_told_and_does_not_get_out(
 
 @pytest.fixture
 def reconciler() -> Reconciler:
-    """A reconciler with no switches, at work."""
+    """A running reconciler without switches."""
     reconciler = Reconciler(state(), None)
     threading.Thread(target=reconciler.run, daemon=True).start()
     return reconciler
@@ -55,14 +55,14 @@ def reconciler() -> Reconciler:
 
 @pytest.fixture
 def client(reconciler: Reconciler, tmp_path: Path) -> Iterator[ControllerClient]:
-    """A client of that reconciler's."""
+    """A client of that reconciler."""
     path = tmp_path / "controller.sock"
     threading.Thread(target=serve, args=(path, reconciler), daemon=True).start()
     wait_until(lambda: accepts(path), "the control socket")
     yield ControllerClient(path)
 
 
-def test_the_keepers_own_failure_is_loud(
+def test_the_reconcilers_own_failure_is_reported(
     reconciler: Reconciler, client: ControllerClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert not client.status()["fabric"].connected
@@ -75,19 +75,19 @@ def test_the_keepers_own_failure_is_loud(
         client.apply(state())
 
 
-def test_an_order_under_way_when_the_keeper_fails_is_answered(
+def test_a_pending_request_fails_with_the_reconciler(
     reconciler: Reconciler, client: ControllerClient
 ) -> None:
     failures: list[ControllerError] = []
 
-    def order() -> None:
+    def request() -> None:
         with pytest.raises(ControllerError) as caught:
             client.apply(state(), timeout_s=60)
         failures.append(caught.value)
 
-    waiting = threading.Thread(target=order)
+    waiting = threading.Thread(target=request)
     waiting.start()
-    wait_until(lambda: reconciler._requests, "the order is under way")
+    wait_until(lambda: reconciler._requests, "the request is pending")
     reconciler.connected(object())
     waiting.join(10)
     assert "AttributeError" in str(failures[0])
@@ -104,7 +104,7 @@ def test_an_order_under_way_when_the_keeper_fails_is_answered(
     ],
     ids=["not JSON", "not an object", "unknown", "no state", "half a state"],
 )
-def test_a_bad_request_is_answered_with_what_is_wrong(
+def test_a_bad_request_gets_an_error_reply(
     client: ControllerClient, request_: bytes, error: str, tmp_path: Path
 ) -> None:
     with socket.socket(socket.AF_UNIX) as stream:
@@ -117,12 +117,12 @@ def test_a_bad_request_is_answered_with_what_is_wrong(
     assert client.status()
 
 
-def test_nobody_at_the_socket_is_said(tmp_path: Path) -> None:
+def test_a_missing_socket_is_named(tmp_path: Path) -> None:
     with pytest.raises(ControllerError, match=r"none\.sock"):
         ControllerClient(tmp_path / "none.sock").status()
 
 
-def test_what_did_not_become_in_sync_is_said(client: ControllerClient) -> None:
+def test_switches_out_of_sync_are_named(client: ControllerClient) -> None:
     logging.getLogger("resetbed.controller").info("nothing will connect")
     with pytest.raises(ControllerError, match="'fabric': SwitchStatus"):
         client.wait_in_sync(timeout_s=0.05)

@@ -1,4 +1,4 @@
-"""In which order the reconciler changes switches, and which instants it tells, on fakes."""
+"""The order in which the reconciler updates switches, and the times it reports; fakes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state, then
 from topologies.domain.membership import NodeState
 
 FLOOD = state()
-#: c1 changes, and nothing else.
+#: Only c1 changes.
 DRAINED = then(FLOOD, ALL_IN_SERVICE.with_node("c1n2", NodeState.DRAINED))
-#: c1 and c2 change, and nothing else.
+#: Only c1 and c2 change.
 BOTH = then(
     FLOOD,
     ALL_IN_SERVICE.with_node("c1n2", NodeState.DRAINED).with_node(
@@ -45,7 +45,7 @@ LEAVING = then(
 
 @dataclass
 class Switch:
-    """A switch in memory: what it has, and what is wrong with it."""
+    """A switch in memory: its entries and its faults."""
 
     name: str
     journal: list[str]
@@ -58,14 +58,14 @@ class Switch:
 
 
 class FakeSession(SwitchSession):
-    """A session with a switch in memory: it answers at once."""
+    """A session with a switch in memory, which replies immediately."""
 
     def request_dump(self) -> None:
-        """Ask nobody."""
+        """Send nothing."""
         self._installed = None
 
     def receive_dump(self, deadline: float) -> None:
-        """What the switch has."""
+        """Read the switch's entries."""
         found: Any = tuple(_Found(entry) for entry in self.datapath.entries)
         self._installed = found
 
@@ -82,7 +82,7 @@ class FakeSession(SwitchSession):
 
 @dataclass(frozen=True)
 class _Found:
-    """An entry as it is read from a switch: of its own kind."""
+    """An entry from a switch's dump, of another class than ours."""
 
     entry: FlowEntry
 
@@ -93,14 +93,14 @@ class _Found:
 
 
 @dataclass
-class House:
-    """A reconciler, the switches of the plan, and what was done to them in which order."""
+class FakeCluster:
+    """A reconciler, the plan's switches, and a journal of what was done to them."""
 
     journal: list[str] = field(default_factory=list)
     settles: bool = True
 
     def __post_init__(self) -> None:
-        """No switch has anything yet."""
+        """Create switches without entries."""
         self.switches = {
             name: Switch(name, self.journal, id=dpid)
             for name, dpid in PLAN.switches.items()
@@ -113,51 +113,53 @@ class House:
         self.journal.append("settled " + " ".join(sorted(sockets)))
 
     def start(
-        self, wanted: ClusterState | None, names: Sequence[str] = ("c1", "c2", "fabric")
+        self,
+        desired: ClusterState | None,
+        names: Sequence[str] = ("c1", "c2", "fabric"),
     ) -> Reconciler:
-        """A reconciler at work, as after a start, to which those switches connect."""
-        self.reconciler = Reconciler(wanted, lambda name: name)
+        """Start a reconciler and connect those switches to it."""
+        self.reconciler = Reconciler(desired, lambda name: name)
         for name in names:
             self.reconciler.connected(self.switches[name])
         threading.Thread(target=self.reconciler.run, daemon=True).start()
-        self.rest()
+        self.wait_idle()
         return self.reconciler
 
-    def rest(self) -> None:
-        """Returns when the reconciler has done all that it could."""
+    def wait_idle(self) -> None:
+        """Return when the reconciler is idle."""
         done = threading.Event()
         self.reconciler._jobs.put(lambda: None)
         self.reconciler._jobs.put(done.set)
         assert done.wait(10)
-        # The last of its step is behind it when the next job is begun.
+        # Its step has ended when the next job starts.
         again = threading.Event()
         self.reconciler._jobs.put(again.set)
         assert again.wait(10)
 
-    def has(self, wanted: ClusterState) -> set[str]:
-        """The switches that have what that state says."""
-        tables = wanted.tables()
+    def has(self, desired: ClusterState) -> set[str]:
+        """The switches that have that state's entries."""
+        tables = desired.tables()
         return {n for n, s in self.switches.items() if s.entries == tables[n]}
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> House:
+def fakes(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     """Nothing is started yet."""
-    house = House()
+    fakes = FakeCluster()
 
     def bundle(_: Any, __: int, change: Change[Any]) -> list[Any]:
         return [change]
 
     monkeypatch.setattr(reconciler_module, "SwitchSession", FakeSession)
-    monkeypatch.setattr(reconciler_module, "settle", house.settle)
+    monkeypatch.setattr(reconciler_module, "settle", fakes.settle)
     monkeypatch.setattr(openflow, "bundle", bundle)
-    return house
+    return fakes
 
 
-def served(house: House, now: ClusterState) -> None:
-    """Every switch has that state; the reconciler that brought it is dead."""
+def served(fakes: FakeCluster, now: ClusterState) -> None:
+    """Every switch has that state; the reconciler that applied it is dead."""
     for name, entries in now.tables().items():
-        house.switches[name].entries = entries
+        fakes.switches[name].entries = entries
 
 
 EVERY_ORDER = list(itertools.permutations(("c1", "c2", "fabric")))
@@ -181,85 +183,87 @@ EVERY_ORDER = list(itertools.permutations(("c1", "c2", "fabric")))
     ids=["a chassis leaves", "a chassis comes"],
 )
 def test_a_controller_that_died_before_it_applied_a_state_keeps_the_tiers_order(
-    house: House,
+    fakes: FakeCluster,
     old: ClusterState,
     new: ClusterState,
     steps: list[str],
     order: Sequence[str],
 ) -> None:
     """Its successor finds the new state in the file, and switches that have the old."""
-    served(house, old)
-    house.start(new, order)
-    assert house.has(new) == set(PLAN.switches)
-    assert house.journal == steps
+    served(fakes, old)
+    fakes.start(new, order)
+    assert fakes.has(new) == set(PLAN.switches)
+    assert fakes.journal == steps
 
 
 def test_no_switch_changes_before_those_of_the_tier_before_have_connected(
-    house: House,
+    fakes: FakeCluster,
 ) -> None:
     new = replace(FLOOD, history=(LEAVING.arrangement,))
-    served(house, LEAVING)
-    house.start(new, ["fabric", "c1"])
-    assert house.journal == []
-    house.reconciler.connected(house.switches["c2"])
-    house.rest()
-    assert house.journal == ["c2", "settled c1 c2", "fabric", "settled fabric"]
+    served(fakes, LEAVING)
+    fakes.start(new, ["fabric", "c1"])
+    assert fakes.journal == []
+    fakes.reconciler.connected(fakes.switches["c2"])
+    fakes.wait_idle()
+    assert fakes.journal == ["c2", "settled c1 c2", "fabric", "settled fabric"]
 
 
 def test_no_switch_changes_before_those_of_the_tier_before_have_settled(
-    house: House,
+    fakes: FakeCluster,
 ) -> None:
-    served(house, LEAVING)
-    house.settles = False
-    house.start(replace(FLOOD, history=(LEAVING.arrangement,)))
-    assert house.journal == ["c2"]
-    house.settles = True
-    house.rest()
-    assert house.journal == ["c2", "settled c1 c2", "fabric", "settled fabric"]
+    served(fakes, LEAVING)
+    fakes.settles = False
+    fakes.start(replace(FLOOD, history=(LEAVING.arrangement,)))
+    assert fakes.journal == ["c2"]
+    fakes.settles = True
+    fakes.wait_idle()
+    assert fakes.journal == ["c2", "settled c1 c2", "fabric", "settled fabric"]
 
 
-def test_a_switch_without_entries_waits_for_nobody(house: House) -> None:
-    house.start(FLOOD, ["fabric"])
-    assert house.journal == ["fabric"]
-
-
-def test_what_a_failed_attempt_has_changed_has_settled_before_a_reply(
-    house: House,
+def test_a_switch_without_entries_is_updated_without_waiting(
+    fakes: FakeCluster,
 ) -> None:
-    """c1 was changed, c2 refused: the retry changes c2, and waits for c1 as well."""
-    reconciler = house.start(FLOOD)
-    house.journal.clear()
-    house.switches["c2"].refuses = True
+    fakes.start(FLOOD, ["fabric"])
+    assert fakes.journal == ["fabric"]
+
+
+def test_a_reply_waits_for_changes_of_an_earlier_failed_request(
+    fakes: FakeCluster,
+) -> None:
+    """c1 was updated, c2 refused. The retry updates c2 and waits for c1 too."""
+    reconciler = fakes.start(FLOOD)
+    fakes.journal.clear()
+    fakes.switches["c2"].refuses = True
     with pytest.raises(SwitchError, match="c2 refused"):
         reconciler.apply(BOTH, 5.0)
-    house.rest()
-    assert house.journal == ["c1"]
-    house.switches["c2"].refuses = False
-    house.reconciler.connected(house.switches["c2"])
+    fakes.wait_idle()
+    assert fakes.journal == ["c1"]
+    fakes.switches["c2"].refuses = False
+    fakes.reconciler.connected(fakes.switches["c2"])
     reply = reconciler.apply(BOTH, 5.0)
-    assert house.journal == ["c1", "c2", "settled c1 c2"]
+    assert fakes.journal == ["c1", "c2", "settled c1 c2"]
     assert reply["settled_s"] >= reply["applied_s"]
 
 
-def test_what_was_not_settled_in_time_is_waited_for_by_the_retry(house: House) -> None:
-    reconciler = house.start(FLOOD)
-    house.settles = False
+def test_a_retry_waits_for_what_has_not_settled(fakes: FakeCluster) -> None:
+    reconciler = fakes.start(FLOOD)
+    fakes.settles = False
     with pytest.raises(SettleError):
         reconciler.apply(DRAINED, 5.0)
     with pytest.raises(SettleError):
         reconciler.apply(DRAINED, 5.0)  # nothing is left to change, and all the same
-    house.settles = True
-    house.journal.clear()
+    fakes.settles = True
+    fakes.journal.clear()
     before = time.time()
     assert reconciler.apply(DRAINED, 5.0)["settled_s"] >= before
-    assert house.journal == ["settled c1"]
+    assert fakes.journal == ["settled c1"]
 
 
-def test_the_instants_of_a_state_that_was_there_are_those_of_its_coming(
-    house: House,
+def test_a_repeated_request_reports_the_times_of_the_first(
+    fakes: FakeCluster,
 ) -> None:
-    """A request again, as after a reply that was lost: nothing is to be done."""
-    reconciler = house.start(FLOOD)
+    """A request is repeated, as after a lost reply: nothing has to change."""
+    reconciler = fakes.start(FLOOD)
     first = reconciler.apply(DRAINED, 5.0)
     assert first["requested_s"] <= first["applied_s"] <= first["settled_s"]
     again = reconciler.apply(ClusterState.from_json(DRAINED.to_json()), 5.0)
@@ -267,18 +271,20 @@ def test_the_instants_of_a_state_that_was_there_are_those_of_its_coming(
     assert [again[key] for key in instants] == [first[key] for key in instants]
 
 
-def test_a_state_that_changes_nothing_is_there_when_it_is_asked_for(
-    house: House,
+def test_a_state_that_changes_nothing_is_applied_when_requested(
+    fakes: FakeCluster,
 ) -> None:
-    reconciler = house.start(FLOOD)
-    house.journal.clear()
+    reconciler = fakes.start(FLOOD)
+    fakes.journal.clear()
     before = time.time()
     reply = reconciler.apply(then(FLOOD, FLOOD.membership), 5.0)
-    assert house.journal == []
+    assert fakes.journal == []
     assert before <= reply["requested_s"] == reply["applied_s"] == reply["settled_s"]
 
 
-def test_who_cannot_ask_tells_no_instant(house: House) -> None:
-    reconciler = house.start(FLOOD)
+def test_without_control_sockets_no_settled_time_is_reported(
+    fakes: FakeCluster,
+) -> None:
+    reconciler = fakes.start(FLOOD)
     reconciler._control_socket = None
     assert reconciler.apply(DRAINED, 5.0)["settled_s"] is None

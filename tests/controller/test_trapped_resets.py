@@ -1,4 +1,4 @@
-"""A trapped reset becomes a notice to the guards, under either framework."""
+"""A trapped reset is sent to the guards, under either framework."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def reset(version: int, sport: int = 40001) -> bytes:
 
 
 @both_versions
-def test_a_notice_names_connection_and_numbers(version: int) -> None:
+def test_a_trapped_reset_has_connection_and_numbers(version: int) -> None:
     one = connection(H1, 40001, version)
-    notice = TrappedReset.of(reset(version))
-    assert notice == TrappedReset(one.src, 40001, one.dst, one.dport, 0xFEEDBEEF, 0)
-    assert TrappedReset.from_bytes(notice.to_bytes()) == notice
+    trapped = TrappedReset.of(reset(version))
+    assert trapped == TrappedReset(one.src, 40001, one.dst, one.dport, 0xFEEDBEEF, 0)
+    assert TrappedReset.from_bytes(trapped.to_bytes()) == trapped
 
 
 @both_versions
-def test_a_frame_that_is_no_reset_is_refused(version: int) -> None:
+def test_an_invalid_frame_is_refused(version: int) -> None:
     with pytest.raises(ValueError, match="truncated: 40 octets"):
         TrappedReset.of(reset(version)[:40])
     with pytest.raises(ValueError, match="0x0806"):
@@ -50,7 +50,7 @@ def test_a_frame_that_is_no_reset_is_refused(version: int) -> None:
 
 
 @pytest.mark.live
-def test_the_guards_are_told_of_each_reset_once_and_its_client_has_it(
+def test_each_reset_is_sent_once_to_the_guards_and_to_its_client(
     controller: ControllerProcess, cluster: VSwitch
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as guards:

@@ -12,8 +12,8 @@ import pytest
 from experiments.bench.basis.figure import Setting
 from experiments.bench.basis.size import FULL, QUICK
 from experiments.bench.figures import beyond, mass_reset
-from experiments.bench.measure.herds import Herds
-from experiments.bench.measure.programs.herd import REQUEST, Inquiry
+from experiments.bench.measure.load_generators import LoadGenerators
+from experiments.bench.measure.programs.load_generator import REQUEST, RequestRound
 from experiments.bench.measure.reset_wave import Wave, waiting
 from experiments.bench.measure.wave_waiting import waiting_lines, waiting_remark
 from topologies.domain.connection import FourTuple
@@ -25,7 +25,7 @@ def connection(port: int) -> FourTuple:
 
 
 class Few:
-    """A herd's connections, whose servers are at hand."""
+    """A generator's connections, whose servers are at hand."""
 
     def __init__(self, count: int) -> None:
         pairs = [socket.socketpair() for _ in range(count)]
@@ -36,7 +36,7 @@ class Few:
         for own, _ in pairs:
             own.setblocking(False)
             self.epoll.register(own, select.EPOLLIN | select.EPOLLET)
-        self.inquiry = Inquiry(self.ours, self.index, self.epoll)
+        self.requests = RequestRound(self.ours, self.index, self.epoll)
 
     def close(self) -> None:
         for one in (*self.ours, *self.servers):
@@ -55,16 +55,16 @@ def few() -> Iterator[Few]:
 def test_each_answer_is_told_with_its_connection(few: Few) -> None:
     for server in few.servers:
         server.send(REQUEST)
-    few.inquiry.ask([0, 2], timeout_s=5)
-    found = few.inquiry.result()
+    few.requests.request([0, 2], timeout_s=5)
+    found = few.requests.result()
     assert [index for index, _ in found["waited_ms"]] == [0, 2]
     assert sorted(ms for _, ms in found["waited_ms"]) == sorted(found["answer_ms"])
 
 
 def test_who_hears_nothing_waited_as_long_as_it_was_watched(few: Few) -> None:
     few.servers[0].send(REQUEST)
-    few.inquiry.ask([0, 1], timeout_s=0.05)
-    found = few.inquiry.result()
+    few.requests.request([0, 1], timeout_s=0.05)
+    found = few.requests.result()
     assert found["hung"] == [1]
     assert dict(found["waited_ms"])[1] >= 50
 
@@ -72,18 +72,18 @@ def test_who_hears_nothing_waited_as_long_as_it_was_watched(few: Few) -> None:
 def test_who_is_reset_waited_for_nothing(few: Few) -> None:
     few.servers[0].close()
     few.servers[1].send(REQUEST)
-    few.inquiry.ask([0, 1], timeout_s=5)
-    found = few.inquiry.result()
+    few.requests.request([0, 1], timeout_s=5)
+    found = few.requests.result()
     assert found["reset"] == [0]
     assert [index for index, _ in found["waited_ms"]] == [1]
 
 
 def test_herds_know_them_by_client_and_port() -> None:
-    several = Herds.__new__(Herds)
-    several._index = {("h1", 20001): 0, ("h1", 20002): 1, ("h2", 20001): 0}
+    generators = LoadGenerators.__new__(LoadGenerators)
+    generators._index = {("h1", 20001): 0, ("h1", 20002): 1, ("h2", 20001): 0}
     reply = {"asked": 1, "answered": 1, "reset": [], "hung": [], "first_s": 1.0}
     lists: dict[str, Any] = {"last_reset_s": None, "answer_ms": [], "reset_ms": []}
-    asked = several._asked(
+    asked = generators._results(
         {
             "h1": {**reply, **lists, "waited_ms": [[1, 2.5]]},
             "h2": {**reply, **lists, "waited_ms": [[0, 7.5]]},

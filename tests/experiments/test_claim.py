@@ -9,7 +9,7 @@ import pytest
 
 from experiments.analysis.fates import totals
 from experiments.analysis.observations import RST, Observation
-from nodes.guard.verdict import QUIET_S
+from nodes.guard.verdict import RESET_INTERVAL_S
 from tests.experiments.packet_path import MS, SEQ, START, US
 from tests.experiments.scale_out import END, ScaleOut
 from topologies.domain.plan import FANOUT_MAC
@@ -238,7 +238,7 @@ def test_drop_shows_only_that_segments_went_astray() -> None:
 
 
 @pytest.mark.parametrize(
-    ("later_s", "wrong"), [(QUIET_S / 2, []), (QUIET_S * 1.2, ["E2"])]
+    ("later_s", "wrong"), [(RESET_INTERVAL_S / 2, []), (RESET_INTERVAL_S * 1.2, ["E2"])]
 )
 def test_only_the_same_stray_soon_after_may_stay_unanswered(
     run: ScaleOut, later_s: float, wrong: list[str]

@@ -1,4 +1,4 @@
-"""The doctor's verdicts from findings of any kind; and its trials, on a real machine."""
+"""The doctor's results from findings of any kind; and its trials, on a real machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.doctor import doctor, kernel_trials
-from experiments.doctor.doctor import CHECKS, Check, Weight
+from experiments.doctor import doctor, kernel_probes
+from experiments.doctor.doctor import CHECKS, Check, Importance
 from experiments.machine import machine
 from experiments.machine.machine import Finding, State, missing, present, unknown
 
@@ -23,26 +23,28 @@ WHOLE = {check.name: HERE for check in CHECKS}
 
 
 def test_a_whole_machine_can_run() -> None:
-    verdicts = doctor.diagnose(WHOLE)
-    assert [verdict.check for verdict in verdicts] == list(CHECKS)
-    assert not any(verdict.fatal or verdict.blocks_suite for verdict in verdicts)
-    assert doctor.exit_status(verdicts) == 0
+    results = doctor.diagnose(WHOLE)
+    assert [result.check for result in results] == list(CHECKS)
+    assert not any(result.fatal or result.blocks_suite for result in results)
+    assert doctor.exit_status(results) == 0
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_one_lack_is_fatal_only_where_everything_needs_it(check: Check) -> None:
-    verdicts = doctor.diagnose({**WHOLE, check.name: GONE})
-    fatal = check.weight is Weight.EVERYTHING and check.instead is None
-    assert doctor.exit_status(verdicts) == (doctor.NOTHING_RUNS if fatal else 0)
-    blocked = [verdict.check.name for verdict in verdicts if verdict.blocks_suite]
-    assert blocked == ([check.name] if fatal or check.weight is Weight.SUITE else [])
+    results = doctor.diagnose({**WHOLE, check.name: GONE})
+    fatal = check.importance is Importance.EVERYTHING and check.instead is None
+    assert doctor.exit_status(results) == (doctor.CANNOT_RUN if fatal else 0)
+    blocked = [result.check.name for result in results if result.blocks_suite]
+    assert blocked == (
+        [check.name] if fatal or check.importance is Importance.SUITE else []
+    )
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_what_cannot_be_seen_is_no_reason_to_give_up(check: Check) -> None:
-    verdicts = doctor.diagnose({**WHOLE, check.name: HIDDEN})
-    assert doctor.exit_status(verdicts) == 0
-    assert not any(verdict.blocks_suite for verdict in verdicts)
+    results = doctor.diagnose({**WHOLE, check.name: HIDDEN})
+    assert doctor.exit_status(results) == 0
+    assert not any(result.blocks_suite for result in results)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_one_datapath_is_enough(
     userspace: Finding, kernel: Finding, fatal: bool
 ) -> None:
     found = {**WHOLE, "userspace datapath": userspace, "kernel datapath": kernel}
-    assert any(verdict.fatal for verdict in doctor.diagnose(found)) is fatal
+    assert any(result.fatal for result in doctor.diagnose(found)) is fatal
 
 
 def test_every_check_says_what_its_lack_costs() -> None:
@@ -67,7 +69,7 @@ def test_every_check_says_what_its_lack_costs() -> None:
 
 
 def test_every_trial_is_a_check() -> None:
-    assert set(kernel_trials.TRIALS) <= {check.name for check in CHECKS}
+    assert set(kernel_probes.PROBES) <= {check.name for check in CHECKS}
 
 
 def test_python_packages_come_from_the_one_list() -> None:
@@ -113,7 +115,7 @@ def test_report_for_people_names_every_check(
 
 def test_without_root_the_kernel_stays_unknown() -> None:
     with _as_nobody():
-        found = kernel_trials.try_everything().values()
+        found = kernel_probes.probe_all().values()
     assert {finding.state for finding in found} == {State.UNKNOWN}
 
 
@@ -131,8 +133,8 @@ def _as_nobody() -> Iterator[None]:
 
 @pytest.mark.live
 def test_trials_work_here_and_leave_nothing_behind() -> None:
-    found = kernel_trials.try_everything()
-    assert set(found) == set(kernel_trials.TRIALS)
+    found = kernel_probes.probe_all()
+    assert set(found) == set(kernel_probes.PROBES)
     assert found["userspace datapath"].state is State.PRESENT
     assert "trial" not in Path("/proc/self/mountinfo").read_text()
     assert not [name for name in os.listdir("/sys/class/net") if "trial" in name]

@@ -17,7 +17,7 @@ from experiments.running.launch import make_folder
 from experiments.spec.run_spec import RunSpec
 from tests.experiments.run_folders import moved, write_run
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give")
+pytestmark = [pytest.mark.live]  # only root can give
 
 CALLER = 54321
 LONG_AGO = time.time() - 3600

@@ -21,7 +21,7 @@ from experiments.record.socket_events import (
     SocketEvent,
     read_socket_events,
 )
-from nodes.kernel.network_namespace import number_of_network
+from nodes.kernel.network_namespace import netns_inode
 from tests.experiments.two_hosts import JsonLines, TwoHosts, running, two_hosts
 from topologies.domain.plan import VIP4, VIP6
 
@@ -113,7 +113,7 @@ def test_each_socket_is_on_its_host_and_those_elsewhere_are_left_out(
 ) -> None:
     with probing(tmp_path, PORT) as (probes, output):
         aborted(hosts, socket.AF_INET)
-        probes.say({"hosts": {number_of_network(hosts.node): "c1n1"}})
+        probes.say({"hosts": {netns_inode(hosts.node): "c1n1"}})
         assert probes.read()["event"] == "named"
         summary = probes.end()
     events = list(read_socket_events(output))

@@ -8,6 +8,7 @@ import pytest
 
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
+from controller.policies.questions import OnStray
 from experiments.spec.run_spec import RunSpec
 from experiments.verdict.promises import everyone_speaks, expected, planned, promised
 from topologies.domain.events import EVENTS
@@ -66,9 +67,11 @@ def _shortened(key: str) -> str:
 
 def test_a_policy_that_promises_nothing_is_none() -> None:
     with pytest.raises(ValueError, match="mute: a policy promises something"):
-        ResetPolicy("mute", "says nothing", guard_answers=False, promises=frozenset())
+        ResetPolicy(
+            "mute", "says nothing", on_stray=OnStray.STAY_SILENT, promises=frozenset()
+        )
     with pytest.raises(TypeError, match="promises"):
-        ResetPolicy("mute", "says nothing", guard_answers=False)  # type: ignore[call-arg]
+        ResetPolicy("mute", "says nothing", on_stray=OnStray.STAY_SILENT)  # type: ignore[call-arg]
 
 
 def test_a_policy_that_is_in_no_registry_is_an_error() -> None:

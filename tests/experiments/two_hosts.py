@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nodes.kernel.network_namespace import inside_network_of
+from nodes.kernel.network_namespace import enter_netns
 from topologies.domain.plan import PREFIX4, PREFIX6, VIP4, VIP6, Client, Node
 
 CLIENT, NODE = Client(1), Node(1, 1)
@@ -28,7 +28,7 @@ class TwoHosts:
 
     def at(self, pid: int, make: Callable[[], Made]) -> Made:
         """What ``make`` makes inside the network namespace of ``pid``."""
-        with inside_network_of(pid):
+        with enter_netns(pid):
             return make()
 
     def ip(self, pid: int, command: str) -> None:

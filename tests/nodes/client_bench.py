@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from nodes.clients.block_log import BlockWrite
 from nodes.clients.client_ports import seeded_ports
 from nodes.clients.client_report import ClientReport, Event, parse_report
-from nodes.clients.nbd_blocks import Write
 from nodes.servers.nbd_server import create_backing_file, nbdkit_argv
 from nodes.servers.server_ready import wait_listening
 
@@ -221,7 +221,7 @@ class NbdBench(Bench):
     def generation(self, conn: int) -> int:
         """The newest generation that connection has on the store; -1 before that."""
         return max(
-            (w.generation for w in map(Write.decode, self.blocks(conn)) if w),
+            (w.generation for w in map(BlockWrite.decode, self.blocks(conn)) if w),
             default=-1,
         )
 

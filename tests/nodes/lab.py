@@ -105,9 +105,11 @@ class Lab:
         caught = self.mark(ip)
         seen.counts = _difference(before, self.counters(), self._mode)
         self._await_effect(peer, row, seen)
-        mine = [one for one in caught if one.segment.leaving == peer.tuple]
+        mine = [one for one in caught if one.segment.egress_connection == peer.tuple]
         seen.resets = [one for one in mine if one.segment.flags & RST]
-        seen.passed_on = [one for one in caught if one.segment.arriving == peer.tuple]
+        seen.passed_on = [
+            one for one in caught if one.segment.ingress_connection == peer.tuple
+        ]
         return seen
 
     def _await_effect(self, peer: Peer, row: Row, seen: Observation) -> None:
@@ -147,7 +149,9 @@ class Lab:
             return self.wire.catch_at_once()
         self.wire.send(marker)
         return self.wire.catch_until(
-            lambda caught: any(c.segment.leaving == marker.arriving for c in caught)
+            lambda caught: any(
+                c.segment.egress_connection == marker.ingress_connection for c in caught
+            )
         )
 
     def _copies_since(self, before: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from nodes.guard.segment import Flags, Segment
-from nodes.guard.verdict import Known
+from nodes.guard.verdict import Status
 from topologies.domain.connection import FourTuple
 
 ACK, PSH, RST, SYN, FIN = Flags.ACK, Flags.PSH, Flags.RST, Flags.SYN, Flags.FIN
@@ -29,16 +29,16 @@ class State(Enum):
 
 #: State -> what a guard knows in it.
 KNOWN = {
-    State.NOTHING: Known.NOTHING,
-    State.LISTENING: Known.NOTHING,
-    State.SYN_RECEIVED: Known.EMBRYONIC,
-    State.ESTABLISHED: Known.CONNECTION,
-    State.UNACKNOWLEDGED: Known.CONNECTION,
-    State.HOLE: Known.CONNECTION,
-    State.FIN_WAIT: Known.CONNECTION,
-    State.CLOSE_WAIT: Known.CONNECTION,
-    State.TIME_WAIT: Known.TIME_WAIT,
-    State.ABORTED: Known.ABORTED,
+    State.NOTHING: Status.NOTHING,
+    State.LISTENING: Status.NOTHING,
+    State.SYN_RECEIVED: Status.EMBRYONIC,
+    State.ESTABLISHED: Status.CONNECTION,
+    State.UNACKNOWLEDGED: Status.CONNECTION,
+    State.HOLE: Status.CONNECTION,
+    State.FIN_WAIT: Status.CONNECTION,
+    State.CLOSE_WAIT: Status.CONNECTION,
+    State.TIME_WAIT: Status.TIME_WAIT,
+    State.ABORTED: Status.ABORTED,
 }
 
 

@@ -58,7 +58,9 @@ class Peer:
 
     def _is_mine(self, caught: Caught, flags: int) -> bool:
         segment = caught.segment
-        return segment.leaving == self.tuple and segment.flags & flags == flags
+        return (
+            segment.egress_connection == self.tuple and segment.flags & flags == flags
+        )
 
     def _to_nothing(self) -> None:
         self.listener.close()

@@ -16,10 +16,9 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 
-from nodes.guard.flow_state import BELIEF_S
 from nodes.guard.guard import GuardCounters
 from nodes.guard.segment import Flags, Segment
-from nodes.guard.verdict import QUIET_S, Mode
+from nodes.guard.verdict import FLOW_VALID_S, RESET_INTERVAL_S, Mode
 from tests.nodes.lab import Lab
 from tests.nodes.namespace import (
     CLIENTS,
@@ -42,7 +41,9 @@ _LIKE_TCP = [IPOption_NOP()] * 12 + [IPOption(b"\x50\x10" + bytes(14))]
 
 def resets_of(peer: Peer, caught: list[Caught]) -> list[Segment]:
     """The node's resets of that connection among what was caught."""
-    mine = [one.segment for one in caught if one.segment.leaving == peer.tuple]
+    mine = [
+        one.segment for one in caught if one.segment.egress_connection == peer.tuple
+    ]
     return [segment for segment in mine if segment.flags & RST]
 
 
@@ -60,7 +61,11 @@ def reset_that_tcp_did_not_take(lab: Lab, guard: str, ip: int) -> list[Segment]:
     with contextlib.suppress(ConnectionResetError):
         peer.server.send(b"anyone there?")
     wait_for(lambda: lab.node.state_of(peer.tuple) is None, "the end of it")
-    left = [one.segment for one in lab.mark(ip) if one.segment.leaving == peer.tuple]
+    left = [
+        one.segment
+        for one in lab.mark(ip)
+        if one.segment.egress_connection == peer.tuple
+    ]
     peer.close()
     return left
 
@@ -179,7 +184,7 @@ def end_without_a_word(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], set[F
         lab.mark(ip)
         peer.send(connection.segment(ACK, seq=5))
         seen = {reset.flags for reset in resets_of(peer, lab.mark(ip))}
-        if time.monotonic() - began < BELIEF_S / 2:  # or the machine was too slow
+        if time.monotonic() - began < FLOW_VALID_S / 2:  # or the machine was too slow
             at_once = seen
     later: set[Flags] = set()
 
@@ -212,7 +217,9 @@ def repeated_strays(lab: Lab, guard: str, ip: int) -> tuple[list[Flags], int]:
         peer.send(connection.segment(ACK, seq=35, ack=9))
         seen = [reset.flags for reset in resets_of(peer, lab.mark(ip))]
         counted = since(before, lab.counters(), markers=1).strays
-        if time.monotonic() - began < QUIET_S / 2:  # or the machine was too slow
+        if (
+            time.monotonic() - began < RESET_INTERVAL_S / 2
+        ):  # or the machine was too slow
             drawn = seen
 
     def answered_again() -> bool:

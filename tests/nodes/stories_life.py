@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 from nodes.guard.guard_ebpf import PINS
-from nodes.guard.guard_scapy_fleet import ScapyGuard
+from nodes.guard.scapy_processes import ScapyGuard
 from nodes.guard.segment import Segment
 from nodes.guard.verdict import Mode
 from tests.nodes.lab import Lab
@@ -72,7 +72,9 @@ def strays_while_struck_down(lab: Lab, ip: int) -> list[Segment]:
     probe = Segment(MARKERS[ip], VIPS[ip], 99, port, 1, 0, SYN)
     peer.send(probe)
     caught = lab.wire.catch_until(
-        lambda seen: any(one.segment.leaving == probe.arriving for one in seen)
+        lambda seen: any(
+            one.segment.egress_connection == probe.ingress_connection for one in seen
+        )
     )
     guard.check()
     kept = lab.node.state_of(peer.tuple)

@@ -1,4 +1,4 @@
-"""Shaped links: what tc is told, and that a host's link then does it, beside the guard."""
+"""Shaped links: the commands of tc, and their effect beside the guard's hook."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.doctor import kernel_trials
-from experiments.doctor.link_needs import lacking
+from experiments.doctor import kernel_probes
+from experiments.doctor.link_requirements import missing_reasons
 from experiments.machine.machine import State
 from tests.topologies.running_cluster import assert_reaches, on, running
 from tests.topologies.waiting import eventually
@@ -34,7 +34,7 @@ def words(options: LinkOptions) -> list[str]:
     return [*options.tc_commands("h1-eth0")]
 
 
-def test_links_are_left_alone_unless_something_is_asked() -> None:
+def test_links_without_options_are_not_shaped() -> None:
     assert words(UNSHAPED) == words(LinkOptions(delay_ms=0, loss_percent=0)) == []
     assert UNSHAPED.required_qdiscs() == {}
 
@@ -46,7 +46,7 @@ def test_a_rate_alone_is_the_interfaces_root() -> None:
     ]
 
 
-def test_delay_and_loss_are_netems_and_the_rate_is_within() -> None:
+def test_netem_has_delay_and_loss_and_tbf_is_its_child() -> None:
     """The order of the example in tc-netem(8)."""
     netem, tbf = words(LinkOptions(rate_mbit=0.5, delay_ms=1.5, loss_percent=0.1))
     assert netem == (
@@ -96,7 +96,7 @@ def test_a_burst_holds_some_frames_and_is_short(rate: float) -> None:
         ("loss_percent", 1e-9),
     ],
 )
-def test_what_no_link_can_have_is_refused_by_its_key(key: str, value: float) -> None:
+def test_an_impossible_value_is_refused_with_its_key(key: str, value: float) -> None:
     with pytest.raises(LinkOptionsError, match=key):
         LinkOptions(**{key: value})
 
@@ -128,13 +128,13 @@ print(time.monotonic() - start)
 
 
 def qdiscs_of(network: ClusterNetwork, host: str) -> set[str]:
-    """Kind and place of each queueing discipline of a host's interface."""
+    """Kind and parent of each queueing discipline of a host's interface."""
     shown = on(network, host, "tc", "qdisc", "show", "dev", f"{host}-eth0")
     return {" ".join(line.split()[1:4]) for line in shown.splitlines()}
 
 
 def transfer_s(network: ClusterNetwork) -> float:
-    """Seconds that :data:`OCTETS` take from h1 to c1n1."""
+    """Transfer time of :data:`OCTETS` from h1 to c1n1, in seconds."""
     network.popen("c1n1", [sys.executable, "-c", SINK])
     listening = partial(on, network, "c1n1", "ss", "-Hltn", "sport", "=", "7000")
     eventually("the sink listens", listening)
@@ -144,7 +144,7 @@ def transfer_s(network: ClusterNetwork) -> float:
 @pytest.mark.live
 @pytest.mark.sandboxed
 def test_a_rate_holds_and_stays_beside_the_guards_hook() -> None:
-    """8 Mbit at 20 Mbit/s, less a burst; a power failure changes nothing about it."""
+    """8 Mbit at 20 Mbit/s, without a burst; a power failure does not change it."""
     node = PLAN.find_node("c1n1")
     with running(PLAN, link=LinkOptions(rate_mbit=20)) as network:
         assert_reaches(network, "h1", node.ipv4)
@@ -163,8 +163,8 @@ def test_a_rate_holds_and_stays_beside_the_guards_hook() -> None:
 
 
 @pytest.mark.live
-def test_tc_understands_what_it_is_told() -> None:
-    """Also where the kernel has no netem: tc(8) ends with 1 for words it cannot read."""
+def test_tc_accepts_the_commands() -> None:
+    """Also without netem in the kernel: tc(8) ends with 1 for a syntax error."""
     options = LinkOptions(
         rate_mbit=0.5, delay_ms=MIN_VALUES["delay_ms"], loss_percent=0.1
     )
@@ -184,11 +184,11 @@ def test_tc_understands_what_it_is_told() -> None:
 @pytest.mark.live
 @pytest.mark.sandboxed
 def test_a_round_trip_takes_the_delay_twice_where_the_kernel_delays() -> None:
-    """Elsewhere its lack is named before anything is built."""
+    """Without netem it is reported as missing before anything is built."""
     link = LinkOptions(rate_mbit=50, delay_ms=30)
-    found = kernel_trials.try_these(["sch_netem", "sch_tbf"])
+    found = kernel_probes.probe_some(["sch_netem", "sch_tbf"])
     if found["sch_netem"].state is State.MISSING:
-        assert [said for said in lacking(link, found) if "sch_netem" in said]
+        assert [said for said in missing_reasons(link, found) if "sch_netem" in said]
         return
     with running(PLAN, link=link) as network:
         assert_reaches(network, "h1", "10.2.1.1")

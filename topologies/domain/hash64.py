@@ -1,15 +1,15 @@
-"""Numbers that look random and are the same everywhere: what the balancers draw from."""
+"""A 64-bit hash of a key, the same on every machine; the balancers use it."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 
-#: :func:`hash64` is below this.
+#: The number of values of :func:`hash64`.
 HASH_VALUES = 1 << 64
 
 
 def hash64(*key: int | str) -> int:
-    """64 bits that look random, the same on every machine and in every run.
+    """A 64-bit hash of the key, the same on every machine and in every run.
 
     >>> hex(hash64(0, "c1n1"))
     '0xcaa23b5ae6ad2ab5'

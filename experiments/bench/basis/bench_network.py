@@ -55,15 +55,15 @@ class Opener(Protocol):
         """
 
 
-def on_host(
+def start_on_host(
     network: Network, host: str, program: str, *arguments: str
 ) -> subprocess.Popen[str]:
     """One of our programs on a host, to be talked to through its standard streams."""
     enter = ["nsenter", f"--net=/proc/{network.pid(host)}/ns/net"]
-    return here(program, *arguments, enter=enter)
+    return start_local(program, *arguments, enter=enter)
 
 
-def here(
+def start_local(
     program: str, *arguments: str, enter: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
     """One of our programs, where this process stands."""

@@ -104,12 +104,12 @@ class Figure:
     lines: Callable[[Size, Results], Sequence[Line]]
 
 
-def beside(kinds: Sequence[str]) -> Callable[[Size], Sequence[Setting]]:
+def settings_of_kinds(kinds: Sequence[str]) -> Callable[[Size], Sequence[Setting]]:
     """The array in each of these kinds."""
     return lambda size: [Setting.array(kind, size) for kind in kinds]
 
 
-def compared(
+def line_with_reference(
     title: str,
     unit: str,
     ours: Sequence[float],
@@ -121,7 +121,7 @@ def compared(
     remarks: Sequence[str] = (),
     also: bool = True,
 ) -> Line:
-    """Ours beside the reference, medians over repetitions.
+    """Ours settings_of_kinds the reference, medians over repetitions.
 
     The ratio is ours to reference, with ``speedup`` reference to ours; no ``bound``: it
     is told, and need not be anything. ``also``: what else must be true for the line to
@@ -143,7 +143,7 @@ def compared(
     )
 
 
-def alone(
+def line_alone(
     title: str,
     unit: str,
     ours: Sequence[float],

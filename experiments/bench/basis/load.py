@@ -17,7 +17,7 @@ _BY_PROCESSES = (0, 1, 2)
 _IDLE = (3, 4)
 _STEAL = 7
 #: How long the probe of lateness sleeps each time, in seconds.
-_NAP_S = 0.005
+_SLEEP_S = 0.005
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,7 +54,7 @@ class LoadMeter:
     def __enter__(self) -> LoadMeter:
         self._ending = threading.Event()
         self._late: list[float] = []
-        self._thread = threading.Thread(target=self._doze, daemon=True)
+        self._thread = threading.Thread(target=self._measure_wakeups, daemon=True)
         self._before = _Reading.now()
         self._thread.start()
         return self
@@ -69,11 +69,11 @@ class LoadMeter:
         self._thread.join()
         self.load = _Reading.now().since(self._before, sorted(self._late))
 
-    def _doze(self) -> None:
+    def _measure_wakeups(self) -> None:
         while not self._ending.is_set():
             begun = time.monotonic()
-            time.sleep(_NAP_S)
-            self._late.append((time.monotonic() - begun - _NAP_S) * 1e3)
+            time.sleep(_SLEEP_S)
+            self._late.append((time.monotonic() - begun - _SLEEP_S) * 1e3)
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    alone,
     each,
+    line_alone,
     steps_of,
 )
 from experiments.bench.basis.size import Size
-from experiments.bench.figures.mass_reset import OURS_TIMEOUT_S, leave
+from experiments.bench.figures.mass_reset import OURS_TIMEOUT_S, remove_chassis
 from experiments.bench.measure.reset_wave import Wave
 from experiments.bench.measure.wave_waiting import waiting_lines, waiting_remark
 from experiments.bench.networks.ours import OurNetwork
@@ -31,7 +31,7 @@ def settings(size: Size) -> Sequence[Setting]:
 
 def measure(network: OurNetwork, size: Size) -> Found:
     """Its bring-up, and one wave."""
-    wave = leave(network, size.beyond_connections, OURS_TIMEOUT_S)
+    wave = remove_chassis(network, size.beyond_connections, OURS_TIMEOUT_S)
     return {"up": dict(steps_of(network, size)), "wave": wave.to_json()}
 
 
@@ -43,8 +43,8 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
         complete = all(wave.complete for wave in waves)
         title = f"{setting.chassis * setting.nodes} nodes"
         lines += [
-            alone(f"{title}: bring-up", "s", each(results, setting, "up.seconds")),
-            alone(
+            line_alone(f"{title}: bring-up", "s", each(results, setting, "up.seconds")),
+            line_alone(
                 f"{title}: {size.beyond_connections} connections, a chassis leaves",
                 "s",
                 [wave.seconds for wave in waves],

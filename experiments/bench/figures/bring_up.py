@@ -10,15 +10,15 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    beside,
-    compared,
     each,
+    line_with_reference,
+    settings_of_kinds,
     steps_of,
 )
 from experiments.bench.basis.size import Size
 
 #: No step may take longer.
-LONGEST_STEP_S = 10.0
+MAX_STEP_S = 10.0
 
 
 def lines(size: Size, results: Results) -> Sequence[Line]:
@@ -26,7 +26,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
     ours, stock = (Setting.array(kind, size) for kind in ("ours", "stock"))
     slowest = max(max(steps.values()) for steps in each(results, ours, "steps"))
     return [
-        compared(
+        line_with_reference(
             f"bring-up of {size.chassis}x{size.nodes}",
             "s",
             each(results, ours, "seconds"),
@@ -34,7 +34,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
             f"stock Mininet: as many bare hosts on one bridge, {size.datapath} datapath",
             Bound(2.5, at_least=False),
             remarks=[f"longest step {slowest:.1f} s"],
-            also=slowest <= LONGEST_STEP_S,
+            also=slowest <= MAX_STEP_S,
         )
     ]
 
@@ -42,7 +42,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
 FIGURE = Figure(
     name="bring-up",
     title="from nothing to every node serving the VIP",
-    settings=beside(("ours", "stock")),
+    settings=settings_of_kinds(("ours", "stock")),
     measures={"ours": steps_of, "stock": steps_of},
     lines=lines,
 )

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from experiments.bench.basis.bench_network import Network, here, on_host
+from experiments.bench.basis.bench_network import Network, start_local, start_on_host
 from experiments.bench.basis.figure import (
     Bound,
     Figure,
@@ -14,12 +14,12 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    beside,
-    compared,
     each,
+    line_with_reference,
+    settings_of_kinds,
 )
 from experiments.bench.basis.size import Size
-from experiments.bench.measure.herds import hear
+from experiments.bench.measure.load_generators import receive_reply
 from experiments.bench.networks.stock import BRIDGE
 
 BULK_PORT = 9000
@@ -41,12 +41,12 @@ def _gbit(network: Network, count: int, seconds: float) -> float:
     ways = [(FIRST_SOURCE_PORT + i, targets[i % len(targets)]) for i in range(count)]
     servers = {network.server_of(client, BULK_PORT, to, own) for own, to in ways}
     pids = [f"--pid={network.pid(server)}" for server in sorted(servers)]
-    sink = here("bulk_sink", f"--port={BULK_PORT}", *pids)
-    hear(sink)
+    sink = start_local("bulk_sink", f"--port={BULK_PORT}", *pids)
+    receive_reply(sink)
     to = [f"--to={own}@{target}" for own, target in ways]
-    source = on_host(network, client, "bulk_source", f"--port={BULK_PORT}", *to)
+    source = start_on_host(network, client, "bulk_source", f"--port={BULK_PORT}", *to)
     try:
-        hear(source)
+        receive_reply(source)
         time.sleep(WARM_UP_S)
         before = _mark(sink)
         time.sleep(seconds)
@@ -63,14 +63,14 @@ def _mark(sink: subprocess.Popen[str]) -> dict[str, float]:
     assert sink.stdin
     sink.stdin.write("\n")
     sink.stdin.flush()
-    return hear(sink)
+    return receive_reply(sink)
 
 
 def lines(size: Size, results: Results) -> Sequence[Line]:
     """One line for each number of connections."""
     ours, stock = (Setting.array(kind, size) for kind in ("ours", "stock-tso"))
     return [
-        compared(
+        line_with_reference(
             f"bulk throughput, {count} connection{'s' if count > 1 else ''}",
             "Gbit/s",
             each(results, ours, f"gbit_{count}"),
@@ -85,7 +85,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
 FIGURE = Figure(
     name="bulk",
     title="bulk throughput",
-    settings=beside(("ours", "stock-tso")),
+    settings=settings_of_kinds(("ours", "stock-tso")),
     measures={"ours": measure, "stock-tso": measure},
     lines=lines,
 )

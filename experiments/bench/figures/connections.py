@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.bench.basis.bench_network import ECHO_PORT, Network, on_host
+from experiments.bench.basis.bench_network import ECHO_PORT, Network, start_on_host
 from experiments.bench.basis.figure import (
     Bound,
     Figure,
@@ -13,12 +13,17 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    beside,
-    compared,
     each,
+    line_with_reference,
+    settings_of_kinds,
 )
 from experiments.bench.basis.size import Size
-from experiments.bench.measure.herds import HerdError, hear, herds, say
+from experiments.bench.measure.load_generators import (
+    LoadGeneratorError,
+    load_generators,
+    receive_reply,
+    send_request,
+)
 from topologies.datapaths import KERNEL, USERSPACE
 
 #: State in /proc/net/tcp (TCP_ESTABLISHED, net/tcp_states.h).
@@ -41,14 +46,16 @@ def measure_beside_loopback(network: Network, size: Size) -> Found:
 
 def _rate(network: Network, connections: int, window: int) -> Mapping[str, Any]:
     sent_again = _retransmitted(network)
-    with herds(network, seed=window) as several:
-        opened = several.open(connections, window)
-        mine = {port for _client, port in several.connections}
+    with load_generators(network, seed=window) as generators:
+        opened = generators.open(connections, window)
+        mine = {port for _client, port in generators.connections}
         accepted = sum(
             len(_established(network.pid(name)) & mine) for name in network.servers
         )
     if accepted < len(mine):
-        raise HerdError(f"{opened.opened} opened, but servers hold {accepted} of them")
+        raise LoadGeneratorError(
+            f"{opened.opened} opened, but servers hold {accepted} of them"
+        )
     return {
         "rate": opened.rate,
         "opened": opened.opened,
@@ -76,10 +83,10 @@ def _established(pid: int) -> set[int]:
 def _loopback(network: Network, size: Size) -> float:
     """One opener on a server's own host."""
     options = ["--target=127.0.0.1", f"--port={ECHO_PORT}"]
-    program = on_host(network, network.servers[0], "herd", *options)
-    order = {"op": "open", "connections": size.openings, "timeout_s": 60}
-    say(program, {**order, "window": max(size.windows)})
-    reply = hear(program)
+    program = start_on_host(network, network.servers[0], "generator", *options)
+    request = {"op": "open", "connections": size.openings, "timeout_s": 60}
+    send_request(program, {**request, "window": max(size.windows)})
+    reply = receive_reply(program)
     assert program.stdin
     program.stdin.close()
     program.wait()
@@ -117,7 +124,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
         if one["failures"]
     ]
     return [
-        compared(
+        line_with_reference(
             "new connections through both tiers",
             "/s",
             each(results, ours, "rate"),
@@ -125,7 +132,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
             "the same clients and servers on one learning bridge",
             BOUNDS[size.datapath],
             remarks=[
-                f"the opener alone, over loopback: {loopback:.0f}/s",
+                f"the opener line_alone, over loopback: {loopback:.0f}/s",
                 *_OFFLOAD_REMARKS[size.datapath],
                 *(f"failed: {one}" for one in failed),
             ],
@@ -136,7 +143,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
 FIGURE = Figure(
     name="connections",
     title="new connections a second",
-    settings=beside(("ours", "stock")),
+    settings=settings_of_kinds(("ours", "stock")),
     measures={"ours": measure, "stock": measure_beside_loopback},
     lines=lines,
 )

@@ -11,22 +11,22 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    alone,
-    beside,
     each,
+    line_alone,
+    settings_of_kinds,
 )
 from experiments.bench.basis.load import available_mib, processes, resident_mib
 from experiments.bench.basis.size import Size
-from experiments.bench.measure.herds import herds
+from experiments.bench.measure.load_generators import load_generators
 from experiments.bench.networks.ours import OurNetwork
 
-MOST_GIB = 8.0
+MAX_GIB = 8.0
 
 
 def measure(network: OurNetwork, size: Size) -> Found:
     """``taken``: what the machine has less than before it came up, the kernel's too."""
-    with herds(network) as several:
-        several.open_all(size.held, window=32)
+    with load_generators(network) as generators:
+        generators.open_all(size.held, window=32)
         nodes = sum(1 for _ in network.state.plan.nodes)
         taken = network.available_before_mib - available_mib()
         resident = resident_mib()
@@ -46,24 +46,26 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
     found = results[setting][-1]
     gib = [max(one["taken_gib"], one["processes_gib"]) for one in results[setting]]
     return [
-        alone(
+        line_alone(
             f"memory at {size.chassis}x{size.nodes} with {size.held} connections",
             "GiB",
             gib,
-            Bound(MOST_GIB, at_least=False, unit=" GiB"),
+            Bound(MAX_GIB, at_least=False, unit=" GiB"),
             remarks=[
                 f"{found['mib_for_each_node']:.1f} MiB and "
                 f"{found['processes_for_each_node']:.2f} processes for each node"
             ],
         ),
-        alone("processes of it, all in all", "", each(results, setting, "processes")),
+        line_alone(
+            "processes of it, all in all", "", each(results, setting, "processes")
+        ),
     ]
 
 
 FIGURE = Figure(
     name="footprint",
     title="memory and processes",
-    settings=beside(("ours",)),
+    settings=settings_of_kinds(("ours",)),
     measures={"ours": measure},
     lines=lines,
 )

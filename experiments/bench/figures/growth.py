@@ -11,21 +11,21 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    alone,
+    line_alone,
 )
 from experiments.bench.basis.fit import power_law, slope
 from experiments.bench.basis.size import Size
 from experiments.bench.figures.mass_reset import (
     OPENING_WINDOW,
     OURS_TIMEOUT_S,
-    leave,
+    remove_chassis,
 )
-from experiments.bench.measure.herds import herds
+from experiments.bench.measure.load_generators import load_generators
 from experiments.bench.measure.reset_wave import Wave, reset_wave
 from experiments.bench.networks.ours import OurNetwork
 
 #: Of nodes: cost ~ nodes ** exponent. The slack is for the scatter of the fit.
-LARGEST_EXPONENT = 1.0
+MAX_EXPONENT = 1.0
 
 
 def settings(size: Size) -> Sequence[Setting]:
@@ -38,7 +38,7 @@ def settings(size: Size) -> Sequence[Setting]:
 
 def measure(network: OurNetwork, size: Size) -> Found:
     """A wave for each number of connections."""
-    wave = leave if len(network.state.plan.chassis) > 1 else _leave_one_node
+    wave = remove_chassis if len(network.state.plan.chassis) > 1 else _remove_one_node
     return {
         "nodes": sum(1 for _ in network.state.plan.nodes),
         "waves": [
@@ -48,12 +48,12 @@ def measure(network: OurNetwork, size: Size) -> Found:
     }
 
 
-def _leave_one_node(network: OurNetwork, connections: int, timeout_s: float) -> Wave:
+def _remove_one_node(network: OurNetwork, connections: int, timeout_s: float) -> Wave:
     """With one chassis, its last node leaves: nearly all connections move, too."""
     last = network.state.plan.chassis[-1].nodes[-1].name
-    with herds(network) as several:
-        several.open_all(connections, OPENING_WINDOW)
-        wave = reset_wave(network, several, ("fail-node", last), timeout_s)
+    with load_generators(network) as generators:
+        generators.open_all(connections, OPENING_WINDOW)
+        wave = reset_wave(network, generators, ("fail-node", last), timeout_s)
     network.cluster.event("restore-node", last)
     return wave
 
@@ -81,11 +81,11 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
     )
     ends = ", ".join(f"{cost:.3f} ms at {nodes} nodes" for nodes, cost in found)
     return [
-        alone(
+        line_alone(
             "growth: cost of a reset ~ nodes to the power of",
             "",
             [law.exponent],
-            Bound(LARGEST_EXPONENT, at_least=False, unit=""),
+            Bound(MAX_EXPONENT, at_least=False, unit=""),
             remarks=[ends, "nothing lost" if complete else "NOT complete somewhere"],
             also=complete,
         )

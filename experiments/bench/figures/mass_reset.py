@@ -11,13 +11,13 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    alone,
-    beside,
-    compared,
     each,
+    line_alone,
+    line_with_reference,
+    settings_of_kinds,
 )
 from experiments.bench.basis.size import Size
-from experiments.bench.measure.herds import herds
+from experiments.bench.measure.load_generators import load_generators
 from experiments.bench.measure.reset_wave import Wave, reset_wave
 from experiments.bench.measure.wave_waiting import waiting_lines, waiting_remark
 from experiments.bench.networks.ours import OurNetwork
@@ -28,24 +28,26 @@ NAIVE_TIMEOUT_S = 120.0
 OPENING_WINDOW = 32
 
 
-def leave(network: OurNetwork, connections: int, timeout_s: float) -> Wave:
-    """Opens them, has the last chassis leave, and brings it back."""
+def remove_chassis(network: OurNetwork, connections: int, timeout_s: float) -> Wave:
+    """Opens them, has the last chassis remove_chassis, and brings it back."""
     last = network.state.plan.chassis[-1].name
-    with herds(network) as several:
-        several.open_all(connections, OPENING_WINDOW)
-        wave = reset_wave(network, several, ("fail-chassis", last), timeout_s)
+    with load_generators(network) as generators:
+        generators.open_all(connections, OPENING_WINDOW)
+        wave = reset_wave(network, generators, ("fail-chassis", last), timeout_s)
     network.cluster.event("restore-chassis", last)
     return wave
 
 
 def measure(network: OurNetwork, size: Size) -> Found:
     """All connections at once."""
-    return leave(network, size.held, OURS_TIMEOUT_S).to_json()
+    return remove_chassis(network, size.held, OURS_TIMEOUT_S).to_json()
 
 
 def measure_naive(network: OurNetwork, size: Size) -> Found:
     """As many as it can be waited for; the last is the largest."""
-    waves = [leave(network, n, NAIVE_TIMEOUT_S).to_json() for n in size.held_naive]
+    waves = [
+        remove_chassis(network, n, NAIVE_TIMEOUT_S).to_json() for n in size.held_naive
+    ]
     return {"waves": waves, **waves[-1]}
 
 
@@ -55,7 +57,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
     complete = all(Wave(**one).complete for one in results[ours])
     held = size.held_naive[-1]
     return [
-        compared(
+        line_with_reference(
             f"mass reset of {size.held} connections, time for each",
             "ms",
             [_per_reset_ms(one) for one in results[ours]],
@@ -66,7 +68,9 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
             remarks=[_left(results[ours][0]), f"naive: {_left(results[naive][0])}"],
             also=complete,
         ),
-        alone("the same, first stray to last end", "s", each(results, ours, "seconds")),
+        line_alone(
+            "the same, first stray to last end", "s", each(results, ours, "seconds")
+        ),
         *waiting_lines("the same", each(results, ours, "waiting")),
     ]
 
@@ -87,7 +91,7 @@ def _left(found: Found) -> str:
 FIGURE = Figure(
     name="mass-reset",
     title="one chassis of ten leaves",
-    settings=beside(("ours", "naive")),
+    settings=settings_of_kinds(("ours", "naive")),
     measures={"ours": measure, "naive": measure_naive},
     lines=lines,
 )

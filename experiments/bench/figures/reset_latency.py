@@ -1,4 +1,4 @@
-"""Reset latency on a quiet cluster, beside one round trip of the same connections."""
+"""Reset latency on a quiet cluster, settings_of_kinds one round trip of the same connections."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    beside,
-    compared,
     each,
+    line_with_reference,
+    settings_of_kinds,
 )
 from experiments.bench.basis.size import Size
-from experiments.bench.measure.herds import herds
+from experiments.bench.measure.load_generators import load_generators
 from experiments.bench.networks.ours import OurNetwork
 
 PAUSE_S = 0.005
@@ -32,14 +32,14 @@ def measure(network: OurNetwork, size: Size) -> Found:
     waits: its request, and in the place of the answer the reset.
     """
     last = network.state.plan.chassis[-1].name
-    with herds(network) as several:
-        several.open_all(size.requests * len(network.clients), window=16)
-        mine = [c for c in several.connections if c[0] == network.clients[0]]
+    with load_generators(network) as generators:
+        generators.open_all(size.requests * len(network.clients), window=16)
+        mine = [c for c in generators.connections if c[0] == network.clients[0]]
         before = {c: _owner(network, c) for c in mine}
-        trips = several.ask(mine, at_once=False, timeout_s=5, pause_s=PAUSE_S)
+        trips = generators.request(mine, at_once=False, timeout_s=5, pause_s=PAUSE_S)
         network.cluster.event("fail-chassis", last)
         moved = [c for c in mine if before[c] != _owner(network, c)]
-        asked = several.ask(moved, at_once=False, timeout_s=5, pause_s=PAUSE_S)
+        asked = generators.request(moved, at_once=False, timeout_s=5, pause_s=PAUSE_S)
     network.cluster.event("restore-chassis", last)
     return {
         "round_trip": percentiles(trips.answer_ms)._asdict(),
@@ -58,16 +58,16 @@ def _owner(network: OurNetwork, connection: tuple[str, int]) -> str | None:
 
 
 def lines(size: Size, results: Results) -> Sequence[Line]:
-    """Both percentiles are compared with the median round trip."""
+    """Both percentiles are line_with_reference with the median round trip."""
     ours = Setting.array("ours", size)
     all_reset = not any(each(results, ours, "not_reset"))
     return [
-        compared(
+        line_with_reference(
             f"reset latency, {which}",
             "ms",
             each(results, ours, f"reset.{which}"),
             each(results, ours, "round_trip.p50"),
-            "one round trip (p50), measured beside it",
+            "one round trip (p50), measured settings_of_kinds it",
             bound,
             also=all_reset,
         )
@@ -78,7 +78,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
 FIGURE = Figure(
     name="reset-latency",
     title="first stray segment to client reset",
-    settings=beside(("ours",)),
+    settings=settings_of_kinds(("ours",)),
     measures={"ours": measure},
     lines=lines,
 )

@@ -13,12 +13,12 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    beside,
-    compared,
     each,
+    line_with_reference,
+    settings_of_kinds,
 )
 from experiments.bench.basis.size import Size
-from experiments.bench.measure.herds import herds
+from experiments.bench.measure.load_generators import load_generators
 from experiments.bench.networks.stock import BRIDGE
 
 CONNECTIONS = 40
@@ -27,13 +27,15 @@ PAUSE_S = 0.001
 
 def measure(network: Network, size: Size) -> Found:
     """One request at a time, of one client, on connections that are in use."""
-    with herds(network) as several:
-        several.open_all(CONNECTIONS * len(network.clients), window=8)
-        mine = [c for c in several.connections if c[0] == network.clients[0]]
+    with load_generators(network) as generators:
+        generators.open_all(CONNECTIONS * len(network.clients), window=8)
+        mine = [c for c in generators.connections if c[0] == network.clients[0]]
         latencies: list[float] = []
-        several.ask(mine, at_once=False, timeout_s=5)
+        generators.request(mine, at_once=False, timeout_s=5)
         while len(latencies) < size.requests:
-            asked = several.ask(mine, at_once=False, timeout_s=5, pause_s=PAUSE_S)
+            asked = generators.request(
+                mine, at_once=False, timeout_s=5, pause_s=PAUSE_S
+            )
             latencies += asked.answer_ms
     return {**percentiles(latencies)._asdict(), "sample_ms": latencies}
 
@@ -42,7 +44,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
     """Medians."""
     ours, stock = (Setting.array(kind, size) for kind in ("ours", "stock-tso"))
     return [
-        compared(
+        line_with_reference(
             "round trip through both tiers, p50",
             "ms",
             each(results, ours, "p50"),
@@ -56,7 +58,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
 FIGURE = Figure(
     name="round-trip",
     title="round-trip time",
-    settings=beside(("ours", "stock-tso")),
+    settings=settings_of_kinds(("ours", "stock-tso")),
     measures={"ours": measure, "stock-tso": measure},
     lines=lines,
 )

@@ -17,7 +17,7 @@ from typing import Any
 from controller.pipeline.cluster_state import ClusterState
 from experiments.analysis.statistics import percentiles
 from experiments.bench.basis.bench_network import ECHO_PORT
-from experiments.bench.measure.herds import Asked, Herds
+from experiments.bench.measure.load_generators import LoadGenerators, RequestResults
 from experiments.bench.networks.ours import OurNetwork
 from experiments.instruments.instruments import Instrument
 from experiments.instruments.socket_table import sockets_of
@@ -31,7 +31,7 @@ from topologies.domain.connection import FourTuple
 
 #: How often the nodes' tables are looked at, once the clients have been reset: rarely,
 #: because looking takes time from those who work.
-LOOK_PERIOD_S = 0.25
+POLL_INTERVAL_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,18 @@ class Wave:
 
 
 def reset_wave(
-    network: OurNetwork, herds: Herds, event: tuple[str, str], timeout_s: float
+    network: OurNetwork,
+    load_generators: LoadGenerators,
+    event: tuple[str, str],
+    timeout_s: float,
 ) -> Wave:
     """One request on every connection at once, before the event and after it.
 
-    ``herds`` hold connections of which nothing was heard since they were opened. What
+    ``load_generators`` hold connections of which nothing was heard since they were opened. What
     the first requests cost an unmoved connection is what such a burst costs anyway.
     """
-    before = _owners(network, herds, network.state)
-    quiet = herds.ask(at_once=True, timeout_s=timeout_s)
+    before = _owners(network, load_generators, network.state)
+    quiet = load_generators.request(at_once=True, timeout_s=timeout_s)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "sockets.jsonl")
         options = ["--output", str(file), "--port", str(ECHO_PORT)]
@@ -88,9 +91,9 @@ def reset_wave(
         try:
             seen = _counted(network)
             record = network.cluster.event(*event)
-            after = _owners(network, herds, network.state)
+            after = _owners(network, load_generators, network.state)
             moved = {c: before[c] for c in before if before[c] != after[c]}
-            asked = herds.ask(at_once=True, timeout_s=timeout_s)
+            asked = load_generators.request(at_once=True, timeout_s=timeout_s)
             live = {node.name for node in network.cluster.live_nodes()}
             half_open = {c: o for c, o in moved.items() if o is not None and o in live}
             left = _await_freed(network, half_open, asked.first_s + timeout_s)
@@ -112,7 +115,7 @@ def reset_wave(
     )
 
 
-def _waited(network: OurNetwork, asked: Asked) -> dict[FourTuple, float]:
+def _waited(network: OurNetwork, asked: RequestResults) -> dict[FourTuple, float]:
     return {
         network.connection(client, ECHO_PORT, port): ms
         for (client, port), ms in asked.waited_ms.items()
@@ -167,7 +170,7 @@ def _wave(
     moved: Mapping[FourTuple, str | None],
     half_open: Collection[FourTuple],
     left: Collection[FourTuple],
-    asked: Asked,
+    asked: RequestResults,
     ends: _Ends,
 ) -> Wave:
     """The wave, as far as it can be told from the connections' ends."""
@@ -194,11 +197,11 @@ def _counted(network: OurNetwork) -> tuple[int, int]:
 
 
 def _owners(
-    network: OurNetwork, herds: Herds, state: ClusterState
+    network: OurNetwork, load_generators: LoadGenerators, state: ClusterState
 ) -> dict[FourTuple, str | None]:
     connections = (
         network.connection(client, ECHO_PORT, port)
-        for client, port in herds.connections
+        for client, port in load_generators.connections
     )
     return {each: network.owner(state, each) for each in connections}
 
@@ -222,4 +225,4 @@ def _await_freed(
         left &= held
         if not left or began_s > deadline_s:
             return left
-        time.sleep(LOOK_PERIOD_S)
+        time.sleep(POLL_INTERVAL_S)

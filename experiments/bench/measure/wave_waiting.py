@@ -13,7 +13,7 @@ _SHARES = ("p50", "p99", "max")
 
 
 def waiting_lines(title: str, waits: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """The longest wait beside the longest before the event, medians over the waves.
+    """The longest wait settings_of_kinds the longest before the event, medians over the waves.
 
     ``waits``: :attr:`Wave.waiting` of each. No bound hangs on it. Where every
     connection moved there is none to wait, and :func:`waiting_remark` says so.

@@ -15,6 +15,7 @@ from controller.flows.flow_tables import (
 )
 from controller.policies import POLICIES, ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FANOUT_MAC, UPLINK_PORT, Chassis, Plan
 
@@ -62,7 +63,7 @@ def _copies() -> Iterator[FlowEntry]:
 NAIVE = ResetPolicy(
     name="naive",
     summary="the controller makes every copy (a reference for the benchmark)",
-    guard_answers=True,
+    on_stray=OnStray.RESET,
     promises=frozenset((Promise.RESETS_WHO_SPOKE, Promise.FREES_OWNERS)),
     fabric_entries=fabric_entries,
     chassis_entries=chassis_entries,

@@ -6,19 +6,19 @@ import socket
 
 import pytest
 
-from nodes.clients.client_ports import PORT_RANGE, PortLanes, seeded_ports
+from nodes.clients.client_ports import PORT_RANGE, SourcePorts, seeded_ports
 
 
-def take(lanes: PortLanes, lane: int) -> int:
-    """The port that the lane binds next; let go of at once."""
-    sock, port = lanes.bind(lane, socket.AF_INET, lambda _: None)
+def take(slots: SourcePorts, slot: int) -> int:
+    """The port that the slot binds next; let go of at once."""
+    sock, port = slots.bind(slot, socket.AF_INET, lambda _: None)
     sock.close()
     return port
 
 
 @pytest.fixture(autouse=True)
 def few_ports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twelve ports for everybody: lanes run out soon."""
+    """Twelve ports for everybody: slots run out soon."""
     monkeypatch.setattr("nodes.clients.client_ports.PORT_RANGE", range(45000, 45012))
 
 
@@ -42,59 +42,59 @@ def test_the_order_is_the_seeds_and_the_streams(
 
 def test_connections_open_from_the_first_ports_in_order() -> None:
     order = seeded_ports(3, "h1")
-    lanes = PortLanes(3, "h1", lanes=4)
-    assert [take(lanes, lane) for lane in range(4)] == order[:4]
+    slots = SourcePorts(3, "h1", slots=4)
+    assert [take(slots, slot) for slot in range(4)] == order[:4]
 
 
 def test_a_lane_does_not_depend_on_the_others() -> None:
     order = seeded_ports(3, "h1")
-    lanes = PortLanes(3, "h1", lanes=4)
+    slots = SourcePorts(3, "h1", slots=4)
     for _ in range(2):
-        take(lanes, 1)
-    assert [take(lanes, 0) for _ in range(3)] == order[0::4]
+        take(slots, 1)
+    assert [take(slots, 0) for _ in range(3)] == order[0::4]
 
 
 def test_a_lane_that_keeps_its_port_never_takes_another() -> None:
     order = seeded_ports(3, "h1")
-    lanes = PortLanes(3, "h1", lanes=4, keep=True)
-    assert [take(lanes, 1) for _ in range(3)] == [order[1]] * 3
+    slots = SourcePorts(3, "h1", slots=4, keep=True)
+    assert [take(slots, 1) for _ in range(3)] == [order[1]] * 3
     skipped: list[int] = []
     with socket.socket() as holder:
         holder.bind(("", order[1]))
-        with pytest.raises(OSError, match="every source port of lane 1"):
-            lanes.bind(1, socket.AF_INET, skipped.append)
+        with pytest.raises(OSError, match="every source port of slot 1"):
+            slots.bind(1, socket.AF_INET, skipped.append)
     assert skipped == [order[1]]
 
 
 def test_a_lane_that_keeps_its_port_begins_with_a_free_one() -> None:
     order = seeded_ports(3, "h1")
-    lanes = PortLanes(3, "h1", lanes=4, keep=True)
+    slots = SourcePorts(3, "h1", slots=4, keep=True)
     with socket.socket() as holder:
         holder.bind(("", order[1]))
-        assert take(lanes, 1) == order[5]
-    assert take(lanes, 1) == order[5]
+        assert take(slots, 1) == order[5]
+    assert take(slots, 1) == order[5]
 
 
 def test_a_lane_that_runs_out_starts_again() -> None:
-    lanes = PortLanes(3, "h1", lanes=4)
-    ports = [take(lanes, 2) for _ in range(4)]
+    slots = SourcePorts(3, "h1", slots=4)
+    ports = [take(slots, 2) for _ in range(4)]
     assert ports[3] == ports[0]
 
 
 def test_a_held_port_is_skipped_and_reported() -> None:
     order = seeded_ports(3, "h1")
-    lanes = PortLanes(3, "h1", lanes=4)
+    slots = SourcePorts(3, "h1", slots=4)
     skipped: list[int] = []
     with socket.socket() as holder:
         holder.bind(("", order[1]))
-        sock, port = lanes.bind(1, socket.AF_INET, skipped.append)
+        sock, port = slots.bind(1, socket.AF_INET, skipped.append)
     sock.close()
     assert (skipped, port) == ([order[1]], order[5])
 
 
 def test_a_lane_with_every_port_held_says_so() -> None:
-    lanes = PortLanes(3, "h1", lanes=12)
+    slots = SourcePorts(3, "h1", slots=12)
     with socket.socket() as holder:
         holder.bind(("", seeded_ports(3, "h1")[0]))
-        with pytest.raises(OSError, match="every source port of lane 0"):
-            lanes.bind(0, socket.AF_INET, lambda _: None)
+        with pytest.raises(OSError, match="every source port of slot 0"):
+            slots.bind(0, socket.AF_INET, lambda _: None)

@@ -9,30 +9,30 @@ from pathlib import Path
 import pytest
 
 from nodes.clients.client_report import (
-    Journal,
     ReportError,
+    ReportWriter,
     ServerClosed,
     Summary,
     parse_report,
 )
 
 
-def report_of(journal_out: io.StringIO, tmp_path: Path, tail: str = "") -> Path:
-    """A file with what a journal wrote, and ``tail``."""
+def report_of(written: io.StringIO, tmp_path: Path, tail: str = "") -> Path:
+    """A file with what a report wrote, and ``tail``."""
     path = tmp_path / "report"
-    path.write_text(journal_out.getvalue() + tail)
+    path.write_text(written.getvalue() + tail)
     return path
 
 
 def test_a_run_with_a_reset_reads_back(tmp_path: Path) -> None:
     out = io.StringIO()
-    journal = Journal(out, 2)
-    journal.established(1, 30001)
-    journal.established(0, 30000)
-    journal.broken(1, ConnectionResetError())
-    journal.established(1, 30003)
-    journal.summary.acknowledged_writes = journal.summary.verified_writes = 5
-    assert journal.finish() == 0
+    writer = ReportWriter(out, 2)
+    writer.established(1, 30001)
+    writer.established(0, 30000)
+    writer.broken(1, ConnectionResetError())
+    writer.established(1, 30003)
+    writer.summary.acknowledged_writes = writer.summary.verified_writes = 5
+    assert writer.finish() == 0
 
     report = parse_report(report_of(out, tmp_path))
     assert [e.kind for e in report.events] == [
@@ -64,46 +64,46 @@ def test_how_a_connection_broke_is_told_apart(
     error: OSError, kind: str, counter: str
 ) -> None:
     out = io.StringIO()
-    journal = Journal(out, 1)
-    journal.established(0, 30000)
-    journal.broken(0, error)
+    report = ReportWriter(out, 1)
+    report.established(0, 30000)
+    report.broken(0, error)
     assert json.loads(out.getvalue().splitlines()[-1])["event"] == kind
     counts = Summary(opened=1)
     setattr(counts, counter, 1)
-    assert journal.summary == counts
+    assert report.summary == counts
 
 
 def test_a_connection_that_rested_is_reopened_and_not_reconnected() -> None:
     out = io.StringIO()
-    journal = Journal(out, 1)
-    journal.established(0, 30000)
-    journal.rested(0)
-    journal.established(0, 30001)
+    report = ReportWriter(out, 1)
+    report.established(0, 30000)
+    report.rested(0)
+    report.established(0, 30001)
     kinds = [json.loads(line)["event"] for line in out.getvalue().splitlines()]
     assert kinds == ["ready", "rested", "reopened"]
-    assert journal.summary == Summary(opened=1, reopened=1)
+    assert report.summary == Summary(opened=1, reopened=1)
 
 
 def test_not_ready_until_every_connection_was_open() -> None:
     out = io.StringIO()
-    journal = Journal(out, 2)
-    journal.established(0, 30000)
-    journal.broken(0, ConnectionResetError())
-    journal.established(0, 30002)
+    report = ReportWriter(out, 2)
+    report.established(0, 30000)
+    report.broken(0, ConnectionResetError())
+    report.established(0, 30002)
     assert '"ready"' not in out.getvalue()
-    journal.established(1, 30001)
+    report.established(1, 30001)
     assert '"ports": [30002, 30001]' in out.getvalue()
 
 
 def test_a_lost_write_is_exit_status_1() -> None:
-    journal = Journal(io.StringIO(), 1)
-    journal.summary.lost_writes = 1
-    assert journal.finish() == 1
+    report = ReportWriter(io.StringIO(), 1)
+    report.summary.lost_writes = 1
+    assert report.finish() == 1
 
 
 def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:
     out = io.StringIO()
-    Journal(out, 1).established(0, 30000)
+    ReportWriter(out, 1).established(0, 30000)
     report = parse_report(report_of(out, tmp_path, '{"t": 1.5, "eve'))
     assert (len(report.events), report.summary) == (1, None)
 
@@ -120,7 +120,7 @@ def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:
 )
 def test_anything_else_is_refused_by_its_line(tmp_path: Path, line: str) -> None:
     out = io.StringIO()
-    Journal(out, 1).established(0, 30000)
+    ReportWriter(out, 1).established(0, 30000)
     with pytest.raises(ReportError, match="report:2: "):
         parse_report(report_of(out, tmp_path, line + "\n"))
 

@@ -9,11 +9,11 @@ from collections.abc import Awaitable
 import pytest
 
 from nodes.clients import echo_client
-from nodes.clients.client_runtime import Stop, within
+from nodes.clients.client_runtime import Shutdown, with_timeout
 
 
 async def within_a_second(what: Awaitable[str]) -> str:
-    return await within(1, what)
+    return await with_timeout(1, what)
 
 
 def test_what_is_in_time_is_given() -> None:
@@ -27,7 +27,7 @@ def test_what_fails_raises_its_own_error() -> None:
     async def run() -> None:
         future = asyncio.get_running_loop().create_future()
         future.set_exception(ConnectionResetError("why"))
-        await within(1, future)
+        await with_timeout(1, future)
 
     with pytest.raises(ConnectionResetError, match="why"):
         asyncio.run(run())
@@ -37,7 +37,7 @@ def test_what_is_late_is_cancelled() -> None:
     async def run() -> bool:
         never = asyncio.get_running_loop().create_future()
         with pytest.raises(OSError, match=r"nothing for 0\.01 s"):
-            await within(0.01, never)
+            await with_timeout(0.01, never)
         return never.cancelled()
 
     assert asyncio.run(run())
@@ -64,7 +64,7 @@ def test_a_client_of_which_a_part_failed_ends_in_time_like_any_other() -> None:
         raise ValueError("a bug")
 
     async def run() -> int:
-        stop = Stop(options)
+        stop = Shutdown(options)
         task = asyncio.create_task(fail())
         stop.watch(task)
         await asyncio.wait({task, stop.future})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nodes.clients.fio_client import parse_arguments
-from nodes.clients.fio_job import load_argv, look_argv, port_range
+from nodes.clients.fio_job import load_argv, port_range, verify_argv
 
 OPTIONS = ["--connections=3", "--blocks=8", "--region-size=98304", "--client-index=1"]
 
@@ -30,7 +30,7 @@ def test_a_connection_writes_its_own_blocks(target: str, uri: str) -> None:
 
 def test_the_last_look_reads_what_was_written_and_nothing_else() -> None:
     options, layout, _ = parse_arguments(["--target", "10.0.0.1", *OPTIONS])
-    argv = look_argv(options, layout, [8, 0, 3], Path("out"))
+    argv = verify_argv(options, layout, [8, 0, 3], Path("out"))
     sections = argv[argv.index("--rw=read") + 1 :]
     assert [one for one in sections if one.startswith(("--name", "--size"))] == [
         "--name=conn0",

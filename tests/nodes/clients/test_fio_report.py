@@ -14,14 +14,14 @@ from nodes.clients.fio_report import (
     EILSEQ,
     FioReportError,
     JobResult,
+    count_writes,
     figures_of,
     job_results,
     last_document,
     quantile_ms,
-    write_fates,
     write_output,
 )
-from nodes.kernel.own_sockets import has_established
+from nodes.kernel.netns_sockets import has_established
 
 BLOCK = 4096
 
@@ -65,12 +65,12 @@ def test_no_document_is_none(text: str) -> None:
 
 def test_a_job_that_lost_its_connection_failed_and_lost_no_data() -> None:
     (lost,) = job_results(document(5, 4, error=2**32 - 1), BLOCK)
-    assert (lost.writes, lost.reads, lost.wrong, lost.failed) == (5, 4, 0, True)
+    assert (lost.writes, lost.reads, lost.mismatched, lost.failed) == (5, 4, 0, True)
 
 
 def test_a_job_that_read_a_wrong_block_lost_data_and_did_not_fail() -> None:
     (wrong,) = job_results(document(5, 5, error=EILSEQ, wrong=2), BLOCK)
-    assert (wrong.wrong, wrong.failed) == (2, False)
+    assert (wrong.mismatched, wrong.failed) == (2, False)
 
 
 def test_what_is_no_report_is_refused() -> None:
@@ -80,15 +80,15 @@ def test_what_is_no_report_is_refused() -> None:
 
 def test_a_write_that_was_not_read_back_is_verified_by_the_last_look() -> None:
     runs = [result(10, 9, failed=True), result(4, 4)]
-    fates = write_fates(runs, result(0, 8))
-    assert (fates.verified, fates.lost, fates.unverified) == (14, 0, 0)
-    fates = write_fates(runs, None)
-    assert (fates.verified, fates.lost, fates.unverified) == (13, 0, 1)
+    counts = count_writes(runs, result(0, 8))
+    assert (counts.verified, counts.lost, counts.unverified) == (14, 0, 0)
+    counts = count_writes(runs, None)
+    assert (counts.verified, counts.lost, counts.unverified) == (13, 0, 1)
 
 
 def test_a_wrong_block_is_a_lost_write_whenever_it_is_seen() -> None:
-    assert write_fates([result(10, 10, wrong=2)], result(0, 8)).lost == 2
-    assert write_fates([result(10, 10)], result(0, 8, wrong=3)).lost == 3
+    assert count_writes([result(10, 10, wrong=2)], result(0, 8)).lost == 2
+    assert count_writes([result(10, 10)], result(0, 8, wrong=3)).lost == 3
 
 
 @given(
@@ -106,9 +106,9 @@ def test_a_wrong_block_is_a_lost_write_whenever_it_is_seen() -> None:
 def test_every_acknowledged_write_has_one_fate(
     runs: list[JobResult], look: JobResult | None
 ) -> None:
-    fates = write_fates(runs, look)
-    assert min(fates.verified, fates.lost, fates.unverified) >= 0
-    total = fates.verified + fates.lost + fates.unverified
+    counts = count_writes(runs, look)
+    assert min(counts.verified, counts.lost, counts.unverified) >= 0
+    total = counts.verified + counts.lost + counts.unverified
     assert total == sum(run.writes for run in runs)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.clients.nbd_blocks import Write
+from nodes.clients.block_log import BlockWrite
 from nodes.clients.nbd_session import NbdSession
 from nodes.servers.server_ready import wait_listening
 from tests.nodes.client_bench import (
@@ -22,7 +22,7 @@ from tests.nodes.client_bench import (
 
 pytestmark = [pytest.mark.live, pytest.mark.beside]
 
-#: Connections of these tests' clients, and the lanes they deal source ports to.
+#: Connections of these tests' clients, and the slots they deal source ports to.
 CONNECTIONS = 3
 LANES = CONNECTIONS + 1
 #: As many as the backing file has room for.
@@ -195,7 +195,7 @@ def test_a_write_that_an_older_one_overwrites_is_detected(bench: NbdBench) -> No
     for block, data in enumerate(late):
         bench.overwrite(0, block, data)
     (lost, *_) = client.wait_for("lost")
-    found = Write.decode(late[0])
+    found = BlockWrite.decode(late[0])
     assert found is not None and f"run={found.run}," in lost.fields["found"]
     assert client.terminate()[0] == 1
 

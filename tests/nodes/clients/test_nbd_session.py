@@ -32,7 +32,7 @@ async def _size_after_reset() -> int:
         await session.handshake()
         nbdkit.kill()
     server.close()
-    assert isinstance(await session.lost, ConnectionResetError)
+    assert isinstance(await session.closed, ConnectionResetError)
     size = session.export_size
     session.close()
     return size

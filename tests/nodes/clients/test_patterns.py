@@ -11,7 +11,7 @@ from experiments.workloads import WORKLOADS
 from experiments.workloads.workload import ClientJob, Workload
 from nodes.clients import echo_client, fio_client, http_client, iscsi_client, nbd_client
 from nodes.clients.client_options import ClientOptions
-from nodes.clients.patterns import PATTERNS, possible
+from nodes.clients.patterns import PATTERNS, supported_patterns
 
 TARGET = ["--target", "10.0.0.1"]
 CLIENTS = {
@@ -28,11 +28,11 @@ CLIENTS = {
 def test_a_client_follows_a_pattern_or_refuses_it(
     client: str, pattern: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    program, refused = CLIENTS[client]
+    program, unsupported = CLIENTS[client]
     argv = [*TARGET, f"--pattern={pattern}", "--blocks=8"]
     if program is echo_client:
         argv.pop()
-    if pattern not in refused:
+    if pattern not in unsupported:
         assert _options(program, argv).pattern is PATTERNS[pattern]
         return
     with pytest.raises(SystemExit, match="2"):
@@ -45,8 +45,8 @@ def test_a_client_follows_a_pattern_or_refuses_it(
 def test_a_client_holds_what_its_workload_says_and_not_one_more(
     workload: Workload, pattern: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    program, refused = CLIENTS[workload.name]
-    if pattern in refused:
+    program, unsupported = CLIENTS[workload.name]
+    if pattern in unsupported:
         return
     room = workload.max_connections(PATTERNS[pattern])
     job = ClientJob("10.0.0.1", room, 1, "h1", 1, 20, pattern)
@@ -64,7 +64,7 @@ def _options(program: ModuleType, argv: list[str]) -> ClientOptions:
 
 
 def test_what_is_refused_is_not_possible() -> None:
-    assert possible({"busy": "why", "idle": "why"}) == tuple(PATTERNS)[2:]
+    assert supported_patterns({"busy": "why", "idle": "why"}) == tuple(PATTERNS)[2:]
 
 
 def test_idle_stretches_the_pause() -> None:

@@ -6,10 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from nodes.guard.flow_state import BELIEF_S, FlowState
-from nodes.guard.kernel_table import KernelView
+from nodes.guard.flow_state import FlowState
 from nodes.guard.segment import Flags, Segment
-from nodes.guard.verdict import MEMORY_S, QUIET_S, Knowledge, Known, Numbers
+from nodes.guard.socket_lookup import SocketInfo
+from nodes.guard.verdict import (
+    FLOW_VALID_S,
+    RECENT_S,
+    RESET_INTERVAL_S,
+    FlowInfo,
+    Numbers,
+    Status,
+)
 from topologies.domain.connection import FourTuple
 
 _ENDS = FourTuple("10.1.0.7", 40000, "10.0.0.1", 10809)
@@ -20,10 +27,10 @@ class _Kernel:
     """A kernel that holds what it is told, and remembers that it was asked."""
 
     def __init__(self) -> None:
-        self.holds = KernelView(Known.NOTHING)
+        self.holds = SocketInfo(Status.NOTHING)
         self.asked = 0
 
-    def find(self, connection: FourTuple) -> KernelView:
+    def find(self, connection: FourTuple) -> SocketInfo:
         assert connection == _ENDS
         self.asked += 1
         return self.holds
@@ -38,16 +45,14 @@ class _World:
         self.flows = FlowState(self.kernel.find, lambda: self.time)
 
     def arrive(self, flags: Flags, seq: int, ack: int = 0, length: int = 0) -> None:
-        self.flows.arrived(_from_client(flags, seq, ack, length))
+        self.flows.on_ingress(_from_client(flags, seq, ack, length))
 
     def leave(self, flags: Flags, seq: int, ack: int = 0, length: int = 0) -> None:
         ends = (_ENDS.dst, _ENDS.src, _ENDS.dport, _ENDS.sport)
-        self.flows.left(Segment(*ends, seq % 2**32, ack % 2**32, flags, length))
+        self.flows.on_egress(Segment(*ends, seq % 2**32, ack % 2**32, flags, length))
 
-    def knows(self, length: int = 0, marked: bool = False) -> Knowledge:
-        return self.flows.knowledge(
-            _from_client(Flags.ACK, 12345, 0, length, marked=marked)
-        )
+    def knows(self, length: int = 0, marked: bool = False) -> FlowInfo:
+        return self.flows.info(_from_client(Flags.ACK, 12345, 0, length, marked=marked))
 
     def shake_hands(self) -> None:
         self.arrive(Flags.SYN, _CLIENT_ISN)
@@ -71,9 +76,9 @@ def test_handshake_is_followed(world: _World) -> None:
     world.arrive(Flags.SYN, _CLIENT_ISN)
     world.leave(Flags.SYN | Flags.ACK, _ISN, _CLIENT_ISN + 1)
     numbers = Numbers(_ISN, 0, _CLIENT_ISN + 1)
-    assert world.knows() == Knowledge(Known.EMBRYONIC, numbers)
+    assert world.knows() == FlowInfo(Status.EMBRYONIC, numbers)
     world.arrive(Flags.ACK, _CLIENT_ISN + 1, _ISN + 1)
-    assert world.knows() == Knowledge(Known.CONNECTION, Numbers(0, 0, _CLIENT_ISN + 1))
+    assert world.knows() == FlowInfo(Status.CONNECTION, Numbers(0, 0, _CLIENT_ISN + 1))
     assert world.kernel.asked == 0
 
 
@@ -127,81 +132,83 @@ def test_acknowledgment_of_what_was_not_sent_is_ignored(
 def test_unknown_connection_is_asked_for_and_adopted_without_numbers(
     world: _World,
 ) -> None:
-    assert world.knows() == Knowledge(Known.NOTHING)
-    world.kernel.holds = KernelView(Known.CONNECTION, unacknowledged=30)
-    assert world.knows() == Knowledge(Known.CONNECTION)
+    assert world.knows() == FlowInfo(Status.NOTHING)
+    world.kernel.holds = SocketInfo(Status.CONNECTION, unacknowledged=30)
+    assert world.knows() == FlowInfo(Status.CONNECTION)
     assert world.kernel.asked == 2
     world.leave(Flags.ACK, 1000, 5)
     assert world.knows().numbers == Numbers(970, 1000, 5)
 
 
 def test_connection_that_sends_is_adopted(world: _World) -> None:
-    world.kernel.holds = KernelView(Known.CONNECTION)
+    world.kernel.holds = SocketInfo(Status.CONNECTION)
     world.leave(Flags.ACK, 1000, 5, length=10)
     assert world.knows().numbers == Numbers(1010, 1010, 5)
 
 
 def test_last_words_of_a_closed_connection_make_no_flow(world: _World) -> None:
     world.leave(Flags.ACK | Flags.FIN, 1000, 5)
-    assert world.knows() == Knowledge(Known.NOTHING)
+    assert world.knows() == FlowInfo(Status.NOTHING)
 
 
 def test_quiet_connection_is_asked_for_again(world: _World) -> None:
     world.shake_hands()
-    world.time = BELIEF_S
-    assert world.knows() == Knowledge(Known.NOTHING)
+    world.time = FLOW_VALID_S
+    assert world.knows() == FlowInfo(Status.NOTHING)
 
 
 def test_connection_heard_of_lately_is_believed_in(world: _World) -> None:
     world.shake_hands()
-    world.time = BELIEF_S * 0.9
+    world.time = FLOW_VALID_S * 0.9
     world.leave(Flags.ACK, 0, _CLIENT_ISN + 1)
-    world.time = BELIEF_S * 1.8
-    assert world.knows().known is Known.CONNECTION
+    world.time = FLOW_VALID_S * 1.8
+    assert world.knows().status is Status.CONNECTION
     assert world.kernel.asked == 0
 
 
 def test_copy_always_asks(world: _World) -> None:
     world.shake_hands()
-    world.kernel.holds = KernelView(Known.TIME_WAIT)
-    assert world.knows(marked=True).known is Known.TIME_WAIT
+    world.kernel.holds = SocketInfo(Status.TIME_WAIT)
+    assert world.knows(marked=True).status is Status.TIME_WAIT
 
 
 @pytest.mark.parametrize("flags", [Flags.RST, Flags.RST | Flags.ACK])
 def test_clients_reset_makes_the_kernel_be_asked(world: _World, flags: Flags) -> None:
     world.shake_hands()
-    world.kernel.holds = KernelView(Known.CONNECTION)
+    world.kernel.holds = SocketInfo(Status.CONNECTION)
     world.arrive(flags, 12345)
-    assert world.knows() == Knowledge(Known.CONNECTION)
+    assert world.knows() == FlowInfo(Status.CONNECTION)
     assert world.kernel.asked == 1
 
 
 def test_abort_is_remembered_for_a_while(world: _World) -> None:
     world.shake_hands()
     world.leave(Flags.RST | Flags.ACK, 0)
-    assert world.knows() == Knowledge(Known.ABORTED)
-    world.time = MEMORY_S
-    assert world.knows() == Knowledge(Known.NOTHING)
+    assert world.knows() == FlowInfo(Status.ABORTED)
+    world.time = RECENT_S
+    assert world.knows() == FlowInfo(Status.NOTHING)
 
 
 def test_an_answer_is_remembered_for_less(world: _World) -> None:
-    world.flows.answered(_from_client(Flags.ACK, 12345, ack=0, length=0))
-    assert world.knows() == Knowledge(Known.ANSWERED)
-    world.time = QUIET_S
-    assert world.knows() == Knowledge(Known.NOTHING)
+    world.flows.record_reset(_from_client(Flags.ACK, 12345, ack=0, length=0))
+    assert world.knows() == FlowInfo(Status.ANSWERED)
+    world.time = RESET_INTERVAL_S
+    assert world.knows() == FlowInfo(Status.NOTHING)
 
 
 def test_a_client_that_has_received_more_is_answered_anew(world: _World) -> None:
-    world.flows.answered(_from_client(Flags.ACK, 12345, ack=77, length=0))
-    assert world.knows() == Knowledge(Known.NOTHING)
+    world.flows.record_reset(_from_client(Flags.ACK, 12345, ack=77, length=0))
+    assert world.knows() == FlowInfo(Status.NOTHING)
 
 
-@pytest.mark.parametrize("deed", [Known.ABORTED, Known.FREED, Known.ANSWERED])
-def test_syn_ends_the_memory(world: _World, deed: Known) -> None:
-    world.flows.did(_ENDS, deed)
-    assert world.flows.deed(_ENDS) is deed
+@pytest.mark.parametrize(
+    "recent_action", [Status.ABORTED, Status.FREED, Status.ANSWERED]
+)
+def test_syn_ends_the_memory(world: _World, recent_action: Status) -> None:
+    world.flows.record_action(_ENDS, recent_action)
+    assert world.flows.recent_action(_ENDS) is recent_action
     world.arrive(Flags.SYN, 5)
-    assert world.flows.deed(_ENDS) is Known.NOTHING
+    assert world.flows.recent_action(_ENDS) is Status.NOTHING
 
 
 def _finish(world: _World) -> None:
@@ -211,45 +218,49 @@ def _finish(world: _World) -> None:
 
 def test_data_after_the_end_was_refused(world: _World) -> None:
     _finish(world)
-    assert world.knows(length=5) == Knowledge(Known.ABORTED)
+    assert world.knows(length=5) == FlowInfo(Status.ABORTED)
 
 
 def test_data_after_the_nodes_fin_is_taken_by_a_socket_half_open(world: _World) -> None:
     _finish(world)
-    world.kernel.holds = KernelView(Known.CONNECTION)
-    assert world.knows(length=5).known is Known.CONNECTION
+    world.kernel.holds = SocketInfo(Status.CONNECTION)
+    assert world.knows(length=5).status is Status.CONNECTION
 
 
 def test_last_acknowledgment_is_no_stray(world: _World) -> None:
     _finish(world)
-    world.time = BELIEF_S
-    assert world.knows().known is Known.CONNECTION
-    assert world.knows() == Knowledge(Known.NOTHING)
+    world.time = FLOW_VALID_S
+    assert world.knows().status is Status.CONNECTION
+    assert world.knows() == FlowInfo(Status.NOTHING)
 
 
-def _answer_cookie(world: _World, seq: int, ack: int) -> Knowledge:
+def _answer_cookie(world: _World, seq: int, ack: int) -> FlowInfo:
     world.arrive(Flags.SYN, _CLIENT_ISN)
     world.leave(Flags.SYN | Flags.ACK, _ISN, _CLIENT_ISN + 1)
-    world.time = BELIEF_S
-    return world.flows.knowledge(_from_client(Flags.ACK, seq, ack, 0))
+    world.time = FLOW_VALID_S
+    return world.flows.info(_from_client(Flags.ACK, seq, ack, 0))
 
 
 @pytest.mark.parametrize(
-    ("seq", "ack", "known"),
+    ("seq", "ack", "status"),
     [
-        (_CLIENT_ISN + 1, _ISN + 1, Known.EMBRYONIC),
-        (_CLIENT_ISN + 1, _ISN + 2, Known.NOTHING),
-        (_CLIENT_ISN + 2, _ISN + 1, Known.NOTHING),
+        (_CLIENT_ISN + 1, _ISN + 1, Status.EMBRYONIC),
+        (_CLIENT_ISN + 1, _ISN + 2, Status.NOTHING),
+        (_CLIENT_ISN + 2, _ISN + 1, Status.NOTHING),
     ],
 )
 def test_only_the_kernel_judges_what_may_be_its_cookie(
-    world: _World, seq: int, ack: int, known: Known
+    world: _World, seq: int, ack: int, status: Status
 ) -> None:
-    assert _answer_cookie(world, seq, ack).known is known
+    assert _answer_cookie(world, seq, ack).status is status
 
 
 @pytest.mark.parametrize(
-    "make", [_World.shake_hands, lambda world: world.flows.did(_ENDS, Known.ABORTED)]
+    "make",
+    [
+        _World.shake_hands,
+        lambda world: world.flows.record_action(_ENDS, Status.ABORTED),
+    ],
 )
 def test_memory_is_bounded(
     world: _World, make: Callable[[_World], None], monkeypatch: pytest.MonkeyPatch
@@ -258,6 +269,8 @@ def test_memory_is_bounded(
     make(world)
     for port in range(3):
         ends = (_ENDS.dst, _ENDS.src, _ENDS.dport, port)
-        world.flows.left(Segment(*ends, 1, 1, Flags.SYN | Flags.ACK))
-        world.flows.did(FourTuple(_ENDS.src, port + 10, _ENDS.dst, 1), Known.FREED)
-    assert world.knows() == Knowledge(Known.NOTHING)
+        world.flows.on_egress(Segment(*ends, 1, 1, Flags.SYN | Flags.ACK))
+        world.flows.record_action(
+            FourTuple(_ENDS.src, port + 10, _ENDS.dst, 1), Status.FREED
+        )
+    assert world.knows() == FlowInfo(Status.NOTHING)

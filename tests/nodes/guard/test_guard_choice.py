@@ -57,4 +57,4 @@ def test_unknown_guard_is_refused_with_those_there_are() -> None:
 @pytest.mark.live
 @pytest.mark.parametrize("name", GUARDS)
 def test_this_machine_lacks_nothing(name: str) -> None:
-    assert GUARDS[name].lacks() is None
+    assert GUARDS[name].missing_requirement() is None

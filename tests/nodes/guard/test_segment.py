@@ -75,10 +75,10 @@ def test_syn_and_fin_take_a_sequence_number(
 def test_copy_carries_the_strays_numbers_to_the_owner(stray: Segment) -> None:
     reset = not_recognised_reset(stray)
     assert reset.flags == Flags.RST
-    assert reset.leaving == stray.arriving
+    assert reset.egress_connection == stray.ingress_connection
     copy = fan_out_copy(reset)
     assert copy.marked
-    assert copy.arriving == stray.arriving
+    assert copy.ingress_connection == stray.ingress_connection
     assert (copy.seq, copy.ack, copy.length) == (stray.ack, stray.seq, 0)
 
 
@@ -100,5 +100,5 @@ def test_refusal_acknowledges_the_whole_segment(segment: Segment) -> None:
 def test_four_tuple_is_the_same_in_both_directions() -> None:
     arriving = Segment("10.1.0.7", "10.0.0.1", 4, 80, 0, 0, Flags.ACK)
     leaving = Segment("10.0.0.1", "10.1.0.7", 80, 4, 0, 0, Flags.ACK)
-    assert arriving.arriving == leaving.leaving
-    assert arriving.arriving == FourTuple("10.1.0.7", 4, "10.0.0.1", 80)
+    assert arriving.ingress_connection == leaving.egress_connection
+    assert arriving.ingress_connection == FourTuple("10.1.0.7", 4, "10.0.0.1", 80)

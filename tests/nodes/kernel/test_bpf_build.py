@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nodes.guard.guard_ebpf import SOURCE
+from nodes.guard.guard_ebpf import SOURCE, compile_guard
+from nodes.guard.verdict_header import HEADER, verdict_header
 from nodes.kernel import bpf_build
 from nodes.kernel.libbpf import BpfError
 
@@ -16,9 +17,9 @@ def test_program_is_compiled_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bpf_build, "BUILD", tmp_path / "build")
-    first = bpf_build.compile_program(SOURCE)
+    first = compile_guard()
     made = first.stat().st_mtime_ns
-    assert bpf_build.compile_program(SOURCE) == first
+    assert compile_guard() == first
     assert first.stat().st_mtime_ns == made
     assert list(first.parent.iterdir()) == [first]
 
@@ -31,10 +32,20 @@ def test_changed_source_is_another_program(
     for source in SOURCE.parent.glob("*.bpf.[ch]"):
         shutil.copy(source, tmp_path)
     copied = tmp_path / SOURCE.name
-    before = bpf_build.compile_program(copied)
+    generated = {HEADER: verdict_header()}
+    before = bpf_build.compile_program(copied, generated)
     with (tmp_path / name).open("a") as file:
         file.write("/* changed */\n")
-    assert bpf_build.compile_program(copied) != before
+    assert bpf_build.compile_program(copied, generated) != before
+
+
+def test_changed_generated_header_is_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bpf_build, "BUILD", tmp_path / "build")
+    before = compile_guard()
+    changed = {HEADER: verdict_header() + "/* changed */\n"}
+    assert bpf_build.compile_program(SOURCE, changed) != before
 
 
 def test_source_that_does_not_compile_shows_the_compilers_words(

@@ -25,7 +25,7 @@ def spec(*events: dict[str, Any]) -> RunSpec:
 
 
 def at_once(*words: str) -> list[str]:
-    """The physical sides of those events, in the order of what is done."""
+    """The actions on machines of those events, in order."""
     pairs = [word.split() for word in words]
     found = resolve_events(fresh(), [(EVENTS[kind], target) for kind, target in pairs])
     machines = create_autospec(MachineActions, instance=True)
@@ -34,7 +34,7 @@ def at_once(*words: str) -> list[str]:
     return [name for name, _, _ in machines.method_calls]
 
 
-def test_what_comes_up_comes_before_what_goes_down() -> None:
+def test_starts_come_before_losses() -> None:
     assert at_once(
         "fail-chassis c2", "fail-node c1n1", "drain-node c1n2", "add-chassis c3"
     ) == ["build_chassis", "power_off_chassis", "power_off_node"]
@@ -49,7 +49,7 @@ def test_two_nodes_added_at_once_are_two_nodes() -> None:
     assert built == ["c2n4", "c2n5"]
 
 
-def test_a_node_that_goes_with_its_chassis_goes_once() -> None:
+def test_a_node_that_fails_with_its_chassis_is_powered_off_once() -> None:
     found = resolve_events(
         fresh(), [(EVENTS["fail-node"], "c2n1"), (EVENTS["fail-chassis"], "c2")]
     )
@@ -62,13 +62,15 @@ def test_a_node_that_goes_with_its_chassis_goes_once() -> None:
 
 def test_a_contradiction_is_refused() -> None:
     pairs = [(EVENTS["fail-node"], "c1n1"), (EVENTS["restore-node"], "c1n1")]
-    with pytest.raises(EventError, match="at the instant of its fail-node"):
+    with pytest.raises(EventError, match="already has a fail-node at this instant"):
         resolve_events(fresh(), pairs)
 
 
-def test_a_spec_names_the_event_that_makes_no_sense_at_its_instant() -> None:
+def test_a_spec_names_the_event_that_is_impossible_at_its_instant() -> None:
     last = {"kind": "drain-node", "target": "c2n3"}
-    with pytest.raises(ValidationError, match=r"events\.2: drain-node: c2n3: at the"):
+    with pytest.raises(
+        ValidationError, match=r"events\.2: drain-node: c2n3: already has a"
+    ):
         spec(DRAIN, FAIL, last)
 
 

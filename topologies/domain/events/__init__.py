@@ -38,9 +38,9 @@ EVENTS: dict[str, Event] = {
 
 
 def parse_events(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Events as people type them: a kind and its target, as often as they like.
+    """Parse events from the command line: a kind and its target, one or more times.
 
-    Raises :class:`EventError` where a kind is none, or a target is missing.
+    Raises :class:`EventError` for an unknown kind or a missing target.
 
     >>> parse_events(["drain-node", "c1n2", "fail-chassis", "c2"])
     [('drain-node', 'c1n2'), ('fail-chassis', 'c2')]

@@ -9,7 +9,7 @@ from topologies.domain.plan import Chassis, Plan
 
 
 def _grown(state: Arrangement, target: str) -> tuple[Plan, Chassis]:
-    """The plan with its new chassis; ``target`` must be the new one's name."""
+    """The plan with its new chassis; ``target`` must be its name."""
     plan, chassis = state.plan.with_chassis(len(state.plan.chassis[0].nodes))
     if target != chassis.name:
         raise EventError(f"{target}: the next chassis is {chassis.name}")
@@ -28,7 +28,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
 def apply_to_machines(
     machines: MachineActions, old: Arrangement, new: Arrangement, target: str
 ) -> None:
-    """The chassis is wired in and its nodes serve before any bucket leads to it."""
+    """Connect the chassis and start its nodes, before it gets any bucket."""
     plan, chassis = _grown(old, target)
     machines.build_chassis(plan, chassis)
 

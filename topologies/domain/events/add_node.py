@@ -34,7 +34,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
 def apply_to_machines(
     machines: MachineActions, old: Arrangement, new: Arrangement, target: str
 ) -> None:
-    """The node is wired in and serves before any bucket leads to it."""
+    """Connect and start the node, before it gets any bucket."""
     plan, node = _grown(old, target)
     machines.build_node(plan, node)
 

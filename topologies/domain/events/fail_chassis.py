@@ -1,4 +1,4 @@
-"""``fail-chassis``: a chassis switch and every node behind it die at once."""
+"""``fail-chassis``: a chassis switch and all its nodes fail together."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from topologies.domain.events.event import (
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The fabric no longer balances over the chassis, nor sends it copies."""
+    """The fabric no longer balances over the chassis, and sends it no copies."""
     name = state.plan.find_chassis(target).name
     if name in state.membership.failed_chassis:
         raise EventError(f"{name} has failed already")
@@ -23,7 +23,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
 def apply_to_machines(
     machines: MachineActions, old: Arrangement, new: Arrangement, target: str
 ) -> None:
-    """Power off first; the fabric notices afterwards."""
+    """Power off first; the fabric's table changes afterwards."""
     chassis = old.plan.find_chassis(target)
     machines.power_off_chassis(chassis, old.membership.powered_nodes(chassis))
 

@@ -1,4 +1,4 @@
-"""``fail-node``: the node loses power, and the switches notice."""
+"""``fail-node``: the node loses power, and leaves the switches' tables."""
 
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.events.event import (
@@ -14,8 +14,10 @@ from topologies.domain.membership import NodeState
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The node is neither balanced over nor reachable. A drained node can fail too, and
-    one whose chassis is cut off."""
+    """The node is neither balanced over nor reachable.
+
+    A drained node can fail too, and a node whose chassis is cut off.
+    """
     chassis = chassis_of(state, target).name
     if chassis in state.membership.failed_chassis:
         raise EventError(f"{target} has failed already, with its chassis {chassis}")
@@ -27,7 +29,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
 def apply_to_machines(
     machines: MachineActions, old: Arrangement, new: Arrangement, target: str
 ) -> None:
-    """Power off first: segments sent before the tables change reach nobody."""
+    """Power off first: segments sent before the tables change are lost."""
     machines.power_off_node(old.plan.find_node(target))
 
 

@@ -1,4 +1,4 @@
-"""``reseed``: a switch hashes with another basis from now on, or all of them do."""
+"""``reseed``: one switch, or all of them, get another hash basis."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ ALL = "all"
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The members stay as they are; connections move to others of them.
+    """The members stay the same; connections move between them.
 
     ``all``: the fabric and every chassis that it reaches.
     """
@@ -29,7 +29,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
 
 EVENT = Event(
     kind="reseed",
-    summary="a switch hashes with another basis; no member comes or goes",
+    summary="a switch hashes with another basis; no member joins or leaves",
     target="fabric, a chassis, e.g. c2, or all",
     change=change,
     planned=True,

@@ -1,4 +1,4 @@
-"""``restore-chassis``: a failed chassis comes back, its nodes empty."""
+"""``restore-chassis``: a failed chassis serves again, its nodes without TCP state."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from topologies.domain.membership import NodeState
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The chassis is balanced over again, with the nodes that had not failed before."""
+    """The chassis is balanced over again, with the nodes that had not failed themselves."""
     name = state.plan.find_chassis(target).name
     if name not in state.membership.failed_chassis:
         raise EventError(f"{name} has not failed")
@@ -18,7 +18,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
 def apply_to_machines(
     machines: MachineActions, old: Arrangement, new: Arrangement, target: str
 ) -> None:
-    """Switch and nodes come up before the fabric sends them anything."""
+    """Start switch and nodes before the fabric sends them anything."""
     chassis = old.plan.find_chassis(target)
     up = tuple(
         node

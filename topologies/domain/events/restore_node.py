@@ -1,4 +1,4 @@
-"""``restore-node``: a drained or failed node comes back into the bucket table."""
+"""``restore-node``: a drained or failed node returns to the bucket table."""
 
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.events.event import (
@@ -24,7 +24,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
 def apply_to_machines(
     machines: MachineActions, old: Arrangement, new: Arrangement, target: str
 ) -> None:
-    """A failed node boots, empty; a drained one has been up all the time."""
+    """Start a failed node, without TCP state. A drained node has been up all the time."""
     if node_state(old, target) is NodeState.FAILED:
         machines.power_on_node(old.plan.find_node(target))
 

@@ -1,4 +1,4 @@
-"""``uplink-down``: the cable between the fabric and a chassis loses its carrier."""
+"""``uplink-down``: the link between the fabric and a chassis goes down."""
 
 from dataclasses import replace
 
@@ -12,8 +12,10 @@ from topologies.domain.events.event import (
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The fabric no longer balances over the chassis, nor sends it copies. Its nodes
-    keep their connections: no copy of a reset can free one of them."""
+    """The fabric no longer balances over the chassis, and sends it no copies.
+
+    Its nodes keep their connections: no copy of a reset reaches them.
+    """
     chassis = state.plan.find_chassis(target)
     require_reachable(state, chassis, target)
     membership = state.membership.with_chassis_cut_off(chassis.name)
@@ -23,7 +25,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
 def apply_to_machines(
     machines: MachineActions, old: Arrangement, new: Arrangement, target: str
 ) -> None:
-    """The carrier goes first; the fabric notices afterwards."""
+    """Set the link down first; the fabric's table changes afterwards."""
     machines.set_uplink_down(old.plan.find_chassis(target))
 
 

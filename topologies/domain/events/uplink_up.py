@@ -1,4 +1,4 @@
-"""``uplink-up``: the cable between the fabric and a chassis has its carrier again."""
+"""``uplink-up``: the link between the fabric and a chassis is up again."""
 
 from dataclasses import replace
 
@@ -7,8 +7,10 @@ from topologies.domain.events.event import Event, EventError, MachineActions
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The chassis is balanced over again, unless it has failed meanwhile. Its nodes hold
-    what they held, also what its clients have given up: that is half open."""
+    """The chassis is balanced over again, unless it has failed meanwhile.
+
+    Its nodes still hold all their connections. Those that clients gave up are half open.
+    """
     name = state.plan.find_chassis(target).name
     if name not in state.membership.cut_off_chassis:
         raise EventError(f"{name} is not cut off: its uplink is up")
@@ -18,7 +20,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
 def apply_to_machines(
     machines: MachineActions, old: Arrangement, new: Arrangement, target: str
 ) -> None:
-    """The cable is in place before the fabric sends anything along it."""
+    """Set the link up before the fabric sends anything over it."""
     machines.set_uplink_up(old.plan.find_chassis(target))
 
 

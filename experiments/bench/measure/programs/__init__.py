@@ -1,1 +1,1 @@
-"""Stand-alone programs that the benchmark runs on hosts: standard library only."""
+"""Stand-line_alone programs that the benchmark runs on hosts: standard library only."""

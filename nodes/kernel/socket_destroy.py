@@ -1,8 +1,8 @@
 """Aborts TCP connections in a node's kernel: ``SOCK_DESTROY`` of sock_diag(7).
 
-The kernel frees the socket at once, the storage server reads ECONNABORTED, and the
-client is sent RST|ACK with the exact sequence number (``tcp_abort``): both ends are
-reset, however idle they were. All of a node's connections go in one batch.
+The kernel frees the socket immediately, the storage server reads ECONNABORTED, and the
+client gets an RST|ACK with the exact sequence number (``tcp_abort``). So both ends are
+reset, also on an idle connection. Requests are sent in batches.
 """
 
 from __future__ import annotations
@@ -17,34 +17,36 @@ from nodes.kernel.sock_diag import (
     NLM_F_REQUEST,
     NLMSG,
     NLMSG_ERROR,
-    Kind,
+    MessageType,
     SockDiagError,
     open_socket,
     request,
 )
 from topologies.domain.connection import FourTuple
 
-#: Requests of one sendmsg: their acknowledgments must fit the socket's receive buffer.
+#: Requests in one batch: their acknowledgments must fit the socket's receive buffer.
 _BATCH = 128
 _ANSWER_OCTETS = 1 << 16
 
 
-class KernelAborter:
-    """Aborts connections of the network namespace that it was made in."""
+class SocketDestroyer:
+    """Aborts connections of the network namespace in which it was created."""
 
     def __init__(self) -> None:
         self._socket = open_socket()
 
     def abort(self, connections: Sequence[FourTuple]) -> int:
-        """Abort those connections; returns how many of them there still were.
+        """Abort those connections. Returns the number that still existed.
 
-        Raises :class:`~nodes.kernel.sock_diag.SockDiagError` for what the kernel refuses.
+        Raises :class:`~nodes.kernel.sock_diag.SockDiagError` if the kernel refuses.
         """
         aborted = 0
         for start in range(0, len(connections), _BATCH):
             batch = connections[start : start + _BATCH]
             flags = NLM_F_REQUEST | NLM_F_ACK
-            each = (request(Kind.DESTROY, connection, flags) for connection in batch)
+            each = (
+                request(MessageType.DESTROY, connection, flags) for connection in batch
+            )
             self._socket.send(b"".join(each))
             aborted += _acknowledged(self._socket, len(batch))
         return aborted
@@ -55,7 +57,7 @@ class KernelAborter:
 
 
 def _acknowledged(netlink: socket.socket, count: int) -> int:
-    """Read ``count`` acknowledgments; how many of them say that it was done."""
+    """Read ``count`` acknowledgments. Returns the number of successes."""
     done = answered = 0
     while answered < count:
         for code in _codes(netlink.recv(_ANSWER_OCTETS)):
@@ -68,7 +70,7 @@ def _acknowledged(netlink: socket.socket, count: int) -> int:
 
 
 def _codes(answer: bytes) -> Iterator[int]:
-    """The error numbers of the netlink messages in one datagram; 0: done."""
+    """The error numbers of the netlink messages in one datagram; 0 is success."""
     while answer:
         size, kind, *_ = NLMSG.unpack_from(answer)
         assert kind == NLMSG_ERROR, "each request asks for an acknowledgment only"

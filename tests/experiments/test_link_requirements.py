@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from experiments.commands.cli import main
-from experiments.doctor import kernel_trials, link_needs
+from experiments.doctor import kernel_probes, link_requirements
 from experiments.doctor.doctor import CHECKS
-from experiments.doctor.link_needs import lacking, require, trial_of
-from experiments.machine.lack import MachineLacks
+from experiments.doctor.link_requirements import missing_reasons, probe_of, require
 from experiments.machine.machine import Finding, State, missing, present, unknown
+from experiments.machine.requirements import RequirementMissing
 from topologies import sandbox
 from topologies.shaping import LinkOptions
 
@@ -31,7 +31,7 @@ def no_netem(monkeypatch: pytest.MonkeyPatch) -> None:
     def entered(*_args: Any, **_kwargs: Any) -> int:
         pytest.fail("a sandbox was entered")
 
-    monkeypatch.setattr(link_needs, "_found", found)
+    monkeypatch.setattr(link_requirements, "_found", found)
     monkeypatch.setattr(sandbox, "enter", entered)
 
 
@@ -40,13 +40,13 @@ def command(*arguments: str) -> Result:
 
 
 def test_every_discipline_is_tried_and_examined() -> None:
-    names = {trial_of(kind) for kind in ALL.required_qdiscs()}
-    assert names <= kernel_trials.TRIALS.keys()
+    names = {probe_of(kind) for kind in ALL.required_qdiscs()}
+    assert names <= kernel_probes.PROBES.keys()
     assert names <= {check.name for check in CHECKS}
 
 
 def test_a_lack_is_told_with_its_options_and_remedy() -> None:
-    (said,) = lacking(ALL, {"sch_netem": ABSENT, "sch_tbf": present("tried")})
+    (said,) = missing_reasons(ALL, {"sch_netem": ABSENT, "sch_tbf": present("tried")})
     for part in ("delay_ms and loss_percent", "sch_netem", "kind is unknown", "Ubuntu"):
         assert part in said
     assert "rate_mbit" not in said
@@ -54,11 +54,13 @@ def test_a_lack_is_told_with_its_options_and_remedy() -> None:
 
 @pytest.mark.parametrize("finding", [present("tried"), unknown("not root")])
 def test_what_is_there_or_unseen_is_no_lack(finding: Finding) -> None:
-    assert not [*lacking(ALL, {"sch_netem": finding, "sch_tbf": finding})]
+    assert not [*missing_reasons(ALL, {"sch_netem": finding, "sch_tbf": finding})]
 
 
 def test_links_as_they_are_need_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_needs, "_found", lambda _kinds: pytest.fail("tried"))
+    monkeypatch.setattr(
+        link_requirements, "_found", lambda _kinds: pytest.fail("tried")
+    )
     require(LinkOptions())
 
 
@@ -109,12 +111,12 @@ def test_bad_options_are_bad_input(words: tuple[str, ...], said: str) -> None:
 @pytest.mark.live
 def test_the_trials_of_this_kernel_decide() -> None:
     """Whatever it has: what is refused is what a trial finds missing, no more."""
-    tried = kernel_trials.try_these(["sch_netem", "sch_tbf"])
+    tried = kernel_probes.probe_some(["sch_netem", "sch_tbf"])
     assert set(tried) == {"sch_netem", "sch_tbf"}
     for options in (LinkOptions(delay_ms=1), LinkOptions(rate_mbit=1)):
         (kind,) = options.required_qdiscs()
-        if tried[trial_of(kind)].state is State.MISSING:
-            with pytest.raises(MachineLacks, match=trial_of(kind)):
+        if tried[probe_of(kind)].state is State.MISSING:
+            with pytest.raises(RequirementMissing, match=probe_of(kind)):
                 require(options)
         else:
             require(options)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 
-from experiments.doctor import kernel_trials
-from experiments.machine.lack import MachineLacks
+from experiments.doctor import kernel_probes
 from experiments.machine.machine import Finding, State
+from experiments.machine.requirements import RequirementMissing
 from topologies.shaping import LinkOptions
 
 
@@ -15,17 +15,17 @@ def require(links: LinkOptions) -> None:
     """Nothing, where links can be like that; tries it, if need be, in a sandbox.
 
     To be called before anything is built. Raises
-    :class:`~experiments.machine.lack.MachineLacks`.
+    :class:`~experiments.machine.requirements.RequirementMissing`.
     """
     needed = tuple(links.required_qdiscs())
-    if needed and (reasons := [*lacking(links, _found(needed))]):
-        raise MachineLacks("; ".join(reasons))
+    if needed and (reasons := [*missing_reasons(links, _found(needed))]):
+        raise RequirementMissing("; ".join(reasons))
 
 
-def lacking(links: LinkOptions, found: Mapping[str, Finding]) -> Iterator[str]:
+def missing_reasons(links: LinkOptions, found: Mapping[str, Finding]) -> Iterator[str]:
     """A sentence for each option that the kernel cannot serve; ``found`` by trial."""
     for kind, options in links.required_qdiscs().items():
-        finding = found[trial_of(kind)]
+        finding = found[probe_of(kind)]
         if finding.state is State.MISSING:
             yield (
                 f"links: {options} needs the queueing discipline {kind}, which this "
@@ -36,7 +36,7 @@ def lacking(links: LinkOptions, found: Mapping[str, Finding]) -> Iterator[str]:
             )
 
 
-def trial_of(kind: str) -> str:
+def probe_of(kind: str) -> str:
     """The trial, and the doctor's check, of that kind of queueing discipline."""
     return f"sch_{kind}"
 
@@ -44,4 +44,4 @@ def trial_of(kind: str) -> str:
 @functools.cache
 def _found(kinds: tuple[str, ...]) -> Mapping[str, Finding]:
     """Tried once: a sweep asks for each of its runs."""
-    return kernel_trials.try_these([trial_of(kind) for kind in kinds])
+    return kernel_probes.probe_some([probe_of(kind) for kind in kinds])

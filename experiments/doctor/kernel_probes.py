@@ -1,10 +1,10 @@
 """Trials of what a run asks of the kernel and of Open vSwitch, in a sandbox thrown away.
 
-``python -m experiments.doctor.kernel_trials`` tries everything, or the trials that are
-named, *where it stands* and prints findings as JSON; :func:`try_everything` and
-:func:`try_these` start it in namespaces of its own, so that
+``python -m experiments.doctor.kernel_probes`` tries everything, or the trials that are
+named, *where it stands* and prints findings as JSON; :func:`probe_all` and
+:func:`probe_some` start it in namespaces of its own, so that
 interfaces, mounts, daemons and tables vanish with them. A module that the kernel loads
-by itself for a trial stays loaded, as after any other use of it; for what can also be
+by itself for a probe stays loaded, as after any other use of it; for what can also be
 seen from modprobe's dry run, nothing is tried.
 """
 
@@ -49,7 +49,7 @@ _BPF_PROGRAM = """
 static void *(*const lookup)(void *, void *, unsigned, unsigned long long,
                              unsigned long long) = (void *)99;
 static long (*const release)(void *) = (void *)86;
-__attribute__((section("tc"), used)) int trial(void *skb) {
+__attribute__((section("tc"), used)) int probe(void *skb) {
     unsigned tuple[3] = {0, 0, 0};
     void *sk = lookup(skb, tuple, sizeof tuple, -1, 0);
     if (sk) release(sk);
@@ -59,25 +59,25 @@ __attribute__((section("license"), used)) char _license[] = "GPL";
 """
 
 
-class TrialFailed(Exception):
-    """A step of a trial did not work; the text says which and how."""
+class ProbeFailed(Exception):
+    """A step of a probe did not work; the text says which and how."""
 
 
-def try_everything() -> dict[str, Finding]:
-    """Findings by the names in :data:`TRIALS`; all unknown for who is not root."""
-    return try_these(TRIALS)
+def probe_all() -> dict[str, Finding]:
+    """Findings by the names in :data:`PROBES`; all unknown for who is not root."""
+    return probe_some(PROBES)
 
 
-def try_these(names: Iterable[str]) -> dict[str, Finding]:
-    """As :func:`try_everything`, of those alone; ``namespaces`` too where they fail."""
+def probe_some(names: Iterable[str]) -> dict[str, Finding]:
+    """As :func:`probe_all`, of those alone; ``namespaces`` too where they fail."""
     names = tuple(names)
     if os.geteuid() != 0:
         return {name: unknown("unknown without root") for name in names}
-    module = "experiments.doctor.kernel_trials"
+    module = "experiments.doctor.kernel_probes"
     command = (*SANDBOX, sys.executable, "-m", module, *names)
     try:
         printed = _output(command, folder=CHECKOUT)
-    except TrialFailed as error:
+    except ProbeFailed as error:
         untried = {name: unknown("no sandbox to try it in") for name in names}
         return untried | {"namespaces": missing(str(error))}
     found: dict[str, dict[str, str]] = json.loads(printed)
@@ -96,8 +96,8 @@ def namespaces() -> Finding:
 
 def virtual_links() -> Finding:
     """A veth pair and a namespace to put one end into: the wires of a cluster."""
-    _output(("ip", "link", "add", "trial0", "type", "veth", "peer", "name", "trial1"))
-    _output(("ip", "link", "del", "trial0"))
+    _output(("ip", "link", "add", "probe0", "type", "veth", "peer", "name", "probe1"))
+    _output(("ip", "link", "del", "probe0"))
     return present("veth")
 
 
@@ -108,7 +108,7 @@ def socket_probes() -> Finding:
             probes = Probes(spool, ())
             probes.enable()
         except BpfError as error:
-            raise TrialFailed(str(error)) from None
+            raise ProbeFailed(str(error)) from None
         probes.close()
     return present("built and attached")
 
@@ -116,7 +116,7 @@ def socket_probes() -> Finding:
 def guard_program() -> Finding:
     """A tc eBPF program with the guard's socket lookup: built, verified, attached."""
     with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder, "trial.o")
+        program = Path(folder, "probe.o")
         build = ("clang", "-O2", "-target", "bpf", "-x", "c", "-c", "-")
         _output((*build, "-o", str(program)), given=_BPF_PROGRAM)
         _output(("tc", "qdisc", "add", "dev", "lo", "clsact"))
@@ -128,10 +128,10 @@ def guard_program() -> Finding:
 def nftables() -> Finding:
     """A table of nftables' own with a rule that asks for a packet's socket."""
     rule = "type filter hook input priority 0; socket wildcard 0 accept"
-    _output(("nft", "add table inet trial"))
+    _output(("nft", "add table inet probe"))
     try:
-        _output(("nft", f"add chain inet trial input {{ {rule}; }}"))
-    except TrialFailed:
+        _output(("nft", f"add chain inet probe input {{ {rule}; }}"))
+    except ProbeFailed:
         return present("without the socket expression")
     return present("with the socket expression")
 
@@ -171,12 +171,12 @@ def kernel_datapath() -> Finding:
 def userspace_datapath() -> Finding:
     """An Open vSwitch of our own makes a bridge in user space and connects a port."""
     with _open_vswitch() as (vsctl, log):
-        bridge = ("--", "set", "bridge", "trial", "datapath_type=netdev")
-        _output((*vsctl, "add-br", "trial", *bridge))
+        bridge = ("--", "set", "bridge", "probe", "datapath_type=netdev")
+        _output((*vsctl, "add-br", "probe", *bridge))
         # A bridge that could not be made leaves no error in the database: no port is it.
-        port = _output((*vsctl, "get", "interface", "trial", "ofport")).strip()
+        port = _output((*vsctl, "get", "interface", "probe", "ofport")).strip()
         if not port.isdigit():
-            raise TrialFailed(_first_warning(log.read_text()))
+            raise ProbeFailed(_first_warning(log.read_text()))
         kinds = _output((*vsctl, "get", "open_vswitch", ".", "iface_types"))
     return present("with AF_XDP ports" if "afxdp" in kinds else "without AF_XDP ports")
 
@@ -218,7 +218,7 @@ def _wait_for(path: Path) -> None:
     deadline = time.monotonic() + _TIMEOUT_S
     while not path.exists():
         if time.monotonic() > deadline:
-            raise TrialFailed(f"{path.name} did not appear")
+            raise ProbeFailed(f"{path.name} did not appear")
         time.sleep(0.005)
 
 
@@ -228,7 +228,7 @@ def af_xdp() -> Finding:
     return present("AF_XDP sockets")
 
 
-TRIALS: dict[str, Callable[[], Finding]] = {
+PROBES: dict[str, Callable[[], Finding]] = {
     "namespaces": namespaces,
     "virtual links": virtual_links,
     "userspace datapath": userspace_datapath,
@@ -244,24 +244,24 @@ TRIALS: dict[str, Callable[[], Finding]] = {
 }
 
 
-def _try_here(names: Sequence[str]) -> dict[str, Finding]:
+def _probe_here(names: Sequence[str]) -> dict[str, Finding]:
     """Those trials in the namespaces of the caller, which must be its own."""
     _output(("ip", "link", "set", "lo", "up"))
-    _output(("mount", "-t", "tmpfs", "trial", tempfile.gettempdir()))
-    return {name: _found(TRIALS[name]) for name in names}
+    _output(("mount", "-t", "tmpfs", "probe", tempfile.gettempdir()))
+    return {name: _found(PROBES[name]) for name in names}
 
 
-def _found(trial: Callable[[], Finding]) -> Finding:
+def _found(probe: Callable[[], Finding]) -> Finding:
     try:
-        return trial()
-    except (TrialFailed, OSError) as error:
+        return probe()
+    except (ProbeFailed, OSError) as error:
         return missing(str(error))
 
 
 def _output(
     command: Sequence[str], given: str | None = None, folder: Path | None = None
 ) -> str:
-    """What a command prints. Raises :class:`TrialFailed` with its last complaint."""
+    """What a command prints. Raises :class:`ProbeFailed` with its last complaint."""
     try:
         done = subprocess.run(
             command,
@@ -273,11 +273,11 @@ def _output(
             timeout=_TIMEOUT_S,
         )
     except FileNotFoundError:
-        raise TrialFailed(f"{command[0]} is not installed") from None
+        raise ProbeFailed(f"{command[0]} is not installed") from None
     except subprocess.TimeoutExpired:
-        raise TrialFailed(f"{command[0]} did not end in {_TIMEOUT_S:.0f} s") from None
+        raise ProbeFailed(f"{command[0]} did not end in {_TIMEOUT_S:.0f} s") from None
     if done.returncode != 0:
-        raise TrialFailed(f"{command[0]}: {_complaint(done.stderr or done.stdout)}")
+        raise ProbeFailed(f"{command[0]}: {_complaint(done.stderr or done.stdout)}")
     return done.stdout
 
 
@@ -298,13 +298,13 @@ def _module_is_there(name: str) -> bool:
     """Whether a module is loaded, or could be: modprobe's dry run loads nothing."""
     if Path("/sys/module", name).exists():
         return True
-    with contextlib.suppress(TrialFailed):
+    with contextlib.suppress(ProbeFailed):
         _output(("modprobe", "--dry-run", "--quiet", name))
         return True
     return False
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or [*TRIALS]
-    found = {name: asdict(finding) for name, finding in _try_here(chosen).items()}
+    chosen = sys.argv[1:] or [*PROBES]
+    found = {name: asdict(finding) for name, finding in _probe_here(chosen).items()}
     print(json.dumps(found))

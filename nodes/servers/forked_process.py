@@ -1,4 +1,4 @@
-"""Programs on hosts that are forked instead of started: see :mod:`nodes.servers.fork_server`."""
+"""Processes on hosts that are forked by :mod:`nodes.servers.fork_server`."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from nodes.servers.fork_server import ORDER_SIZE
+from nodes.servers.fork_server import REQUEST_SIZE
 
 PROGRAM = Path(__file__).with_name("fork_server.py")
 
 
 class ForkError(RuntimeError):
-    """A program could not be forked; the message says why."""
+    """A program could not be forked. The message says why."""
 
 
 class ForkedProcess:
-    """One forked program, with the methods of ``subprocess.Popen`` that are of use.
+    """One forked process, with some methods of ``subprocess.Popen``.
 
-    It is nobody's child here, so how it ended is not known: a status of 0 stands for
-    "it has ended".
+    It is not a child of this process, so its exit status is unknown. 0 means "has
+    ended".
     """
 
     def __init__(self, pid: int) -> None:
-        """``pid`` has been forked just now. One that has ended by now has ended."""
+        """``pid`` was forked just now. It may have ended already."""
         self.pid = pid
         self._pidfd: int | None = None
         with suppress(ProcessLookupError):
@@ -65,54 +65,54 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """One program, ready to be forked. It is started when it is needed first.
+    """A fork server for one program. The first :meth:`start` starts it.
 
-    The programs that were forked outlive it: should it be killed, only the next
-    :meth:`start` notices, and starts another.
+    The forked processes outlive it. If it was killed, the next :meth:`start` starts
+    another.
     """
 
     def __init__(self, program: Path) -> None:
         """``program``: a Python file with ``main(arguments) -> exit status``."""
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
-        self._orders: socket.socket | None = None
+        self._requests: socket.socket | None = None
 
     def start(self, pid: int, arguments: Sequence[str], log: Path) -> ForkedProcess:
-        """The program, in the network of process ``pid``; its output goes to ``log``.
+        """Fork the program in the network of process ``pid``, with output to ``log``.
 
         Raises :class:`ForkError`.
         """
-        order = {"pid": pid, "arguments": list(arguments), "log": str(log.absolute())}
+        request = {"pid": pid, "arguments": list(arguments), "log": str(log.absolute())}
         if self._process is None or self._process.poll() is not None:
-            self._begin()
-        assert self._orders
+            self._start_server()
+        assert self._requests
         try:
-            self._orders.send(json.dumps(order).encode())
-            answer = self._orders.recv(ORDER_SIZE)
+            self._requests.send(json.dumps(request).encode())
+            answer = self._requests.recv(REQUEST_SIZE)
         except OSError as error:
             raise ForkError(
                 f"the fork server of {self._program.name}: {error}"
             ) from error
-        said = json.loads(answer or b'{"error": "has ended"}')
-        if "error" in said:
-            raise ForkError(f"{self._program.name} on {pid}: {said['error']}")
-        return ForkedProcess(said["pid"])
+        reply = json.loads(answer or b'{"error": "has ended"}')
+        if "error" in reply:
+            raise ForkError(f"{self._program.name} on {pid}: {reply['error']}")
+        return ForkedProcess(reply["pid"])
 
     def close(self) -> None:
-        """End it; what it has forked goes on."""
+        """End the server. Forked processes continue."""
         if self._process is not None:
-            assert self._orders
-            self._orders.close()
+            assert self._requests
+            self._requests.close()
             self._process.wait()
             self._process = None
 
-    def _begin(self) -> None:
-        if self._orders:
-            self._orders.close()
-        self._orders, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        with theirs:
+    def _start_server(self) -> None:
+        if self._requests:
+            self._requests.close()
+        self._requests, server_end = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        with server_end:
             self._process = subprocess.Popen(
                 [sys.executable, str(PROGRAM), str(self._program)],
-                stdin=theirs.fileno(),
+                stdin=server_end.fileno(),
                 start_new_session=True,
             )

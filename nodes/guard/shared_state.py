@@ -1,6 +1,6 @@
-"""A guard process's notice board: its mode and counters, in a file shared by mmap.
+"""The state that a guard process shares with its owner: mode and counters, by mmap.
 
-The file outlives the process, so that one started after a ``kill -9`` goes on counting.
+The file outlives the process, so a process restarted after ``kill -9`` counts on.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from nodes.guard.verdict import Mode
 _WORD = struct.Struct("=Q")
 _MODES = tuple(Mode)
 _NAMES = [field.name for field in fields(GuardCounters)]
-#: First the mode, then a word for each counter.
+#: The mode first, then one word for each counter.
 _OFFSETS = {name: _WORD.size * i for i, name in enumerate(["mode", *_NAMES])}
 _SIZE = _WORD.size * len(_OFFSETS)
 
 
-class GuardBoard:
-    """The board in the file at ``path``, which is made where it does not exist."""
+class SharedState:
+    """The shared state in the file ``path``, which is created if it does not exist."""
 
     def __init__(self, path: Path) -> None:
         path.touch()
@@ -32,7 +32,7 @@ class GuardBoard:
 
     @property
     def mode(self) -> Mode:
-        """What strays get."""
+        """How strays are handled."""
         return _MODES[self._get("mode")]
 
     @mode.setter
@@ -40,11 +40,11 @@ class GuardBoard:
         self._set("mode", _MODES.index(mode))
 
     def increment(self, counter: str) -> None:
-        """Add one to the counter of that name. Only the guard process does."""
+        """Add one to the counter of that name. Only the guard process does so."""
         self._set(counter, self._get(counter) + 1)
 
     def counters(self) -> GuardCounters:
-        """The counters as they are now."""
+        """The current counters."""
         return GuardCounters(*map(self._get, _NAMES))
 
     def clear(self) -> None:

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class MachineLacks(RuntimeError):
+class RequirementMissing(RuntimeError):
     """This machine cannot do what was asked; the text says why, and the remedy."""

@@ -1,11 +1,11 @@
-"""The TCP sockets of this process's own network namespace, as the kernel lists them."""
+"""The TCP sockets in this process's network namespace, from /proc."""
 
 from __future__ import annotations
 
 import socket
 from pathlib import Path
 
-#: The lists, and the state of an open connection in them (include/net/tcp_states.h).
+#: The kernel's lists, and the state of an open connection (include/net/tcp_states.h).
 _LISTS = {
     socket.AF_INET: Path("/proc/thread-self/net/tcp"),
     socket.AF_INET6: Path("/proc/thread-self/net/tcp6"),
@@ -14,12 +14,12 @@ _ESTABLISHED = "01"
 
 
 def is_established(family: socket.AddressFamily, port: int, peer_port: int) -> bool:
-    """Whether a connection from that local port to that port of a peer is open."""
+    """Whether a connection from that local port to ``peer_port`` is established."""
     return has_established(_LISTS[family].read_text(), port, peer_port)
 
 
 def has_established(table: str, port: int, peer_port: int) -> bool:
-    """The same, of the text of ``/proc/net/tcp`` or ``tcp6`` (proc(5))."""
+    """The same for the text of ``/proc/net/tcp`` or ``tcp6`` (proc(5))."""
     ends = f"{port:04X}", f"{peer_port:04X}"
     for line in table.splitlines()[1:]:
         _, local, remote, state, *_ = line.split()

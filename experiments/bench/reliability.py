@@ -8,16 +8,16 @@ from typing import Any
 from experiments.bench.basis.figure import Setting
 
 #: Shares of all cores; above them somebody else set the figure.
-MOST_STRANGERS = 0.10
-MOST_STOLEN = 0.05
+MAX_OTHERS = 0.10
+MAX_STEAL = 0.05
 #: Figures that are taken on a quiet cluster: a saturated machine is not quiet.
 QUIET = ("round-trip", "reset-latency")
-MOST_BUSY_WHEN_QUIET = 0.90
+MAX_BUSY_WHEN_QUIET = 0.90
 #: And whose clocks must not be late: 99 of 100 naps end in time.
-LATEST_WHEN_QUIET_MS = 5.0
+MAX_DELAY_WHEN_QUIET_MS = 5.0
 
 
-def doubts(
+def unreliable_reasons(
     figure: str, raw: Mapping[Setting, Sequence[Mapping[str, Any]]]
 ) -> Sequence[str]:
     """Why that figure is not reliable: one sentence for each reason; none if it is."""
@@ -27,16 +27,16 @@ def doubts(
             load = repetition["figures"].get(figure, {}).get("load")
             where = f"{setting.name}, repetition {number}"
             if load:
-                found += [f"{where}: {why}" for why in _why(figure, load)]
+                found += [f"{where}: {why}" for why in _reasons(figure, load)]
     return found
 
 
-def _why(figure: str, load: Mapping[str, Any]) -> Iterator[str]:
-    if load["strangers"] > MOST_STRANGERS:
+def _reasons(figure: str, load: Mapping[str, Any]) -> Iterator[str]:
+    if load["strangers"] > MAX_OTHERS:
         yield f"other processes took {load['strangers']:.0%} of the machine"
-    if load["stolen"] > MOST_STOLEN:
+    if load["stolen"] > MAX_STEAL:
         yield f"other machines took {load['stolen']:.0%} of this one"
-    if figure in QUIET and load["busy"] > MOST_BUSY_WHEN_QUIET:
+    if figure in QUIET and load["busy"] > MAX_BUSY_WHEN_QUIET:
         yield f"the machine was {load['busy']:.0%} busy"
-    if figure in QUIET and load["late_p99_ms"] > LATEST_WHEN_QUIET_MS:
+    if figure in QUIET and load["late_p99_ms"] > MAX_DELAY_WHEN_QUIET_MS:
         yield f"clocks ran {load['late_p99_ms']:.1f} ms late"

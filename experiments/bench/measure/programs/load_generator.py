@@ -12,7 +12,7 @@ It obeys JSON lines on standard input and answers each with one on standard outp
     Aborts all (RST), so that no port is in TIME_WAIT.
 
 Times are CLOCK_REALTIME seconds, latencies milliseconds. A connection is known by its
-index, in the order of opening; its source port is in the answer to ``open``.
+index, in the request of opening; its source port is in the answer to ``open``.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ BROKEN = select.EPOLLERR | select.EPOLLHUP
 EVENTS_AT_ONCE = 512
 
 
-class Herd:
+class LoadGenerator:
     """The connections of this process, to ``targets`` in turn."""
 
     def __init__(
         self, targets: Sequence[str], port: int, ports: Sequence[int], source: str
     ) -> None:
-        """``ports``: source ports in the order they are to be used."""
+        """``ports``: source ports in the request they are to be used."""
         self._addresses = [(target, port) for target in targets]
         self._family = socket.AF_INET6 if ":" in targets[0] else socket.AF_INET
         self._ports = ports
@@ -82,7 +82,7 @@ class Herd:
             "ports": [[i, self._ports[i]] for i in opened],
         }
 
-    def ask(
+    def request(
         self,
         which: Sequence[int] | None,
         at_once: bool,
@@ -92,14 +92,14 @@ class Herd:
         """One request each; what came of it."""
         indices = range(len(self._sockets)) if which is None else which
         asked = [i for i in indices if self._sockets[i] is not None]
-        inquiry = Inquiry(self._sockets, self._index, self._epoll)
+        requests = RequestRound(self._sockets, self._index, self._epoll)
         if at_once:
-            inquiry.ask(asked, timeout_s)
+            requests.request(asked, timeout_s)
         else:
             for index in asked:
-                inquiry.ask([index], timeout_s)
+                requests.request([index], timeout_s)
                 time.sleep(pause_s)
-        return inquiry.result()
+        return requests.result()
 
     def close(self) -> dict[str, Any]:
         """Abort every connection."""
@@ -138,7 +138,7 @@ class Herd:
         self._sockets[index] = None
 
 
-class Inquiry:
+class RequestRound:
     """Requests that were sent, and what became of each."""
 
     def __init__(
@@ -157,7 +157,7 @@ class Inquiry:
         self._first_s: float | None = None
         self._last_reset_s: float | None = None
 
-    def ask(self, indices: Sequence[int], timeout_s: float) -> None:
+    def request(self, indices: Sequence[int], timeout_s: float) -> None:
         """Send on all of these, then wait for all of them."""
         clock = time.perf_counter
         if self._first_s is None:
@@ -182,7 +182,7 @@ class Inquiry:
         self._watched_s = clock()
 
     def result(self) -> dict[str, Any]:
-        """Latencies by outcome, and who was reset or heard nothing."""
+        """Latencies by result, and who was reset or heard nothing."""
         hung = self._sent.keys() - self._answered.keys() - self._reset.keys()
         return {
             "asked": len(self._sent),
@@ -233,25 +233,25 @@ class Inquiry:
 
 def main(argv: list[str]) -> int:
     """Obey until the end of standard input."""
-    parser = argparse.ArgumentParser(prog="herd.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="load_generator.py", description=__doc__)
     parser.add_argument("--target", action="append", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--stream", default="h1", help="fixes the order of ports")
+    parser.add_argument("--stream", default="h1", help="fixes the request of ports")
     options = parser.parse_args(argv)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     draw = random.Random(f"{options.seed}/{options.stream}")
     ports = draw.sample(PORT_RANGE, len(PORT_RANGE))
-    herd = Herd(options.target, options.port, ports, "")
+    generator = LoadGenerator(options.target, options.port, ports, "")
     operations: dict[str, Callable[..., dict[str, Any]]] = {
-        "open": herd.open,
-        "ask": herd.ask,
-        "close": herd.close,
+        "open": generator.open,
+        "ask": generator.request,
+        "close": generator.close,
     }
     for line in sys.stdin:
-        order = json.loads(line)
-        print(json.dumps(operations[order.pop("op")](**order)), flush=True)
+        request = json.loads(line)
+        print(json.dumps(operations[request.pop("op")](**request)), flush=True)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""ARP requests, walked: which are answered, and how; neighbour solicitations are not."""
+"""ARP requests: which are answered, and how. Neighbour solicitations are not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ C1N1, C1N2 = tuple(PLAN.nodes)[:2]
     ],
     ids=["client asks for the VIP", "node asks for a client", "node asks for anyone"],
 )
-def test_an_arp_request_comes_back_as_its_reply(
+def test_an_arp_request_gets_its_reply(
     host: str, mac: str, sender: str, target: str, answer: str
 ) -> None:
     [reply] = network(state()).send(host, arp_request(mac, sender, target))
@@ -40,7 +40,7 @@ def test_an_arp_request_comes_back_as_its_reply(
 
 
 @pytest.mark.parametrize(
-    ("host", "question"),
+    ("host", "request_"),
     [
         ("h1", arp_request(H1.mac, H1.ipv4, H2.ipv4)),
         ("h1", arp_request(H1.mac, H2.ipv4, VIP4)),
@@ -60,5 +60,5 @@ def test_an_arp_request_comes_back_as_its_reply(
         "a node for a client, IPv6",
     ],
 )
-def test_no_other_question_is_answered(host: str, question: Frame) -> None:
-    assert network(state()).send(host, question) == []
+def test_no_other_request_is_answered(host: str, request_: Frame) -> None:
+    assert network(state()).send(host, request_) == []

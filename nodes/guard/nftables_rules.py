@@ -1,7 +1,8 @@
-"""What keeps a node's own TCP quiet where the reference guard decides: nftables rules.
+"""nftables rules that suppress the kernel's own resets on nodes of the reference guard.
 
-The guard only watches, so the kernel must not answer strays, nor see fan-out copies.
-The rules stay while the guard process is dead: a node is then silent, never wrong.
+The guard only observes frames. So the kernel must not answer strays, and must not see
+fan-out copies. The rules stay while the guard process is dead. The node is silent then,
+and sends no wrong reset.
 """
 
 from __future__ import annotations
@@ -13,26 +14,26 @@ from nodes.guard.guard import GuardError
 from topologies.domain.plan import FANOUT_MAC, VIP4, VIP6
 
 _TABLE = "resetbed_guard"
-#: Makes the table if it is not there, since nft has no "delete if exists" before 1.0.8.
+#: Creates the table first: nft has no "delete if it exists" before 1.0.8.
 _CLEAR = f"table inet {_TABLE}\ndelete table inet {_TABLE}\n"
 
 
-def silence(interface: str, enter: Sequence[str] = ()) -> None:
-    """Put the rules in place, instead of earlier ones.
+def install_rules(interface: str, enter: Sequence[str] = ()) -> None:
+    """Install the rules, in place of earlier ones.
 
-    ``enter``: the command that runs another inside the node's namespace; nothing where
-    the caller is inside. Raises :class:`~nodes.guard.guard.GuardError` with nft's words.
+    ``enter``: the command prefix that enters the node's namespace; empty if the caller
+    is inside. Raises :class:`~nodes.guard.guard.GuardError` with nft's output.
     """
     _nft(_CLEAR + _rules(interface), enter)
 
 
-def lift_silence(enter: Sequence[str] = ()) -> None:
-    """Remove the rules, if they are there."""
+def remove_rules(enter: Sequence[str] = ()) -> None:
+    """Remove the rules, if there are any."""
     _nft(_CLEAR, enter)
 
 
 def _rules(interface: str) -> str:
-    # Taps (AF_PACKET) see a frame before the ingress hook drops it.
+    # AF_PACKET sockets see a frame before the ingress hook drops it.
     return f"""
     table inet {_TABLE} {{
         chain copies {{

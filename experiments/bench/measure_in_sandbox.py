@@ -1,6 +1,6 @@
 """One network of the benchmark, inside its sandbox: brought up, measured, taken down.
 
-``python -m experiments.bench.bench_inside JOB``, the job as JSON: ``setting`` and ``size`` (as
+``python -m experiments.bench.measure_in_sandbox JOB``, the job as JSON: ``setting`` and ``size`` (as
 objects), ``figures`` (names), ``folder``, ``began_s`` (CLOCK_MONOTONIC, when the job was
 given). What was found is written to ``folder/found.json``.
 """
@@ -24,7 +24,7 @@ from experiments.bench.networks import NETWORKS, Network
 from topologies.private import UMASK
 
 #: Before each measurement, until what the one before left behind has calmed down.
-CALM_S = 0.5
+SETTLE_S = 0.5
 
 
 def main(text: str) -> int:
@@ -55,7 +55,7 @@ def _measure_all(
     """Figure -> what it found and the load meanwhile; one that fails says why."""
     found: dict[str, Any] = {}
     for name in names:
-        time.sleep(CALM_S)
+        time.sleep(SETTLE_S)
         print(f"{setting.name}: {name}", file=sys.stderr, flush=True)
         dropped = network.dropped()
         try:

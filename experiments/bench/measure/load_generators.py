@@ -1,4 +1,4 @@
-"""The herd programs of all client hosts, driven as one."""
+"""The generator programs of all client hosts, driven as one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.bench.basis.bench_network import ECHO_PORT, Network, on_host
+from experiments.bench.basis.bench_network import ECHO_PORT, Network, start_on_host
 
 #: A connection that is not open by then counts as failed.
 OPEN_TIMEOUT_S = 60.0
 
 
-class HerdError(RuntimeError):
-    """A herd program ended, or did not do what everything after it needs."""
+class LoadGeneratorError(RuntimeError):
+    """A generator program ended, or did not do what everything after it needs."""
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenResults:
     """What came of opening connections; instants are CLOCK_REALTIME seconds."""
 
     opened: int
@@ -35,7 +35,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestResults:
     """What came of one request on each connection; latencies in milliseconds.
 
     ``reset`` and ``hung``: (client, source port) of those connections. ``waited_ms``:
@@ -53,14 +53,17 @@ class Asked:
     waited_ms: Mapping[tuple[str, int], float]
 
 
-class Herds:
-    """One herd on every client; connections are known by (client, source port)."""
+class LoadGenerators:
+    """One generator on every client; connections are known by (client, source port)."""
 
     def __init__(self, network: Network, seed: int, echo_port: int = ECHO_PORT) -> None:
         """``seed`` fixes the source ports."""
         self._programs = {
-            client: on_host(
-                network, client, "herd", *_options(network, client, seed, echo_port)
+            client: start_on_host(
+                network,
+                client,
+                "generator",
+                *_options(network, client, seed, echo_port),
             )
             for client in network.clients
         }
@@ -72,10 +75,10 @@ class Herds:
         """Every connection that was opened, and not closed by :meth:`close`."""
         return list(self._index)
 
-    def open(self, connections: int, window: int) -> Opened:
+    def open(self, connections: int, window: int) -> OpenResults:
         """Open that many more, evenly; ``window`` unanswered ones on each client."""
-        shares = _shares(connections, len(self._programs))
-        orders = {
+        shares = _split_evenly(connections, len(self._programs))
+        requests = {
             client: {
                 "op": "open",
                 "connections": share,
@@ -84,7 +87,7 @@ class Herds:
             }
             for client, share in zip(self._programs, shares, strict=True)
         }
-        replies = self._order(orders)
+        replies = self._exchange(requests)
         failures: dict[str, int] = {}
         for client, reply in replies.items():
             self._index |= {(client, port): index for index, port in reply["ports"]}
@@ -93,39 +96,41 @@ class Herds:
         begun = min(reply["first_s"] for reply in replies.values())
         ended = max(reply["last_s"] for reply in replies.values())
         opened = sum(reply["opened"] for reply in replies.values())
-        return Opened(opened, failures, ended - begun)
+        return OpenResults(opened, failures, ended - begun)
 
-    def open_all(self, connections: int, window: int) -> Opened:
-        """As :meth:`open`. Raises :class:`HerdError` unless every one opens."""
+    def open_all(self, connections: int, window: int) -> OpenResults:
+        """As :meth:`open`. Raises :class:`LoadGeneratorError` unless every one opens."""
         done = self.open(connections, window)
         if done.opened < connections:
-            raise HerdError(f"{done.opened} of {connections} opened: {done.failures}")
+            raise LoadGeneratorError(
+                f"{done.opened} of {connections} opened: {done.failures}"
+            )
         return done
 
-    def ask(
+    def request(
         self,
         which: Sequence[tuple[str, int]] | None = None,
         *,
         at_once: bool,
         timeout_s: float,
         pause_s: float = 0.0,
-    ) -> Asked:
+    ) -> RequestResults:
         """One request on each of those connections (None: on all)."""
-        orders = {}
+        requests = {}
         for client in self._programs:
             own = [self._index[each] for each in which or () if each[0] == client]
-            orders[client] = {
+            requests[client] = {
                 "op": "ask",
                 "which": None if which is None else own,
                 "at_once": at_once,
                 "timeout_s": timeout_s,
                 "pause_s": pause_s,
             }
-        return self._asked(self._order(orders))
+        return self._results(self._exchange(requests))
 
     def close(self) -> None:
         """Abort all connections."""
-        self._order({client: {"op": "close"} for client in self._programs})
+        self._exchange({client: {"op": "close"} for client in self._programs})
         self._index.clear()
 
     def end(self) -> None:
@@ -137,7 +142,7 @@ class Herds:
             program.wait()
         self._pool.shutdown()
 
-    def _asked(self, replies: Mapping[str, Any]) -> Asked:
+    def _results(self, replies: Mapping[str, Any]) -> RequestResults:
         by_index = {(own[0], index): own for own, index in self._index.items()}
 
         def named(key: str) -> frozenset[tuple[str, int]]:
@@ -149,7 +154,7 @@ class Herds:
 
         firsts = [r["first_s"] for r in replies.values() if r["first_s"]]
         resets = [r["last_reset_s"] for r in replies.values() if r["last_reset_s"]]
-        return Asked(
+        return RequestResults(
             asked=sum(reply["asked"] for reply in replies.values()),
             answered=sum(reply["answered"] for reply in replies.values()),
             reset=named("reset"),
@@ -165,38 +170,38 @@ class Herds:
             },
         )
 
-    def _order(self, orders: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Give each client its order, all at the same time; client -> reply."""
-        for client, order in orders.items():
-            say(self._programs[client], order)
-        programs = [self._programs[client] for client in orders]
-        return dict(zip(orders, self._pool.map(hear, programs), strict=True))
+    def _exchange(self, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Give each client its request, all at the same time; client -> reply."""
+        for client, request in requests.items():
+            send_request(self._programs[client], request)
+        programs = [self._programs[client] for client in requests]
+        return dict(zip(requests, self._pool.map(receive_reply, programs), strict=True))
 
 
 @contextmanager
-def herds(network: Network, seed: int = 1) -> Iterator[Herds]:
-    """Herds that are ended, and their connections with them."""
-    several = Herds(network, seed)
+def load_generators(network: Network, seed: int = 1) -> Iterator[LoadGenerators]:
+    """LoadGenerators that are ended, and their connections with them."""
+    generators = LoadGenerators(network, seed)
     try:
-        yield several
-        several.close()
+        yield generators
+        generators.close()
     finally:
-        several.end()
+        generators.end()
 
 
-def say(program: subprocess.Popen[str], order: Mapping[str, Any]) -> None:
+def send_request(program: subprocess.Popen[str], request: Mapping[str, Any]) -> None:
     """One JSON line to a program."""
     assert program.stdin
-    program.stdin.write(json.dumps(order) + "\n")
+    program.stdin.write(json.dumps(request) + "\n")
     program.stdin.flush()
 
 
-def hear(program: subprocess.Popen[str]) -> dict[str, Any]:
-    """The next JSON line of a program. Raises :class:`HerdError` if it has ended."""
+def receive_reply(program: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next JSON line of a program. Raises :class:`LoadGeneratorError` if it has ended."""
     assert program.stdout
     line = program.stdout.readline()
     if not line:
-        raise HerdError(f"{program.args!r} ended with status {program.wait()}")
+        raise LoadGeneratorError(f"{program.args!r} ended with status {program.wait()}")
     reply: dict[str, Any] = json.loads(line)
     return reply
 
@@ -206,6 +211,6 @@ def _options(network: Network, client: str, seed: int, port: int) -> list[str]:
     return [*targets, f"--port={port}", f"--seed={seed}", f"--stream={client}"]
 
 
-def _shares(total: int, parts: int) -> list[int]:
+def _split_evenly(total: int, parts: int) -> list[int]:
     """``total`` split into ``parts`` as evenly as can be, the larger first."""
     return [total // parts + (i < total % parts) for i in range(parts)]
