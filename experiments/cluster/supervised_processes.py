@@ -71,7 +71,7 @@ class SupervisedProcesses:
         self._released.append(supervised.process)
 
     def dead(self) -> list[SupervisedProcess]:
-        """Programs that have ended although nobody stopped them."""
+        """Programs that have ended without being stopped."""
         self._released = [one for one in self._released if one.poll() is None]
         return [c for c in self.running.values() if c.process.poll() is not None]
 

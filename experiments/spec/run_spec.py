@@ -60,7 +60,7 @@ class _Known:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """The names, for whoever completes them."""
+        """The names, for editors that use the JSON Schema."""
         return {**handler(schema), "enum": list(self.choices)}
 
     def _check(self, value: object) -> object:
