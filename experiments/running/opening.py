@@ -1,4 +1,4 @@
-"""Waits until clients have opened their connections, for as long as more of them open."""
+"""Waits until clients have opened their connections, as long as the number grows."""
 
 from __future__ import annotations
 
@@ -6,58 +6,58 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-#: How long none may open, in seconds, before it is said that they do not. A client says
-#: that it is ready only when it has all: then it is still busy with its protocol.
+#: Seconds without a new connection after which opening has failed. A client is ready only
+#: when it has all connections; until then it may be busy with its protocol.
 STALL_S = 20.0
-#: How often progress is looked at, and told.
-LOOK_PERIOD_S = 1.0
-TELL_PERIOD_S = 5.0
+#: How often connections are counted, and how often progress is reported.
+COUNT_PERIOD_S = 1.0
+REPORT_PERIOD_S = 5.0
 POLL_S = 0.02
 
 
-class NotOpened(RuntimeError):
-    """Connections that did not open; the text says how many did, and of whom."""
+class OpeningStalled(RuntimeError):
+    """Connections did not open. The text gives their number and the clients."""
 
 
 @dataclass(frozen=True)
-class Opening:
-    """How far clients have come: pure questions, asked again and again.
+class OpeningProgress:
+    """Functions that report the progress of the clients.
 
-    ``ready``: a client's name -> whether it has all its connections. ``opened``: how
-    many TCP connections the clients' kernels hold by now.
+    ``ready``: client name -> whether it has all its connections. ``opened``: the number
+    of TCP connections in the clients' kernels now.
     """
 
     ready: Callable[[str], bool]
     opened: Callable[[], int]
-    wanted: int
+    total: int
 
 
 def await_opened(
     clients: Iterable[str],
-    opening: Opening,
+    opening: OpeningProgress,
     progress: Callable[[str], None],
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Returns once every client is ready.
+    """Returns when every client is ready.
 
-    Raises :class:`NotOpened` when no connection has opened for :data:`STALL_S`: a slow
-    machine takes its time, a broken server makes none.
+    Raises :class:`OpeningStalled` when no connection has opened for :data:`STALL_S`.
+    There is no other deadline, since a slow machine needs more time.
     """
     waiting = list(clients)
-    most, grown_s = -1, now()
-    look_s, tell_s = now(), now() + TELL_PERIOD_S
+    most, grew_at_s = -1, now()
+    count_at_s, report_at_s = now(), now() + REPORT_PERIOD_S
     while waiting := [name for name in waiting if not opening.ready(name)]:
-        if now() >= look_s:
-            look_s = now() + LOOK_PERIOD_S
+        if now() >= count_at_s:
+            count_at_s = now() + COUNT_PERIOD_S
             count = opening.opened()
-            most, grown_s = max(most, count), now() if count > most else grown_s
-        if now() >= tell_s:
-            tell_s = now() + TELL_PERIOD_S
-            progress(f"{most} of {opening.wanted} connections are open")
-        if now() - grown_s > STALL_S:
-            raise NotOpened(
-                f"{max(most, 0)} of {opening.wanted} connections opened, and none for "
+            most, grew_at_s = max(most, count), now() if count > most else grew_at_s
+        if now() >= report_at_s:
+            report_at_s = now() + REPORT_PERIOD_S
+            progress(f"{most} of {opening.total} connections are open")
+        if now() - grew_at_s > STALL_S:
+            raise OpeningStalled(
+                f"{max(most, 0)} of {opening.total} connections opened, and none for "
                 f"{STALL_S:g} s; not ready: {', '.join(waiting)}"
             )
         sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""Storage workloads: one small module each, one line each in the registry below."""
+"""The storage workloads, by name. Each is a module and a line in this registry."""
 
 from __future__ import annotations
 

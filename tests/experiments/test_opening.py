@@ -6,7 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.running.opening import STALL_S, NotOpened, Opening, await_opened
+from experiments.running.opening import (
+    STALL_S,
+    OpeningProgress,
+    OpeningStalled,
+    await_opened,
+)
 
 
 class Clock:
@@ -22,10 +27,10 @@ class Clock:
         self.seconds += seconds
 
     def await_them(self) -> None:
-        opening = Opening(
+        opening = OpeningProgress(
             ready=lambda _: self.seconds >= self._ready_s,
             opened=lambda: self._opened(self.seconds),
-            wanted=100,
+            total=100,
         )
         clock = lambda: self.seconds  # noqa: E731
         await_opened(["h1", "h2"], opening, self.told.append, clock, self.sleep)
@@ -46,13 +51,13 @@ def test_as_long_as_some_open_there_is_no_deadline() -> None:
 
 def test_when_none_opens_it_is_said_how_many_did_and_who_is_not_ready() -> None:
     clock = Clock(lambda seconds: min(31, int(seconds)), ready_s=1e9)
-    with pytest.raises(NotOpened, match=r"31 of 100 .* not ready: h1, h2"):
+    with pytest.raises(OpeningStalled, match=r"31 of 100 .* not ready: h1, h2"):
         clock.await_them()
     assert 31 + STALL_S <= clock.seconds < 33 + STALL_S
 
 
 def test_where_none_ever_opens_the_patience_is_the_same() -> None:
     clock = Clock(lambda _: 0, ready_s=1e9)
-    with pytest.raises(NotOpened, match="0 of 100"):
+    with pytest.raises(OpeningStalled, match="0 of 100"):
         clock.await_them()
     assert clock.seconds < STALL_S + 2

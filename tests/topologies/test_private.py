@@ -14,9 +14,9 @@ import pytest
 from controller.service.control_server import serve as serve_controller
 from controller.service.reconciler import Reconciler
 from experiments.cluster import control
+from experiments.cluster.copy_injector import CopyInjector
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults
-from experiments.cluster.messenger import Messenger
 from tests.controller.switches import accepts, wait_until
 from topologies.private import bind_private, make_folder, open_new
 
@@ -71,12 +71,12 @@ def test_a_clusters_socket_is_its_owners(folder: Path) -> None:
     server.server_close()
 
 
-@pytest.mark.live  # only root may have a queue as long as its
-def test_the_messengers_socket_is_its_owners(folder: Path) -> None:
+@pytest.mark.live  # only root may have such a long receive queue
+def test_the_copy_injectors_socket_is_its_owners(folder: Path) -> None:
     faults = Faults(EventLog(folder / "events.jsonl"))
-    messenger = Messenger(folder / "guards.sock", list, faults)
+    injector = CopyInjector(folder / "guards.sock", list, faults)
     assert mode(folder / "guards.sock") == 0o600
-    messenger.close()
+    injector.close()
 
 
 def umask() -> str:

@@ -1,7 +1,7 @@
-"""What runs inside a sandbox: ``python -m experiments.running.inside JOB``, the job as JSON.
+"""The program inside a sandbox: ``python -m experiments.running.sandbox_job JOB``.
 
-The command line outside makes a job, enters a sandbox with this module as its command,
-and either waits for its exit status (``run``, ``console``) or talks to it through its
+``JOB`` is a JSON object. The command line writes it and enters a sandbox with this module
+as the program. Then it waits for the exit status (``run``, ``console``) or uses the
 control socket (``up``).
 """
 
@@ -37,13 +37,13 @@ from topologies.switches import SwitchDaemonError
 
 
 def main(text: str) -> int:
-    """Does the job that the JSON text describes; returns its exit status."""
+    """Runs the job in the JSON text; returns its exit status."""
     job = json.loads(text)
     os.umask(UMASK)
     try:
         return JOBS[job.pop("job")](**job)
     except (BpfError, GuardError) as error:
-        say(f"resetbed: {error}; ./resetbed doctor tells what is missing")
+        print_progress(f"resetbed: {error}; see ./resetbed doctor")
         return 3
     except (
         ClusterError,
@@ -52,55 +52,57 @@ def main(text: str) -> int:
         ScriptError,
         SwitchDaemonError,
     ) as error:
-        say(f"resetbed: {error}")
+        print_progress(f"resetbed: {error}")
         return 1
 
 
 def job_run(spec: dict[str, Any], out: str) -> int:
-    """One experiment, into the folder ``out``; the exit status says what it came to."""
+    """Runs one experiment into the folder ``out``; returns the status of its outcome."""
     folder = Path(out)
-    summary = run_experiment(RunSpec.model_validate(spec), folder, runtime(), say)
+    summary = run_experiment(
+        RunSpec.model_validate(spec), folder, runtime(), print_progress
+    )
     return EXIT_STATUS[summary["outcome"]]
 
 
 def job_up(plan: dict[str, Any], options: dict[str, Any]) -> int:
-    """A cluster that serves until it is told to go down."""
-    over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    """Runs a cluster until it is stopped by request or by SIGTERM."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     cluster = make_cluster(plan, options)
     try:
-        cluster.start(say)
-        control.serve(runtime() / "control.sock", operations(cluster, over))
-        over.wait()
+        cluster.start(print_progress)
+        control.serve(runtime() / "control.sock", operations(cluster, stop))
+        stop.wait()
     finally:
         cluster.stop()
     return 0
 
 
 def job_console(plan: dict[str, Any], options: dict[str, Any]) -> int:
-    """A cluster in the foreground, with Mininet's command line on it."""
+    """Runs a cluster in the foreground, with Mininet's command line."""
     from experiments.running.console import Console
 
-    over = threading.Event()
+    stop = threading.Event()
     cluster = make_cluster(plan, options)
     try:
-        cluster.start(say)
-        control.serve(runtime() / "control.sock", operations(cluster, over))
+        cluster.start(print_progress)
+        control.serve(runtime() / "control.sock", operations(cluster, stop))
         Console(cluster)
     finally:
         cluster.stop()
     return 0
 
 
-def operations(cluster: Cluster, over: threading.Event) -> dict[str, control.Operation]:
-    """What the control socket of a cluster answers."""
+def operations(cluster: Cluster, stop: threading.Event) -> dict[str, control.Operation]:
+    """The operations of a cluster's control socket, by name."""
 
     def events(words: list[str]) -> dict[str, Any]:
         records = cluster.events(parse_events(words))
         return {"events": [record.to_json() for record in records]}
 
     def down() -> dict[str, Any]:
-        over.set()
+        stop.set()
         return {}
 
     return {
@@ -112,21 +114,21 @@ def operations(cluster: Cluster, over: threading.Event) -> dict[str, control.Ope
 
 
 def make_cluster(plan: dict[str, Any], options: dict[str, Any]) -> Cluster:
-    """The cluster of a job, not yet started; its logs go to the run's directory."""
+    """The cluster of a job, not yet started. Its logs go to the run's directory."""
     folder = runtime() / "cluster"
     folder.mkdir()
     links = LinkOptions.from_json(options.pop("links"))
-    chosen = ClusterOptions(**options, links=links)
-    return Cluster(Plan.from_json(plan), chosen, folder, runtime())
+    cluster_options = ClusterOptions(**options, links=links)
+    return Cluster(Plan.from_json(plan), cluster_options, folder, runtime())
 
 
 def runtime() -> Path:
-    """The directory of this sandbox's run, for sockets."""
+    """The directory of this sandbox's run, for its sockets."""
     return sandbox.run_directory(os.environ[RUN_VARIABLE])
 
 
-def say(text: str) -> None:
-    """One line of progress for whoever waits."""
+def print_progress(text: str) -> None:
+    """Prints one line of progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

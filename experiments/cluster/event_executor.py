@@ -1,7 +1,7 @@
-"""Takes a cluster from one state to the next: machines first, then the switches.
+"""Executes membership events: first on the machines, then on the switches.
 
-Events of one instant are one change: the switches go from the state before all of them
-to the state after, and never have one in between.
+Events at the same instant are one change. The switches go from the state before all of
+them to the state after all of them, without a state in between.
 """
 
 from __future__ import annotations
@@ -17,100 +17,102 @@ from controller.service.controller_client import (
     ControllerClient,
     ControllerError,
 )
+from experiments.cluster.cluster_machines import ClusterMachines
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_log import EventLog
-from experiments.cluster.hands import ClusterHands
 from experiments.cluster.reset_moved import reset_moved
 from experiments.record.event_record import EventRecord
 from topologies.domain.events import EVENTS
 from topologies.domain.events.instant import EventStep, machine_order, resolve_events
 
-#: How often to try again with a controller that has died and is being replaced.
+#: Pause before a retry, while a controller that has died is restarted.
 RETRY_PERIOD_S = 0.2
 APPLY_DEADLINE_S = 20.0
 
 
-class Changes:
-    """The state of one cluster, and how it changes. Callers hold the cluster's lock."""
+class EventExecutor:
+    """Holds and changes the state of one cluster. Callers hold the cluster's lock."""
 
     def __init__(
         self,
         initial: ClusterState,
-        hands: ClusterHands,
+        machines: ClusterMachines,
         controller: ControllerClient,
         file: Path,
         log: EventLog,
-        revive: Callable[[], None],
+        restart_dead: Callable[[], None],
     ) -> None:
-        """``file``: where the controller, started anew, finds the state. ``revive`` starts
-        again what has died, the controller for one."""
+        """``file``: where a restarted controller finds the state.
+
+        ``restart_dead`` restarts programs that have died, e.g. the controller.
+        """
         self.state = initial
         self.records: list[EventRecord] = []
-        #: Connections that nodes have reset at events, by the policy's wish.
+        #: Connections that nodes reset at events (policy ``proactive``).
         self.proactive_resets = 0
-        self._hands = hands
+        self._machines = machines
         self._controller = controller
         self._file = file
         self._log = log
-        self._revive = revive
+        self._restart_dead = restart_dead
 
     def write(self) -> None:
-        """Leaves the state where the controller finds it."""
+        """Writes the state to the file that the controller reads when it starts."""
         self.state.write(self._file)
 
-    def make(self, events: Sequence[tuple[str, str]]) -> list[EventRecord]:
-        """Makes events, each a kind and a target, happen at one instant.
+    def execute(self, events: Sequence[tuple[str, str]]) -> list[EventRecord]:
+        """Executes events, each a kind and a target, at one instant.
 
-        Returns when the switches have what follows. Raises
-        :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that makes
-        no sense, before anything is touched, and
-        :class:`~experiments.cluster.errors.ClusterError` where something cannot be done
-        to a machine: what was done to others is undone then, and the state stays.
+        Returns when the switches have the new state. Raises
+        :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that is
+        not possible, before anything is changed, and
+        :class:`~experiments.cluster.errors.ClusterError` if an action on a
+        machine fails. All actions are undone then, and the state stays.
         """
         old = self.state
-        wanted = [(EVENTS[kind], target) for kind, target in events]
-        found = resolve_events(old.arrangement, wanted)
-        new = old.becoming(found[-1].new)
+        requests = [(EVENTS[kind], target) for kind, target in events]
+        steps = resolve_events(old.arrangement, requests)
+        new = old.becoming(steps[-1].new)
         requested = time.time()
         for kind, target in events:
             self._log.write("event", kind=kind, target=target)
-        self._physically(found)
+        self._apply_to_machines(steps)
         self.state = new
         self.write()
         done = self._apply()
-        records = [_record(one, old, new, requested, done) for one in found]
+        records = [_record(step, old, new, requested, done) for step in steps]
         self.records += records
         for record in records:
             self._log.write("switched", **record.to_json())
-        self._hands.limit_reconnect_backoff(
+        self._machines.limit_reconnect_backoff(
             new.plan.switches.keys() - old.plan.switches.keys()
         )
         if new.policy.at_event is AtEvent.NODES:
             self._reset_moved()
         return records
 
-    def _physically(self, found: Iterable[EventStep]) -> None:
-        """What happens to machines: all of it, or nothing."""
+    def _apply_to_machines(self, steps: Iterable[EventStep]) -> None:
+        """Performs the actions of all steps on the machines, or undoes all of them."""
         try:
-            with self._hands.whole():
-                for one in machine_order(found):
-                    one.apply_to_machines(self._hands)
+            with self._machines.transaction():
+                for step in machine_order(steps):
+                    step.apply_to_machines(self._machines)
         except ClusterError as error:
             self._log.write("event failed", error=str(error))
             raise
 
     def _reset_moved(self) -> None:
-        """Every node that can be told resets what the switches now send to another."""
+        """Resets, at every reachable node, connections that the switches now send elsewhere."""
         plan, membership = self.state.plan, self.state.membership
         nodes = (n for c in plan.chassis for n in membership.reachable_nodes(c))
-        done = reset_moved(self.state, [self._hands.site(node) for node in nodes])
+        done = reset_moved(self.state, [self._machines.site(node) for node in nodes])
         self.proactive_resets += sum(done.values())
         self._log.write("reset moved connections", nodes=done)
 
     def _apply(self) -> ApplyResult:
-        """Tells the switches of the state, through a controller that may die meanwhile.
+        """Applies the state to the switches, also if the controller dies meanwhile.
 
-        Raises ``ControllerError`` when they do not have it within the deadline.
+        Raises ``ControllerError`` if they do not have it within the deadline.
         """
         deadline = time.monotonic() + APPLY_DEADLINE_S
         while True:
@@ -120,20 +122,20 @@ class Changes:
                 if time.monotonic() > deadline:
                     raise
                 self._log.write("apply failed", error=str(error))
-                self._revive()
+                self._restart_dead()
                 time.sleep(RETRY_PERIOD_S)
 
 
 def _record(
-    one: EventStep,
+    step: EventStep,
     old: ClusterState,
     new: ClusterState,
     requested_s: float,
     done: ApplyResult,
 ) -> EventRecord:
     return EventRecord(
-        one.event.kind,
-        one.target,
+        step.event.kind,
+        step.target,
         requested_s,
         done.applied_s,
         done.settled_s,

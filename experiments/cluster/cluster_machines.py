@@ -1,4 +1,4 @@
-"""What happens to the machines of a cluster: power, cables, guards, storage servers."""
+"""Actions on the machines of a cluster: power, cables, guards, storage servers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from experiments.cluster.children import Children, Program
-from experiments.cluster.errors import ClusterError, end_of
+from experiments.cluster.errors import ClusterError, log_tail
 from experiments.cluster.rollback import Rollback
+from experiments.cluster.supervised_processes import Program, SupervisedProcesses
 from experiments.record.capture_points import (
     CapturePoint,
     chassis_points,
@@ -31,11 +31,11 @@ from topologies.switches import IsolatedSwitch
 READY_DEADLINE_S = 60.0
 
 
-class ClusterHands:
+class ClusterMachines:
     """The :class:`~topologies.domain.events.MachineActions` of one cluster.
 
-    Whoever calls them holds the cluster's lock. ``folder`` gets the servers' logs;
-    ``store`` is what the storage servers share.
+    Callers hold the cluster's lock. The servers' logs go to ``folder``. ``store`` is the
+    directory that the storage servers share.
     """
 
     def __init__(
@@ -47,65 +47,68 @@ class ClusterHands:
         folder: Path,
         store: Path,
     ) -> None:
-        """Nothing is touched yet. ``mode``: what the guards do with strays."""
+        """Changes nothing yet. ``mode``: what the guards do with strays."""
         self.network = network
         self.workload = workload
         self.guard = guard
-        #: Programs that are to run: the storage servers, and what the cluster adds.
-        self.children = Children()
-        #: Told of each node and chassis that is wired in live, before it serves.
-        self.watchers: list[Callable[[Sequence[CapturePoint]], None]] = []
+        #: Programs that must keep running: the storage servers, and what the cluster adds.
+        self.processes = SupervisedProcesses()
+        #: Called with the capture points of each node or chassis that is added while the
+        #: cluster runs, before it serves.
+        self.port_listeners: list[Callable[[Sequence[CapturePoint]], None]] = []
         self._mode = mode
         self._folder = folder
         self._store = store
-        self._retired: list[GuardCounters] = []
+        self._final_counters: list[GuardCounters] = []
         self._forks: ForkServer | None = None
         self._rollback = Rollback()
 
-    def whole(self) -> AbstractContextManager[None]:
-        """All that is done in it, or nothing; see :meth:`Rollback.whole`."""
-        return self._rollback.whole()
+    def transaction(self) -> AbstractContextManager[None]:
+        """Undoes everything if one step fails; see :meth:`Rollback.transaction`."""
+        return self._rollback.transaction()
 
-    # ------------------------------------------------------------ what events do
+    # --------------------------------------------------------- actions of events
 
     def power_off_node(self, node: Node) -> None:
-        """Link down, programs killed, TCP state gone: a power failure."""
+        """A power failure: link down, programs killed, TCP state lost."""
         self._rollback.step(
-            f"giving {node.name} its power back",
-            lambda: self._bring_back((node,), lambda: self.network.power_on(node)),
-            "it has come back empty",
+            f"restoring the power of {node.name}",
+            lambda: self._bring_up((node,), lambda: self.network.power_on(node)),
+            "it has lost its TCP state",
         )
-        self._forget((node,))
+        self._release((node,))
         self.network.power_off(node)
 
     def power_on_node(self, node: Node) -> None:
-        """The node comes back empty and serves."""
+        """The node starts without TCP state and serves."""
         self._rollback.step(
-            f"taking the power of {node.name} again",
-            lambda: self._take_away((node,), lambda: self.network.power_off(node)),
+            f"powering {node.name} off",
+            lambda: self._take_down((node,), lambda: self.network.power_off(node)),
         )
         self.network.power_on(node)
         self.serve((node,))
         self.await_listening((node,))
 
     def power_off_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
-        """The chassis' own port first, then those nodes, all that had power, and the
-        switch."""
+        """Powers off the chassis' port, then ``nodes``, then the switch.
+
+        ``nodes``: all nodes of the chassis that have power.
+        """
         self._rollback.step(
-            f"giving {chassis.name} its power back",
-            lambda: self._bring_back(
+            f"restoring the power of {chassis.name}",
+            lambda: self._bring_up(
                 nodes, lambda: self.network.power_on_chassis(chassis)
             ),
-            "its nodes have come back empty",
+            "its nodes have lost their TCP state",
         )
-        self._forget(nodes)
+        self._release(nodes)
         self.network.power_off_chassis(chassis)
 
     def power_on_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
-        """The switch comes back, then those nodes, empty."""
+        """Powers on the switch, then those nodes. They start without TCP state."""
         self._rollback.step(
-            f"taking the power of {chassis.name} again",
-            lambda: self._take_away(
+            f"powering {chassis.name} off",
+            lambda: self._take_down(
                 nodes, lambda: self.network.power_off_chassis(chassis)
             ),
         )
@@ -114,58 +117,61 @@ class ClusterHands:
         self.await_listening(nodes)
 
     def set_uplink_down(self, chassis: Chassis) -> None:
-        """The cable to the fabric is dead; programs and sockets behind it live on."""
+        """Takes the uplink down. Programs and sockets behind it keep running."""
         self._rollback.step(
-            f"mending the uplink of {chassis.name}",
+            f"reconnecting the uplink of {chassis.name}",
             lambda: self.network.set_uplink_up(chassis),
         )
         self.network.set_uplink_down(chassis)
 
     def set_uplink_up(self, chassis: Chassis) -> None:
-        """The cable to the fabric works again."""
+        """Takes the uplink up again."""
         self._rollback.step(
-            f"cutting the uplink of {chassis.name} again",
+            f"disconnecting the uplink of {chassis.name}",
             lambda: self.network.set_uplink_down(chassis),
         )
         self.network.set_uplink_up(chassis)
 
     def build_node(self, plan: Plan, node: Node) -> None:
-        """A new node is wired to its chassis and serves."""
+        """Connects a new node to its chassis and starts its programs."""
         self._rollback.step(
-            f"taking {node.name} out again",
-            lambda: self._take_away((node,), lambda: self.network.remove_node(node)),
+            f"removing {node.name}",
+            lambda: self._take_down((node,), lambda: self.network.remove_node(node)),
         )
         self.network.add_node(node)
-        self._announce((node_point(node),))
+        self._notify_listeners((node_point(node),))
         self.serve((node,))
         self.await_listening((node,))
 
     def build_chassis(self, plan: Plan, chassis: Chassis) -> None:
-        """A new chassis is wired to the fabric with all its nodes, which serve."""
+        """Connects a new chassis with all its nodes to the fabric; starts their programs."""
         self._rollback.step(
-            f"taking {chassis.name} out again",
-            lambda: self._take_away(
+            f"removing {chassis.name}",
+            lambda: self._take_down(
                 chassis.nodes, lambda: self.network.remove_chassis(chassis)
             ),
         )
         self.network.add_chassis(chassis)
-        self._announce(chassis_points(chassis))
+        self._notify_listeners(chassis_points(chassis))
         self.serve(chassis.nodes)
         self.await_listening(chassis.nodes)
 
-    # ----------------------------------------------------------- what a cluster does
+    # ------------------------------------------------------- actions of a cluster
 
     def serve(self, nodes: tuple[Node, ...]) -> None:
-        """Guards and storage servers for those nodes."""
+        """Starts guards and storage servers on those nodes."""
         self.guard.attach([self.site(node) for node in nodes], self._mode)
         for node in nodes:
-            self.children.start(
+            self.processes.start(
                 _server(node), functools.partial(self._start_server, node)
             )
 
     def await_listening(self, nodes: tuple[Node, ...]) -> None:
-        """Waits until each has its server. Raises :class:`ClusterError`, with the end of
-        a server's log, if one has none within :data:`READY_DEADLINE_S`."""
+        """Waits until every node's server listens.
+
+        Raises :class:`ClusterError`, with the end of a server's log, after
+        :data:`READY_DEADLINE_S`.
+        """
         deadline = time.monotonic() + READY_DEADLINE_S
         waiting = list(nodes)
         while waiting:
@@ -178,72 +184,72 @@ class ClusterHands:
                 names = ", ".join(node.name for node in waiting)
                 log = self._folder / f"{waiting[0].name}.log"
                 raise ClusterError(
-                    f"no {self.workload.name} server listens on {names}\n{end_of(log)}"
+                    f"no {self.workload.name} server listens on {names}\n{log_tail(log)}"
                 )
             if waiting:
                 time.sleep(0.01)
 
     def limit_reconnect_backoff(self, switches: Iterable[str]) -> None:
-        """Once connected: a controller that dies and returns is found at once."""
+        """Lets connected switches find a restarted controller without delay."""
         IsolatedSwitch.limit_reconnect_backoff(
             [self.network.switch(name) for name in switches]
         )
 
     def site(self, node: Node) -> Site:
-        """Where that node's guard works."""
+        """The site of that node's guard."""
         return self.network.site(node)
 
     def pid(self, name: str) -> int:
-        """A process in the network namespace of that host or switch."""
+        """The id of a process in the network namespace of that host or switch."""
         pid: int = self.network.net[name].pid
         return pid
 
     def counters(self) -> list[GuardCounters]:
-        """Counters of every guard, those of nodes that lost power included."""
-        return [*self._retired, *self.guard.counters().values()]
+        """Counters of every guard, including those of nodes that have lost power."""
+        return [*self._final_counters, *self.guard.counters().values()]
 
     def close(self) -> None:
-        """Ends programs, guards and the network."""
-        self.children.stop_all()
+        """Stops programs, guards and the network."""
+        self.processes.stop_all()
         if self._forks:
             self._forks.close()
         self.guard.close()
         self.network.stop()
 
-    def _take_away(
-        self, nodes: tuple[Node, ...], physically: Callable[[], None]
+    def _take_down(
+        self, nodes: tuple[Node, ...], on_network: Callable[[], None]
     ) -> None:
-        """Undoes what brought nodes up, or half of it."""
-        self._forget(nodes)
-        physically()
+        """Takes nodes down again, also those that were only half up."""
+        self._release(nodes)
+        on_network()
 
-    def _bring_back(
-        self, nodes: tuple[Node, ...], physically: Callable[[], None]
+    def _bring_up(
+        self, nodes: tuple[Node, ...], on_network: Callable[[], None]
     ) -> None:
-        """Undoes what took nodes down, or half of it: they serve again, empty."""
-        self._take_away(nodes, physically)
+        """Brings nodes up again, also those that were only half down. TCP state is lost."""
+        self._take_down(nodes, on_network)
         self.serve(nodes)
         self.await_listening(nodes)
 
-    def _forget(self, nodes: tuple[Node, ...]) -> None:
-        """Nodes about to lose power: nothing of theirs is to be started again.
+    def _release(self, nodes: tuple[Node, ...]) -> None:
+        """Stops supervising nodes that are about to lose power.
 
-        What there is of it: an attempt that failed may have done it before.
+        Skips what a failed attempt has released before.
         """
         counters = self.guard.counters()
         for node in nodes:
-            if _server(node) in self.children.running:
-                self.children.abandon(_server(node))
+            if _server(node) in self.processes.running:
+                self.processes.release(_server(node))
             if node.name in counters:
-                self._retired.append(counters[node.name])
+                self._final_counters.append(counters[node.name])
                 self.guard.detach(node.name)
 
-    def _announce(self, points: Sequence[CapturePoint]) -> None:
-        for watcher in self.watchers:
-            watcher(points)
+    def _notify_listeners(self, points: Sequence[CapturePoint]) -> None:
+        for listener in self.port_listeners:
+            listener(points)
 
     def _start_server(self, node: Node) -> Program:
-        """A Python program is forked for each node; what is not, is just started."""
+        """Forks a Python program for the node; starts any other as a process."""
         log = self._folder / f"{node.name}.log"
         interpreter, program, *arguments = self.workload.server(self._store)
         if interpreter != sys.executable:
