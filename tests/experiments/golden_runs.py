@@ -1,7 +1,9 @@
-"""Records of real, good runs, small enough to keep: to be spoiled, fact by fact.
+"""Records of real, good runs, small enough to keep: to be judged again, and to be
+spoiled, fact by fact.
 
-What each is of stands in its ``spec.yaml``. Made anew from a run's folder, where the
-format of a record has changed::
+There is one of each shipped scenario, with ``flood``, and one of ``drain-node`` with each
+of some policies. ``spec.yaml`` says which run it was; ``figures.json`` what the run itself
+came to. They are made again, from a run's folder, when the format of a record changes::
 
     ./resetbed run drain-node --set policy=flood --set workload.kind=echo \
         --set workload.connections=24 --set workload.interval_ms=150 \
@@ -15,7 +17,7 @@ import gzip
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from experiments.record.record_file import FILE, read_record
 from experiments.record.socket_events import SocketEvent
 from experiments.results.summary import summarise
 from experiments.spec.run_spec import RunSpec
+from experiments.sweep.figures import FIGURES
 from topologies.domain.connection import FourTuple
 
 FOLDER = Path(__file__).with_name("golden")
@@ -146,9 +149,17 @@ def _unpacked(name: str, file: str) -> bytes:
     return gzip.decompress(_packed(name, file).read_bytes())
 
 
+def figures_of(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """The figures of sweeps and reports, by name."""
+    return {figure.name: figure.of(summary) for figure in FIGURES}
+
+
 def main(source: str, name: str) -> None:
     """Packs a run's folder into the record of that name."""
     (FOLDER / name).mkdir(parents=True, exist_ok=True)
+    summary = json.loads((Path(source) / "summary.json").read_text())
+    figures = json.dumps(figures_of(summary), indent=1)
+    (FOLDER / name / "figures.json").write_text(f"{figures}\n")
     for file in KEPT:
         data = (Path(source) / file).read_bytes()
         _packed(name, file).write_bytes(gzip.compress(data, mtime=0))
