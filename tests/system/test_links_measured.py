@@ -89,15 +89,16 @@ def test_delay_loss_and_rate_are_what_was_asked_for(
 ) -> None:
     """One way: never early, the earliest within a tick; lost as often as by chance."""
 
-    def loses_its_share() -> bool:
+    def delays_and_loses() -> bool:
         seen = send(disturbed.name, host, FRAMES, SMALL_FRAME, pace_mbit=RATE_MBIT / 4)
-        assert DELAY_MS <= min(seen.delays_ms()) <= DELAY_MS + TICK_MS
         bounds = binomial_bounds(seen.sent, LOSS_PERCENT / 100, DEVIATIONS)
+        earliest_ms = min(seen.delays_ms())
+        assert earliest_ms >= DELAY_MS
         assert seen.lost >= bounds.start
-        return seen.lost < bounds.stop
+        return earliest_ms <= DELAY_MS + TICK_MS and seen.lost < bounds.stop
 
-    # After a pause of the machine the queue overflows: these frames are no loss by chance.
-    eventually("lost as often as by chance", loses_its_share, deadline_s=120)
+    # A machine that pauses is late, and the queue overflows. It does not pause each time.
+    eventually("the delay and the loss", delays_and_loses, deadline_s=150)
     # Far more than it passes, also where the sender is late; the rest is dropped.
     assert_rate(disturbed.name, host, RATE_MBIT * 4, DELAY_MS)
 
