@@ -1,4 +1,4 @@
-"""The command ``bench``: which figures, which folder, and what is said in the end."""
+"""The command ``bench``: which figures, which folder, and what is printed at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALL = "all"
 
 
 class BenchError(ValueError):
-    """The command was asked for what there is not."""
+    """The options name a figure or a datapath that does not exist."""
 
 
 def launch_bench(quick: bool, out: Path | None, only: str | None, datapath: str) -> int:

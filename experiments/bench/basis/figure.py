@@ -92,7 +92,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: the settings it needs, what is measured in each, what is said of it.
+    """One figure: the settings it needs, what is measured in each, what the output says of it.
 
     ``measures``: kind of network -> how it is measured there.
     """

@@ -32,7 +32,7 @@ _library = importlib.import_module(f"{FRAMEWORK}.lib.packet.packet")
 
 
 class NaiveController(LoadBalancerController):
-    """Our tables' keeper, and a handler of packet-ins."""
+    """The reconciler of our tables, and a handler of packet-ins."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

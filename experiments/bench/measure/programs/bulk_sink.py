@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes in whatever TCP brings, in the network namespaces of many hosts, and counts it.
+"""Receives over TCP in the network namespaces of many hosts, and counts the octets.
 
 One process for all hosts: it opens its listeners inside each namespace and then waits
 for all of them. It says ``{"listening": N}``, and to every line on standard input
