@@ -18,6 +18,22 @@ READY_S = 20.0
 WRITE_S = 120.0
 
 
+#: Memory for all rings of a capture, as far as :data:`RING_BYTES` permits.
+RINGS_BYTES = 96 << 20
+#: The smallest and the largest ring of one interface.
+RING_BYTES = (1 << 20, 4 << 20)
+
+
+def ring_bytes(interfaces: int) -> int:
+    """The size of each interface's ring.
+
+    A busy machine may run the capture late by a tenth of a second and more. A small
+    cluster can afford rings for that; in a large one each port has less traffic.
+    """
+    smallest, largest = RING_BYTES
+    return min(largest, max(smallest, RINGS_BYTES // max(1, interfaces)))
+
+
 class InstrumentError(RuntimeError):
     """An instrument did not start, or ended too early. The text gives the reason."""
 
@@ -105,7 +121,13 @@ class Instruments:
         if self._capturing:
             config = self._folder / "capture.json"
             config.write_text(
-                json.dumps({"output": str(self.capture_file), "interfaces": points})
+                json.dumps(
+                    {
+                        "output": str(self.capture_file),
+                        "ring_bytes": ring_bytes(len(points)),
+                        "interfaces": points,
+                    }
+                )
             )
             self._capture = Instrument("capture", ["--config", str(config)], log)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from experiments.analysis.observations import RST, SYN, Observation, read_observations
+from experiments.instruments.instruments import ring_bytes
 from experiments.record.pcapng import open_pcapng
 from tests.experiments.two_hosts import (
     CLIENT,
@@ -189,3 +190,10 @@ def test_a_wrong_start_says_which_interface(hosts: TwoHosts, tmp_path: Path) -> 
     path = config_file(tmp_path, interfaces=[at_node(hosts, interface="nowhere")])
     with capturing(path) as program:
         assert program.process.wait(10) == 2
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "mib"), [(1, 4), (20, 4), (48, 2), (330, 1), (2000, 1)]
+)
+def test_the_rings_of_a_small_cluster_are_large(interfaces: int, mib: int) -> None:
+    assert ring_bytes(interfaces) == mib << 20
