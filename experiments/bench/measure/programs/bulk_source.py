@@ -10,6 +10,7 @@ import argparse
 import json
 import select
 import socket
+import struct
 import sys
 
 CHUNK = bytes(1 << 20)
@@ -19,6 +20,8 @@ def connect(target: str, port: int, source_port: int) -> socket.socket:
     """An open, then non-blocking connection. Raises ``OSError``."""
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
+    # The port is used again at once: its end is a reset, which leaves no TIME-WAIT.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.bind(("", source_port))
     sock.connect((target, port))
     sock.setblocking(False)
