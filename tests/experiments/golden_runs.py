@@ -162,7 +162,16 @@ def main(source: str, name: str) -> None:
     (FOLDER / name / "figures.json").write_text(f"{figures}\n")
     for file in KEPT:
         data = (Path(source) / file).read_bytes()
+        if file == FILE:
+            data = _without_paths(data)
         _packed(name, file).write_bytes(gzip.compress(data, mtime=0))
+
+
+def _without_paths(record: bytes) -> bytes:
+    """The record without the command that made it: it names folders of one machine."""
+    fields = json.loads(record)
+    fields["provenance"].pop("command", None)
+    return json.dumps(fields).encode()
 
 
 if __name__ == "__main__":
