@@ -1,4 +1,4 @@
-"""``python -m controller --listen SOCKET``: runs the controller, for ever."""
+"""``python -m controller --listen SOCKET``: runs the controller until it is killed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import argparse
 import signal
 from pathlib import Path
 
-from controller.service.config import VARIABLE
+from controller.service.config import CONFIG_VARIABLE
 from controller.switches.framework import run
 
 
 def main() -> None:
-    """Parse the command line, then hand over to the framework."""
+    """Parse the command line and start the framework."""
     parser = argparse.ArgumentParser(
         prog="python -m controller",
-        description="Keeps the load balancers' flow tables as the cluster's state "
-        f"says. Its configuration is the JSON file that {VARIABLE} names.",
+        description="Keeps the load balancers' flow tables equal to the cluster's state. "
+        f"{CONFIG_VARIABLE} names its configuration, a JSON file.",
     )
     parser.add_argument(
         "--listen",

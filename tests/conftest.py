@@ -36,6 +36,15 @@ LEAST_PRIORITY = 19
 #: Set to a stock kernel's name where this one is said to be it.
 STOCK_KERNEL = "RESETBED_KERNEL"
 
+#: Tests that each keep a processor busy for seconds.
+_LONGEST = (
+    "tests/test_launcher.py",
+    "tests/test_style.py::test_a_tool",
+    "tests/experiments/test_report.py",
+    "tests/experiments/test_sweep_ends.py",
+    "tests/kernel/",
+)
+
 settings.register_profile("here", deadline=None)  # no test times anything to pass
 settings.load_profile("here")
 
@@ -47,9 +56,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
     class LiveTogether(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
-            return "live" if _builds_clusters(nodeid.partition("::")[0]) else nodeid
+            file = nodeid.partition("::")[0]
+            if _builds_clusters(file):
+                return "live"
+            return file if _makes_things_for_all(file) else nodeid
 
     return LiveTogether(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first, so that no process waits for another at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+
+
+@cache
+def _makes_things_for_all(file: str) -> bool:
+    """Whether its tests share what takes a while to make: then one process has them all."""
+    return 'scope="module"' in (ROOT / file).read_text()
 
 
 @cache

@@ -38,9 +38,9 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def bench(folder: Path) -> Bench:
-    """A checkout that was never used."""
-    return make_bench(folder / "checkout")
+def bench(folder: Path, used: Bench) -> Bench:
+    """A checkout that was never used, and whose first use is quick."""
+    return make_bench(folder / "checkout").quicken(used)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,9 @@ def test_as_process_1_of_a_container_it_stays_to_reap_orphans(used: Bench) -> No
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("--help",), ("--version",), ("run", "--help")], ids=str
+    "arguments",
+    [(), ("--help",), ("--version",), ("schema", "spec"), ("run", "--help")],
+    ids=str,
 )
 def test_what_only_reads_needs_no_root(
     used: Bench, folder: Path, arguments: tuple[str, ...]
@@ -139,6 +141,49 @@ def test_what_only_reads_needs_no_root(
     path = {"PATH": path_of(folder / "bin")}
     answer = used.call(*arguments, user=_POWERLESS, variables=path)
     assert answer.said["arguments"] == list(arguments)
+
+
+def _without_root(function: str, *arguments: str) -> list[str]:
+    """What one of the launcher's functions would run, an argument a line."""
+    script = (
+        'source "$1"; set_up() { echo "set up $*"; }; become_root() { echo root; }\n'
+        'exec() { printf "%s\\n" "$@"; exit; }; "${@:2}"'
+    )
+    done = subprocess.run(
+        ("bash", "-c", script, "bash", str(LAUNCHER), function, *arguments),
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"RESETBED_PACKAGES": "ready"},
+    )
+    return done.stdout.splitlines()
+
+
+def test_fast_tests_are_made_by_whoever_calls() -> None:
+    first, _python, *arguments = _without_root("main", "test", "--fast", "-k", "a b")
+    assert first == "set up reading .venv"
+    wanted = ["-I", "-m", "pytest", "-n", "2", "-m", "not live", "-k", "a b"]
+    assert arguments == wanted
+
+
+def test_lint_is_made_by_whoever_calls() -> None:
+    first, _python, *arguments = _without_root("main", "lint")
+    assert first == "set up reading .venv"
+    assert arguments == ["-E", "-s", "-m", "tests.lint"]
+
+
+def test_fast_tests_name_the_packages_that_are_missing(
+    used: Bench, folder: Path
+) -> None:
+    settings = used.folder / "setup.cfg"
+    good = settings.read_text()
+    settings.write_text(good + "    no-such-package-of-ours\n")
+    path = {"PATH": path_of(folder / "bin")}
+    answer = used.call("test", "--fast", user=_POWERLESS, variables=path)
+    settings.write_text(good)
+    assert answer.status == 3
+    assert "missing: no-such-package-of-ours." in answer.messages
+    assert "./resetbed setup" in answer.messages
 
 
 @pytest.mark.parametrize("arguments", [("demo",), ("exec", "h1", "--", "ls", "--help")])

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import ast
-import configparser
 import re
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-PACKAGES = ("topologies", "controller", "nodes", "experiments")
-FOLDERS = (*PACKAGES, "tests")
+from tests.lint import CHECKOUT, CHECKS, FOLDERS, PACKAGES, Check
+
 #: A function fits a screen.
 LONGEST_FUNCTION = 50
 _OTHER_FOLDERS = (".ci", ".github", "docs")
@@ -24,30 +20,12 @@ _TEXT = {".py", ".c", ".h", ".cfg", ".md", ".yaml", ".yml", ".svg", ""}
 _MACHINES_OWN = re.compile(r"(?<![\w.~*])/(?:home|root|work|Users)/|/tmp/v\d")
 
 
-def test_ruff_finds_nothing() -> None:
-    settings = _settings("resetbed:ruff")
-    options = [f"--{name}={value}" for name, value in settings.items()]
-    _nothing_wrong(
-        _of_module(
-            "ruff", "check", "--isolated", "--output-format=concise", *options, *FOLDERS
-        )
-    )
-
-
-def test_ruff_would_format_nothing_otherwise() -> None:
-    _nothing_wrong(
-        _of_module("ruff", "format", "--isolated", "--diff", "--quiet", *FOLDERS)
-    )
-
-
-def test_mypy_finds_nothing() -> None:
-    _nothing_wrong(_of_module("mypy", "--no-error-summary", *FOLDERS))
-
-
-def test_shellcheck_finds_nothing() -> None:
-    program = Path(sys.executable).with_name("shellcheck")
-    scripts = ("resetbed", ".ci/run", "tests/kernel/build", "tests/kernel/init")
-    _nothing_wrong(_complaints(str(program), *scripts))
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_a_tool_finds_nothing(check: Check) -> None:
+    """The same that ``./resetbed lint`` does."""
+    if check.left_out:
+        pytest.skip(f"{check.needs} is not installed")
+    _nothing_wrong(check.complaints())
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -74,7 +52,7 @@ def test_imports_run_one_way() -> None:
 
 def test_no_two_folders_import_each_other() -> None:
     """Not in a longer circle either: imports go down, folder by folder."""
-    graph = _folders_that_folders_import()
+    graph = imports_of_folders()
     circles = {
         f"{one} and {other} import each other"
         for one in graph
@@ -104,29 +82,10 @@ def test_no_file_knows_a_machines_own_paths() -> None:
     _nothing_wrong(found)
 
 
-def _settings(section: str) -> dict[str, str]:
-    settings = configparser.ConfigParser()
-    settings.read(CHECKOUT / "setup.cfg", encoding="utf-8")
-    return dict(settings[section])
-
-
 def _nothing_wrong(complaints: Sequence[str]) -> None:
     """Fails with the complaints alone: where in this file says nothing."""
     if complaints:
         pytest.fail("\n".join(complaints), pytrace=False)
-
-
-def _of_module(tool: str, *arguments: str) -> list[str]:
-    """What a tool of this interpreter's environment complains about."""
-    return _complaints(sys.executable, "-m", tool, *arguments)
-
-
-def _complaints(*command: str) -> list[str]:
-    done = subprocess.run(
-        command, check=False, cwd=CHECKOUT, capture_output=True, text=True
-    )
-    lines = (done.stdout + done.stderr).splitlines()
-    return lines or ["failed without a word"] if done.returncode else []
 
 
 def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -148,7 +107,7 @@ def _imports(path: Path) -> Iterator[str]:
             yield each.module
 
 
-def _folders_that_folders_import() -> dict[str, set[str]]:
+def imports_of_folders() -> dict[str, set[str]]:
     """Folder -> the other folders of the packages that its files import."""
     graph: dict[str, set[str]] = defaultdict(set)
     for package in PACKAGES:

@@ -1,1 +1,1 @@
-"""What is wired: the plan of a cluster, its Mininet topology, switches and sandbox."""
+"""The cluster's network: its plan, Mininet topology, switches and sandbox."""

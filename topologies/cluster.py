@@ -12,9 +12,9 @@ r"""The cluster as a Mininet topology.
     c1n1 ...   storage nodes
 
 ``sudo ./topologies/cluster.py --chassis 2 --nodes 3 --clients 2`` builds a live cluster
-and ends in Mininet's command line. ``mn --custom topologies/cluster.py --topo
-cluster,2,3,2`` builds the same wires with Mininet's own hosts and switches; for that,
-this file needs nothing but the standard library and Mininet.
+and starts Mininet's command line. ``mn --custom topologies/cluster.py --topo
+cluster,2,3,2`` builds the same links with Mininet's own hosts and switches. For that, this
+file imports only the standard library and Mininet.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any, cast
 
 from mininet.topo import Topo
 
-# ``mn --custom`` exec()s this file without __file__, but its code knows its place.
+# ``mn --custom`` exec()s this file without __file__, but the code has its path.
 ROOT = Path(cast(FrameType, currentframe()).f_code.co_filename).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
@@ -50,9 +50,9 @@ from topologies.domain.plan import (
 
 
 class ClusterTopo(Topo):
-    """Clients on a fabric switch, chassis switches below it, storage nodes below those.
+    """A fabric switch with clients, chassis switches below it, storage nodes below those.
 
-    Built from the numbers of chassis, nodes in each and clients, or from a ``plan``.
+    Built from the numbers of chassis, nodes per chassis and clients, or from a ``plan``.
     Raises :class:`topologies.domain.plan.PlanError` for a size out of range.
     """
 
@@ -63,7 +63,7 @@ class ClusterTopo(Topo):
         clients: int = 2,
         plan: Plan | None = None,
     ) -> None:
-        """Draw it; Mininet calls this with the arguments of the constructor."""
+        """Build the topology. Mininet calls this with the constructor's arguments."""
         self.plan = plan or Plan.build(chassis, nodes, clients)
         self.addSwitch(FABRIC, dpid=f"{self.plan.switches[FABRIC]:x}")
         for client in self.plan.clients:
@@ -72,12 +72,12 @@ class ClusterTopo(Topo):
             add_chassis(self, each)
 
 
-# A Mininet and a Topo are drawn on by the same calls, so these three serve both: the
-# drawing before the start, and the live network that a node or a chassis joins.
+# Mininet and Topo have the same methods, so these functions work on both: on the topology
+# before the start, and on the live network when a node or a chassis is added.
 
 
 def add_client(network: Any, client: Client) -> None:
-    """Draw a client and its link to the fabric."""
+    """Add a client and its link to the fabric."""
     network.addHost(client.name, ip=f"{client.ipv4}/{PREFIX4}", mac=client.mac)
     network.addLink(
         client.name,
@@ -91,7 +91,7 @@ def add_client(network: Any, client: Client) -> None:
 
 
 def add_chassis(network: Any, chassis: Chassis) -> None:
-    """Draw a chassis: its switch, the link to the fabric, its nodes."""
+    """Add a chassis: its switch, the link to the fabric, its nodes."""
     network.addSwitch(chassis.name, dpid=f"{chassis.dpid:x}")
     network.addLink(
         chassis.name,
@@ -106,10 +106,9 @@ def add_chassis(network: Any, chassis: Chassis) -> None:
 
 
 def add_loop(network: Any) -> None:
-    """Draw the cable from the fabric to itself; only for switches that know of it.
+    """Add the loop cable at the fabric; only for switches with our pipeline.
 
-    A learning switch would send broadcasts round it for ever, so Mininet's own do not
-    get one.
+    A learning switch would loop broadcasts, so Mininet's own switches get no cable.
     """
     network.addLink(
         FABRIC,
@@ -122,7 +121,7 @@ def add_loop(network: Any) -> None:
 
 
 def add_node(network: Any, node: Node) -> None:
-    """Draw a storage node and its link to its chassis."""
+    """Add a storage node and its link to its chassis."""
     network.addHost(node.name, ip=f"{node.ipv4}/{PREFIX4}", mac=node.mac)
     network.addLink(
         node.name,
@@ -139,9 +138,9 @@ topos = {"cluster": ClusterTopo}
 
 
 def main(arguments: list[str]) -> None:
-    """Become ``resetbed console`` with these sizes; other options pass through."""
+    """Execute ``resetbed console`` with these sizes and the other options."""
     parser = argparse.ArgumentParser(
-        description="A live cluster that ends in Mininet's command line.",
+        description="Starts a live cluster with Mininet's command line.",
         epilog="Other options are those of `resetbed console`.",
     )
     sizes = {"chassis": 2, "nodes": 3, "clients": 2}

@@ -1,8 +1,8 @@
-"""Which datapath of Open vSwitch the switches use: the kernel's, or the one in user space.
+"""The choice of Open vSwitch's datapath: in the kernel or in user space.
 
-The kernel's (``datapath_type=system``) forwards in the kernel and needs its module. The
-one in user space (``netdev``) forwards in ovs-vswitchd and needs /dev/net/tun, because
-each bridge has a port of its own, which is a tap device (``netdev_linux_construct_tap``).
+The kernel datapath (``datapath_type=system``) forwards in the kernel and needs its module.
+The userspace datapath (``netdev``) forwards in ovs-vswitchd and needs /dev/net/tun: each
+bridge has a local port, which is a tap device (``netdev_linux_construct_tap``).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 AUTO, KERNEL, USERSPACE = "auto", "kernel", "userspace"
-#: What a user may ask for; ``auto`` is the kernel's where there is one.
+#: What a user can choose; ``auto`` is the kernel datapath if the machine has it.
 CHOICES = (AUTO, KERNEL, USERSPACE)
 
 #: ``datapath_type`` in ovs-vswitchd.conf.db(5).
 TYPES = {KERNEL: "system", USERSPACE: "netdev"}
-#: For people.
+#: Names for people.
 TITLES = {
     KERNEL: "the kernel's datapath",
     USERSPACE: "Open vSwitch's userspace datapath",
@@ -28,15 +28,15 @@ _TUN = "/dev/net/tun"
 
 
 class DatapathMissing(RuntimeError):
-    """The machine lacks the datapath that was asked for; says why, and the remedy."""
+    """The machine lacks the chosen datapath; the text has the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Datapath:
     """A datapath that this machine has.
 
-    ``name``: ``kernel`` or ``userspace``; ``asked``: one of :data:`CHOICES`; ``why``: the
-    reason for which it is this one.
+    ``name``: ``kernel`` or ``userspace``. ``asked``: one of :data:`CHOICES`. ``why``: the
+    reason of the choice.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Datapath:
         return cls(data["name"], data["asked"], data["why"])
 
     def __str__(self) -> str:
-        """For people: which it is, and why."""
+        """For people: the datapath and the reason."""
         return f"{TITLES[self.name]} ({self.why})"
 
     def to_json(self) -> dict[str, str]:
@@ -63,10 +63,10 @@ class Datapath:
 
 
 def choose(asked: str, missing: Mapping[str, str | None]) -> Datapath:
-    """The datapath that follows from what was asked for; pure.
+    """The datapath for a choice; pure.
 
-    ``missing``: by name, what the machine lacks for it, None where it lacks nothing.
-    Raises :class:`DatapathMissing`, or :class:`ValueError` for what is no choice.
+    ``missing``: by datapath, what the machine lacks for it; None if nothing. Raises
+    :class:`DatapathMissing`, or :class:`ValueError` for an unknown choice.
     """
     if asked not in CHOICES:
         raise ValueError(f"datapath: {asked!r} is not one of: {', '.join(CHOICES)}")
@@ -84,16 +84,18 @@ def choose(asked: str, missing: Mapping[str, str | None]) -> Datapath:
 
 @lru_cache
 def find_datapath(asked: str = AUTO) -> Datapath:
-    """The same, of this machine. Asking may load the modules openvswitch and tun."""
-    return choose(asked, {KERNEL: _kernel_lacks(), USERSPACE: _userspace_lacks()})
+    """The datapath on this machine. The check may load the modules openvswitch and tun."""
+    return choose(
+        asked, {KERNEL: _missing_for_kernel(), USERSPACE: _missing_for_userspace()}
+    )
 
 
 @lru_cache
-def _kernel_lacks() -> str | None:
+def _missing_for_kernel() -> str | None:
     """What is missing for the kernel's datapath.
 
-    Asking for its generic netlink family loads the module where there is one
-    (``ctrl_getfamily``), from a privileged container too.
+    A request for its generic netlink family loads the module if it exists
+    (``ctrl_getfamily``), also from a privileged container.
     """
     try:
         asked = subprocess.run(
@@ -107,10 +109,10 @@ def _kernel_lacks() -> str | None:
 
 
 @lru_cache
-def _userspace_lacks() -> str | None:
+def _missing_for_userspace() -> str | None:
     """What is missing for the userspace datapath."""
     if error := _tun_error():
-        # With devtmpfs, loading the module makes the device.
+        # With devtmpfs, loading the module creates the device.
         subprocess.run(["modprobe", "--quiet", "tun"], check=False, capture_output=True)
         error = _tun_error()
     if error is None:

@@ -1,7 +1,7 @@
-"""Storage nodes and clients as Mininet hosts: addresses, and silence where it is due.
+"""Storage nodes and clients as Mininet hosts.
 
-A host configures itself with one script (:func:`StorageHost.script`) that may be run
-again at any time: it is also how a node that lost power comes back.
+One script (:func:`StorageHost.script`) configures a host. It can be run again at any time,
+for example when a node is powered on again.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from topologies.domain.plan import (
 from topologies.processes import Process, processes_in_network
 from topologies.shaping import UNSHAPED, LinkOptions
 
-#: Of every host, for all its interfaces. Its TCP stays as Linux has it by default.
+#: Settings of every host, for all its interfaces. TCP keeps Linux's defaults.
 SYSCTLS = {
-    # IPv4 settings of a new namespace are copies of the machine's, whatever they are.
+    # A new namespace inherits the machine's IPv4 settings.
     "net/ipv4/ip_forward": 0,
     "net/ipv4/conf/{interface}/rp_filter": 0,
-    # A node holds the VIP on its loopback but never answers ARP for it, nor asks in
-    # its name: only the switches speak for the VIP.
+    # A node holds the VIP on its loopback, but never answers ARP for it and never uses it
+    # as the source of a request: only the switches answer for the VIP.
     "net/ipv4/conf/{interface}/arp_ignore": 1,
     "net/ipv4/conf/{interface}/arp_announce": 2,
-    # Addresses are of use at once: nobody else has them (RFC 4862, 5.4).
+    # Addresses are usable immediately: they are unique by plan (RFC 4862, 5.4).
     "net/ipv6/conf/{interface}/disable_ipv6": 0,
     "net/ipv6/conf/{interface}/accept_dad": 0,
-    # No router is here. Who accepts none asks for none (addrconf_dad_completed).
+    # No routers: without accept_ra none are solicited (addrconf_dad_completed).
     "net/ipv6/conf/{interface}/accept_ra": 0,
 }
 
-#: With its link down, a host forgets every TCP connection (SOCK_DESTROY, ss(8)) and,
-#: by its own interface going down, every neighbour and what is queued for one.
+#: With the link down: destroys every TCP connection (SOCK_DESTROY, ss(8)). Setting the
+#: host's own interface down then deletes its neighbours and the packets queued for them.
 _POWER_OFF = """
 ss --no-header --tcp --all --kill >/dev/null
 left=$(ss --no-header --tcp --all)
@@ -54,45 +54,45 @@ test -z "$left" || {{ echo "sockets left: $left" >&2; exit 1; }}
 ip link set dev {interface} down
 """
 
-#: Programs that are killed are gone at once; a longer wait is a fault.
+#: Killed programs end immediately; a longer wait is an error. In seconds.
 KILL_TIMEOUT_S = 5.0
 
 
 class StorageHost(Host):
-    """A host with one interface and addresses of both IP versions, always."""
+    """A host with one interface and addresses of both IP versions."""
 
     def __init__(self, element: Node | Client, link: LinkOptions = UNSHAPED) -> None:
-        """Start the host's shell, in namespaces of its own; ``element`` is the plan's.
+        """Start the host's shell in new namespaces; ``element`` is from the plan.
 
-        ``link``: what its end of its link does to what it sends.
+        ``link``: the shaping of what the host sends.
         """
         self.element = element
         self.link = link
         super().__init__(element.name)
 
     def config(self, **_params: Any) -> dict[str, Any]:
-        """Nothing but Mininet's notes: the script does it, many hosts at once."""
+        """Only record addresses for Mininet. The script configures the host."""
         interface = self.defaultIntf()
         interface.ip, interface.prefixLen = self.element.ipv4, str(PREFIX4)
         return {}
 
     def script(self) -> str:
-        """The shell script that configures the host; it may be run again."""
+        """The shell script that configures the host; idempotent."""
         lines = [*self._sysctls(), "ip -batch - <<END", *self._ip(), "END"]
-        if shaped := [*self.link.commands(self.element.interface)]:
+        if shaped := [*self.link.tc_commands(self.element.interface)]:
             lines += ["tc -batch - <<END", *shaped, "END"]
         return "\n".join([*lines, ""])
 
     def power_off_script(self) -> str:
-        """The shell script that makes it forget; its link and programs are down."""
+        """The shell script that destroys its sockets, after link and programs are down."""
         return _POWER_OFF.format(interface=self.element.interface)
 
     def programs(self) -> list[Process]:
-        """Every process in its network namespace but the shell, which *is* the host."""
+        """Every process in its network namespace except the host's shell."""
         return [each for each in processes_in_network(self.pid) if each.pid != self.pid]
 
     def kill_programs(self) -> None:
-        """Kill every program, and what it may have forked meanwhile.
+        """Kill every program, and all that it forks meanwhile.
 
         Raises :class:`TimeoutError` if one does not end.
         """
@@ -100,7 +100,7 @@ class StorageHost(Host):
             for program in programs:
                 program.send(signal.SIGKILL)
             if not all(each.wait(KILL_TIMEOUT_S) for each in programs):
-                raise TimeoutError(f"{self.name}: a program does not end when killed")
+                raise TimeoutError(f"{self.name}: a killed program does not end")
 
     def addresses(self) -> Iterator[tuple[str, str]]:
         """Each address with its prefix length, and the interface that holds it."""
@@ -120,7 +120,7 @@ class StorageHost(Host):
 
 
 class StorageNode(StorageHost):
-    """A storage node: it serves the VIP, which it holds on its loopback."""
+    """A storage node: it serves the VIP and holds it on its loopback."""
 
     def addresses(self) -> Iterator[tuple[str, str]]:
         """Its own addresses and the VIP's."""
@@ -137,10 +137,10 @@ class StorageNode(StorageHost):
 
 
 class StorageClient(StorageHost):
-    """A storage client: to it the VIP is a neighbour on its own link.
+    """A storage client: the VIP is a neighbour on its own link.
 
-    It asks for the IPv4 one (ARP). The IPv6 one it knows beforehand, because a switch on
-    the kernel's datapath cannot answer for it (:mod:`controller.flows.neighbours`).
+    It resolves the IPv4 address by ARP. The IPv6 neighbour entry is permanent, because a
+    switch on the kernel datapath cannot answer for it (:mod:`controller.flows.arp`).
     """
 
     def _ip(self) -> Iterator[str]:

@@ -1,9 +1,9 @@
-"""PID 1 of a sandbox: mounts what is private, starts one command, ends with it.
+"""PID 1 of a sandbox: mounts private file systems, runs one command, ends with it.
 
-Run by :mod:`topologies.sandbox` under ``unshare``, as a file, by a bare interpreter
-(``python -I -S``): it imports the standard library only, and little of that. When it
-ends, in whatever way, the kernel kills every process of its pid namespace
-(pid_namespaces(7)); so this one process is all that has to end for a sandbox to go.
+:mod:`topologies.sandbox` runs it under ``unshare``, as a file, in a bare interpreter
+(``python -I -S``). It imports only a few modules of the standard library. When it ends, in
+any way, the kernel kills every process of its pid namespace (pid_namespaces(7)). So the end
+of this one process ends the sandbox.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import socket
 import sys
 from contextlib import suppress
 
-#: Signals that a launcher may pass on; the command is to have them, not its PID 1.
-PASSED_SIGNALS = frozenset(
+#: Signals that are forwarded to the command; PID 1 does not act on them.
+FORWARDED_SIGNALS = frozenset(
     {
         signal.SIGHUP,
         signal.SIGINT,
@@ -26,14 +26,14 @@ PASSED_SIGNALS = frozenset(
     }
 )
 
-#: Without them the sandbox would touch the machine's Open vSwitch or see its network.
+#: Without these the sandbox would use the machine's Open vSwitch or see its network.
 REQUIRED_MOUNTS = (
-    ("sysfs", "/sys"),  # anew: sysfs shows the network namespace it was mounted in
+    ("sysfs", "/sys"),  # sysfs shows the network namespace that it was mounted in
     ("tmpfs", "/run/openvswitch"),
     ("tmpfs", "/etc/openvswitch"),
     ("tmpfs", "/run/netns"),
 )
-#: Without them the sandbox works, but eBPF pins or socket traces do not.
+#: Without these the sandbox works, but eBPF pins or socket traces do not.
 OPTIONAL_MOUNTS = (
     ("bpf", "/sys/fs/bpf"),
     ("tracefs", "/sys/kernel/tracing"),
@@ -41,25 +41,25 @@ OPTIONAL_MOUNTS = (
 
 STDERR = 2
 READY = b"r"
-GO = b"g"
+PROCEED = b"g"
 
 
 def main(launcher_fd: int, stderr_fd: int, argv: list[str]) -> int:
     """Set the sandbox up, run ``argv`` in it, return its exit status.
 
-    ``launcher_fd`` is a socket. The launcher has our outside pid from the credentials
-    of what we send, lets us go once it has registered us (end of file instead: it died,
-    and so do we), and, if it still is there at the end, is told the exit status.
-    ``stderr_fd`` is the standard error of the command; until now ours was unshare's.
+    ``launcher_fd`` is a socket to the launcher. The launcher gets our pid outside from the
+    credentials of our message, and replies when it has registered us. On end of file
+    instead, the launcher has died, and we end too. At the end we send it the exit status,
+    if it still runs. ``stderr_fd``: standard error for the command.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_SIGNALS | {signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED_SIGNALS | {signal.SIGCHLD})
     os.dup2(stderr_fd, STDERR)
     os.close(stderr_fd)
     os.set_inheritable(launcher_fd, False)
     with socket.socket(fileno=launcher_fd) as launcher:
         prepare()
         launcher.sendall(READY)
-        if launcher.recv(1) != GO:
+        if launcher.recv(1) != PROCEED:
             return 1
         status = supervise(spawn(argv))
         with suppress(BrokenPipeError):
@@ -68,21 +68,21 @@ def main(launcher_fd: int, stderr_fd: int, argv: list[str]) -> int:
 
 
 def prepare() -> None:
-    """Mount what is private and bring the loopback up; ends the process on failure."""
+    """Mount private file systems, set the loopback up; ends the process on failure."""
     for kind, where in REQUIRED_MOUNTS:
         if not mount(kind, where):
             sys.exit(f"sandbox: cannot mount {kind} on {where}")
     for kind, where in OPTIONAL_MOUNTS:
         if not mount(kind, where):
-            print(f"sandbox: goes on without {kind} on {where}", file=sys.stderr)
+            print(f"sandbox: continuing without {kind} on {where}", file=sys.stderr)
     if run("ip", "link", "set", "lo", "up"):
-        sys.exit("sandbox: cannot bring the loopback up")
+        sys.exit("sandbox: cannot set the loopback up")
 
 
 def mount(kind: str, where: str) -> bool:
-    """Whether a file system of that kind is now mounted there, and private to us.
+    """Mount a file system of that kind; whether that succeeded.
 
-    Private because ``unshare --mount`` made every mount's propagation so.
+    The mount is private: ``unshare --mount`` has set the propagation of all mounts.
     """
     if not where.startswith("/sys"):
         os.makedirs(where, exist_ok=True)
@@ -90,13 +90,13 @@ def mount(kind: str, where: str) -> bool:
 
 
 def run(*argv: str) -> int:
-    """Exit status of a short command."""
+    """Run a short command; its exit status."""
     pid = os.posix_spawnp(argv[0], argv, os.environ)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def spawn(argv: list[str]) -> int:
-    """Start the command, with no signal blocked; its pid."""
+    """Start the command with no signal blocked; its pid."""
     pid = os.fork()
     if pid:
         return pid
@@ -109,9 +109,9 @@ def spawn(argv: list[str]) -> int:
 
 
 def supervise(child: int) -> int:
-    """Reap orphans and pass signals on until ``child`` ends; its status as a shell's."""
+    """Reap orphans and forward signals until ``child`` ends; its status as in a shell."""
     while True:
-        received = signal.sigwaitinfo(PASSED_SIGNALS | {signal.SIGCHLD})
+        received = signal.sigwaitinfo(FORWARDED_SIGNALS | {signal.SIGCHLD})
         if received.si_signo == signal.SIGCHLD:
             status = reap(child)
             if status is not None:
@@ -121,14 +121,15 @@ def supervise(child: int) -> int:
 
 
 def sent_by_process(received: signal.struct_siginfo) -> bool:
-    """Whether kill(2) sent it. If a terminal did, then to the whole foreground group:
-    the command has it already (sigaction(2): ``si_code`` of user space is <= 0).
+    """Whether kill(2) sent the signal (sigaction(2): ``si_code`` of user space is <= 0).
+
+    A terminal sends it to the whole foreground group, so the command has it already.
     """
     return received.si_code <= 0
 
 
 def reap(child: int) -> int | None:
-    """Wait for every process that has ended; the exit code of ``child`` if it has."""
+    """Wait for every process that has ended; the exit code of ``child`` if it ended."""
     exit_code = None
     while True:
         try:

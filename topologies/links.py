@@ -1,8 +1,8 @@
-"""Links of a Mininet network, made many at a time.
+"""Creates the links of a Mininet network, many at a time.
 
-Mininet makes a link with five commands. Here it only takes note of it
-(:class:`Links` stands where Mininet expects a class of links) and one ``ip`` makes all
-that are pending, each end born in the namespace where it belongs.
+Mininet creates a link with five commands. Here links are only recorded (Mininet calls
+:class:`Links` instead of a link class), and one ``ip`` command creates all of them, each
+end directly in its namespace.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from typing import Any
 from mininet.link import Intf, Link
 
 
-class LinkError(RuntimeError):
-    """Links could not be made; the message has what ip(8) said."""
+class LinkSetupError(RuntimeError):
+    """Links could not be created; the message has the output of ip(8)."""
 
 
 class PendingIntf(Intf):
-    """An interface that Mininet knows of before it exists, so leaves as it is."""
+    """An interface that does not exist yet; Mininet does not configure it."""
 
     def config(self, **_params: Any) -> dict[str, Any]:
-        """Nothing: the scripts of hosts and switches bring interfaces up."""
+        """Nothing: the scripts of hosts and switches set interfaces up."""
         return {}
 
 
 class Links:
-    """Makes Mininet links: call it as Mininet calls a link class, then :meth:`make`."""
+    """Records Mininet links, called like a link class; :meth:`make` creates them."""
 
     def __init__(self) -> None:
         """Nothing is pending yet."""
         self._pending: list[str] = []
 
     def __call__(self, *args: Any, **params: Any) -> Link:
-        """A link that :meth:`make` will make."""
+        """Record a link that :meth:`make` will create."""
         return _PendingLink(self._pending, *args, **params)
 
     def forget(self) -> None:
-        """Make none of those that are pending."""
+        """Discard all pending links."""
         self._pending.clear()
 
     def make(self) -> None:
-        """Make all pending links. Raises :class:`LinkError`."""
+        """Create all pending links. Raises :class:`LinkSetupError`."""
         batch = "\n".join(self._pending)
         self._pending.clear()
         done = subprocess.run(
@@ -52,11 +52,11 @@ class Links:
             check=False,
         )
         if done.returncode:
-            raise LinkError(done.stderr.strip())
+            raise LinkSetupError(done.stderr.strip())
 
 
 class _PendingLink(Link):
-    """A veth pair to be."""
+    """A veth pair that is not created yet."""
 
     def __init__(self, pending: list[str], *args: Any, **params: Any) -> None:
         self._pending = pending
@@ -72,11 +72,11 @@ class _PendingLink(Link):
         node2: Any,
         deleteIntfs: bool = False,
     ) -> None:
-        """Take note of the pair, each end in the network namespace of its node."""
+        """Record the pair, each end in the network namespace of its node."""
         self._pending.append(
             f"link add name {intfname1} address {addr1} netns {node1.pid} "
             f"type veth peer name {intfname2} address {addr2} netns {node2.pid}"
         )
 
     def stop(self) -> None:
-        """Nothing: an interface goes with its namespace."""
+        """Nothing: an interface ends with its namespace."""

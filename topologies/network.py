@@ -1,4 +1,4 @@
-"""A live cluster: a Mininet network made from a plan, that grows, fails and recovers."""
+"""A live cluster: a Mininet network built from a plan, with changes at run time."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from topologies.scripts import WORKERS, run_script, run_scripts
 from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.switches import IsolatedSwitch
 
-#: How long switches wait to be started until there is a controller. Until one has been
-#: connected once, ovs-vswitchd retries after 1, 2, 4, 8 s whatever max_backoff says: it
-#: is applied to established connections (ofconn_reconfigure in OVS's connmgr.c).
-CONTROLLER_GRACE_S = 3.0
+#: How long the start of switches waits for a controller, in seconds. Before the first
+#: connection ovs-vswitchd retries after 1, 2, 4, 8 s and ignores max_backoff, which applies
+#: to established connections only (ofconn_reconfigure in OVS's connmgr.c).
+CONTROLLER_WAIT_S = 3.0
 
 
 class ClusterNetwork:
     """The network of one cluster, in the sandbox of the calling process.
 
-    ``net`` is an ordinary Mininet network from :meth:`start` on: Mininet's command line
-    and ``net.get("c1n2").cmd(...)`` work on it.
+    After :meth:`start`, ``net`` is an ordinary Mininet network: Mininet's command line and
+    ``net.get("c1n2").cmd(...)`` work on it.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class ClusterNetwork:
         datapath: str | None = None,
         link: LinkOptions = UNSHAPED,
     ) -> None:
-        """A network to be; nothing is made before :meth:`start`.
+        """Prepare a network. Nothing is created before :meth:`start`.
 
-        ``datapath``: ``system`` or ``netdev``; None: the faster one that there is.
-        ``link``: what every host's link does to what the host sends.
+        ``datapath``: ``system`` or ``netdev``; None: the faster one of this machine.
+        ``link``: the shaping of what every host sends.
         """
-        #: The plan of what there is; it grows with the network.
+        #: The plan of the present network; it grows with the network.
         self.plan = plan
         self.net: Any = None
         self._datapath = datapath
@@ -57,24 +57,24 @@ class ClusterNetwork:
         self._controller: str | None = None
         self._links = Links()
         self._created: dict[str, Any] = {}
-        self._off: set[str] = set()
-        self._off_with_chassis: dict[str, list[Node]] = {}
+        self._powered_off: set[str] = set()
+        self._powered_off_with_chassis: dict[str, list[Node]] = {}
 
     def start(self, controller: str | None = None) -> None:
-        """Make hosts, links and switches, and start them all.
+        """Create and start hosts, links and switches.
 
-        ``controller``: where every switch is to connect to, e.g.
-        ``unix:/run/resetbed/demo/ofp.sock``. None: to nothing. It may be on its way:
-        for a UNIX socket the switches wait a while, :data:`CONTROLLER_GRACE_S`.
+        ``controller``: the target of every switch's connection, e.g.
+        ``unix:/run/resetbed/demo/ofp.sock``; None: no controller. It may still be
+        starting: a UNIX socket is waited for, up to :data:`CONTROLLER_WAIT_S`.
         """
         self._controller = controller
-        # Else Mininet raises limits of the whole machine, and of TCP.
+        # Otherwise Mininet raises limits of the whole machine, and of TCP.
         Mininet.inited = True
         self._create_all()
         self.net = Mininet(
             topo=cluster.ClusterTopo(plan=self.plan),
-            host=self._take,
-            switch=self._take,
+            host=self._created_element,
+            switch=self._created_element,
             link=self._links,
             controller=None,
         )
@@ -86,7 +86,7 @@ class ClusterNetwork:
         self._publish()
 
     def stop(self) -> None:
-        """End switches and hosts; their namespaces and interfaces go with them."""
+        """End switches and hosts, with their namespaces and interfaces."""
         self.net.stop()
 
     def host(self, name: str) -> StorageHost:
@@ -104,7 +104,7 @@ class ClusterNetwork:
         return switch
 
     def site(self, node: Node) -> Site:
-        """Where that node's guard is to be attached."""
+        """The node's location, for attaching its guard."""
         return Site(node.name, self.host(node.name).pid, node.interface, node.mac)
 
     def popen(
@@ -115,9 +115,10 @@ class ClusterNetwork:
         stderr: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a program on a host, in a session of its own, without standard input.
+        """Start a program on a host, in its own session, without standard input.
 
-        Its output is appended to the files, or dropped. ``env`` is added to ours.
+        Its output is appended to the files, or discarded. ``env`` is added to our
+        environment.
         """
         command = ["mnexec", "-a", str(self.host(host).pid), *argv]
         with ExitStack() as files:
@@ -135,10 +136,10 @@ class ClusterNetwork:
             )
 
     def add_node(self, node: Node) -> None:
-        """Put one more node into a running chassis: the plan's next.
+        """Add a node to a running chassis: the plan's next.
 
-        Raises :class:`PlanError` if it is not the next. Where anything else fails,
-        :meth:`remove_node` takes away what there is of it.
+        Raises :class:`PlanError` if it is not the next. If anything else fails,
+        :meth:`remove_node` removes the part that was created.
         """
         self.plan = _grown(self.plan.with_node(f"c{node.chassis}"), node)
         cluster.add_node(self.net, node)
@@ -149,10 +150,10 @@ class ClusterNetwork:
         self._publish()
 
     def add_chassis(self, chassis: Chassis) -> None:
-        """Put one more chassis and its nodes under the fabric: the plan's next.
+        """Add a chassis and its nodes to the fabric: the plan's next.
 
-        Raises :class:`PlanError` if it is not the next. Where anything else fails,
-        :meth:`remove_chassis` takes away what there is of it.
+        Raises :class:`PlanError` if it is not the next. If anything else fails,
+        :meth:`remove_chassis` removes the part that was created.
         """
         self.plan = _grown(self.plan.with_chassis(len(chassis.nodes)), chassis)
         cluster.add_chassis(self.net, chassis)
@@ -164,7 +165,7 @@ class ClusterNetwork:
         self._publish()
 
     def remove_node(self, node: Node) -> None:
-        """Take the last node of a chassis out again, or what there is of it.
+        """Remove the last node of a chassis, even if only partly created.
 
         Afterwards it is the plan's next one. Raises :class:`ScriptError`.
         """
@@ -174,7 +175,7 @@ class ClusterNetwork:
         self.plan = Plan.of_shape(shape, len(self.plan.clients))
 
     def remove_chassis(self, chassis: Chassis) -> None:
-        """Take the last chassis out again, or what there is of it, with its nodes.
+        """Remove the last chassis and its nodes, even if only partly created.
 
         Afterwards it is the plan's next one. Raises :class:`ScriptError`.
         """
@@ -186,59 +187,61 @@ class ClusterNetwork:
         self.plan = Plan.of_shape(kept, len(self.plan.clients))
 
     def power_off(self, node: Node) -> None:
-        """Take a node's power away: silence first, then no program, no connection."""
+        """Power off a node: link down, programs killed, connections destroyed."""
         self._power_off([node])
 
     def power_on(self, node: Node) -> None:
-        """Give a node its power back: its addresses are there, its programs are not."""
+        """Power on a node: addresses are configured, no programs run."""
         self._power_on([node])
 
     def power_off_chassis(self, chassis: Chassis) -> None:
-        """Take the power of a chassis away: uplink, nodes and switch."""
+        """Power off a chassis: uplink, nodes and switch."""
         self._set_link(chassis.name, chassis.uplink_interface, "down")
-        before = self._off_with_chassis.get(chassis.name, [])
-        nodes = [n for n in chassis.nodes if n.name not in self._off or n in before]
-        self._off_with_chassis[chassis.name] = nodes
+        before = self._powered_off_with_chassis.get(chassis.name, [])
+        nodes = [
+            n for n in chassis.nodes if n.name not in self._powered_off or n in before
+        ]
+        self._powered_off_with_chassis[chassis.name] = nodes
         self._power_off(nodes)
         self.switch(chassis.name).kill()
 
     def power_on_chassis(self, chassis: Chassis) -> None:
-        """Give it back to the switch and to the nodes that went down with it."""
+        """Power on the switch and the nodes that went down with it."""
         self.switch(chassis.name).restart()
-        self._power_on(self._off_with_chassis.get(chassis.name, []))
+        self._power_on(self._powered_off_with_chassis.get(chassis.name, []))
         self._set_link(chassis.name, chassis.uplink_interface, "up")
-        self._off_with_chassis.pop(chassis.name, None)
+        self._powered_off_with_chassis.pop(chassis.name, None)
 
-    def cut_uplink(self, chassis: Chassis) -> None:
-        """Take the carrier from the cable between the fabric and a chassis.
+    def set_uplink_down(self, chassis: Chassis) -> None:
+        """Set the link between the fabric and a chassis down.
 
-        By the fabric's end, so that the power of the chassis, which goes by its own, is
-        another matter. Both ends are dead: a veth pair has a carrier where both are up.
+        At the fabric's end: the chassis' end follows its power. A veth pair has a carrier
+        only if both ends are up.
         """
         self._set_link(FABRIC, chassis.fabric_interface, "down")
 
-    def mend_uplink(self, chassis: Chassis) -> None:
-        """Give that cable its carrier back."""
+    def set_uplink_up(self, chassis: Chassis) -> None:
+        """Set that link up."""
         self._set_link(FABRIC, chassis.fabric_interface, "up")
 
     def _remove(
         self, nodes: Sequence[Node], switch: str, interface: str, names: Sequence[str]
     ) -> None:
-        """Unplug them from the switch that stays, end them, forget them."""
+        """Disconnect them from the switch that stays, end them, remove them."""
         self._links.forget()
         unplug(self.switch(switch), interface)
         remove(self.net, names)
         for name in names:
             self._created.pop(name, None)
-        self._off -= {node.name for node in nodes}
+        self._powered_off -= {node.name for node in nodes}
         self._publish()
 
     def _power_off(self, nodes: Sequence[Node]) -> None:
-        """Links down before anything else, so that not one packet tells of the rest."""
+        """Links down first, so that no packet leaves during the rest."""
         for node in nodes:
             self._set_link(f"c{node.chassis}", node.switch_interface, "down")
             self.host(node.name).kill_programs()
-            self._off.add(node.name)
+            self._powered_off.add(node.name)
         hosts = [self.host(node.name) for node in nodes]
         run_scripts({host: host.power_off_script() for host in hosts})
 
@@ -247,7 +250,7 @@ class ClusterNetwork:
         run_scripts({host: host.script() for host in hosts})
         for node in nodes:
             self._set_link(f"c{node.chassis}", node.switch_interface, "up")
-            self._off.discard(node.name)
+            self._powered_off.discard(node.name)
 
     def _set_link(self, switch: str, interface: str, state: str) -> None:
         run_script(self.switch(switch), f"ip link set dev {interface} {state}")
@@ -256,15 +259,15 @@ class ClusterNetwork:
         self.switch(switch).attach(self.switch(switch).nameToIntf[interface])
 
     def _create_all(self) -> None:
-        """Start every shell side by side: Mininet alone waits for one at a time."""
+        """Start all shells in parallel; Mininet itself starts one at a time."""
         elements = [*self.plan.switches, *(each.name for each in self.plan.clients)]
         names = [*elements, *(node.name for node in self.plan.nodes)]
         with ThreadPoolExecutor(WORKERS) as pool:
             created = pool.map(self._create, names)
             self._created = dict(zip(names, created, strict=True))
 
-    def _take(self, name: str, **_params: Any) -> Any:
-        """What Mininet calls to have a host or a switch created."""
+    def _created_element(self, name: str, **_params: Any) -> Any:
+        """Called by Mininet to create a host or a switch."""
         return self._created.pop(name, None) or self._create(name)
 
     def _create(self, name: str) -> Any:
@@ -277,17 +280,17 @@ class ClusterNetwork:
         return StorageNode(self.plan.find_node(name), self._link)
 
     def _publish(self) -> None:
-        """Let other processes find the hosts of this sandbox, if it has a name."""
+        """Publish the hosts' pids for other processes, if the sandbox has a name."""
         if RUN_VARIABLE in os.environ:
             pids = {name: self.net[name].pid for name in self.net}
             publish_hosts(os.environ[RUN_VARIABLE], pids)
 
 
 def _await_socket(controller: str | None) -> None:
-    """Wait until the controller's UNIX socket is there, but not for ever."""
+    """Wait for the controller's UNIX socket, up to a limit."""
     if controller is None or not controller.startswith("unix:"):
         return
-    deadline = time.monotonic() + CONTROLLER_GRACE_S
+    deadline = time.monotonic() + CONTROLLER_WAIT_S
     while not Path(controller.removeprefix("unix:")).is_socket():
         if time.monotonic() > deadline:
             return
@@ -295,7 +298,7 @@ def _await_socket(controller: str | None) -> None:
 
 
 def _grown(growth: tuple[Plan, Node | Chassis], expected: Node | Chassis) -> Plan:
-    """The grown plan, if it grew by what was expected."""
+    """The grown plan, if its new element is the expected one."""
     plan, new = growth
     if new != expected:
         raise PlanError(f"{expected.name} is not the next one; {new.name} is")

@@ -1,10 +1,10 @@
-"""Room for bursts at the ports of a userspace switch, and the count of what was lost.
+"""Larger receive buffers at the ports of a userspace switch, and their drop counters.
 
-Open vSwitch's userspace datapath reads each port through a packet socket of the
-default size: some 270 small frames, whatever comes after is dropped. A fan-out after a
-large failure is thousands at once, and a copy that is lost leaves a connection half
-open for good. There is no option for it, so the sockets are borrowed from the running
-daemon (pidfd_getfd(2)) and given what a real switch has.
+Open vSwitch's userspace datapath reads each port through a packet socket with a buffer of
+the default size: some 270 small frames. Further frames are dropped. A fan-out after a large
+failure is thousands of frames at once, and each lost copy leaves a connection half open.
+Open vSwitch has no option for it. So the daemon's sockets are duplicated (pidfd_getfd(2)),
+and their buffers enlarged to those of a real switch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import struct
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
-#: Memory that frames waiting at one port may take; data centre switches have 12 to 32
-#: MiB. It is taken only while they wait.
+#: Memory for frames that wait at one port, in octets. Data centre switches have 12 to 32
+#: MiB. It is used only while frames wait.
 PORT_BUFFER_OCTETS = 32 << 20
 
 _SYS_PIDFD_GETFD = 438  # the same on every architecture (asm-generic/unistd.h)
@@ -29,20 +29,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def enlarge_port_buffers(pid: int) -> int:
-    """Give every port of that ovs-vswitchd its room; how many ports that were.
+    """Enlarge the buffer of every port of that ovs-vswitchd; the number of ports.
 
     Raises :class:`OSError` where the kernel does not allow it (Linux before 5.6).
     """
     ports = 0
     for port in _packet_sockets(pid):
-        # The kernel counts its own overhead too, and doubles what it is told.
+        # The kernel doubles this value, for its own overhead.
         port.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, PORT_BUFFER_OCTETS // 2)
         ports += 1
     return ports
 
 
-def newly_dropped(pid: int) -> int:
-    """Frames that its ports lost since this was last asked: the kernel forgets them."""
+def count_dropped(pid: int) -> int:
+    """Frames dropped at its ports since the last call, which resets the counters."""
     lost = 0
     for port in _packet_sockets(pid):
         data = port.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
@@ -51,17 +51,17 @@ def newly_dropped(pid: int) -> int:
 
 
 def _packet_sockets(pid: int) -> Iterator[socket.socket]:
-    """Its sockets of family AF_PACKET, each borrowed while it is looked at."""
+    """Duplicates of its AF_PACKET sockets, each open during its iteration."""
     with _pidfd(pid) as pidfd:
         for name in os.listdir(f"/proc/{pid}/fd"):
             with suppress(FileNotFoundError):
                 if not os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
                     continue
-                with closing(_borrow(pidfd, int(name))) as borrowed:
-                    if borrowed.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN) == (
+                with closing(_duplicate(pidfd, int(name))) as duplicate:
+                    if duplicate.getsockopt(socket.SOL_SOCKET, _SO_DOMAIN) == (
                         socket.AF_PACKET
                     ):
-                        yield borrowed
+                        yield duplicate
 
 
 @contextmanager
@@ -73,11 +73,11 @@ def _pidfd(pid: int) -> Iterator[int]:
         os.close(pidfd)
 
 
-def _borrow(pidfd: int, number: int) -> socket.socket:
-    """A descriptor of our own for the socket that is ``number`` over there."""
+def _duplicate(pidfd: int, number: int) -> socket.socket:
+    """Our own descriptor for that process's descriptor ``number``."""
     ours: int = _libc.syscall(_SYS_PIDFD_GETFD, pidfd, number, 0)
     if ours < 0:
         error = ctypes.get_errno()
         raise OSError(error, f"pidfd_getfd: {os.strerror(error)}")
-    # The family is of no matter to the calls that are made with it.
+    # The calls made on it work with any family.
     return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, fileno=ours)

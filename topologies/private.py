@@ -1,4 +1,4 @@
-"""Files and sockets whose mode is their own, whatever the umask of who calls."""
+"""Files and sockets with a fixed mode, independent of the caller's umask."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import os
 import socket
 from pathlib import Path
 
-#: Of a socket on which orders are taken: connecting needs the right to write (unix(7)).
+#: Mode of a control socket: connecting needs write permission (unix(7)).
 OWNER_ONLY = 0o600
 
-#: Of everything in a sandbox, whatever the caller's: what is made there can be read by
-#: whoever may enter its folder, and changed by root alone.
+#: Umask in a sandbox, for any caller. Files there can be read by all who can enter their
+#: folder, and changed by root only.
 UMASK = 0o022
 
-#: Of folders and files that everybody may read, and root alone writes.
+#: Modes of folders and files that all can read and only root can write.
 FOLDER_MODE = 0o755
 FILE_MODE = 0o644
 
 
 def bind_private(bound: socket.socket, path: str | Path) -> None:
-    """Binds a UNIX socket to ``path``, which nobody but the owner can ever connect to.
+    """Bind a UNIX socket to ``path``; only its owner can connect to it.
 
-    The file gets the socket's own mode less the umask's bits (``unix_bind_bsd`` in
-    Linux), so there is no moment at which it has another; then the bits that the umask
-    took are given back.
+    The file gets the socket's own mode without the umask's bits (``unix_bind_bsd`` in
+    Linux), so it never has a wider mode. Then the bits that the umask removed are added.
     """
     os.fchmod(bound.fileno(), OWNER_ONLY)
     bound.bind(str(path))
@@ -31,13 +30,13 @@ def bind_private(bound: socket.socket, path: str | Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """A new folder that root alone can write into. Raises ``FileExistsError``."""
+    """Create a folder that only root can write into. Raises ``FileExistsError``."""
     path.mkdir(mode=FOLDER_MODE)
-    path.chmod(FOLDER_MODE)  # the bits that the umask took
+    path.chmod(FOLDER_MODE)  # the bits that the umask removed
 
 
 def open_new(path: Path) -> int:
-    """Descriptor of an empty file to write to, that root alone can change."""
+    """Create or empty a file that only root can write; its descriptor."""
     opened = os.open(
         path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE
     )

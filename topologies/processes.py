@@ -1,7 +1,7 @@
-"""Processes told apart for all time, so that none is signalled for another.
+"""Processes identified by pid and start time, so that a reused pid is never signalled.
 
-A pid alone may be given to a new process as soon as the old one has been reaped; with
-the start time beside it, it names one process for as long as the machine runs.
+A pid can be reused as soon as its process has been reaped. Pid and start time together
+identify one process until the machine's next boot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True)
 class Process:
-    """One process, running or not; never another one that has its pid by now."""
+    """One process, running or not; never another one that reuses its pid."""
 
     pid: int
     #: Clock ticks since boot: field 22 of ``/proc/PID/stat``, proc(5).
@@ -35,7 +35,7 @@ class Process:
     def alive(self) -> bool:
         """Whether it still runs; a zombie does not.
 
-        One of which only the first thread has ended does: its files and locks are held.
+        It runs if only its first thread has ended: it still holds its files and locks.
         """
         stat = _stat(self.pid)
         if stat is None or stat.start_time != self.start_time:
@@ -43,13 +43,13 @@ class Process:
         return stat.state not in "ZX" or stat.threads > 1
 
     def send(self, signum: int) -> None:
-        """Send it a signal, and never another process that has its pid by now."""
+        """Send it a signal; never to another process that reuses its pid."""
         with self._pidfd() as pidfd, suppress(ProcessLookupError):
             if pidfd is not None:
                 signal.pidfd_send_signal(pidfd, signum)
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it ends within ``timeout_s``; it need not be a child of ours."""
+        """Whether it ends within ``timeout_s``; it does not have to be our child."""
         with self._pidfd() as pidfd:
             if pidfd is None:
                 return True
@@ -59,7 +59,7 @@ class Process:
 
     @contextmanager
     def _pidfd(self) -> Iterator[int | None]:
-        """A descriptor of this very process; None if it has ended."""
+        """A pidfd of exactly this process; None if it has ended."""
         try:
             pidfd = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -80,18 +80,18 @@ class _Stat(NamedTuple):
 
 
 def _stat(pid: int) -> _Stat | None:
-    """State, threads and start time of a process; None if there is none."""
+    """State, threads and start time of a process; None if it does not exist."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command's name, in parentheses, may hold spaces and parentheses itself.
+    # The command's name, in parentheses, may contain spaces and parentheses.
     fields = stat.rpartition(")")[2].split()
     return _Stat(fields[0], int(fields[17]), int(fields[19]))
 
 
 def processes_in_network(pid: int) -> list[Process]:
-    """Every live process in the network namespace of process ``pid``, itself too."""
+    """Every live process in the network namespace of process ``pid``, including it."""
     namespace = _network_namespace(pid)
     pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
     found = []

@@ -1,4 +1,4 @@
-"""Takes hosts and switches out of a running Mininet network, half-built ones too."""
+"""Removes hosts and switches, even half-built ones, from a running Mininet network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from topologies.processes import processes_in_network
 from topologies.scripts import run_script
 from topologies.switches import ATTACH_TIMEOUT_S, IsolatedSwitch
 
-#: Both ends of a cable go with either.
+#: Deleting one end of a link deletes both.
 _UNPLUG = """
 ovs-vsctl --timeout={timeout} --if-exists del-port {switch} {interface}
 if ip link show dev {interface} >/dev/null 2>&1; then ip link del dev {interface}; fi
@@ -19,7 +19,7 @@ if ip link show dev {interface} >/dev/null 2>&1; then ip link del dev {interface
 
 
 def unplug(switch: Any, interface: str) -> None:
-    """Takes a cable out of a switch that stays, if it is in it.
+    """Remove a link from a switch that stays, if it has it.
 
     Raises :class:`~topologies.scripts.ScriptError`.
     """
@@ -32,33 +32,33 @@ def unplug(switch: Any, interface: str) -> None:
 
 
 def remove(net: Any, names: Sequence[str]) -> None:
-    """Ends those hosts and switches that there are, and all that runs in them.
+    """End those of the hosts and switches that exist, and all that runs in them.
 
     Raises :class:`TimeoutError` if a program does not end.
     """
-    going = [net[name] for name in names if name in net]
+    removed = [net[name] for name in names if name in net]
     net.links = [
         link
         for link in net.links
-        if link.intf1.node not in going and link.intf2.node not in going
+        if link.intf1.node not in removed and link.intf2.node not in removed
     ]
-    for element in going:
+    for element in removed:
         _kill_programs(element)
         element.terminate()
         group = net.switches if element in net.switches else net.hosts
         group.remove(element)
         del net.nameToNode[element.name]
         if isinstance(element, IsolatedSwitch):
-            # Its database knows the switch: one of the same name must not find it.
+            # Its database has the switch: a new one of the same name must not load it.
             shutil.rmtree(element.directory, ignore_errors=True)
 
 
 def _kill_programs(element: Any) -> None:
-    """Even those that nobody knows: a daemon of a switch that failed to come up."""
+    """Also unrecorded ones, such as a daemon of a switch that failed to start."""
     while programs := [
         p for p in processes_in_network(element.pid) if p.pid != element.pid
     ]:
         for program in programs:
             program.send(signal.SIGKILL)
         if not all(program.wait(5.0) for program in programs):
-            raise TimeoutError(f"{element.name}: a program does not end when killed")
+            raise TimeoutError(f"{element.name}: a killed program does not end")

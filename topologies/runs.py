@@ -1,9 +1,9 @@
-"""The registry of sandboxes on this machine: which run by which name, and who owns them.
+"""The registry of sandboxes on this machine: their names and processes.
 
 A run has a directory ``/run/resetbed/NAME`` with an owner record in it. A record whose
-processes are gone is a dead run: it means nothing, and the next :func:`sweep` (every
-start does one) removes it. So nothing has to happen at the end of a run for its name
-to be free again, and ``kill -9`` of any process is an ordinary end.
+processes have ended is stale. The next :func:`remove_dead_runs` (every start calls it)
+removes it. So no code has to run at the end of a run to free its name, and ``kill -9`` of
+any process is safe.
 """
 
 from __future__ import annotations
@@ -25,55 +25,55 @@ from topologies.processes import Process
 
 RUNS = Path("/run/resetbed")
 
-#: In a sandbox this environment variable holds the run's name.
+#: Environment variable with the run's name, in a sandbox.
 RUN_VARIABLE = "RESETBED_RUN"
 
-#: The kernel ends a namespace's processes in well under a second; more is a fault.
+#: The kernel ends a namespace's processes in well under 1 s; more is an error.
 KILL_TIMEOUT_S = 10.0
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
-class RunError(RuntimeError):
+class SandboxError(RuntimeError):
     """A run cannot be started, found or ended; the message says why."""
 
 
-class AlreadyRunning(RunError):
+class AlreadyRunning(SandboxError):
     """A run of that name is alive."""
 
 
-class NotRunning(RunError):
+class NotRunning(SandboxError):
     """No run of that name is alive."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One sandbox: its name and the two processes that it lives and dies with."""
+    """One sandbox: its name and its two essential processes."""
 
     name: str
     #: PID 1 of the sandbox, as seen from outside: nsenter(1)'s target.
     init: Process
-    #: The ``unshare`` that made it; it holds the namespaces until it has ended.
+    #: The ``unshare`` that created it; it holds the namespaces until it ends.
     outer: Process
-    #: When it was started, seconds of CLOCK_REALTIME.
+    #: Start time, seconds of CLOCK_REALTIME.
     started_s: float
 
     @property
     def directory(self) -> Path:
-        """Where its record, log and sockets are, visible inside and outside."""
+        """The directory of its record, log and sockets, visible inside and outside."""
         return run_directory(self.name)
 
     def alive(self) -> bool:
-        """Whether its PID 1 runs, and with it everything inside."""
+        """Whether its PID 1 runs."""
         return self.init.alive()
 
     def register(self) -> None:
-        """Write the owner record; the caller holds the :func:`registry_lock`."""
+        """Write the owner record; callers hold the :func:`registry_lock`."""
         replace_json(self.directory / "owner.json", asdict(self))
 
     @classmethod
     def read(cls, name: str) -> Run | None:
-        """The run that the owner record of ``name`` tells of, dead or alive."""
+        """The run of the owner record of ``name``, dead or alive."""
         try:
             record = json.loads((run_directory(name) / "owner.json").read_text())
             return cls(
@@ -87,14 +87,16 @@ class Run:
 
     @classmethod
     def started(cls, name: str, init_pid: int, outer_pid: int) -> Run:
-        """A run that starts now, of these two processes."""
+        """A run that starts now, with these two processes."""
         return cls(name, Process.of(init_pid), Process.of(outer_pid), time.time())
 
 
 def check_name(name: str) -> str:
-    """``name`` itself, if a run may be called that. Raises :class:`RunError`."""
+    """``name`` itself if it is valid for a run. Raises :class:`SandboxError`."""
     if not _NAME.fullmatch(name):
-        raise RunError(f"{name!r} cannot name a run: 1 to 32 letters, digits, - and _")
+        raise SandboxError(
+            f"{name!r} cannot name a run: 1 to 32 letters, digits, - and _"
+        )
     return name
 
 
@@ -105,13 +107,15 @@ def run_directory(name: str) -> Path:
 
 @contextmanager
 def registry_lock() -> Iterator[None]:
-    """Hold the registry: starts, ends and sweeps happen one after the other.
+    """Lock the registry: starts, ends and clean-ups are serialised.
 
-    Raises :class:`RunError` inside a sandbox, where every pid in it would be taken for
-    another process and every other run for a dead one.
+    Raises :class:`SandboxError` inside a sandbox: its pids have another meaning there, and
+    every other run would look dead.
     """
     if RUN_VARIABLE in os.environ:
-        raise RunError(f"this is inside the sandbox of {os.environ[RUN_VARIABLE]!r}")
+        raise SandboxError(
+            f"this is inside the sandbox of {os.environ[RUN_VARIABLE]!r}"
+        )
     with suppress(FileExistsError):
         make_folder(RUNS)
     with open(open_new(RUNS / ".lock"), "w") as lock:
@@ -126,7 +130,7 @@ def list_runs() -> list[Run]:
 
 
 def find_run(name: str) -> Run:
-    """The live run of that name. Raises :class:`NotRunning`, naming those there are."""
+    """The live run of that name. Raises :class:`NotRunning`, which lists live runs."""
     run = Run.read(name)
     if run is None or not run.alive():
         others = ", ".join(other.name for other in list_runs()) or "none"
@@ -141,27 +145,27 @@ def is_alive(name: str) -> bool:
 
 
 def kill(name: str) -> bool:
-    """End a run and everything in it, now; False if it was not running.
+    """Kill a run and everything in it; False if it was not running.
 
-    Returns when its processes are gone. Raises :class:`RunError` if they will not go.
+    Returns when its processes have ended. Raises :class:`SandboxError` if they do not.
     """
     with registry_lock():
         run = Run.read(name)
         was_alive = run is not None and run.alive()
         if run is not None:
             _end(run)
-        sweep_locked()
+        remove_dead_runs_locked()
     return was_alive
 
 
-def sweep() -> list[str]:
-    """Remove the directories that dead runs left. Returns their names."""
+def remove_dead_runs() -> list[str]:
+    """Remove the directories of dead runs. Returns their names."""
     with registry_lock():
-        return sweep_locked()
+        return remove_dead_runs_locked()
 
 
-def sweep_locked() -> list[str]:
-    """As :func:`sweep`, for a caller that holds the :func:`registry_lock`."""
+def remove_dead_runs_locked() -> list[str]:
+    """As :func:`remove_dead_runs`; callers hold the :func:`registry_lock`."""
     live = {run.name for run in list_runs()}
     dead = [name for name in _registered() if name not in live]
     for name in dead:
@@ -170,7 +174,7 @@ def sweep_locked() -> list[str]:
 
 
 def replace_json(path: Path, data: Mapping[str, object]) -> None:
-    """Write ``data`` to ``path`` so that a reader sees the old file or the new one."""
+    """Write ``data`` to ``path`` atomically: a reader sees the old file or the new one."""
     partial = path.with_suffix(".partial")
     with open(open_new(partial), "w") as file:
         file.write(json.dumps(data) + "\n")
@@ -184,8 +188,8 @@ def _registered() -> list[str]:
 
 
 def _end(run: Run) -> None:
-    """Kill PID 1: the kernel kills the rest of a pid namespace with it."""
+    """Kill PID 1; the kernel then kills the rest of its pid namespace."""
     run.init.send(signal.SIGKILL)
     for process in (run.init, run.outer):
         if not process.wait(KILL_TIMEOUT_S):
-            raise RunError(f"run {run.name!r}: process {process.pid} does not end")
+            raise SandboxError(f"run {run.name!r}: process {process.pid} does not end")

@@ -1,13 +1,13 @@
-"""A private sandbox for one run: its own network, mounts, processes, Open vSwitch.
+"""A private sandbox for one run: own network, mounts, processes and Open vSwitch.
 
 A sandbox is a set of namespaces (net, mount, pid, ipc, uts) whose PID 1 is
-:mod:`topologies.init`. No packet, interface or mount crosses its border, and everything
-in it dies with its PID 1::
+:mod:`topologies.init`. No packet, interface or mount crosses its border. Everything in it
+ends with its PID 1::
 
     launcher --(parent-death signal)--> unshare --(parent-death signal)--> PID 1 --> *
 
-so ``kill -9`` of any of them leaves no process, interface, mount or namespace. A
-detached sandbox has no launcher: it lives until its command ends or :func:`kill`.
+So ``kill -9`` of any of them leaves no process, interface, mount or namespace. A detached
+sandbox has no launcher: it runs until its command ends or :func:`kill`.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from topologies.runs import (
     AlreadyRunning,
     NotRunning,
     Run,
-    RunError,
+    SandboxError,
     find_run,
     is_alive,
     kill,
     list_runs,
     registry_lock,
+    remove_dead_runs,
+    remove_dead_runs_locked,
     replace_json,
     run_directory,
-    sweep,
-    sweep_locked,
 )
 
 __all__ = [
     "AlreadyRunning",
     "NotRunning",
     "Run",
-    "RunError",
+    "SandboxError",
     "enter",
     "find_run",
     "host_command",
@@ -57,7 +57,7 @@ __all__ = [
     "list_runs",
     "publish_hosts",
     "run_directory",
-    "sweep",
+    "remove_dead_runs",
 ]
 
 _UNSHARE = [
@@ -79,7 +79,7 @@ _STDERR = 2
 #: ``struct ucred``: pid, uid, gid (unix(7)).
 _UCRED = struct.Struct("iII")
 
-#: Keeps the caller's directory where the sandbox has it, which is nearly everywhere.
+#: Keeps the caller's directory if it exists in the sandbox, as nearly all do.
 _IN_DIRECTORY = """
 cd -- "$1" 2>/dev/null
 export RESETBED_RUN="$2"
@@ -95,33 +95,33 @@ def enter(
     detach: bool = False,
     env: Mapping[str, str] | None = None,
 ) -> int:
-    """Run ``argv`` in a new sandbox called ``name``; its exit status, as a shell's.
+    """Run ``argv`` in a new sandbox called ``name``; its exit status, as in a shell.
 
-    Waits for the command and passes signals on; call it from the main thread, because
-    the sandbox dies with the calling thread. With ``detach`` it returns 0 as soon as
-    the command was started; its output goes to ``/run/resetbed/NAME/log``.
+    Waits for the command and forwards signals. Call it from the main thread, because the
+    sandbox ends with the calling thread. With ``detach`` it returns 0 as soon as the
+    command has started; its output goes to ``/run/resetbed/NAME/log``.
 
-    ``env`` is added to the environment, and ``RESETBED_RUN``, the run's name.
-    Raises :class:`AlreadyRunning`, or :class:`RunError` if no sandbox can be made.
+    ``env`` is added to the environment, and ``RESETBED_RUN``, the run's name. Raises
+    :class:`AlreadyRunning`, or :class:`SandboxError` if no sandbox can be created.
     """
     environment = {**os.environ, **(env or {}), RUN_VARIABLE: name}
     with _collecting_signals(not detach):
         with registry_lock():
-            _claim(name)
+            _reserve_name(name)
             sandbox = _launch(list(argv), name, detach, environment)
         if detach:
             sandbox.close()
             return 0
         status = _wait(sandbox)
-    _forget(sandbox.run)
+    _remove_if_ended(sandbox.run)
     return status
 
 
 def inside_command(name: str, argv: Sequence[str]) -> list[str]:
     """The command line that runs ``argv`` inside a running sandbox, from outside.
 
-    Standard streams, exit status and, if it exists inside, the current directory pass
-    through. It dies with the sandbox and with whoever runs it. Raises
+    Standard streams and exit status pass through; the current directory is kept if it
+    exists inside. The command ends with the sandbox and with its caller. Raises
     :class:`NotRunning`.
     """
     target = find_run(name).init.pid
@@ -134,19 +134,19 @@ def host_command(name: str, host: str, argv: Sequence[str]) -> list[str]:
     """The command line that runs ``argv`` on a host (or switch) of a running sandbox.
 
     As :func:`inside_command`, in that host's network. Raises :class:`NotRunning`, or
-    :class:`RunError` naming the hosts there are.
+    :class:`SandboxError`, which lists the hosts.
     """
     find_run(name)
     hosts = _read_hosts(name)
     if host not in hosts:
-        raise RunError(
+        raise SandboxError(
             f"no host {host!r} in run {name!r}; there are {', '.join(hosts)}"
         )
     return inside_command(name, ["mnexec", "-a", str(hosts[host]), "env", "--", *argv])
 
 
 def publish_hosts(name: str, pids: Mapping[str, int]) -> None:
-    """Tell :func:`host_command` of the hosts: name -> pid, as seen inside."""
+    """Publish the hosts for :func:`host_command`: name -> pid inside the sandbox."""
     replace_json(run_directory(name) / "hosts.json", dict(pids))
 
 
@@ -158,18 +158,18 @@ def _read_hosts(name: str) -> dict[str, int]:
     return {str(host): int(pid) for host, pid in hosts.items()}
 
 
-def _claim(name: str) -> None:
-    """Make an empty run directory of that name, unless a live run has it."""
+def _reserve_name(name: str) -> None:
+    """Create the run directory. Raises :class:`AlreadyRunning` if the name is in use."""
     directory = run_directory(name)
     if is_alive(name):
         raise AlreadyRunning(f"{name!r} is already running")
-    sweep_locked()
+    remove_dead_runs_locked()
     make_folder(directory)
 
 
 @dataclass
 class _Sandbox:
-    """What a launcher holds of the sandbox that it started."""
+    """The launcher's handles of a sandbox that it started."""
 
     run: Run
     unshare: subprocess.Popen[bytes]
@@ -177,7 +177,7 @@ class _Sandbox:
     socket: socket.socket
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the socket and the pipe."""
         self.socket.close()
         if self.unshare.stderr:
             self.unshare.stderr.close()
@@ -186,7 +186,7 @@ class _Sandbox:
 def _launch(
     argv: list[str], name: str, detach: bool, environment: Mapping[str, str]
 ) -> _Sandbox:
-    """Start a sandbox, register it, and only then let it go."""
+    """Start a sandbox, register it, then let it proceed."""
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     with theirs:
@@ -194,7 +194,7 @@ def _launch(
         unshare = _unshare(argv, theirs.fileno(), log, environment)
     run = Run.started(name, _await_init(ours, unshare), unshare.pid)
     run.register()
-    ours.sendall(init.GO)
+    ours.sendall(init.PROCEED)
     return _Sandbox(run, unshare, ours)
 
 
@@ -203,12 +203,12 @@ def _unshare(
 ) -> subprocess.Popen[bytes]:
     """Start PID 1 of new namespaces; detached from us if it has a log.
 
-    What unshare itself says is kept for an error message: it complains when its child
-    is killed, which is how sandboxes end.
+    The output of unshare itself is kept for an error message and not shown: it reports
+    that its child was killed, which is the normal end of a sandbox.
     """
     with ExitStack() as files:
         output = files.enter_context(open(open_new(log), "wb")) if log else None
-        # A descriptor of its own: the child's standard error is another one.
+        # A separate descriptor: unshare's standard error is a pipe.
         stderr = os.dup(output.fileno() if output else _STDERR)
         files.callback(os.close, stderr)
         program = [sys.executable, "-I", "-S", init.__file__, str(fd), str(stderr)]
@@ -224,22 +224,24 @@ def _unshare(
 
 
 def _await_init(handshake: socket.socket, unshare: subprocess.Popen[bytes]) -> int:
-    """PID 1's pid in *our* pid namespace, which the kernel attaches to what it sends."""
+    """PID 1's pid in *our* pid namespace, which the kernel attaches to its message."""
     data, ancillary, _, _ = handshake.recvmsg(1, socket.CMSG_SPACE(_UCRED.size))
     if data != init.READY:
-        said = unshare.communicate()[1].decode().strip()
-        raise RunError(f"cannot make a sandbox: {said or 'it says why above'}")
+        output = unshare.communicate()[1].decode().strip()
+        raise SandboxError(
+            f"cannot create a sandbox: {output or 'see the output above'}"
+        )
     pid: int = _UCRED.unpack(ancillary[0][2])[0]
     return pid
 
 
 @contextmanager
-def _collecting_signals(wanted: bool) -> Iterator[None]:
-    """Keep the signals that :func:`_wait` collects pending for it."""
-    if not wanted:
+def _collecting_signals(enabled: bool) -> Iterator[None]:
+    """Keep the signals pending that :func:`_wait` collects."""
+    if not enabled:
         yield
         return
-    collected = init.PASSED_SIGNALS | {signal.SIGCHLD}
+    collected = init.FORWARDED_SIGNALS | {signal.SIGCHLD}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, collected)
     try:
         yield
@@ -248,9 +250,9 @@ def _collecting_signals(wanted: bool) -> Iterator[None]:
 
 
 def _wait(sandbox: _Sandbox) -> int:
-    """Exit status of the command, passing on the signals that processes send us."""
+    """Wait for the command and forward signals that processes send us; exit status."""
     while sandbox.unshare.poll() is None:
-        received = signal.sigwaitinfo(init.PASSED_SIGNALS | {signal.SIGCHLD})
+        received = signal.sigwaitinfo(init.FORWARDED_SIGNALS | {signal.SIGCHLD})
         if received.si_signo != signal.SIGCHLD and init.sent_by_process(received):
             sandbox.run.init.send(received.si_signo)
     status = sandbox.socket.recv(1)
@@ -258,8 +260,8 @@ def _wait(sandbox: _Sandbox) -> int:
     return status[0] if status else 128 + signal.SIGKILL
 
 
-def _forget(run: Run) -> None:
-    """Remove what the ended run left, unless its name has been taken again."""
+def _remove_if_ended(run: Run) -> None:
+    """Remove the ended run's directory, unless the name is in use again."""
     with registry_lock():
         if Run.read(run.name) == run:
-            sweep_locked()
+            remove_dead_runs_locked()

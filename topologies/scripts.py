@@ -1,8 +1,8 @@
-"""Shell scripts run inside many network namespaces at once.
+"""Runs shell scripts in many network namespaces in parallel.
 
-Mininet configures a host by typing one command after the other into its shell. With
-hundreds of hosts that is what bring-up costs; one script for each, several at a time,
-is thirty times less (and a script has an exit status).
+Mininet types one command after the other into each host's shell. With hundreds of hosts
+that dominates the start-up time. One script for each host, several in parallel, is thirty
+times faster (and a script has an exit status).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-#: More than this many at once only wait for the kernel's locks.
+#: Number of parallel scripts; more would only wait for the kernel's locks.
 WORKERS = min(8, 2 * (os.cpu_count() or 1))
 
 
 class ScriptError(RuntimeError):
-    """A script failed; the message has the host's name and what the script said."""
+    """A script failed; the message has the host's name and the script's errors."""
 
 
 def run_script(node: Any, script: str) -> str:
-    """Run ``script`` (sh) in the namespaces of a Mininet node; its standard output.
+    """Run ``script`` (sh) in a Mininet node's namespaces; its standard output.
 
     It ends at its first failing command. Raises :class:`ScriptError`.
     """
@@ -39,6 +39,6 @@ def run_script(node: Any, script: str) -> str:
 
 
 def run_scripts(scripts: Mapping[Any, str]) -> None:
-    """Run each Mininet node's script, several at a time. Raises :class:`ScriptError`."""
+    """Run each Mininet node's script, in parallel. Raises :class:`ScriptError`."""
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(run_script, scripts, scripts.values()))

@@ -1,14 +1,14 @@
-"""What links do to frames: rate, delay and loss, as commands of tc(8); pure.
+"""Rate, delay and loss of links, as commands of tc(8); pure.
 
-Each host's end of its link is shaped, in the host's own namespace: a frame meets its
-sender's options once, whichever way it goes, so a round trip takes twice the delay. The
-switches' ends are left alone: Open vSwitch manages the queueing of its ports itself, and
-sends to all of them by one socket, where frames that wait for one port hold up those of
-the others. So a host receives as fast as others send.
+Each host's end of its link is shaped, in the host's own namespace. A frame passes its
+sender's shaping once, so a round trip has twice the delay. The switches' ends are not
+shaped: Open vSwitch manages the queues of its ports itself. It also sends to all ports
+through one socket, so frames that wait for one port would delay those of the others. So a
+host receives as fast as others send.
 
-The queueing discipline is the interface's root, ``1:``. The guard's hook, clsact, is
-beside it (``ffff:``) and neither knows of the other: what the guard answers, and what it
-lets pass, waits in the queue like everything that the host sends.
+The queueing discipline is the interface's root, ``1:``. The guard's hook, clsact
+(``ffff:``), is independent of it: the guard's answers, and the frames that it passes, wait
+in the queue like everything that the host sends.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-#: What may leave at once, in ms of the rate: less, and the kernel's timers would set the
-#: rate; more, and short transfers would not meet it.
+#: Burst size in ms of the rate. With less, the kernel's timers would limit the rate; with
+#: more, short transfers would not be limited.
 BURST_MS = 1.0
-#: But never less than some full frames: a bucket smaller than one frame passes none.
-LEAST_BURST_OCTETS = 10 * 1514
-#: How long a frame may wait for its turn; tbf drops what would wait longer (tc-tbf(8)).
+#: Minimum burst: some full frames. A bucket smaller than one frame passes none.
+MIN_BURST_OCTETS = 10 * 1514
+#: Maximum wait of a frame; tbf drops frames that would wait longer (tc-tbf(8)).
 QUEUE_MS = 50.0
-#: Frames on their way that netem remembers. With its default of 1000 a fast link with a
-#: delay would lose more than it is told to.
+#: Maximum frames in netem's queue. With its default of 1000 a fast link with a delay would
+#: lose more frames than configured.
 NETEM_FRAMES = 100_000
 
-#: What is less, but not 0, is finer than tc and the kernel's timers can tell from 0.
-LEAST = {"rate_mbit": 1e-3, "delay_ms": 1e-3, "loss_percent": 1e-6}
+#: Minimum values above 0: smaller ones are below the resolution of tc and the kernel.
+MIN_VALUES = {"rate_mbit": 1e-3, "delay_ms": 1e-3, "loss_percent": 1e-6}
 
 _BITS_IN_MBIT = 1_000_000
 
 
-class LinkError(ValueError):
-    """Options of a link that no link can have; the text names the key."""
+class LinkOptionsError(ValueError):
+    """Options that no link can have; the text names the key."""
 
 
 @dataclass(frozen=True)
 class LinkOptions:
-    """What a host's end of its link does to what the host sends; None or 0: nothing.
+    """The shaping of what a host sends; None or 0: no limit, delay or loss.
 
-    ``rate_mbit``: at most so many megabits (10^6) in a second. ``delay_ms``: every frame
-    arrives later by that. ``loss_percent``: so many of a hundred frames, by chance and
-    each for itself, never arrive; at both ends together, a round trip meets it twice.
+    ``rate_mbit``: maximum rate in Mbit/s (10^6). ``delay_ms``: added delay of every frame.
+    ``loss_percent``: independent random loss of frames. A round trip passes both hosts'
+    shaping, so delay and loss apply twice.
     """
 
     rate_mbit: float | None = None
@@ -53,42 +53,46 @@ class LinkOptions:
     loss_percent: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises :class:`LinkError` for a value out of range."""
+        """Raises :class:`LinkOptionsError` for a value out of range."""
         for name, value in asdict(self).items():
             if value is not None and not 0 <= value < math.inf:
-                raise LinkError(f"{name}: must not be below 0, but is {value:g}")
-            if value and value < LEAST[name]:
-                raise LinkError(
-                    f"{name}: {value:g} is below the least, {LEAST[name]:g}"
+                raise LinkOptionsError(f"{name}: must not be below 0, but is {value:g}")
+            if value and value < MIN_VALUES[name]:
+                raise LinkOptionsError(
+                    f"{name}: {value:g} is below the minimum, {MIN_VALUES[name]:g}"
                 )
         if self.rate_mbit == 0:
-            raise LinkError("rate_mbit: must be above 0; leave it out for no limit")
+            raise LinkOptionsError(
+                "rate_mbit: must be above 0; leave it out for no limit"
+            )
         if (self.loss_percent or 0) >= 100:
-            raise LinkError("loss_percent: must be below 100, else nothing arrives")
+            raise LinkOptionsError(
+                "loss_percent: must be below 100, else nothing arrives"
+            )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LinkOptions:
-        """The options that :meth:`to_json` described. Raises :class:`LinkError`."""
+        """The options that :meth:`to_json` described. Raises :class:`LinkOptionsError`."""
         return cls(**data)
 
     def to_json(self) -> dict[str, float | None]:
         """Plain JSON of these options."""
         return asdict(self)
 
-    def disciplines(self) -> dict[str, str]:
-        """The queueing disciplines that these take: kind -> the options that need it."""
+    def required_qdiscs(self) -> dict[str, str]:
+        """The queueing disciplines that these options need: kind -> keys that need it."""
         shaped = [("delay_ms", self.delay_ms), ("loss_percent", self.loss_percent)]
         disturbed = " and ".join(name for name, value in shaped if value)
         needed = {"netem": disturbed} if disturbed else {}
         return needed | ({"tbf": "rate_mbit"} if self.rate_mbit else {})
 
-    def commands(self, interface: str) -> Iterator[str]:
-        """The commands of tc(8) for that interface; they may be given again.
+    def tc_commands(self, interface: str) -> Iterator[str]:
+        """The commands of tc(8) for that interface; idempotent.
 
-        Where there are both, the rate's is within netem's (tc-netem(8), examples).
+        With both disciplines, tbf is the child of netem (tc-netem(8), examples).
         """
         place = "root handle 1:"
-        if "netem" in self.disciplines():
+        if "netem" in self.required_qdiscs():
             yield f"qdisc replace dev {interface} {place} {self._netem()}"
             place = "parent 1:1 handle 10:"
         if self.rate_mbit:
@@ -103,18 +107,18 @@ class LinkOptions:
         return " ".join(words)
 
 
-#: Links as fast as the machine makes them.
+#: Links without limits.
 UNSHAPED = LinkOptions()
 
 
 def burst_octets(rate_mbit: float) -> int:
-    """What may leave at once at that rate.
+    """The burst size at that rate, in octets.
 
     >>> burst_octets(10), burst_octets(1000)
     (15140, 125000)
     """
     in_time = rate_mbit * _BITS_IN_MBIT / 8 * BURST_MS / 1e3
-    return max(LEAST_BURST_OCTETS, round(in_time))
+    return max(MIN_BURST_OCTETS, round(in_time))
 
 
 def _tbf(rate_mbit: float) -> str:

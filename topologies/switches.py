@@ -1,10 +1,10 @@
-"""An Open vSwitch of its own for every switch, in a network namespace of its own.
+"""One Open vSwitch for each switch, in its own network namespace.
 
-One daemon pair (``ovsdb-server``, ``ovs-vswitchd``) for each switch: a daemon polls the
-ports of one switch only, and a chassis switch can die alone, as it would in a rack.
-In the switch's own mount namespace its files are where Open vSwitch expects them, so
-``ovs-vsctl show`` and ``ovs-ofctl dump-flows NAME`` need no options there; from the
-sandbox the same files are in ``/run/openvswitch/NAME``.
+Each switch has one pair of daemons (``ovsdb-server``, ``ovs-vswitchd``). So a daemon polls
+the ports of one switch only, and a chassis switch can fail alone, as in a rack. In the
+switch's own mount namespace its files are where Open vSwitch expects them: ``ovs-vsctl
+show`` and ``ovs-ofctl dump-flows NAME`` need no options there. From the sandbox the same
+files are in ``/run/openvswitch/NAME``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from mininet.node import Switch
 
 from topologies.datapaths import find_datapath
-from topologies.port_buffers import enlarge_port_buffers, newly_dropped
+from topologies.port_buffers import count_dropped, enlarge_port_buffers
 from topologies.processes import Process
 from topologies.scripts import ScriptError, run_script, run_scripts
 
@@ -27,49 +27,49 @@ OVS_DIRECTORY = "/run/openvswitch"
 OVSDB = "ovsdb-server"
 VSWITCHD = "ovs-vswitchd"
 
-#: A daemon that is asked to end and does not within this time is killed.
+#: A daemon that does not end within this time after SIGTERM is killed. In seconds.
 STOP_TIMEOUT_S = 2.0
 
-#: How long a running switch may take to have a new port.
+#: How long a running switch may take to add a port, in seconds.
 ATTACH_TIMEOUT_S = 10
 
-#: --detach returns when the daemon serves. Fixed names for the control sockets: by
-#: default there is a pid in them.
+#: --detach returns when the daemon serves. The control sockets get fixed names: by default
+#: they contain a pid.
 _DAEMON = (
     "{0} {2} --pidfile={1}/{0}.pid --log-file={1}/{0}.log --unixctl={1}/{3}.ctl "
     "--detach --no-chdir -vconsole:off -vsyslog:off"
 )
 _DATABASE = f"unix:{OVS_DIRECTORY}/db.sock"
 
-#: The kernel of a switch's namespace must say nothing of its own (IPv6 would).
-_SILENCE = """
+#: Disables IPv6 in the switch's namespace, so that its kernel sends no packets.
+_DISABLE_IPV6 = """
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 """
 
-#: A controller that returns is found within about a second (see
-#: ``network.CONTROLLER_GRACE_S`` for the first time); one that hangs, within five.
-#: ovs-vswitchd heeds max_backoff only when it changes on an established connection,
-#: hence two values: see :meth:`IsolatedSwitch.hasten`.
+#: A restarted controller is found within about 1 s (see ``network.CONTROLLER_WAIT_S`` for
+#: the first connection); a hanging one is detected within 5 s. ovs-vswitchd applies
+#: max_backoff only when it changes on an established connection, hence two values: see
+#: :meth:`IsolatedSwitch.limit_reconnect_backoff`.
 _CONTROLLER = "max_backoff=2000 inactivity_probe=5000"
-_HASTEN = "ovs-vsctl set controller {} max_backoff=1000"
+_RECONNECT_BACKOFF = "ovs-vsctl set controller {} max_backoff=1000"
 
 _LOST_UPCALLS = re.compile(r"lookups:.*\blost:(\d+)")
 
 
-class SwitchError(RuntimeError):
-    """A switch does not do as it was told; the message names it and says why."""
+class SwitchDaemonError(RuntimeError):
+    """A switch failed; the message has its name and the reason."""
 
 
-#: What a line of a daemon's log has in it that says more than that all is well.
-_COMPLAINT = re.compile(r"\|(WARN|ERR|EMER)\|")
+#: Matches warnings and errors in a daemon's log.
+_WARNING_LINE = re.compile(r"\|(WARN|ERR|EMER)\|")
 
 
 class IsolatedSwitch(Switch):
-    """An Open vSwitch bridge with its own daemons, OpenFlow 1.4, silent on its own.
+    """An Open vSwitch bridge with its own daemons and OpenFlow 1.4.
 
-    ``fail_mode=secure``: without flow entries it forwards nothing, and what it has it
-    keeps while the controller is away.
+    ``fail_mode=secure``: without flow entries it forwards nothing, and it keeps its
+    entries without a controller.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class IsolatedSwitch(Switch):
     ) -> None:
         """Start the switch's shell; the daemons wait for :meth:`start`.
 
-        ``controller``: where it is to connect to, e.g. ``unix:/run/.../ofp.sock``; a
-        UNIX socket needs no network. None: to nothing. ``datapath``: ``system`` or
+        ``controller``: the target of its connection, e.g. ``unix:/run/.../ofp.sock`` (a
+        UNIX socket needs no network); None: no controller. ``datapath``: ``system`` or
         ``netdev``; None: the one that :func:`find_datapath` finds.
         """
         super().__init__(
@@ -106,34 +106,34 @@ class IsolatedSwitch(Switch):
         return self.directory / "vswitchd.ctl"
 
     def start(self, controllers: Sequence[Any]) -> None:
-        """Nothing yet: Mininet starts all switches at once by :meth:`batchStartup`."""
+        """Nothing: Mininet starts all switches together by :meth:`batchStartup`."""
 
     @classmethod
     def batchStartup(
         cls, switches: Sequence[IsolatedSwitch]
     ) -> Sequence[IsolatedSwitch]:
-        """Start several switches side by side.
+        """Start several switches in parallel.
 
-        Raises :class:`ScriptError`, or :class:`SwitchError` where a daemon runs, and has
-        made no bridge.
+        Raises :class:`ScriptError`, or :class:`SwitchDaemonError` if a daemon runs but has
+        not created its bridge.
         """
         run_scripts({switch: switch.start_script() for switch in switches})
         for switch in switches:
-            switch.remember_daemons()
+            switch.record_daemons()
             switch.require_bridge()
         return switches
 
     def restart(self) -> None:
-        """Start again those of its daemons that have died; ports and controller stay.
+        """Restart those of its daemons that have died; ports and controller stay.
 
-        Flow entries of a userspace datapath die with ovs-vswitchd; the controller
-        brings them back. Raises :class:`SwitchError` if it does not come up.
+        Flow entries of a userspace datapath are lost with ovs-vswitchd; the controller
+        installs them again. Raises :class:`SwitchDaemonError` if it does not start.
         """
         try:
             run_script(self, self.start_script())
         except ScriptError as error:
-            raise SwitchError(str(error)) from error
-        self.remember_daemons()
+            raise SwitchDaemonError(str(error)) from error
+        self.record_daemons()
         self.require_bridge()
 
     def alive(self) -> bool:
@@ -141,7 +141,7 @@ class IsolatedSwitch(Switch):
         return bool(self._daemons) and not self.dead_daemons()
 
     def dead_daemons(self) -> list[str]:
-        """Names of those of its daemons that have run and died."""
+        """Names of its daemons that have run and died."""
         return [name for name, each in self._daemons.items() if not each.alive()]
 
     def daemon(self, name: str) -> Process:
@@ -155,23 +155,23 @@ class IsolatedSwitch(Switch):
             daemon.wait(STOP_TIMEOUT_S)
 
     def attach(self, intf: Any) -> None:
-        """Make an interface that Mininet has linked to the switch a live port of it.
+        """Add an interface that Mininet has linked to the switch as a port.
 
-        Raises :class:`ScriptError`, also if its ovs-vswitchd does not take it in time.
+        Raises :class:`ScriptError`, also if ovs-vswitchd does not add it in time.
         """
         add = f"ovs-vsctl --timeout={ATTACH_TIMEOUT_S} {self._add_port(intf)}"
         run_script(self, f"{_up(intf)}\n{add}")
-        self._make_room()
+        self._enlarge_buffers()
 
     def stop(self, deleteIntfs: bool = True) -> None:
-        """End the daemons; the interfaces go with the namespace."""
+        """End the daemons; the interfaces end with the namespace."""
         self.batchShutdown([self])
 
     @classmethod
     def batchShutdown(
         cls, switches: Sequence[IsolatedSwitch]
     ) -> Sequence[IsolatedSwitch]:
-        """End several switches' daemons side by side; Mininet ends the shells."""
+        """End several switches' daemons in parallel; Mininet ends the shells."""
         for switch in switches:
             for daemon in switch._daemons.values():
                 daemon.send(signal.SIGTERM)
@@ -181,7 +181,7 @@ class IsolatedSwitch(Switch):
         return switches
 
     def connected(self) -> bool:
-        """Whether its controller connection is up; known some seconds late.
+        """Whether its controller connection is up; the answer is some seconds old.
 
         (ovs-vswitchd writes it to the database every ``stats-update-interval``.)
         """
@@ -189,78 +189,80 @@ class IsolatedSwitch(Switch):
         return run_script(self, column).strip() == "true"
 
     @classmethod
-    def hasten(cls, switches: Sequence[IsolatedSwitch]) -> None:
-        """Make switches that are connected find a controller that returns within 1 s.
+    def limit_reconnect_backoff(cls, switches: Sequence[IsolatedSwitch]) -> None:
+        """Limit the reconnect backoff of connected switches to 1 s.
 
-        Without it, the next attempts come after up to 8 s. Raises :class:`ScriptError`.
+        Otherwise they retry after up to 8 s. Raises :class:`ScriptError`.
         """
-        run_scripts({switch: _HASTEN.format(switch.name) for switch in switches})
+        run_scripts(
+            {switch: _RECONNECT_BACKOFF.format(switch.name) for switch in switches}
+        )
 
-    def remember_daemons(self) -> None:
-        """Take note of who the daemons are, so that a death cannot be overlooked."""
+    def record_daemons(self) -> None:
+        """Record the daemons' processes, so that the death of one is detected."""
         for name in (OVSDB, VSWITCHD):
             pid = int((self.directory / f"{name}.pid").read_text())
             self._daemons[name] = Process.of(pid)
-        self._make_room()
+        self._enlarge_buffers()
 
     def require_bridge(self) -> None:
-        """Raise :class:`SwitchError`, with what its daemon said, if it has no bridge.
+        """Raise :class:`SwitchDaemonError`, with the daemon's warnings, if it has no bridge.
 
-        The bridge's management socket is there as soon as the bridge is: ovs-vswitchd
+        The bridge's management socket exists as soon as the bridge does: ovs-vswitchd
         goes into the background after its first configuration (``bridge_run``).
         """
         if not (self.directory / f"{self.name}.mgmt").is_socket():
-            said = "\n".join(self.complaints()) or "nothing"
-            raise SwitchError(
-                f"switch {self.name}: no bridge was made on datapath_type="
-                f"{self.datapath}; ovs-vswitchd says:\n{said}"
+            warnings = "\n".join(self.recent_warnings()) or "no warnings"
+            raise SwitchDaemonError(
+                f"switch {self.name}: no bridge was created with datapath_type="
+                f"{self.datapath}; log of ovs-vswitchd:\n{warnings}"
             )
 
-    def complaints(self, lines: int = 5) -> list[str]:
+    def recent_warnings(self, lines: int = 5) -> list[str]:
         """The latest warnings and errors in the log of its ovs-vswitchd."""
         log = self.directory / f"{VSWITCHD}.log"
         text = log.read_text(errors="replace") if log.exists() else ""
-        found = [line for line in text.splitlines() if _COMPLAINT.search(line)]
-        return found[-lines:]
+        warnings = [line for line in text.splitlines() if _WARNING_LINE.search(line)]
+        return warnings[-lines:]
 
     def dropped_frames(self) -> int:
         """Frames lost so far because ovs-vswitchd did not read them in time.
 
-        In user space, those that its ports had no room for, less those of a daemon that
-        died. With the kernel's datapath, upcalls that found no room in ovs-vswitchd's
-        sockets (``lost`` in dpctl/show, ovs-vswitchd(8)): the frame went with each.
+        Userspace datapath: frames that its ports' buffers had no space for, without those
+        of a daemon that died. Kernel datapath: upcalls that ovs-vswitchd's sockets had no
+        space for (``lost`` in dpctl/show, ovs-vswitchd(8)); each is a lost frame.
         """
         if self._runs(VSWITCHD):
-            self._dropped += self._newly_dropped()
+            self._dropped += self._count_dropped()
         return self._dropped
 
-    def _newly_dropped(self) -> int:
+    def _count_dropped(self) -> int:
         if self.datapath == "netdev":
-            return newly_dropped(self._daemons[VSWITCHD].pid)
-        shown = run_script(
+            return count_dropped(self._daemons[VSWITCHD].pid)
+        output = run_script(
             self, f"ovs-appctl -t {OVS_DIRECTORY}/vswitchd.ctl dpctl/show"
         )
-        found = _LOST_UPCALLS.search(shown)
-        lost = int(found[1]) if found else 0
+        match = _LOST_UPCALLS.search(output)
+        lost = int(match[1]) if match else 0
         new, self._lost_upcalls = max(0, lost - self._lost_upcalls), lost
         return new
 
-    def _make_room(self) -> None:
-        """Let bursts wait at the ports. A kernel datapath has its room elsewhere."""
+    def _enlarge_buffers(self) -> None:
+        """Enlarge the port buffers; the userspace datapath only."""
         if self.datapath == "netdev":
             enlarge_port_buffers(self._daemons[VSWITCHD].pid)
 
     def start_script(self) -> str:
         """The shell script that starts those daemons that do not run.
 
-        The whole switch is in the database before ovs-vswitchd first reads it, so it
-        comes up complete, and with userspace-tso-enable, which is read only then
+        The whole switch is in the database before ovs-vswitchd first reads it. So it
+        starts complete, and with userspace-tso-enable, which is read only at the start
         (ovs-vswitchd.conf.db(5)).
         """
         first = not self._daemons
         steps = []
-        if first:  # later, an interface may be down for a reason
-            steps += [_SILENCE, *(_up(intf) for intf in self.intfList())]
+        if first:  # later, an interface may be down on purpose
+            steps += [_DISABLE_IPV6, *(_up(intf) for intf in self.intfList())]
         if not self._runs(OVSDB):
             steps.append(_START_OVSDB)
         if first:  # later, the database has it
@@ -273,9 +275,9 @@ class IsolatedSwitch(Switch):
         return name in self._daemons and self._daemons[name].alive()
 
     def _transaction(self) -> Iterator[str]:
-        """The commands of the one ovs-vsctl transaction that makes the switch."""
+        """The commands of the ovs-vsctl transaction that creates the switch."""
         if self.datapath == "netdev":
-            # Hosts' checksum and segmentation offloads may stay on.
+            # So hosts' checksum and segmentation offloads can stay on.
             yield "set Open_vSwitch . other_config:userspace-tso-enable=true"
         yield f"add-br {self.name}"
         yield (
@@ -290,10 +292,10 @@ class IsolatedSwitch(Switch):
             yield f"set controller {self.name} {_CONTROLLER}"
 
     def _controller_target(self) -> str | None:
-        """The controller as ovs-vswitchd may call it.
+        """The controller's target in a form that ovs-vswitchd accepts.
 
         It refuses UNIX sockets outside its own directory (bridge_configure_remotes in
-        OVS's bridge.c), so a link there leads to the real one.
+        OVS's bridge.c), so a symbolic link there points to the real one.
         """
         path = (self.controller or "").removeprefix("unix:")
         if path == self.controller:
@@ -318,7 +320,7 @@ test -e {OVS_DIRECTORY}/conf.db || ovsdb-tool create {OVS_DIRECTORY}/conf.db
 
 _VSWITCHD = _DAEMON.format(VSWITCHD, OVS_DIRECTORY, _DATABASE, "vswitchd")
 
-#: By datapath; where the kernel has none, looking for it would fill the log.
+#: By datapath. Without a kernel datapath, looking for it would fill the log.
 _START_VSWITCHD = {"system": _VSWITCHD, "netdev": f"{_VSWITCHD} --disable-system"}
 
 

@@ -1,36 +1,33 @@
-"""The balancing algorithms there are, by name: one small module and one line each."""
+"""All balancing algorithms, by name: one small module and one line each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from controller.balancers.hash_threshold import HASH_THRESHOLD
-from controller.balancers.maglev import MAGLEV
-from controller.balancers.modulo import MODULO
-from controller.balancers.rendezvous import RENDEZVOUS
-from controller.balancers.resilient import RESILIENT
-from controller.balancers.ring import RING
 from topologies.domain.balancer import Balancer, WeightError
+from topologies.domain.registry import gathered
+
+#: A line each, in the order in which they are listed.
+_MODULES = (
+    "modulo",
+    "hash_threshold",
+    "rendezvous",
+    "maglev",
+    "ring",
+    "resilient",
+)
 
 #: Every balancing algorithm, by the name that specifications use.
 BALANCERS: dict[str, Balancer] = {
-    balancer.name: balancer
-    for balancer in (
-        MODULO,
-        HASH_THRESHOLD,
-        RENDEZVOUS,
-        MAGLEV,
-        RING,
-        RESILIENT,
-    )
+    balancer.name: balancer for balancer in gathered(__name__, _MODULES, Balancer)
 }
 
 
-def balancer_of(name: str, weights: Mapping[str, float]) -> Balancer:
+def get_balancer(name: str, weights: Mapping[str, float]) -> Balancer:
     """The balancer of that name with those weights, of nodes and chassis by name.
 
-    Raises :class:`LookupError` for a name that is none, :class:`WeightError` for
-    weights that it cannot heed; both say what there is instead.
+    Raises :class:`LookupError` for an unknown name, :class:`WeightError` for weights
+    that the balancer does not support. Both texts list the alternatives.
     """
     if name not in BALANCERS:
         raise LookupError(f"no balancer {name!r}; there are {', '.join(BALANCERS)}")
@@ -40,4 +37,4 @@ def balancer_of(name: str, weights: Mapping[str, float]) -> Balancer:
     return BALANCERS[name].with_weights(weights)
 
 
-__all__ = ["BALANCERS", "Balancer", "WeightError", "balancer_of"]
+__all__ = ["BALANCERS", "Balancer", "WeightError", "get_balancer"]

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from topologies.domain.balancer import Balancer
 
-#: Size of the key space, fixed whoever the members are: a key is ``hash % BUCKETS``.
+#: Size of the key space, the same for any members: a key is ``hash % BUCKETS``.
 BUCKETS = 256
 
 
 def table(members: Sequence[str]) -> tuple[str, ...]:
-    """The key space cut into regions, as equal as can be, in the members' order.
+    """The key space split into regions of equal size (up to one key), in members' order.
 
-    Every border moves when a member enters or leaves: of N members, the loss of the
-    K-th moves ``(K(K-1) + (N-K)(N-K+1)) / 2N(N-1)`` of the keys, from a quarter (in the
-    middle) to a half (at either end), where 1/N would have to (RFC 2992, 3).
+    Every border moves when a member joins or leaves. Of N members, the loss of the K-th
+    moves ``(K(K-1) + (N-K)(N-K+1)) / 2N(N-1)`` of the keys: a quarter for a member in
+    the middle, a half for one at either end. The minimum is 1/N (RFC 2992, 3).
 
     >>> regions = table(["c1n1", "c1n2", "c1n3"])
     >>> [regions.count(member) for member in ("c1n1", "c1n2", "c1n3")]

@@ -1,22 +1,22 @@
-"""Maglev hashing: an even table of a prime size, filled by the members in turns."""
+"""Maglev hashing: an even table of prime size that the members fill in turns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from topologies.domain.balancer import Balancer
-from topologies.domain.weight import weight
+from topologies.domain.hash64 import hash64
 
-#: Prime, so that every skip walks through the whole table, and many times as large as
-#: the members are many: the larger, the fewer buckets of others a change moves.
+#: Prime, so that every skip visits the whole table. Much larger than the number of
+#: members: the larger the table, the fewer buckets of other members a change moves.
 BUCKETS = 1021
 
 
 def table(members: Sequence[str]) -> tuple[str, ...]:
-    """Shares differ by one bucket at most; a change moves few buckets that it need not.
+    """Shares differ by at most one bucket; a change moves few buckets unnecessarily.
 
     Section 3.4 of Eisenbud and others, "Maglev: A fast and reliable software network
-    load balancer" (NSDI 2016), with the two hashes of a member's name drawn anew.
+    load balancer" (NSDI 2016), with two hashes of the member's name of our own.
     """
     if not members:
         return ()
@@ -25,13 +25,13 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
 
 
 def offset_and_skip(name: str) -> tuple[int, int]:
-    """Where the member's permutation begins, and how far it goes each time."""
-    offset = weight("maglev offset", name) % BUCKETS
-    return offset, weight("maglev skip", name) % (BUCKETS - 1) + 1
+    """Start and step of the member's permutation."""
+    offset = hash64("maglev offset", name) % BUCKETS
+    return offset, hash64("maglev skip", name) % (BUCKETS - 1) + 1
 
 
 def permutation(offset: int, skip: int, size: int) -> Iterator[int]:
-    """Every bucket once, in the order in which a member wants them; ``size`` is prime.
+    """Every bucket once, in the member's order of preference; ``size`` is prime.
 
     >>> list(permutation(3, 4, 7))
     [3, 0, 4, 1, 5, 2, 6]
@@ -40,7 +40,7 @@ def permutation(offset: int, skip: int, size: int) -> Iterator[int]:
 
 
 def populate(preferences: Sequence[Iterator[int]], size: int) -> list[int]:
-    """The index of each bucket's member: in turns, each takes its next free bucket.
+    """The index of each bucket's member. In turns, each member takes its next free bucket.
 
     >>> populate([permutation(3, 4, 7), permutation(0, 2, 7), permutation(3, 1, 7)], 7)
     [1, 0, 1, 0, 2, 2, 0]
@@ -56,6 +56,6 @@ def populate(preferences: Sequence[Iterator[int]], size: int) -> list[int]:
 MAGLEV = Balancer(
     name="maglev",
     summary=f"the even table of Maglev, {BUCKETS} buckets; a change moves little more "
-    "than the fewest",
+    "than the minimum",
     table=table,
 )

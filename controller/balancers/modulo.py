@@ -1,4 +1,4 @@
-"""Plain ECMP: as many buckets as members, so a change of members moves most flows."""
+"""Plain ECMP: one bucket for each member, so a change of members moves most connections."""
 
 from __future__ import annotations
 

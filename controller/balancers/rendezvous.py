@@ -1,4 +1,4 @@
-"""Highest random weight: a change of members moves no more flows than it must."""
+"""Highest random weight: a change of members moves the minimum of connections."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from functools import cache
 from math import log
 
 from topologies.domain.balancer import Balancer
-from topologies.domain.weight import WEIGHTS, weight
+from topologies.domain.hash64 import HASH_VALUES, hash64
 
-#: Fixed, so that a bucket means the same connections whoever the members are. At 15
-#: members a share is 17 buckets, give or take 4.
+#: Fixed, so that a bucket holds the same connections for any members. At 15 members a
+#: share is 17 +- 4 buckets.
 BUCKETS = 256
 
 
 def table(members: Sequence[str]) -> tuple[str, ...]:
-    """Each bucket belongs to the member of the highest weight for it.
+    """Each bucket belongs to the member with the highest weight for it.
 
-    A member's weight does not depend on the others, so one that leaves gives up its
-    own buckets only, and one that enters takes buckets only for itself (Thaler and
-    Ravishankar, "Using name-based mappings to increase hit rates", 1998).
+    A member's weight does not depend on the others. So a member that leaves moves only
+    its own buckets, and a member that joins moves only the buckets that it takes (Thaler
+    and Ravishankar, "Using name-based mappings to increase hit rates", 1998).
 
     >>> before, after = table(["c1n1", "c1n2", "c1n3"]), table(["c1n1", "c1n3"])
     >>> {b for b, a in zip(before, after) if b != a}
@@ -34,53 +34,52 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def weighted_table(capacities: Mapping[str, float]) -> tuple[str, ...]:
-    """As :func:`table`, each member's share in proportion to its capacity.
+def weighted_table(weights: Mapping[str, float]) -> tuple[str, ...]:
+    """As :func:`table`, each member's share in proportion to its weight.
 
-    A bucket belongs to the member of the least ``-ln(u) / capacity``, where ``u`` is
-    its weight scaled to (0, 1): the first arrival of independent Poisson processes,
-    which is a member's with probability capacity / sum of capacities (Schindelhauer
-    and Schomaker, "Weighted distributed hash tables", 2005). A change of one member's
-    capacity moves buckets only to it or only from it; capacity 0 gets none. Raises
-    :class:`ValueError` for a capacity that is negative or not finite.
+    A bucket belongs to the member with the smallest ``-ln(u) / weight``, where ``u`` is
+    the hash of bucket and member, scaled to (0, 1). This is the first arrival of
+    independent Poisson processes: it is a given member's with probability weight / sum
+    of weights (Schindelhauer and Schomaker, "Weighted distributed hash tables", 2005).
+    A change of one member's weight moves buckets only to it or only from it. A member
+    of weight 0 gets no buckets. Raises :class:`ValueError` for a weight that is negative
+    or not finite.
 
     >>> shares = weighted_table({"c1": 1, "c2": 3, "c3": 0})
     >>> [shares.count(name) for name in ("c1", "c2", "c3")]
     [57, 199, 0]
     """
-    for member, capacity in capacities.items():
-        if not 0 <= capacity < float("inf"):
-            raise ValueError(f"{member}: capacity {capacity} is not from 0 to infinity")
+    for member, weight in weights.items():
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"{member}: weight {weight} is not from 0 to infinity")
     scores = [
-        (_arrivals(member), capacity, member)
-        for member, capacity in capacities.items()
-        if capacity
+        (_exponential_scores(member), weight, member)
+        for member, weight in weights.items()
+        if weight
     ]
     if not scores:
         return ()
     return tuple(
-        min((arrivals[b] / capacity, member) for arrivals, capacity, member in scores)[
-            1
-        ]
+        min((arrivals[b] / weight, member) for arrivals, weight, member in scores)[1]
         for b in range(BUCKETS)
     )
 
 
 @cache
 def _weights(member: str) -> tuple[int, ...]:
-    """The member's weight for every bucket."""
-    return tuple(weight(bucket, member) for bucket in range(BUCKETS))
+    """The member's random weight for every bucket."""
+    return tuple(hash64(bucket, member) for bucket in range(BUCKETS))
 
 
 @cache
-def _arrivals(member: str) -> tuple[float, ...]:
-    """When the member would claim each bucket if its capacity were 1: exponential."""
-    return tuple(-log((each + 0.5) / WEIGHTS) for each in _weights(member))
+def _exponential_scores(member: str) -> tuple[float, ...]:
+    """The member's score for each bucket at weight 1, exponentially distributed."""
+    return tuple(-log((each + 0.5) / HASH_VALUES) for each in _weights(member))
 
 
 RENDEZVOUS = Balancer(
     name="rendezvous",
-    summary="highest random weight over 256 buckets; a change moves the fewest",
+    summary="highest random weight over 256 buckets; a change moves the minimum",
     table=table,
     weighted=weighted_table,
 )

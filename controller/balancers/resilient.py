@@ -1,25 +1,25 @@
-"""Resilient hashing: fixed buckets, even shares, and only the lost member's ones move.
+"""Resilient hashing: fixed buckets, even shares; only a lost member's buckets move.
 
-A switch that does this keeps the table and rewrites the lost member's buckets, so that
-its table depends on what happened before (Linux: resilient next-hop groups). Here the
-table is a function of the members alone, as a stateless load balancer's must be. A
-function that never moves a bucket of a member that stays can only be one thing: each
-bucket has an order of preference over all members there may ever be, and belongs to
-the first that is in service. The art is in orders that share out evenly.
+A switch keeps its table and rewrites the lost member's buckets, so its table depends on
+earlier events (Linux: resilient next-hop groups). Here the table is a function of the
+members alone, as a stateless load balancer needs. Such a function never moves a bucket of
+a member that stays only if each bucket has an order of preference over all possible
+members, and belongs to the first one in service. The difficulty is to find orders that
+give even shares.
 
-They are made by letting the *seats* in, one by one. A seat is the number at the end of
-a member's name, which the plan never gives to another: ``c1n3`` has seat 3 of its
-chassis, ``c2`` seat 2 of the fabric. A new seat puts itself first in as many buckets as
-are its share, taken from those that have most, and evenly into all later places of the
-others; nothing else is reordered. What follows, for any history of events:
+The orders are built by adding *member numbers*, one by one. A member number is the number
+at the end of the name. The plan never reuses it: ``c1n3`` is number 3 of its chassis,
+``c2`` number 2 of the fabric. A new number takes the first place in as many buckets as its
+share is, from the members that have most. In all other buckets it is placed evenly over
+the later places. Nothing else is reordered. Therefore, after any events:
 
-- with seats 1 to n in service, shares differ by one bucket at most;
-- a member that is lost leaves its buckets, spread over the others, and moves no other;
-- one that returns takes back exactly the buckets that it had;
-- one that joins takes its share, evenly from the others, and moves no other.
+- with the members 1 to n in service, shares differ by at most one bucket;
+- a member that leaves gives its buckets to the others, evenly, and moves no other bucket;
+- a member that returns gets exactly its old buckets;
+- a member that joins takes its share evenly from the others and moves no other bucket.
 
-A switch would give a returning member *some* buckets, not its old ones; and after
-several losses a switch can share out more evenly, knowing what went where.
+A switch would give a returning member *some* buckets, not its old ones. After several
+losses a switch can distribute more evenly, because it knows what it moved before.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from collections.abc import Sequence
 from functools import cache
 
 from topologies.domain.balancer import Balancer
-from topologies.domain.weight import weight
+from topologies.domain.hash64 import hash64
 
 #: Fixed, and more than there can be members in a plan.
 BUCKETS = 256
 
-#: Seats in the order in which one bucket prefers them.
+#: Member numbers in one bucket's order of preference.
 Preference = tuple[int, ...]
 
 
 def table(members: Sequence[str]) -> tuple[str, ...]:
-    """Each bucket belongs to the member in service that it prefers.
+    """Each bucket belongs to the first member in service in its order of preference.
 
     >>> before, after = table(["c1n1", "c1n2", "c1n3"]), table(["c1n1", "c1n3"])
     >>> [before.count(member) for member in ("c1n1", "c1n2", "c1n3")]
@@ -50,19 +50,19 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
     """
     if not members:
         return ()
-    tenants: dict[int, list[str]] = defaultdict(list)
+    by_number: dict[int, list[str]] = defaultdict(list)
     for member in members:
-        tenants[seat(member)].append(member)
+        by_number[member_number(member)].append(member)
     return tuple(
-        _preferred(bucket, next(tenants[s] for s in preference if s in tenants))
-        for bucket, preference in enumerate(preferences(max(tenants)))
+        _preferred(bucket, next(by_number[s] for s in preference if s in by_number))
+        for bucket, preference in enumerate(preferences(max(by_number)))
     )
 
 
-def seat(member: str) -> int:
-    """The number at the end of a member's name; 0 where there is none.
+def member_number(member: str) -> int:
+    """The number at the end of a member's name; 0 if the name has none.
 
-    >>> seat("c1n12"), seat("c3"), seat("spare")
+    >>> member_number("c1n12"), member_number("c3"), member_number("spare")
     (12, 3, 0)
     """
     number = re.search(r"[0-9]*$", member)
@@ -71,15 +71,15 @@ def seat(member: str) -> int:
 
 @cache
 def preferences(highest: int) -> tuple[Preference, ...]:
-    """Each bucket's order of the seats 0 to ``highest``.
+    """Each bucket's order of the member numbers 0 to ``highest``.
 
-    Without the highest seat it is the order of ``highest - 1``. Seat 0 is last
-    everywhere: no member of a plan has it.
+    Without the highest number it is the order for ``highest - 1``. Number 0 is last in
+    every bucket: no member of a plan has it.
     """
     if highest == 0:
         return ((0,),) * BUCKETS
     before = preferences(highest - 1)
-    first = _taken_first(before, highest)
+    first = _buckets_for_new_member(before, highest)
     later = sorted(set(range(BUCKETS)) - first, key=lambda b: (before[b], b))
     places = dict.fromkeys(first, 0)
     places |= {b: rank % (highest - 1) + 1 for rank, b in enumerate(later)}
@@ -89,11 +89,11 @@ def preferences(highest: int) -> tuple[Preference, ...]:
     )
 
 
-def _taken_first(before: Sequence[Preference], highest: int) -> set[int]:
-    """The buckets that a new seat takes: its share, each from who has most by then.
+def _buckets_for_new_member(before: Sequence[Preference], highest: int) -> set[int]:
+    """The buckets that a new member takes, each from the member that has most then.
 
-    Of one seat's buckets those are taken that differ most in who comes next, so that
-    the rest of them, if that seat is lost too, still spreads over all.
+    From one member it takes buckets whose next preferences differ most. If that member is
+    lost too, its remaining buckets still spread over all others.
     """
     owned: dict[int, list[int]] = defaultdict(list)
     for bucket in sorted(range(BUCKETS), key=lambda b: (before[b], b)):
@@ -104,18 +104,18 @@ def _taken_first(before: Sequence[Preference], highest: int) -> set[int]:
     return {
         bucket
         for owner, buckets in owned.items()
-        for bucket in _evenly(buckets, len(buckets) - left[owner])
+        for bucket in _spread(buckets, len(buckets) - left[owner])
     }
 
 
-def _evenly(items: Sequence[int], count: int) -> list[int]:
-    """``count`` of the items, as far from each other as can be."""
+def _spread(items: Sequence[int], count: int) -> list[int]:
+    """``count`` of the items, spaced as evenly as possible."""
     return [items[turn * len(items) // count] for turn in range(count)]
 
 
-def _preferred(bucket: int, tenants: Sequence[str]) -> str:
-    """The one member of a seat, or else (never in one plan) the highest random weight."""
-    return max(tenants, key=lambda tenant: weight(bucket, tenant))
+def _preferred(bucket: int, members: Sequence[str]) -> str:
+    """The member of one number. Two members (never in one plan): highest random weight."""
+    return max(members, key=lambda member: hash64(bucket, member))
 
 
 RESILIENT = Balancer(

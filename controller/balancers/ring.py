@@ -1,4 +1,4 @@
-"""Consistent hashing: members own arcs of a ring, many small ones each."""
+"""Consistent hashing: each member owns many small arcs of a ring."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from functools import cache
 
 from topologies.domain.balancer import Balancer
-from topologies.domain.weight import WEIGHTS, weight
+from topologies.domain.hash64 import HASH_VALUES, hash64
 
-#: Places at which the ring is looked up, evenly spaced. With fewer, what a place happens
-#: to meet would count for more than the length of the arcs.
+#: Positions at which the ring is looked up, evenly spaced. With fewer, chance would matter
+#: more than the length of the arcs.
 BUCKETS = 1024
-#: Points of one member on the ring, as many as ketama's. Arcs then add up to shares that
-#: vary by 1 / sqrt of it, 8 %, besides what the number of places adds.
+#: Points of one member on the ring, as many as in ketama. The sums of arcs then vary by
+#: 1 / sqrt of that, 8 %. The finite number of positions adds to it.
 VIRTUAL_NODES = 160
 
 
 def table(members: Sequence[str]) -> tuple[str, ...]:
-    """Each bucket belongs to the member of the first point at or after its place.
+    """Each bucket belongs to the member of the first point at or after its position.
 
-    Points do not depend on other members, so one that leaves gives up its own buckets
-    only (Karger and others, "Consistent hashing and random trees", 1997).
+    Points do not depend on other members, so a member that leaves moves only its own
+    buckets (Karger and others, "Consistent hashing and random trees", 1997).
 
     >>> before, after = table(["c1n1", "c1n2", "c1n3"]), table(["c1n1", "c1n3"])
     >>> {b for b, a in zip(before, after) if b != a}
@@ -30,21 +30,22 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
     points = sorted(point for member in members for point in _points(member))
     if not points:
         return ()
-    places = (bucket * (WEIGHTS // BUCKETS) for bucket in range(BUCKETS))
+    positions = (bucket * (HASH_VALUES // BUCKETS) for bucket in range(BUCKETS))
     return tuple(
-        points[bisect_left(points, (place, "")) % len(points)][1] for place in places
+        points[bisect_left(points, (position, "")) % len(points)][1]
+        for position in positions
     )
 
 
 @cache
 def _points(member: str) -> tuple[tuple[int, str], ...]:
-    """The member's virtual nodes: places on the ring, each with the member's name."""
-    return tuple((weight(member, replica), member) for replica in range(VIRTUAL_NODES))
+    """The member's virtual nodes: positions on the ring, each with the member's name."""
+    return tuple((hash64(member, replica), member) for replica in range(VIRTUAL_NODES))
 
 
 RING = Balancer(
     name="ring",
     summary=f"consistent hashing, {VIRTUAL_NODES} virtual nodes each, {BUCKETS} "
-    "buckets; a change moves the fewest",
+    "buckets; a change moves the minimum",
     table=table,
 )

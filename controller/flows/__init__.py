@@ -1,1 +1,1 @@
-"""Flow entries as plain data, and the vocabulary of both tiers' tables."""
+"""Flow entries as plain data, and the definitions for both tiers' tables."""

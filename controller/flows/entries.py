@@ -1,7 +1,7 @@
 """Flow entries as plain data, printed in the syntax of ovs-ofctl(8).
 
-Only the match fields and actions that the pipeline needs exist: what is not here can
-be neither installed nor walked. ``str(entry)`` is what ``ovs-ofctl add-flow`` takes.
+Only the match fields and actions that the pipeline needs exist. Others can be neither
+installed nor simulated. ``str(entry)`` is what ``ovs-ofctl add-flow`` takes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class Field(str, Enum):
-    """A field of ovs-fields(7), by its name there, in the order it is printed."""
+    """A field of ovs-fields(7), by its name there, in printing order."""
 
     IN_PORT = "in_port"
     METADATA = "metadata"
@@ -56,24 +56,24 @@ class Field(str, Enum):
 
 
 class Masked(NamedTuple):
-    """A value of which only the bits set in ``mask`` count."""
+    """A value of which only the bits in ``mask`` are compared."""
 
     value: int
     mask: int
 
 
-#: A number, an address as text, or some of a number's bits.
+#: A number, an address as text, or a masked number.
 Value = int | str | Masked
 
 #: ``vlan_tci``: no 802.1Q tag.
 UNTAGGED = Masked(0x0000, 0x1FFF)
-#: ``ip_frag``: a whole packet, neither a first fragment nor a later one.
+#: ``ip_frag``: an unfragmented packet.
 WHOLE = Masked(0, 3)
 #: ``tcp_flags``, in the order of their bits.
 TCP_FLAG_NAMES = ("fin", "syn", "rst", "psh", "ack")
 #: Every register, by its number.
 REGISTERS = tuple(Field(f"reg{number}") for number in range(16))
-#: Port to which :class:`Output` sends a frame back where it came from.
+#: Port of :class:`Output` that sends a frame back to its ingress port.
 IN_PORT = 0xFFFFFFF8
 
 _FIELD_ORDER = {field: position for position, field in enumerate(Field)}
@@ -87,7 +87,7 @@ _SHORTHAND = {
 
 @dataclass(frozen=True)
 class Output:
-    """Send the frame, as it is now, to a port."""
+    """Send the frame, in its current form, to a port."""
 
     port: int
 
@@ -97,7 +97,7 @@ class Output:
 
 @dataclass(frozen=True)
 class ToController:
-    """Send the whole frame, as it is now, to the controller in a packet-in."""
+    """Send the whole frame, in its current form, to the controller in a packet-in."""
 
     def __str__(self) -> str:
         return "controller:65535"
@@ -105,8 +105,8 @@ class ToController:
 
 @dataclass(frozen=True)
 class SetField:
-    """Write a constant to a field. Writing 0 to ``in_port`` forgets where the frame
-    came from, without which it is never sent there (ovs-actions(7), "output")."""
+    """Write a constant to a field. Writing 0 to ``in_port`` clears the ingress port;
+    otherwise the frame is never sent back to it (ovs-actions(7), "output")."""
 
     field: Field
     value: int | str
@@ -156,7 +156,7 @@ class SetBit:
 
 @dataclass(frozen=True)
 class Resubmit:
-    """Do what another table says, then go on with the action after this one."""
+    """Execute another table, then continue with the next action."""
 
     table: int
 
@@ -165,8 +165,8 @@ class Resubmit:
 
 
 @dataclass(frozen=True)
-class GoTo:
-    """Go on in a later table; always the last action."""
+class GotoTable:
+    """Continue in a later table. Always the last action."""
 
     table: int
 
@@ -176,11 +176,12 @@ class GoTo:
 
 @dataclass(frozen=True)
 class Learn:
-    """Put an entry into ``table`` that writes ``register`` as it is now when a later
-    segment comes from the same address and port to the same port.
+    """Install an entry in ``table`` for later segments from the same address and port to
+    the same port. It writes the present value of ``register`` into that register.
 
-    ``eth_type`` and ``address``: of the IP version. The entry stays until the sender
-    has sent FIN or RST and been silent for ``after_end_s`` (ovs-actions(7), "learn").
+    ``eth_type`` and ``address`` are those of the IP version. The entry is removed when
+    the sender has sent FIN or RST and then nothing for ``after_end_s`` seconds
+    (ovs-actions(7), "learn").
     """
 
     table: int
@@ -208,12 +209,12 @@ Action = (
     | SetBit
     | Learn
     | Resubmit
-    | GoTo
+    | GotoTable
 )
 
 
 class FlowKey(NamedTuple):
-    """What tells one flow entry from every other: its place and its content's digest."""
+    """Identifies a flow entry in a switch: table, priority, digest of the content."""
 
     table: int
     priority: int
@@ -222,9 +223,9 @@ class FlowKey(NamedTuple):
 
 @dataclass(frozen=True)
 class FlowEntry:
-    """One flow entry. No actions: the frame is dropped.
+    """One flow entry. Without actions the frame is dropped.
 
-    ``name`` says what the entry is for, to people; it is not part of its content.
+    ``name`` is a description for people. It is not part of the content.
     """
 
     table: int
@@ -242,14 +243,14 @@ class FlowEntry:
         actions: tuple[Action, ...],
         name: str,
     ) -> FlowEntry:
-        """An entry of that match, its fields in canonical order."""
+        """An entry with that match, its fields in canonical order."""
         ordered = sorted(match.items(), key=lambda item: _FIELD_ORDER[item[0]])
         return cls(int(table), int(priority), tuple(ordered), actions, name)
 
     @cached_property
     def text(self) -> str:
-        """The canonical content: everything but the cookie, as ovs-ofctl writes it."""
-        match = ",".join((f"priority={self.priority}", *_match_words(dict(self.match))))
+        """The canonical content in ovs-ofctl syntax: everything but the cookie."""
+        match = ",".join((f"priority={self.priority}", *_match_text(dict(self.match))))
         actions = ",".join(str(action) for action in self.actions) or "drop"
         return f"table={self.table}, {match} actions={actions}"
 
@@ -261,15 +262,15 @@ class FlowEntry:
 
     @property
     def key(self) -> FlowKey:
-        """Identity of the entry in a switch."""
+        """The entry's identity in a switch."""
         return FlowKey(self.table, self.priority, self.cookie)
 
     def __str__(self) -> str:
         return f"cookie={self.cookie:#x}, {self.text}"
 
 
-def _match_words(match: dict[Field, Value]) -> list[str]:
-    """The match in ovs-ofctl's words, protocol shorthands first."""
+def _match_text(match: dict[Field, Value]) -> list[str]:
+    """The match in ovs-ofctl syntax, protocol shorthands first."""
     eth_type, protocol = match.get(Field.ETH_TYPE), match.get(Field.IP_PROTO)
     words = []
     shorthand = _SHORTHAND.get((eth_type, protocol))  # type: ignore[arg-type]
@@ -294,7 +295,7 @@ def _value_text(field: Field, value: Value) -> str:
 
 
 def _flags_text(flags: Masked) -> str:
-    """``+rst-ack``: what must be set, what must be clear."""
+    """``+rst-ack``: flags that must be set and flags that must be clear."""
     return "".join(
         f"{'+' if flags.value & bit else '-'}{name}"
         for bit, name in ((1 << i, name) for i, name in enumerate(TCP_FLAG_NAMES))

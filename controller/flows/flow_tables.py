@@ -1,4 +1,4 @@
-"""The vocabulary of both tiers' flow tables: numbers, priorities, matches and actions."""
+"""Definitions for both tiers' flow tables: numbers, priorities, matches, actions."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ from topologies.domain.plan import (
 class Table(IntEnum):
     """The flow tables of a switch; both tiers have the same ones.
 
-    ===== ========= ==================================== ===========================
-    table name      fabric (tier 1)                      chassis (tier 2)
-    ===== ========= ==================================== ===========================
-    0     ADMIT     which way a frame is going; what is not what its port may send
-                    is dropped
-    1     BALANCE   hash of the connection -> bucket, each tier with its own basis
-    2     BUCKET    bucket -> chassis                    bucket -> node
-    3     RETURN    segment -> its client                segment -> the fabric
-    4     FANOUT    addresses swapped, a copy to every   a copy to every live node
-                    live chassis (E3, E4)                (E5)
-    5     ANSWER    ARP: the VIP's MAC                   ARP: the gateway's MAC,
-                                                         whatever is asked for
-    7     PAST      bucket of the n-th table back -> who had it
-    8     COPY      a copy to that member, unless it has been sent one
-    9     RECALL    is the connection pinned? (table LEARNED)
-    10    PIN       the connection's member is learned
-    11    PINNED    member -> the way to it, if it can be reached
-    20    LEARNED   connection -> member; the switch writes it itself
-    ===== ========= ==================================== ===========================
+    ===== ============== ================================= =========================
+    table name           fabric (tier 1)                   chassis (tier 2)
+    ===== ============== ================================= =========================
+    0     ADMIT          direction of a frame; frames that the port may not send are
+                         dropped
+    1     BALANCE        hash of the connection -> bucket, each tier with its own
+                         basis
+    2     BUCKET         bucket -> chassis                 bucket -> node
+    3     RETURN         segment -> its client             segment -> the fabric
+    4     FANOUT         addresses swapped, a copy to      a copy to every live node
+                         every live chassis (E3, E4)       (E5)
+    5     ARP            reply with the VIP's MAC          reply with the gateway's
+                                                           MAC, for every address
+    7     PREVIOUS_OWNER bucket in an earlier table -> its member
+    8     COPY           a copy to that member, unless one was sent already
+    9     PIN_LOOKUP     look the connection up in table LEARNED
+    10    PIN_LEARN      learn the connection's member
+    11    PIN_OUTPUT     member -> output to it, if it is reachable
+    20    LEARNED        connection -> member; written by the switch itself
+    ===== ============== ================================= =========================
     """
 
     ADMIT = 0
@@ -57,33 +58,33 @@ class Table(IntEnum):
     BUCKET = 2
     RETURN = 3
     FANOUT = 4
-    ANSWER = 5
-    PAST = 7
+    ARP = 5
+    PREVIOUS_OWNER = 7
     COPY = 8
-    RECALL = 9
-    PIN = 10
-    PINNED = 11
+    PIN_LOOKUP = 9
+    PIN_LEARN = 10
+    PIN_OUTPUT = 11
     LEARNED = 20
 
 
-#: Where the port of the member that a connection is pinned to is kept.
+#: Register that holds the port of the member that a connection is pinned to.
 PINNED_PORT = Field.REG1
 
 
 class Priority(IntEnum):
-    """Which of the entries that match a frame is taken: the highest."""
+    """Priority of an entry: of those that match, the highest is used."""
 
-    OTHERWISE = 0
-    ORDINARY = 100
-    #: A fan-out mark where none is expected is dropped, never taken for a segment.
+    DEFAULT = 0
+    NORMAL = 100
+    #: An unexpected fan-out mark: the frame is dropped, not handled as a segment.
     MARKED = 200
-    #: What a reset policy adds: it goes before everything else.
-    RESET = 300
+    #: Entries of a reset policy: above all others.
+    POLICY = 300
 
 
 @dataclass(frozen=True)
-class Family:
-    """What is different between IPv4 and IPv6 in a match or an action."""
+class AddressFamily:
+    """The differences between IPv4 and IPv6 in matches and actions."""
 
     version: int
     source: Field
@@ -102,20 +103,20 @@ class Family:
         }
 
 
-IPV4 = Family(4, Field.IP_SRC, Field.IP_DST, 32, VIP4)
-IPV6 = Family(6, Field.IPV6_SRC, Field.IPV6_DST, 128, VIP6)
-FAMILIES = (IPV4, IPV6)
+IPV4 = AddressFamily(4, Field.IP_SRC, Field.IP_DST, 32, VIP4)
+IPV6 = AddressFamily(6, Field.IPV6_SRC, Field.IPV6_DST, 128, VIP6)
+ADDRESS_FAMILIES = (IPV4, IPV6)
 
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 
-#: ``tcp_flags`` of a reset that says "not recognised". The segment it answers carried
-#: an ACK, so it takes its sequence number from there and has no ACK flag itself (RFC
-#: 9293, 3.10.7.1). An application's abort and a refused SYN are RST|ACK.
+#: ``tcp_flags`` of a "not recognised" reset. The stray segment carried an ACK, so the
+#: reset takes its sequence number from there and has no ACK flag itself (RFC 9293,
+#: 3.10.7.1). An application's abort and a refused SYN are RST|ACK.
 NOT_RECOGNISED = Masked(_RST, _FIN | _SYN | _RST | _ACK)
 
 
 def deliver_to(client: Client) -> tuple[Action, ...]:
-    """Actions that hand a segment to a client, as if the VIP were its neighbour."""
+    """Actions that deliver a segment to a client, with the VIP's MAC as source."""
     return (
         SetField(Field.ETH_SRC, VIP_MAC),
         SetField(Field.ETH_DST, client.mac),
@@ -124,9 +125,10 @@ def deliver_to(client: Client) -> tuple[Action, ...]:
 
 
 def to_node(node: Node) -> tuple[Action, ...]:
-    """Actions that hand a segment to a node. The chassis is the nodes' gateway in both
-    directions: whoever answers a frame by swapping its addresses, as a guard does,
-    answers by way of it."""
+    """Actions that deliver a segment to a node, with the gateway's MAC as source.
+
+    A guard answers a frame by swapping its MACs, so the answer goes to the chassis too.
+    """
     return (
         SetField(Field.ETH_SRC, GATEWAY_MAC),
         SetField(Field.ETH_DST, node.mac),
@@ -134,8 +136,8 @@ def to_node(node: Node) -> tuple[Action, ...]:
     )
 
 
-def to_client(client: Client, family: Family) -> dict[Field, Value]:
-    """Match, in table RETURN, of what is addressed to a client."""
+def to_client(client: Client, family: AddressFamily) -> dict[Field, Value]:
+    """Match of segments to a client, in table RETURN."""
     return {
         Field.ETH_TYPE: ETH_TYPE[family.version],
         Field.IP_PROTO: IPPROTO_TCP,
@@ -144,7 +146,7 @@ def to_client(client: Client, family: Family) -> dict[Field, Value]:
 
 
 def swap(one: Field, other: Field, bits: int) -> tuple[Action, ...]:
-    """Actions that exchange two fields by way of a register."""
+    """Actions that exchange two fields through a register."""
     return (
         Move(one, Field.REG0, bits),
         Move(other, one, bits),

@@ -1,1 +1,1 @@
-"""What every switch should have, as pure functions of a cluster's state."""
+"""The flow entries of every switch, as pure functions of a cluster's state."""

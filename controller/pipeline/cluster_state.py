@@ -1,4 +1,4 @@
-"""What the switches are to be equal to: one value, in a file and over the socket."""
+"""The desired state of the cluster: one value, in a file and over the socket."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from controller.balancers import Balancer, balancer_of
+from controller.balancers import Balancer, get_balancer
 from controller.flows.entries import FlowEntry
 from controller.pipeline.pipeline import pipeline
 from controller.policies import POLICIES, ResetPolicy
-from topologies.domain.arrangement import HISTORY, Arrangement
+from topologies.domain.arrangement import MAX_HISTORY, Arrangement
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Plan
 
@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ClusterState:
-    """Plan, membership, reset policy and balancer: everything the pipeline asks for.
+    """Plan, membership, reset policy and balancer: all inputs of the pipeline.
 
-    ``history``: the states before this one, the latest first, at most
-    :data:`~topologies.domain.buckets.HISTORY` of them.
+    ``history``: the earlier arrangements, latest first, at most
+    :data:`~topologies.domain.arrangement.MAX_HISTORY`.
     """
 
     plan: Plan
@@ -36,16 +36,16 @@ class ClusterState:
 
     @property
     def arrangement(self) -> Arrangement:
-        """What this state's bucket tables follow from."""
+        """Plan and membership, which determine this state's bucket tables."""
         return Arrangement(self.plan, self.membership)
 
     def becoming(self, new: Arrangement) -> ClusterState:
-        """The state with that arrangement, which follows this one and remembers it."""
-        history = (self.arrangement, *self.history)[:HISTORY]
+        """The next state, with that arrangement and this one in its history."""
+        history = (self.arrangement, *self.history)[:MAX_HISTORY]
         return replace(self, plan=new.plan, membership=new.membership, history=history)
 
     def tables(self) -> dict[str, tuple[FlowEntry, ...]]:
-        """Every flow entry that every switch should have, by the switch's name."""
+        """The desired flow entries of every switch, by the switch's name."""
         return pipeline(
             self.plan, self.membership, self.policy, self.balancer, self.history
         )
@@ -66,13 +66,13 @@ class ClusterState:
     def from_json(cls, data: Mapping[str, Any]) -> ClusterState:
         """The state that :meth:`to_json` described.
 
-        Raises :class:`LookupError` or :class:`ValueError` for anything else.
+        Raises :class:`LookupError` or :class:`ValueError` for invalid data.
         """
         return cls(
             Plan.from_json(data["plan"]),
             Membership.from_json(data["membership"]),
             _choose("policy", POLICIES, data["policy"]),
-            balancer_of(data["balancer"], data.get("weights", {})),
+            get_balancer(data["balancer"], data.get("weights", {})),
             tuple(map(Arrangement.from_json, data.get("history", ()))),
         )
 
@@ -89,7 +89,7 @@ class ClusterState:
 
 
 def _choose(what: str, registry: Mapping[str, T], name: str) -> T:
-    """The registry's entry of that name, or an error that names those there are."""
+    """The registry's entry of that name, or an error that lists all names."""
     if name not in registry:
         raise LookupError(f"no {what} {name!r}; there are {', '.join(registry)}")
     return registry[name]

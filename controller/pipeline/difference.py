@@ -1,4 +1,4 @@
-"""What must change in the switches, and in which order over the tiers; pure."""
+"""The changes that switches need, and the order of the tiers; pure."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ T = TypeVar("T", bound=Installed)
 
 @dataclass(frozen=True)
 class Change(Generic[T]):
-    """What makes one switch's tables right: one bundle, in this order.
+    """The update of one switch's tables: one bundle, in this order.
 
-    Entries are added before others are deleted, because an entry added over one of
-    the same match inherits its counters (OpenFlow 1.4, 6.4).
+    Adds come before deletes, because an entry added over one with the same match keeps
+    its counters (OpenFlow 1.4, 6.4).
     """
 
     add: tuple[FlowEntry, ...]
     delete: tuple[T, ...]
 
     def __bool__(self) -> bool:
-        """Whether there is anything to change."""
+        """Whether the change is not empty."""
         return bool(self.add or self.delete)
 
 
-def difference(installed: Iterable[T], wanted: Sequence[FlowEntry]) -> Change[T]:
-    """Adds and strict deletes that turn ``installed`` into ``wanted``.
+def difference(installed: Iterable[T], desired: Sequence[FlowEntry]) -> Change[T]:
+    """Adds and strict deletes that turn ``installed`` into ``desired``.
 
-    An entry is known by table, priority and cookie, its cookie being the digest of its
-    content, so nothing is compared field by field. Keys of ``wanted`` are distinct.
+    Entries are compared by table, priority and cookie. The cookie is the digest of the
+    content, so no field is compared. Keys of ``desired`` are distinct.
     """
-    wanted_keys = {entry.key for entry in wanted}
+    desired_keys = {entry.key for entry in desired}
     present = list(installed)
     present_keys = {entry.key for entry in present}
     return Change(
-        tuple(entry for entry in wanted if entry.key not in present_keys),
-        tuple(entry for entry in present if entry.key not in wanted_keys),
+        tuple(entry for entry in desired if entry.key not in present_keys),
+        tuple(entry for entry in present if entry.key not in desired_keys),
     )
 
 
 def tiers(state: ClusterState) -> tuple[tuple[str, ...], ...]:
-    """Names of the switches in the groups in which they change, one after the other.
+    """The switches in groups, by name; the groups are updated one after the other.
 
-    Make before break: every chassis that the fabric is about to balance over is ready
-    before the fabric is, and a chassis that leaves is emptied only when the fabric
-    sends it nothing any more. In between, each switch is right for its own members.
-    Chassis that have failed or are cut off are not there: nobody can wait for them.
+    Make before break. Every chassis that the fabric will balance over is updated before
+    the fabric. A chassis that leaves is updated after the fabric, which then sends it
+    nothing any more. In between, each switch is correct for its own members. Failed and
+    cut-off chassis are left out: they cannot confirm.
     """
     serving = tuple(c.name for c in state.membership.serving_chassis(state.plan))
     reachable = (c.name for c in state.membership.reachable_chassis(state.plan))

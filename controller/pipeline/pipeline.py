@@ -1,8 +1,8 @@
-"""What every switch should do, as a pure function of plan, membership and policy.
+"""The flow entries of every switch: a pure function of plan, membership and policy.
 
-All of it is proactive: no packet ever goes to the controller, and every port may send
-only what is listed here. IP fragments and VLAN-tagged frames are listed nowhere: the
-hash of a fragment has no ports in it, so its connection could not be told.
+All entries are proactive: no packet goes to the controller. A port may send only what
+is listed here. IP fragments and VLAN-tagged frames match no entry: a fragment has no
+ports to hash, so its connection is unknown.
 
 ======================== ================================================ ===========
 port                     may send                                         goes to
@@ -11,7 +11,7 @@ fabric, client's         TCP from the client's own MAC and IP to the VIP  BALANC
 fabric, live chassis's   TCP from the VIP                                 RETURN
 chassis, uplink          TCP to the VIP, not marked as a fan-out copy     BALANCE
 chassis, live node's     TCP from the node's own MAC and the VIP          RETURN
-client's, live node's    ARP requests                                     ANSWER
+client's, live node's    ARP requests                                     ARP
 ======================== ================================================ ===========
 """
 
@@ -21,21 +21,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from controller.balancers import Balancer
-from controller.flows import neighbours
+from controller.flows import arp
 from controller.flows.entries import (
     Action,
     Field,
     FlowEntry,
-    GoTo,
+    GotoTable,
     Multipath,
     Output,
     SetField,
     Value,
 )
 from controller.flows.flow_tables import (
-    FAMILIES,
+    ADDRESS_FAMILIES,
     PINNED_PORT,
-    Family,
+    AddressFamily,
     Priority,
     Table,
     deliver_to,
@@ -44,6 +44,7 @@ from controller.flows.flow_tables import (
 )
 from controller.policies import ResetPolicy
 from controller.policies.policy import Tables
+from controller.policies.questions import Memory
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.forecast import basis_of
 from topologies.domain.membership import Membership
@@ -69,28 +70,28 @@ def pipeline(
     balancer: Balancer,
     history: tuple[Arrangement, ...] = (),
 ) -> dict[str, tuple[FlowEntry, ...]]:
-    """The whole content of the flow tables of every switch, by the switch's name.
+    """All flow entries of every switch, by the switch's name.
 
-    ``history``: the states before this one, the latest first.
+    ``history``: the earlier arrangements, latest first.
     """
     versions = (Arrangement(plan, membership), *history)
 
-    def recalled(switch: str) -> Tables:
-        if policy.recall is None:
+    def recent_tables(switch: str) -> Tables:
+        if policy.table_history is None:
             return ()
-        wanted = versions[: policy.recall.versions + 1]
-        return tuple(version.table(switch, balancer) for version in wanted)
+        needed = versions[: policy.table_history.versions + 1]
+        return tuple(version.table(switch, balancer) for version in needed)
 
-    fabric = _fabric(plan, membership, policy, balancer, recalled(FABRIC))
+    fabric = _fabric(plan, membership, policy, balancer, recent_tables(FABRIC))
     tables = {FABRIC: _in_order(fabric)}
     for chassis in plan.chassis:
-        own, known = membership.of_chassis(chassis), recalled(chassis.name)
+        own, known = membership.of_chassis(chassis), recent_tables(chassis.name)
         tables[chassis.name] = _chassis(chassis, own, policy, balancer, known)
     return tables
 
 
 def _in_order(entries: Iterable[FlowEntry]) -> tuple[FlowEntry, ...]:
-    """As a reader follows a packet: table by table, what is tried first comes first."""
+    """Sorted by table, then by descending priority."""
     return tuple(sorted(entries, key=lambda entry: (entry.table, -entry.priority)))
 
 
@@ -105,19 +106,21 @@ def _fabric(
     for client in plan.clients:
         yield from _client(client)
     for chassis in membership.reachable_chassis(plan):
-        yield from (_from_chassis(chassis, family) for family in FAMILIES)
+        yield from (_from_chassis(chassis, family) for family in ADDRESS_FAMILIES)
     ports: dict[str, tuple[Action, ...]] = {
-        chassis.name: _way(policy, chassis.fabric_port, (Output(chassis.fabric_port),))
+        chassis.name: _output_actions(
+            policy, chassis.fabric_port, (Output(chassis.fabric_port),)
+        )
         for chassis in membership.serving_chassis(plan)
     }
-    table = balancer.over_chassis(membership.serving_names(plan))
+    table = balancer.chassis_table(membership.serving_names(plan))
     yield from _balance(ports, table, basis_of(membership, FABRIC))
-    yield neighbours.answer(VIP_MAC, "the VIP's")
+    yield arp.reply_entry(VIP_MAC, "the VIP's")
     yield from policy.fabric_entries(plan, membership)
-    if policy.recall:
-        yield from policy.recall.fabric_entries(plan, membership, tables)
-    yield _dropped(Table.ADMIT, "not admitted")
-    yield _dropped(Table.RETURN, "for nobody who is a client")
+    if policy.table_history:
+        yield from policy.table_history.fabric_entries(plan, membership, tables)
+    yield _drop_entry(Table.ADMIT, "not admitted")
+    yield _drop_entry(Table.RETURN, "no client has this address")
 
 
 @lru_cache(maxsize=1024)
@@ -128,56 +131,60 @@ def _chassis(
     balancer: Balancer,
     tables: Tables,
 ) -> tuple[FlowEntry, ...]:
-    """Tier 2: balances over the nodes of one chassis; made anew when ``own`` changes,
-    what of the membership matters to it."""
+    """Tier 2: balances over the nodes of one chassis.
+
+    Cached: recomputed only when ``own`` changes, its part of the membership.
+    """
     ports: dict[str, tuple[Action, ...]] = {
-        node.name: _way(policy, node.port, to_node(node))
+        node.name: _output_actions(policy, node.port, to_node(node))
         for node in own.serving_nodes(chassis)
     }
     nodes = (e for node in own.reachable_nodes(chassis) for e in _node(node))
-    recall = policy.recall
+    history = policy.table_history
     return _in_order(
         (
             *_uplink(),
             *nodes,
             _to_fabric(),
             *_balance(
-                ports, balancer.over_nodes(list(ports)), basis_of(own, chassis.name)
+                ports, balancer.node_table(list(ports)), basis_of(own, chassis.name)
             ),
-            neighbours.answer(GATEWAY_MAC, "the gateway's"),
+            arp.reply_entry(GATEWAY_MAC, "the gateway's"),
             *policy.chassis_entries(chassis, own),
-            *(recall.chassis_entries(chassis, own, tables) if recall else ()),
-            _dropped(Table.ADMIT, "not admitted"),
+            *(history.chassis_entries(chassis, own, tables) if history else ()),
+            _drop_entry(Table.ADMIT, "not admitted"),
         )
     )
 
 
-def _way(policy: ResetPolicy, port: int, way: tuple[Action, ...]) -> tuple[Action, ...]:
-    """The way to a bucket's member on that port, or to pinning the connection to it."""
-    if policy.pins:
-        return (SetField(PINNED_PORT, port), GoTo(Table.PIN))
-    return way
+def _output_actions(
+    policy: ResetPolicy, port: int, actions: tuple[Action, ...]
+) -> tuple[Action, ...]:
+    """Actions that send to a bucket's member, or pin the connection to it first."""
+    if policy.memory is Memory.CONNECTIONS:
+        return (SetField(PINNED_PORT, port), GotoTable(Table.PIN_LEARN))
+    return actions
 
 
 def _client(client: Client) -> Iterator[FlowEntry]:
-    """What a client may send, and how a segment gets back to it."""
-    for family in FAMILIES:
+    """What a client may send, and the return path of segments to it."""
+    for family in ADDRESS_FAMILIES:
         yield _from_client(client, family)
         yield FlowEntry.of(
             Table.RETURN,
-            Priority.ORDINARY,
+            Priority.NORMAL,
             to_client(client, family),
             deliver_to(client),
             f"segment for {client.name} (IPv{family.version})",
         )
-    question = neighbours.arp_request(client.fabric_port, client.mac)
-    yield _ask(
-        {**question, Field.ARP_SPA: client.ipv4, Field.ARP_TPA: VIP4},
+    request = arp.request_match(client.fabric_port, client.mac)
+    yield _admit_arp(
+        {**request, Field.ARP_SPA: client.ipv4, Field.ARP_TPA: VIP4},
         f"{client.name} asks for the VIP (ARP)",
     )
 
 
-def _from_client(client: Client, family: Family) -> FlowEntry:
+def _from_client(client: Client, family: AddressFamily) -> FlowEntry:
     match = {
         **family.tcp,
         Field.IN_PORT: client.fabric_port,
@@ -188,14 +195,14 @@ def _from_client(client: Client, family: Family) -> FlowEntry:
     }
     return FlowEntry.of(
         Table.ADMIT,
-        Priority.ORDINARY,
+        Priority.NORMAL,
         match,
-        (GoTo(Table.BALANCE),),
+        (GotoTable(Table.BALANCE),),
         f"segment from {client.name} (IPv{family.version})",
     )
 
 
-def _from_chassis(chassis: Chassis, family: Family) -> FlowEntry:
+def _from_chassis(chassis: Chassis, family: AddressFamily) -> FlowEntry:
     match = {
         **family.tcp,
         Field.IN_PORT: chassis.fabric_port,
@@ -204,26 +211,26 @@ def _from_chassis(chassis: Chassis, family: Family) -> FlowEntry:
     }
     return FlowEntry.of(
         Table.ADMIT,
-        Priority.ORDINARY,
+        Priority.NORMAL,
         match,
-        (GoTo(Table.RETURN),),
+        (GotoTable(Table.RETURN),),
         f"segment from {chassis.name} (IPv{family.version})",
     )
 
 
 def _uplink() -> Iterator[FlowEntry]:
     """What the fabric may send to a chassis."""
-    for family in FAMILIES:
+    for family in ADDRESS_FAMILIES:
         yield FlowEntry.of(
             Table.ADMIT,
-            Priority.ORDINARY,
+            Priority.NORMAL,
             {
                 **family.tcp,
                 Field.IN_PORT: UPLINK_PORT,
                 Field.ETH_DST: VIP_MAC,
                 family.destination: family.vip,
             },
-            (GoTo(Table.BALANCE),),
+            (GotoTable(Table.BALANCE),),
             f"segment from the fabric (IPv{family.version})",
         )
     yield FlowEntry.of(
@@ -236,11 +243,11 @@ def _uplink() -> Iterator[FlowEntry]:
 
 
 def _node(node: Node) -> Iterator[FlowEntry]:
-    """What a live node may send; a failed one may send nothing, if it is not dead."""
-    for family in FAMILIES:
+    """What a live node may send. A failed node may send nothing, even if it still runs."""
+    for family in ADDRESS_FAMILIES:
         yield FlowEntry.of(
             Table.ADMIT,
-            Priority.ORDINARY,
+            Priority.NORMAL,
             {
                 **family.tcp,
                 Field.IN_PORT: node.port,
@@ -248,49 +255,52 @@ def _node(node: Node) -> Iterator[FlowEntry]:
                 Field.ETH_DST: GATEWAY_MAC,
                 family.source: family.vip,
             },
-            (GoTo(Table.RETURN),),
+            (GotoTable(Table.RETURN),),
             f"segment from {node.name} (IPv{family.version})",
         )
-    yield _ask(neighbours.arp_request(node.port, node.mac), f"{node.name} asks (ARP)")
+    yield _admit_arp(arp.request_match(node.port, node.mac), f"{node.name} asks (ARP)")
 
 
-def _ask(match: dict[Field, Value], name: str) -> FlowEntry:
+def _admit_arp(match: dict[Field, Value], name: str) -> FlowEntry:
     return FlowEntry.of(
-        Table.ADMIT, Priority.ORDINARY, match, (GoTo(Table.ANSWER),), name
+        Table.ADMIT, Priority.NORMAL, match, (GotoTable(Table.ARP),), name
     )
 
 
 def _to_fabric() -> FlowEntry:
     return FlowEntry.of(
-        Table.RETURN, Priority.ORDINARY, {}, (Output(UPLINK_PORT),), "to the fabric"
+        Table.RETURN, Priority.NORMAL, {}, (Output(UPLINK_PORT),), "to the fabric"
     )
 
 
 def _balance(
     members: dict[str, tuple[Action, ...]], table: Sequence[str], basis: int
 ) -> Iterator[FlowEntry]:
-    """The bucket table: ``members`` maps each member's name to the way to it."""
+    """The bucket table: ``members`` maps each member's name to its output actions."""
     if not table:
-        yield _dropped(Table.BALANCE, "nobody is in service")
+        yield _drop_entry(Table.BALANCE, "no member is in service")
         return
     yield FlowEntry.of(
         Table.BALANCE,
-        Priority.ORDINARY,
+        Priority.NORMAL,
         {},
-        (Multipath(basis, len(table)), GoTo(Table.BUCKET)),
+        (Multipath(basis, len(table)), GotoTable(Table.BUCKET)),
         f"{len(table)} buckets",
     )
     for bucket, member in enumerate(table):
         yield FlowEntry.of(
             Table.BUCKET,
-            Priority.ORDINARY,
+            Priority.NORMAL,
             {Field.REG0: bucket},
             members[member],
             f"bucket {bucket}: {member}",
         )
 
 
-def _dropped(table: Table, name: str) -> FlowEntry:
-    """What is not listed is dropped aloud, and counted: what OVS does with a table miss
-    depends on its controllers' versions (``connmgr_wants_packet_in_on_miss``)."""
-    return FlowEntry.of(table, Priority.OTHERWISE, {}, (), name)
+def _drop_entry(table: Table, name: str) -> FlowEntry:
+    """An explicit drop entry, so that dropped frames are counted.
+
+    What OVS does with a table miss depends on its controllers' OpenFlow versions
+    (``connmgr_wants_packet_in_on_miss``).
+    """
+    return FlowEntry.of(table, Priority.DEFAULT, {}, (), name)

@@ -1,30 +1,24 @@
-"""The reset policies there are, by name: one small module and one line each."""
+"""All reset policies, by name: one small module and one line each."""
 
-from controller.policies.client_only import CLIENT_ONLY
-from controller.policies.directed import DIRECTED
-from controller.policies.drop import DROP
-from controller.policies.flood import FLOOD
-from controller.policies.flood_others import FLOOD_OTHERS
-from controller.policies.out_of_band import OUT_OF_BAND
 from controller.policies.policy import ResetPolicy
-from controller.policies.proactive import PROACTIVE
-from controller.policies.second_chance import SECOND_CHANCE
-from controller.policies.stateful import STATEFUL
+from topologies.domain.registry import gathered
+
+#: A line each, in the order in which they are listed.
+_MODULES = (
+    "drop",
+    "client_only",
+    "flood",
+    "flood_others",
+    "proactive",
+    "directed",
+    "out_of_band",
+    "stateful",
+    "second_chance",
+)
 
 #: Every reset policy, by the name that specifications use.
 POLICIES: dict[str, ResetPolicy] = {
-    policy.name: policy
-    for policy in (
-        DROP,
-        CLIENT_ONLY,
-        FLOOD,
-        FLOOD_OTHERS,
-        PROACTIVE,
-        DIRECTED,
-        OUT_OF_BAND,
-        STATEFUL,
-        SECOND_CHANCE,
-    )
+    policy.name: policy for policy in gathered(__name__, _MODULES, ResetPolicy)
 }
 
 __all__ = ["POLICIES", "ResetPolicy"]

@@ -1,15 +1,15 @@
-"""Copies go only to those who owned the connection's bucket in the latest tables.
+"""Copies go only to members that owned the connection's bucket in recent tables.
 
-Each tier computes the hash of the connection once for each table that it remembers, and
-sends one copy to each distinct member found: a handful, where flood makes one for each
-node. It is as stateless as flood: what is kept are tables, not connections. A connection
-that stays silent through more events than :data:`~topologies.domain.buckets.HISTORY` is beyond
-recall, and its owner stays half-open.
+Each tier hashes the connection once for each recent table, and sends one copy to each
+distinct member found: a few copies, where flood makes one for each node. It is as
+stateless as flood: switches keep tables, not connections. A connection that is silent
+through more than :data:`~topologies.domain.arrangement.MAX_HISTORY` events cannot be
+traced; its owner stays half-open.
 
-``symmetric_l4`` hashes the two MACs' exclusive or, and at both tiers it saw a client's
-segment from the client's MAC to the VIP's. So a tier-1 copy, whose Ethernet source must
-be the mark, is given the destination that makes the exclusive or come out the same: no
-chassis needs to know any client.
+``symmetric_l4`` hashes the exclusive or of the two MACs. At both tiers a client's segment
+has the client's MAC and the VIP's. The Ethernet source of a tier-1 copy must be the mark,
+so its destination is chosen to give the same exclusive or. No chassis needs to know the
+clients.
 """
 
 from __future__ import annotations
@@ -28,23 +28,30 @@ from controller.flows.entries import (
     SetBit,
     SetField,
 )
-from controller.flows.flow_tables import FAMILIES, Family, Priority, Table, to_client
-from controller.policies.fan_out import (
-    came_back,
-    marked,
-    round_the_loop,
-    turned,
-    veiled,
+from controller.flows.flow_tables import (
+    ADDRESS_FAMILIES,
+    AddressFamily,
+    Priority,
+    Table,
+    to_client,
 )
-from controller.policies.policy import Recall, ResetPolicy, Tables
+from controller.policies.fan_out import (
+    destination_with_same_hash,
+    from_loop,
+    reset_then_loop,
+    swap_and_mark,
+    tier1_copy_entries,
+)
+from controller.policies.policy import ResetPolicy, TableHistory, Tables
 from controller.policies.promise import Promise
-from topologies.domain.arrangement import HISTORY
+from controller.policies.questions import Memory, OnStray, Travel
+from topologies.domain.arrangement import MAX_HISTORY
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FANOUT_MAC, Chassis, Client, Plan
 
-#: ``REG0``: which table is asked. ``REG1`` on: the connection's bucket in each.
+#: ``REG0``: number of the table to look up. ``REG1`` on: the bucket in each table.
 _TABLE, _BUCKETS = REGISTERS[0], REGISTERS[1:7]
-#: The number of the member that had the bucket.
+#: The number of the member that owned the bucket.
 _MEMBER = REGISTERS[7]
 #: One bit for each member that has been sent its copy.
 _SENT = REGISTERS[8:]
@@ -54,121 +61,123 @@ _BITS = 32
 def fabric_entries(
     plan: Plan, membership: Membership, tables: Tables
 ) -> tuple[FlowEntry, ...]:
-    """The client's reset, then one copy to each chassis that had its bucket."""
+    """The client's reset, then one copy to each chassis that owned its bucket."""
     known = _distinct(tables)
     numbers = {chassis.name: chassis.number for chassis in plan.chassis}
-    ways: dict[int, tuple[Action, ...]] = {
+    outputs: dict[int, tuple[Action, ...]] = {
         chassis.number: (Output(chassis.fabric_port),)
         for chassis in membership.reachable_chassis(plan)
     }
-    pairs = [(client, family) for client in plan.clients for family in FAMILIES]
+    pairs = [(client, family) for client in plan.clients for family in ADDRESS_FAMILIES]
     return (
-        *(round_the_loop(client, family) for client, family in pairs),
-        *(came_back(family) for family in FAMILIES),
+        *(reset_then_loop(client, family) for client, family in pairs),
+        *(from_loop(family) for family in ADDRESS_FAMILIES),
         *(_tier1_copies(client, family, known) for client, family in pairs),
-        *_members(known, numbers, ways),
+        *_member_entries(known, numbers, outputs),
     )
 
 
 def chassis_entries(
     chassis: Chassis, membership: Membership, tables: Tables
 ) -> tuple[FlowEntry, ...]:
-    """One copy to each live node that had the connection's bucket."""
+    """One copy to each live node that owned the connection's bucket."""
     known = _distinct(tables)
     numbers = {node.name: node.number for node in chassis.nodes}
-    ways = {
+    outputs = {
         node.number: (SetField(Field.ETH_DST, node.mac), Output(node.port))
         for node in membership.reachable_nodes(chassis)
     }
     copies = FlowEntry.of(
         Table.FANOUT,
-        Priority.RESET,
+        Priority.POLICY,
         {},
-        (*_hashes(known), *_asked(known)),
-        f"tier-2 copies to those of {chassis.name} that had the bucket",
+        (*_bucket_actions(known), *_lookup_actions(known)),
+        f"tier-2 copies to the nodes of {chassis.name} that owned the bucket",
     )
-    return (*marked(), copies, *_members(known, numbers, ways))
+    return (*tier1_copy_entries(), copies, *_member_entries(known, numbers, outputs))
 
 
 def _distinct(tables: Tables) -> Tables:
-    """The tables that differ; one that nobody was in sent no connection anywhere."""
+    """The distinct tables, without empty ones: they received no connection."""
     return tuple(dict.fromkeys(table for table in tables if table))
 
 
-def _tier1_copies(client: Client, family: Family, tables: Tables) -> FlowEntry:
-    # The hash comes first: what is back from the loop still has the MACs' exclusive or.
+def _tier1_copies(client: Client, family: AddressFamily, tables: Tables) -> FlowEntry:
+    # The hash comes first, while the frame from the loop has its original MACs.
     return FlowEntry.of(
         Table.FANOUT,
-        Priority.RESET,
+        Priority.POLICY,
         {**family.tcp, **to_client(client, family)},
         (
-            *_hashes(tables),
-            *turned(family),
-            SetField(Field.ETH_DST, veiled(client, FANOUT_MAC)),
-            *_asked(tables),
+            *_bucket_actions(tables),
+            *swap_and_mark(family),
+            SetField(Field.ETH_DST, destination_with_same_hash(client, FANOUT_MAC)),
+            *_lookup_actions(tables),
         ),
         f"tier-1 copies for {client.name} (IPv{family.version})",
     )
 
 
-def _hashes(tables: Tables) -> tuple[Action, ...]:
-    """Actions that find the connection's bucket in every table."""
+def _bucket_actions(tables: Tables) -> tuple[Action, ...]:
+    """Actions that compute the connection's bucket in every table."""
     return tuple(
         Multipath(table.basis, len(table), register)
         for table, register in zip(tables, _BUCKETS, strict=False)
     )
 
 
-def _asked(tables: Tables) -> tuple[Action, ...]:
-    """Actions that send a copy to whoever had that bucket, table by table."""
+def _lookup_actions(tables: Tables) -> tuple[Action, ...]:
+    """Actions that send a copy to the bucket's owner in each table."""
     return tuple(
         action
         for index in range(len(tables))
-        for action in (SetField(_TABLE, index), Resubmit(Table.PAST))
+        for action in (SetField(_TABLE, index), Resubmit(Table.PREVIOUS_OWNER))
     )
 
 
-def _members(
+def _member_entries(
     tables: Tables,
     numbers: Mapping[str, int],
-    ways: Mapping[int, Sequence[Action]],
+    outputs: Mapping[int, Sequence[Action]],
 ) -> Iterator[FlowEntry]:
-    """Bucket -> member's number -> the way to it, if it has not been taken yet."""
+    """Bucket -> member's number -> a copy to it, unless one was sent already."""
     for index, table in enumerate(tables):
         for bucket, member in enumerate(table):
             yield FlowEntry.of(
-                Table.PAST,
-                Priority.RESET,
+                Table.PREVIOUS_OWNER,
+                Priority.POLICY,
                 {_TABLE: index, _BUCKETS[index]: bucket},
                 (SetField(_MEMBER, numbers[member]), Resubmit(Table.COPY)),
                 f"bucket {bucket}, {index} tables back: {member}",
             )
     once = {numbers[member] for table in tables for member in table}
-    for number in sorted(once & ways.keys()):
-        yield _copy(number, ways[number])
-    if len(tables) > 1 or once - ways.keys():
+    for number in sorted(once & outputs.keys()):
+        yield _copy(number, outputs[number])
+    if len(tables) > 1 or once - outputs.keys():
         yield FlowEntry.of(
-            Table.COPY, Priority.OTHERWISE, {}, (), "has a copy, or is out of reach"
+            Table.COPY, Priority.DEFAULT, {}, (), "has a copy, or is unreachable"
         )
 
 
-def _copy(number: int, way: Sequence[Action]) -> FlowEntry:
+def _copy(number: int, actions: Sequence[Action]) -> FlowEntry:
     register, bit = _SENT[(number - 1) // _BITS], (number - 1) % _BITS
     return FlowEntry.of(
         Table.COPY,
-        Priority.RESET,
+        Priority.POLICY,
         {_MEMBER: number, register: Masked(0, 1 << bit)},
-        (SetBit(register, bit), *way),
+        (SetBit(register, bit), *actions),
         f"copy to member {number}, unless it has one",
     )
 
 
-assert len(_BUCKETS) > HISTORY, "a register for each table"
+assert len(_BUCKETS) > MAX_HISTORY, "a register for each table"
 
 DIRECTED = ResetPolicy(
     name="directed",
-    summary="copies only to those who owned the bucket in the latest tables",
-    guard_answers=True,
+    summary="copies only to members that owned the bucket in recent tables",
+    on_stray=OnStray.RESET,
+    travel=Travel.TO_EARLIER_OWNERS,
+    memory=Memory.EARLIER_TABLES,
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,
@@ -178,5 +187,5 @@ DIRECTED = ResetPolicy(
             Promise.FREES_OWNERS,
         )
     ),
-    recall=Recall(HISTORY, fabric_entries, chassis_entries),
+    table_history=TableHistory(MAX_HISTORY, fabric_entries, chassis_entries),
 )

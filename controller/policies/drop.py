@@ -1,12 +1,13 @@
-"""Nodes drop what they do not recognise: a moved connection hangs at both ends."""
+"""Nodes drop strays silently: a moved connection hangs at both ends."""
 
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray
 
 DROP = ResetPolicy(
     name="drop",
     summary="nodes stay silent; the client hangs until its own timer fires",
-    guard_answers=False,
+    on_stray=OnStray.STAY_SILENT,
     promises=frozenset(
         (
             Promise.STAYS_SILENT,

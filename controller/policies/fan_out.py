@@ -1,4 +1,4 @@
-"""What the policies that send further resets have in common, at both tiers."""
+"""Flow entries and actions that the fan-out policies share, at both tiers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from controller.flows.entries import (
     Action,
     Field,
     FlowEntry,
-    GoTo,
+    GotoTable,
     Move,
     Output,
     SetField,
 )
 from controller.flows.flow_tables import (
-    FAMILIES,
+    ADDRESS_FAMILIES,
     NOT_RECOGNISED,
-    Family,
+    AddressFamily,
     Priority,
     Table,
     deliver_to,
@@ -33,45 +33,45 @@ from topologies.domain.plan import (
 
 
 def client_reset(
-    client: Client, family: Family, onward: tuple[Action, ...], purpose: str
+    client: Client, family: AddressFamily, onward: tuple[Action, ...], purpose: str
 ) -> FlowEntry:
     """E2 at the fabric: the reset goes to its client, and then ``onward``.
 
-    It is in the way of nothing but a segment that a chassis sent (table RETURN), so no
-    packet of a client can set it off, whatever it forges.
+    It matches only segments that a chassis sent (table RETURN), so no packet of a client
+    can match it, not even a forged one.
     """
     return FlowEntry.of(
         Table.RETURN,
-        Priority.RESET,
+        Priority.POLICY,
         {**to_client(client, family), Field.TCP_FLAGS: NOT_RECOGNISED},
         (*deliver_to(client), *onward),
         f"reset for {client.name} (IPv{family.version}): to it, then {purpose}",
     )
 
 
-def round_the_loop(client: Client, family: Family) -> FlowEntry:
-    """The reset goes to its client, and comes in again to be copied."""
-    return client_reset(client, family, (Output(LOOP_OUT_PORT),), "round the loop")
+def reset_then_loop(client: Client, family: AddressFamily) -> FlowEntry:
+    """The reset goes to its client, and through the loop cable to be copied."""
+    return client_reset(client, family, (Output(LOOP_OUT_PORT),), "through the loop")
 
 
-def came_back(family: Family) -> FlowEntry:
-    """What comes out of the loop is copied: its client's reset is on its way."""
+def from_loop(family: AddressFamily) -> FlowEntry:
+    """A reset from the loop is copied. Its client's reset has been sent already."""
     return FlowEntry.of(
         Table.ADMIT,
-        Priority.RESET,
+        Priority.POLICY,
         {
             **family.tcp,
             Field.IN_PORT: LOOP_IN_PORT,
             family.source: family.vip,
             Field.TCP_FLAGS: NOT_RECOGNISED,
         },
-        (GoTo(Table.FANOUT),),
-        f"reset that came round the loop (IPv{family.version})",
+        (GotoTable(Table.FANOUT),),
+        f"reset from the loop (IPv{family.version})",
     )
 
 
-def turned(family: Family) -> tuple[Action, ...]:
-    """Actions that address the reset as if the client had sent it, and mark it."""
+def swap_and_mark(family: AddressFamily) -> tuple[Action, ...]:
+    """Actions that make the client the reset's source, and set the fan-out mark."""
     return (
         Move(family.destination, family.source, family.address_bits),
         SetField(family.destination, family.vip),
@@ -80,13 +80,16 @@ def turned(family: Family) -> tuple[Action, ...]:
     )
 
 
-def marked(eth_dst: str | None = None) -> tuple[FlowEntry, ...]:
-    """What a chassis takes for a copy from the fabric, with that Ethernet destination;
-    None: with any, where the destination says something of the copy."""
-    return tuple(_marked(family, eth_dst) for family in FAMILIES)
+def tier1_copy_entries(eth_dst: str | None = None) -> tuple[FlowEntry, ...]:
+    """The entries that admit a tier-1 copy from the fabric at a chassis.
+
+    ``eth_dst``: the Ethernet destination of copies. None: any, for policies whose copies
+    carry data there.
+    """
+    return tuple(_tier1_copy_entry(family, eth_dst) for family in ADDRESS_FAMILIES)
 
 
-def _marked(family: Family, eth_dst: str | None) -> FlowEntry:
+def _tier1_copy_entry(family: AddressFamily, eth_dst: str | None) -> FlowEntry:
     match = {
         **family.tcp,
         Field.IN_PORT: UPLINK_PORT,
@@ -96,9 +99,9 @@ def _marked(family: Family, eth_dst: str | None) -> FlowEntry:
     }
     return FlowEntry.of(
         Table.ADMIT,
-        Priority.RESET,
+        Priority.POLICY,
         match if eth_dst is None else {**match, Field.ETH_DST: eth_dst},
-        (GoTo(Table.FANOUT),),
+        (GotoTable(Table.FANOUT),),
         f"tier-1 copy from the fabric (IPv{family.version})",
     )
 
@@ -112,12 +115,12 @@ def copies_to(nodes: tuple[Node, ...]) -> tuple[Action, ...]:
     )
 
 
-def veiled(client: Client, source: str) -> str:
-    """The Ethernet destination with which a frame from ``source`` hashes as one from
-    that client to the virtual address does: ``symmetric_l4`` sees their exclusive or.
+def destination_with_same_hash(client: Client, source: str) -> str:
+    """The Ethernet destination that gives a frame from ``source`` the hash of the client's
+    own frames to the VIP: ``symmetric_l4`` uses the exclusive or of both MACs.
 
     >>> from topologies.domain.plan import Plan
-    >>> veiled(Plan.build().clients[0], FANOUT_MAC)
+    >>> destination_with_same_hash(Plan.build().clients[0], FANOUT_MAC)
     '02:01:00:00:00:0f'
     """
     number = _mac(client.mac) ^ _mac(VIP_MAC) ^ _mac(source)

@@ -1,22 +1,28 @@
-"""As flood, but the node that sent the reset gets no copy of it: it holds nothing.
+"""As flood, but no copy goes to the node that sent the reset: it has no such socket.
 
-The tier-1 copies carry that node's MAC as their Ethernet destination, so its chassis
-can leave it out and no tier keeps any state for it (US 11,190,580 B2, claim 3).
+The tier-1 copies carry that node's MAC as Ethernet destination. So its chassis can leave
+it out, and no tier keeps state for it (US 11,190,580 B2, claim 3).
 """
 
 from __future__ import annotations
 
 from controller.flows.entries import Field, FlowEntry, Move, Output
-from controller.flows.flow_tables import FAMILIES, Family, Priority, Table
+from controller.flows.flow_tables import (
+    ADDRESS_FAMILIES,
+    AddressFamily,
+    Priority,
+    Table,
+)
 from controller.policies.fan_out import (
-    came_back,
     client_reset,
     copies_to,
-    marked,
-    turned,
+    from_loop,
+    swap_and_mark,
+    tier1_copy_entries,
 )
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray, Travel
 from topologies.domain.membership import Membership
 from topologies.domain.plan import LOOP_OUT_PORT, Chassis, Client, Node, Plan
 
@@ -24,45 +30,45 @@ _MAC_BITS = 48
 
 
 def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
-    """The client's reset, then one copy to each live chassis that names the origin."""
-    resets = (_reset(c, family) for c in plan.clients for family in FAMILIES)
+    """The client's reset, then one copy to each live chassis, with the origin's MAC."""
+    resets = (_reset(c, family) for c in plan.clients for family in ADDRESS_FAMILIES)
     chassis = membership.reachable_chassis(plan)
     copies = (
         entry
-        for family in FAMILIES
-        for entry in (came_back(family), _tier1_copies(chassis, family))
+        for family in ADDRESS_FAMILIES
+        for entry in (from_loop(family), _tier1_copies(chassis, family))
     )
     return (*resets, *copies)
 
 
 def chassis_entries(chassis: Chassis, membership: Membership) -> tuple[FlowEntry, ...]:
-    """Copies go to every live node except the one that their destination names."""
+    """Copies to every live node except the one whose MAC is the destination."""
     nodes = membership.reachable_nodes(chassis)
     others = (_copies(chassis, nodes, left_out) for left_out in (None, *nodes))
-    return (*marked(), *others)
+    return (*tier1_copy_entries(), *others)
 
 
-def _reset(client: Client, family: Family) -> FlowEntry:
-    """As for flood, but what goes round the loop has the node's own MAC as source."""
+def _reset(client: Client, family: AddressFamily) -> FlowEntry:
+    """As for flood, but the frame into the loop has the node's own MAC as source."""
     onward = (Move(Field.METADATA, Field.ETH_SRC, _MAC_BITS), Output(LOOP_OUT_PORT))
-    entry = client_reset(client, family, onward, "round the loop with its origin")
+    entry = client_reset(client, family, onward, "through the loop with its origin")
     keep = Move(Field.ETH_SRC, Field.METADATA, _MAC_BITS)
     return FlowEntry(
         entry.table, entry.priority, entry.match, (keep, *entry.actions), entry.name
     )
 
 
-def _tier1_copies(chassis: tuple[Chassis, ...], family: Family) -> FlowEntry:
+def _tier1_copies(chassis: tuple[Chassis, ...], family: AddressFamily) -> FlowEntry:
     return FlowEntry.of(
         Table.FANOUT,
-        Priority.RESET,
+        Priority.POLICY,
         family.tcp,
         (
             Move(Field.ETH_SRC, Field.ETH_DST, _MAC_BITS),
-            *turned(family),
+            *swap_and_mark(family),
             *(Output(c.fabric_port) for c in chassis),
         ),
-        f"tier-1 copies that name their origin (IPv{family.version})",
+        f"tier-1 copies with their origin (IPv{family.version})",
     )
 
 
@@ -71,20 +77,21 @@ def _copies(
 ) -> FlowEntry:
     others = tuple(node for node in nodes if node != left_out)
     if left_out is None:
-        match, whom = {}, f"the live nodes of {chassis.name}"
+        match, target = {}, f"the live nodes of {chassis.name}"
     else:
         match = {Field.ETH_DST: left_out.mac}
-        whom = f"the live nodes of {chassis.name} but {left_out.name}"
-    priority = Priority.ORDINARY if left_out is None else Priority.RESET
+        target = f"the live nodes of {chassis.name} but {left_out.name}"
+    priority = Priority.NORMAL if left_out is None else Priority.POLICY
     return FlowEntry.of(
-        Table.FANOUT, priority, match, copies_to(others), f"tier-2 copies to {whom}"
+        Table.FANOUT, priority, match, copies_to(others), f"tier-2 copies to {target}"
     )
 
 
 FLOOD_OTHERS = ResetPolicy(
     name="flood-others",
     summary="as flood, but no copy goes to the node that sent the reset",
-    guard_answers=True,
+    on_stray=OnStray.RESET,
+    travel=Travel.TO_OTHERS,
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,
@@ -98,5 +105,4 @@ FLOOD_OTHERS = ResetPolicy(
     ),
     fabric_entries=fabric_entries,
     chassis_entries=chassis_entries,
-    spares_origin=True,
 )

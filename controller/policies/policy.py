@@ -1,4 +1,4 @@
-"""What a reset policy is: what nodes and switches do about an unrecognised segment."""
+"""A reset policy: what nodes and switches do with a stray segment."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from dataclasses import dataclass
 
 from controller.flows.entries import FlowEntry
 from controller.policies.promise import Promise
+from controller.policies.questions import AtEvent, Memory, OnStray, Travel
 from topologies.domain.buckets import BucketTable
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Chassis, Plan
 
 
 def no_fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
-    """The fabric treats a "not recognised" reset as any other segment."""
+    """No entries: the fabric forwards a reset like any other segment."""
     return ()
 
 
 def no_chassis_entries(
     chassis: Chassis, membership: Membership
 ) -> tuple[FlowEntry, ...]:
-    """The chassis does nothing with resets."""
+    """No entries: the chassis does nothing with resets."""
     return ()
 
 
-#: A switch's bucket tables: the one in force, then those of earlier states, the latest
-#: first; one that it had not is empty.
+#: A switch's bucket tables: the current one, then earlier ones, latest first. Empty for a
+#: state in which the switch did not exist.
 Tables = tuple[BucketTable, ...]
 
 
 @dataclass(frozen=True)
-class Recall:
-    """What a policy adds that goes by the bucket tables too; pure functions.
+class TableHistory:
+    """A policy's flow entries that depend on the bucket tables; pure functions.
 
-    ``versions``: of how many earlier states it wants to know the tables.
+    ``versions``: the number of earlier tables that it needs.
     """
 
     versions: int
@@ -43,40 +44,42 @@ class Recall:
 
 @dataclass(frozen=True)
 class ResetPolicy:
-    """What happens when a segment reaches a node that does not recognise it.
+    """How nodes and switches handle a stray segment: the answers to four questions.
 
-    ``promises``: what a run under it must show, something at least.
-    ``guard_answers``: whether nodes answer such a segment with a reset (E2), or are
-    silent. ``fabric_entries`` and ``chassis_entries``: the flow entries that the policy
-    adds to each tier's pipeline; pure functions. ``recall``: those that depend on what
-    the bucket tables are and were. ``spares_origin``: no copy goes to the
-    node that sent the reset. ``resets_moved``: as soon as the switches have a new
-    table, the nodes reset those of their connections that it leads elsewhere.
-    ``pins``: switches learn each connection's member, so that it keeps it.
-    ``keeps_moved``: a connection outlives, on its old owner, the loss of its bucket.
-    ``passes_on``: a guard sends a stray to its connection's earlier owner first.
-    ``tells_guards``: the controller is sent the resets and tells the nodes' guards.
+    ``on_stray``, ``travel``, ``memory``, ``at_event``: see
+    :mod:`controller.policies.questions`. ``promises``: what a run with this policy must
+    show; at least one. ``fabric_entries`` and ``chassis_entries``: the flow entries that
+    the policy adds to each tier; pure functions. ``table_history``: those that depend on
+    current and earlier bucket tables.
     """
 
     name: str
     summary: str
-    guard_answers: bool
+    on_stray: OnStray
     promises: frozenset[Promise]
+    travel: Travel = Travel.TO_CLIENT
+    memory: Memory = Memory.CURRENT_TABLES
+    at_event: AtEvent = AtEvent.NOBODY
     fabric_entries: Callable[[Plan, Membership], tuple[FlowEntry, ...]] = (
         no_fabric_entries
     )
     chassis_entries: Callable[[Chassis, Membership], tuple[FlowEntry, ...]] = (
         no_chassis_entries
     )
-    recall: Recall | None = None
-    spares_origin: bool = False
-    resets_moved: bool = False
-    tells_guards: bool = False
-    pins: bool = False
-    passes_on: bool = False
-    keeps_moved: bool = False
+    table_history: TableHistory | None = None
 
     def __post_init__(self) -> None:
-        """Raises :class:`ValueError` for a policy of which nothing could be expected."""
+        """Raises :class:`ValueError` for a policy without a promise, or one that needs
+        bucket tables and remembers none."""
         if not self.promises:
             raise ValueError(f"{self.name}: a policy promises something")
+        if (self.table_history is None) != (self.memory is Memory.CURRENT_TABLES):
+            raise ValueError(
+                f"{self.name}: table_history is for a memory, and needs one"
+            )
+
+    @property
+    def preserves_moved(self) -> bool:
+        """Whether a connection keeps its old owner after its bucket has moved."""
+        redirects = self.on_stray is OnStray.REDIRECT
+        return redirects or self.memory is Memory.CONNECTIONS

@@ -1,10 +1,10 @@
-"""At the event itself, nodes reset the connections that have left them, idle or busy.
+"""At the event, nodes reset connections that now belong to another node, idle or busy.
 
-Nobody waits for a stray segment: each node knows the new tables as well as the switches
-do, and finds in its own kernel's table what they now lead elsewhere. That is done once
-they have settled, when no segment of such a connection can reach it any more. A stray
-that was quicker is answered as for client-only: its client is reset by the node that it
-reached, and the owner's end goes with all the others, so no copy is needed.
+No stray is needed. Each node knows the new tables, and finds the connections in its
+kernel's socket table. It resets them when the switches have settled: no segment of such a
+connection can reach it any more. A stray that arrives before is answered as for
+client-only: its client is reset by the node that it reached. The owner's end is reset with
+all the others, so no copy is needed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from controller.balancers import Balancer
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import AtEvent, OnStray
 from topologies.domain.connection import FourTuple
 from topologies.domain.forecast import forecast
 from topologies.domain.membership import Membership
@@ -21,8 +22,9 @@ from topologies.domain.plan import Plan
 
 PROACTIVE = ResetPolicy(
     name="proactive",
-    summary="at the event, each node resets both ends of what has left it, idle or not",
-    guard_answers=True,
+    summary="at the event, nodes reset both ends of connections that moved, idle or not",
+    on_stray=OnStray.RESET,
+    at_event=AtEvent.NODES,
     promises=frozenset(
         (
             Promise.NOBODY_HANGS,
@@ -32,20 +34,19 @@ PROACTIVE = ResetPolicy(
             Promise.TELLS_NO_NODE,
         )
     ),
-    resets_moved=True,
 )
 
 
-def departed(
+def moved_away(
     plan: Plan,
     membership: Membership,
     balancer: Balancer,
     node: str,
     connections: Iterable[FourTuple],
 ) -> list[FourTuple]:
-    """Those of a node's connections that the tables lead to another, or to none.
+    """A node's connections that the tables now give to another node, or to none.
 
-    Raises :class:`LookupError` for one whose source is no client's address.
+    Raises :class:`LookupError` for a connection whose source is not a client's address.
     """
     owner_of = forecast(plan, membership, balancer).owner_of
     return [one for one in connections if owner_of(one) != node]

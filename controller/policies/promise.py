@@ -1,5 +1,7 @@
-"""What reset policies promise: the words in which each says it; what they mean in figures
-of a run is :mod:`experiments.verdict.promises`."""
+"""The promises that reset policies make.
+
+:mod:`experiments.verdict.promises` translates them into conditions on a run's figures.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +9,29 @@ from enum import Enum
 
 
 class Promise(Enum):
-    """One promise. A connection that *spoke* has moved, and sent a stray since then."""
+    """One promise. A connection that *spoke* has moved, and has sent a stray since."""
 
     #: No node answers a stray, and no client is reset.
     STAYS_SILENT = "stays silent"
     #: Every client that spoke is reset, and no other.
     RESETS_WHO_SPOKE = "resets who spoke"
-    #: These resets go by way of the load balancer: E1 and E2 of the claim.
+    #: These resets go through the load balancer: E1 and E2 of the claim.
     ANSWERS_STRAYS = "answers strays"
-    #: Several nodes are told of each reset, and the owner frees its end by it: E3.
+    #: Several nodes are notified of each reset, and it frees the owner's end: E3.
     TELLS_NODES = "tells nodes"
-    #: The load balancers fan each reset out, to all: E4, E5.
+    #: The load balancers fan each reset out to all nodes: E4, E5.
     FANS_OUT = "fans out"
-    #: Stray, reset, client's copy, tier-1 and tier-2 copies follow one another.
+    #: The order is: stray, reset, client's copy, tier-1 copies, tier-2 copies.
     IN_ORDER = "in order"
-    #: No client that spoke waits in vain.
+    #: No client that spoke hangs.
     NOBODY_HANGS = "nobody hangs"
-    #: No owner in reach keeps its end of a connection that spoke.
+    #: No reachable owner keeps its end of a connection that spoke.
     FREES_OWNERS = "frees owners"
-    #: Nor of one that did not.
+    #: No reachable owner keeps its end of a connection that did not speak.
     FREES_THE_SILENT = "frees the silent"
     #: Switches make no copies.
     NO_COPIES = "no copies"
-    #: Nodes are told of resets neither by copies nor in another way.
+    #: Nodes are not notified of resets, neither by copies nor otherwise.
     TELLS_NO_NODE = "tells no node"
-    #: Planned events, as many as it can remember, reset nobody.
+    #: Planned events reset no connection, up to the number of tables it keeps.
     KEEPS_CONNECTIONS = "keeps connections"

@@ -1,14 +1,14 @@
-"""Baseline: a node passes what it does not recognise on to the bucket's earlier owner.
+"""Baseline: a node redirects a stray to its bucket's earlier owner.
 
-No switch and no node keeps a connection's state (GLB, Beamer): the guard sends the stray
-back with a destination that only this means; the fabric finds the chassis, and that one
-the node, that owned the connection one version of the tables ago. It recognises it and
-answers the client directly, or says that it does not, for good. A connection that a
-second event moves again is lost to it: its owner is two versions back.
+Neither switches nor guards keep a connection's state (as in GLB and Beamer). The guard
+sends the stray back with a reserved Ethernet destination. The fabric finds the chassis, and
+the chassis the node, that owned the connection one version of the tables ago. That node
+recognises the connection and answers the client, or resets it finally. After a second event
+the owner is not found: it is two versions back.
 
-Both tiers must hash as they do for the client's own segment, over the exclusive or of
-two MACs: what the fabric sends down has the mark as its source, and the destination
-that makes it come out the same (as for :mod:`controller.policies.directed`).
+Both tiers must compute the hash of the client's own segments, over the exclusive or of two
+MACs. A frame from the fabric has the mark as its source, so its destination is chosen to
+give the same result (as in :mod:`controller.policies.directed`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,21 @@ from controller.flows.entries import (
     Action,
     Field,
     FlowEntry,
-    GoTo,
+    GotoTable,
     Multipath,
     Output,
     SetField,
 )
-from controller.flows.flow_tables import FAMILIES, Family, Priority, Table
-from controller.policies.fan_out import veiled
-from controller.policies.policy import Recall, ResetPolicy, Tables
+from controller.flows.flow_tables import (
+    ADDRESS_FAMILIES,
+    AddressFamily,
+    Priority,
+    Table,
+)
+from controller.policies.fan_out import destination_with_same_hash
+from controller.policies.policy import ResetPolicy, TableHistory, Tables
 from controller.policies.promise import Promise
+from controller.policies.questions import Memory, OnStray
 from topologies.domain.buckets import BucketTable
 from topologies.domain.membership import Membership
 from topologies.domain.plan import (
@@ -45,68 +51,76 @@ from topologies.domain.plan import (
 def fabric_entries(
     plan: Plan, membership: Membership, tables: Tables
 ) -> tuple[FlowEntry, ...]:
-    """From any chassis, to the one that had the connection's bucket one version ago."""
+    """From any chassis to the one that owned the bucket one version ago."""
     earlier = _earlier(tables)
-    ways: dict[str, tuple[Action, ...]] = {
+    outputs: dict[str, tuple[Action, ...]] = {
         chassis.name: (Output(chassis.fabric_port),)
         for chassis in membership.reachable_chassis(plan)
     }
-    if not ways or not earlier:
+    if not outputs or not earlier:
         return ()
     serving = membership.serving_chassis(plan)
-    anybody = serving[0].name if serving else next(iter(ways))
+    fallback = serving[0].name if serving else next(iter(outputs))
     return (
         *(
-            _passed_on(chassis.fabric_port, GoTo(Table.FANOUT), family)
+            _redirected(chassis.fabric_port, GotoTable(Table.FANOUT), family)
             for chassis in membership.reachable_chassis(plan)
-            for family in FAMILIES
+            for family in ADDRESS_FAMILIES
         ),
         *(
             _from_client(client, family, earlier)
             for client in plan.clients
-            for family in FAMILIES
+            for family in ADDRESS_FAMILIES
         ),
-        *_owners(earlier, ways, anybody),
+        *_previous_owner_entries(earlier, outputs, fallback),
     )
 
 
 def chassis_entries(
     chassis: Chassis, membership: Membership, tables: Tables
 ) -> tuple[FlowEntry, ...]:
-    """Up from the nodes; down to the node that had the bucket one version ago."""
+    """From nodes to the fabric; from the fabric to the owner one version ago."""
     nodes = membership.reachable_nodes(chassis)
     upward = tuple(
-        entry for node in nodes for f in FAMILIES for entry in _from_node(node, f)
+        entry
+        for node in nodes
+        for f in ADDRESS_FAMILIES
+        for entry in _from_node(node, f)
     )
     earlier = _earlier(tables)
     if not nodes or not earlier:
         return upward
-    ways: dict[str, tuple[Action, ...]] = {
+    outputs: dict[str, tuple[Action, ...]] = {
         node.name: (SetField(Field.ETH_DST, node.mac), Output(node.port))
         for node in nodes
     }
-    anybody = next(iter([*membership.serving_nodes(chassis), *nodes])).name
+    fallback = next(iter([*membership.serving_nodes(chassis), *nodes])).name
     hashed = FlowEntry.of(
         Table.FANOUT,
-        Priority.RESET,
+        Priority.POLICY,
         {},
-        (Multipath(earlier.basis, len(earlier)), GoTo(Table.PAST)),
+        (Multipath(earlier.basis, len(earlier)), GotoTable(Table.PREVIOUS_OWNER)),
         f"{len(earlier)} buckets, one version ago",
     )
-    downward = (_brought(family) for family in FAMILIES)
-    return (*upward, *downward, hashed, *_owners(earlier, ways, anybody))
+    downward = (_from_fabric(family) for family in ADDRESS_FAMILIES)
+    return (
+        *upward,
+        *downward,
+        hashed,
+        *_previous_owner_entries(earlier, outputs, fallback),
+    )
 
 
 def _earlier(tables: Tables) -> BucketTable:
-    """The table before the one in force; that one itself where it is the first."""
+    """The table before the current one; the current one if it is the first."""
     return next((table for table in (*tables[1:], tables[0]) if table), tables[0])
 
 
-def _from_node(node: Node, family: Family) -> Iterator[FlowEntry]:
-    yield _passed_on(node.port, GoTo(Table.RETURN), family, node.mac)
+def _from_node(node: Node, family: AddressFamily) -> Iterator[FlowEntry]:
+    yield _redirected(node.port, GotoTable(Table.RETURN), family, node.mac)
     yield FlowEntry.of(
         Table.ADMIT,
-        Priority.RESET,
+        Priority.POLICY,
         {
             **family.tcp,
             Field.IN_PORT: node.port,
@@ -114,13 +128,13 @@ def _from_node(node: Node, family: Family) -> Iterator[FlowEntry]:
             Field.ETH_DST: SECOND_CHANCE_MAC,
             family.source: family.vip,
         },
-        (SetField(Field.ETH_DST, GATEWAY_MAC), GoTo(Table.RETURN)),
-        f"{node.name}'s answer to what was passed on to it (IPv{family.version})",
+        (SetField(Field.ETH_DST, GATEWAY_MAC), GotoTable(Table.RETURN)),
+        f"{node.name}'s answer to a redirected stray (IPv{family.version})",
     )
 
 
-def _passed_on(
-    port: int, onward: GoTo, family: Family, mac: str | None = None
+def _redirected(
+    port: int, onward: GotoTable, family: AddressFamily, mac: str | None = None
 ) -> FlowEntry:
     match = {
         **family.tcp,
@@ -130,64 +144,72 @@ def _passed_on(
     }
     return FlowEntry.of(
         Table.ADMIT,
-        Priority.RESET,
+        Priority.POLICY,
         match if mac is None else {**match, Field.ETH_SRC: mac},
         (onward,),
-        f"stray passed on by port {port} (IPv{family.version})",
+        f"stray redirected by port {port} (IPv{family.version})",
     )
 
 
-def _from_client(client: Client, family: Family, earlier: BucketTable) -> FlowEntry:
+def _from_client(
+    client: Client, family: AddressFamily, earlier: BucketTable
+) -> FlowEntry:
     return FlowEntry.of(
         Table.FANOUT,
-        Priority.RESET,
+        Priority.POLICY,
         {**family.tcp, family.source: client_address(client, family.version)},
         (
             SetField(Field.ETH_SRC, SECOND_CHANCE_MAC),
-            SetField(Field.ETH_DST, veiled(client, SECOND_CHANCE_MAC)),
+            SetField(
+                Field.ETH_DST, destination_with_same_hash(client, SECOND_CHANCE_MAC)
+            ),
             Multipath(earlier.basis, len(earlier)),
-            # It may have to go back to where it came from.
+            # The frame may have to leave through its ingress port.
             SetField(Field.IN_PORT, 0),
-            GoTo(Table.PAST),
+            GotoTable(Table.PREVIOUS_OWNER),
         ),
         f"{client.name}'s stray: {len(earlier)} buckets, one version ago",
     )
 
 
-def _brought(family: Family) -> FlowEntry:
+def _from_fabric(family: AddressFamily) -> FlowEntry:
     return FlowEntry.of(
         Table.ADMIT,
-        Priority.RESET,
+        Priority.POLICY,
         {
             **family.tcp,
             Field.IN_PORT: UPLINK_PORT,
             Field.ETH_SRC: SECOND_CHANCE_MAC,
             family.destination: family.vip,
         },
-        (GoTo(Table.FANOUT),),
+        (GotoTable(Table.FANOUT),),
         f"stray for its earlier owner (IPv{family.version})",
     )
 
 
-def _owners(
-    table: BucketTable, ways: Mapping[str, tuple[Action, ...]], anybody: str
+def _previous_owner_entries(
+    table: BucketTable, outputs: Mapping[str, tuple[Action, ...]], fallback: str
 ) -> Iterator[FlowEntry]:
-    """Bucket -> way to who had it. Where that one is gone, anybody will do: nobody
-    knows the connection any more, and one must tell the client."""
+    """Bucket -> output to its earlier owner.
+
+    If that one is gone, ``fallback`` is used: no node knows the connection, and one must
+    reset the client.
+    """
     for bucket, member in enumerate(table):
         yield FlowEntry.of(
-            Table.PAST,
-            Priority.RESET,
+            Table.PREVIOUS_OWNER,
+            Priority.POLICY,
             {Field.REG0: bucket},
-            ways.get(member, ways[anybody]),
+            outputs.get(member, outputs[fallback]),
             f"bucket {bucket}, one version ago: {member}",
         )
 
 
 SECOND_CHANCE = ResetPolicy(
     name="second-chance",
-    summary="baseline: a node passes a stray on to its bucket's earlier owner",
-    guard_answers=True,
+    summary="baseline: a node redirects a stray to its bucket's earlier owner",
+    on_stray=OnStray.REDIRECT,
+    memory=Memory.EARLIER_TABLES,
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,
@@ -197,7 +219,5 @@ SECOND_CHANCE = ResetPolicy(
             Promise.TELLS_NO_NODE,
         )
     ),
-    recall=Recall(1, fabric_entries, chassis_entries),
-    passes_on=True,
-    keeps_moved=True,
+    table_history=TableHistory(1, fabric_entries, chassis_entries),
 )

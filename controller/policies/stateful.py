@@ -1,10 +1,10 @@
-"""Baseline: the switches pin every connection, so that a planned event breaks none.
+"""Baseline: the switches pin every connection, so a planned event breaks none.
 
-Each tier learns, at a connection's SYN, which member its bucket had, and sends what
-follows there for as long as that member can be reached, whatever has become of the
-table. What is not pinned (the switch has been restarted, say) goes by its bucket and is
-pinned then; if it has moved, its client is reset as for client-only. A new SYN always
-goes by the bucket: it must not end up on a member that has been drained.
+At a connection's SYN each tier learns the member of its bucket. Later segments go there as
+long as that member is reachable, even if the table has changed. A connection that is not
+pinned (for example after a restart of the switch) uses its bucket and is pinned then; if it
+has moved, its client is reset as for client-only. A new SYN always uses the bucket: it must
+not reach a drained member.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from controller.flows.entries import (
     Action,
     Field,
     FlowEntry,
-    GoTo,
+    GotoTable,
     Learn,
     Masked,
     Multipath,
@@ -24,21 +24,22 @@ from controller.flows.entries import (
     Value,
 )
 from controller.flows.flow_tables import (
-    FAMILIES,
+    ADDRESS_FAMILIES,
     PINNED_PORT,
-    Family,
+    AddressFamily,
     Priority,
     Table,
     to_node,
 )
-from controller.policies.policy import Recall, ResetPolicy, Tables
+from controller.policies.policy import ResetPolicy, TableHistory, Tables
 from controller.policies.promise import Promise
+from controller.policies.questions import Memory, OnStray
 from topologies.domain.buckets import BucketTable
 from topologies.domain.hashing import ETH_TYPE, IPPROTO_TCP
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Chassis, Plan
 
-#: How long a connection that its client has ended may still have segments to send.
+#: How long a pin stays after the client's FIN or RST, in seconds.
 _AFTER_END_S = 10
 _SYN = 0x02
 
@@ -47,56 +48,56 @@ def fabric_entries(
     plan: Plan, membership: Membership, tables: Tables
 ) -> tuple[FlowEntry, ...]:
     """Connections are pinned to chassis."""
-    ways: dict[int, tuple[Action, ...]] = {
+    outputs: dict[int, tuple[Action, ...]] = {
         chassis.fabric_port: (Output(chassis.fabric_port),)
         for chassis in membership.reachable_chassis(plan)
     }
-    return _pinning(ways, tables[0])
+    return _pin_entries(outputs, tables[0])
 
 
 def chassis_entries(
     chassis: Chassis, membership: Membership, tables: Tables
 ) -> tuple[FlowEntry, ...]:
     """Connections are pinned to nodes."""
-    ways = {node.port: to_node(node) for node in membership.reachable_nodes(chassis)}
-    return _pinning(ways, tables[0])
+    outputs = {node.port: to_node(node) for node in membership.reachable_nodes(chassis)}
+    return _pin_entries(outputs, tables[0])
 
 
-def _pinning(
-    ways: Mapping[int, tuple[Action, ...]], table: BucketTable
+def _pin_entries(
+    outputs: Mapping[int, tuple[Action, ...]], table: BucketTable
 ) -> tuple[FlowEntry, ...]:
-    """``ways``: by the port of each member that can be reached."""
-    recall = FlowEntry.of(
-        Table.RECALL,
-        Priority.ORDINARY,
+    """``outputs``: the output actions of each reachable member, by its port."""
+    lookup = FlowEntry.of(
+        Table.PIN_LOOKUP,
+        Priority.NORMAL,
         {},
-        (Resubmit(Table.LEARNED), GoTo(Table.PINNED)),
-        "pinned to whom?",
+        (Resubmit(Table.LEARNED), GotoTable(Table.PIN_OUTPUT)),
+        "look up the pinned member",
     )
-    pinned = (_pinned(port, way) for port, way in ways.items())
-    otherwise = FlowEntry.of(
-        Table.PINNED,
-        Priority.OTHERWISE,
+    pinned = (_pinned(port, actions) for port, actions in outputs.items())
+    default = FlowEntry.of(
+        Table.PIN_OUTPUT,
+        Priority.DEFAULT,
         {},
         (Multipath(table.basis, len(table)), Resubmit(Table.BUCKET)) if table else (),
-        "to nobody who can be reached: by the bucket",
+        "pinned member unreachable: use the bucket",
     )
-    learned = (_learned(family) for family in FAMILIES if table)
-    return (*_later_segments(), recall, *learned, *pinned, otherwise)
+    learned = (_learned(family) for family in ADDRESS_FAMILIES if table)
+    return (*_non_syn_entries(), lookup, *learned, *pinned, default)
 
 
-def _later_segments() -> Iterator[FlowEntry]:
-    for family in FAMILIES:
+def _non_syn_entries() -> Iterator[FlowEntry]:
+    for family in ADDRESS_FAMILIES:
         yield FlowEntry.of(
             Table.BALANCE,
-            Priority.RESET,
+            Priority.POLICY,
             {**_tcp(family), Field.TCP_FLAGS: Masked(0, _SYN)},
-            (GoTo(Table.RECALL),),
+            (GotoTable(Table.PIN_LOOKUP),),
             f"not the first segment of a connection (IPv{family.version})",
         )
 
 
-def _learned(family: Family) -> FlowEntry:
+def _learned(family: AddressFamily) -> FlowEntry:
     learn = Learn(
         Table.LEARNED,
         ETH_TYPE[family.version],
@@ -106,25 +107,25 @@ def _learned(family: Family) -> FlowEntry:
         _AFTER_END_S,
     )
     return FlowEntry.of(
-        Table.PIN,
-        Priority.ORDINARY,
+        Table.PIN_LEARN,
+        Priority.NORMAL,
         _tcp(family),
-        (learn, GoTo(Table.PINNED)),
+        (learn, GotoTable(Table.PIN_OUTPUT)),
         f"pin the connection (IPv{family.version})",
     )
 
 
-def _pinned(port: int, way: tuple[Action, ...]) -> FlowEntry:
+def _pinned(port: int, actions: tuple[Action, ...]) -> FlowEntry:
     return FlowEntry.of(
-        Table.PINNED,
-        Priority.ORDINARY,
+        Table.PIN_OUTPUT,
+        Priority.NORMAL,
         {PINNED_PORT: port},
-        way,
+        actions,
         f"pinned to port {port}",
     )
 
 
-def _tcp(family: Family) -> dict[Field, Value]:
+def _tcp(family: AddressFamily) -> dict[Field, Value]:
     return {
         Field.ETH_TYPE: ETH_TYPE[family.version],
         Field.IP_PROTO: IPPROTO_TCP,
@@ -134,7 +135,8 @@ def _tcp(family: Family) -> dict[Field, Value]:
 STATEFUL = ResetPolicy(
     name="stateful",
     summary="baseline: switches pin each connection; a planned event breaks none",
-    guard_answers=True,
+    on_stray=OnStray.RESET,
+    memory=Memory.CONNECTIONS,
     promises=frozenset(
         (
             Promise.RESETS_WHO_SPOKE,
@@ -145,7 +147,5 @@ STATEFUL = ResetPolicy(
             Promise.TELLS_NO_NODE,
         )
     ),
-    recall=Recall(0, fabric_entries, chassis_entries),
-    pins=True,
-    keeps_moved=True,
+    table_history=TableHistory(0, fabric_entries, chassis_entries),
 )

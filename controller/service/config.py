@@ -1,4 +1,4 @@
-"""Where the controller finds its state and its sockets: a JSON file."""
+"""The controller's configuration: paths of its state and sockets, from a JSON file."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Environment variable that holds the file's path: ryu-manager passes no arguments on.
-VARIABLE = "RESETBED_CONTROLLER"
+#: Environment variable with the file's path: ryu-manager passes no arguments on.
+CONFIG_VARIABLE = "RESETBED_CONTROLLER"
 
 
 @dataclass(frozen=True)
 class Config:
-    """Paths of the state file, of the control socket to open, of others' sockets.
+    """Paths of the state file, of the control socket to open, of other sockets.
 
-    ``unixctl``: path of each ovs-vswitchd's control socket by the switch's name, or
-    one pattern for all with ``{switch}`` in it; None where they cannot be reached.
-    ``guards``: the datagram socket of whoever speaks for the nodes' guards; None where
-    no policy tells them anything.
+    ``unixctl``: path of each ovs-vswitchd's control socket by the switch's name, or one
+    pattern with ``{switch}`` in it; None if the sockets are not reachable. ``guards``:
+    datagram socket of the process that delivers resets to the nodes' guards; None if no
+    policy uses it.
     """
 
     state: Path
@@ -39,14 +39,16 @@ class Config:
 
     @classmethod
     def from_environment(cls) -> Config:
-        """Read the file that :data:`VARIABLE` names.
+        """Read the file that :data:`CONFIG_VARIABLE` names.
 
-        Raises :class:`LookupError` when it names none, :class:`TypeError` for a key
-        that is not known.
+        Raises :class:`LookupError` if the variable is not set, :class:`TypeError` for an
+        unknown key.
         """
-        if VARIABLE not in os.environ:
-            raise LookupError(f"{VARIABLE} must name the controller's configuration")
-        data = json.loads(Path(os.environ[VARIABLE]).read_text())
+        if CONFIG_VARIABLE not in os.environ:
+            raise LookupError(
+                f"{CONFIG_VARIABLE} must name the controller's configuration"
+            )
+        data = json.loads(Path(os.environ[CONFIG_VARIABLE]).read_text())
         guards = data.pop("guards", None)
         return cls(
             Path(data.pop("state")),

@@ -1,4 +1,4 @@
-"""The experiments' side of the controller's socket: plain sockets, quick to import."""
+"""Client of the controller's control socket: plain sockets, quick to import."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Any
 from controller.pipeline.cluster_state import ClusterState
 from controller.switches.change import SwitchChange
 
-#: What the controller may need beyond the time it grants the switches.
+#: Time that the controller may need beyond the switches' timeout, in seconds.
 _GRACE_S = 5.0
 _POLL_S = 0.02
 
 
 class ControllerError(RuntimeError):
-    """The controller could not be reached, or says why it did not do as asked."""
+    """The controller could not be reached, or refused a request; the text says why."""
 
 
 @dataclass(frozen=True)
-class Applied:
-    """A state that every switch has; instants are CLOCK_REALTIME seconds.
+class ApplyResult:
+    """A state that every switch has; times are CLOCK_REALTIME seconds.
 
-    ``requested_s``: the controller received it first. ``applied_s``: the last switch
-    confirmed it with a barrier reply; where an earlier request for the same state had
-    brought that about, it was then. ``settled_s``: no packet is forwarded by an older
-    megaflow any more; None where the controller cannot ask.
+    ``requested_s``: the controller received the state for the first time. ``applied_s``:
+    the last switch confirmed it with a barrier reply, possibly for an earlier request for
+    the same state. ``settled_s``: no cached flow (megaflow) of the old tables forwards any
+    more; None if the controller cannot ask.
     """
 
     requested_s: float
@@ -40,7 +40,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class SwitchStatus:
-    """One switch as its controller knows it."""
+    """One switch's status, as known to the controller."""
 
     connected: bool
     in_sync: bool
@@ -48,28 +48,27 @@ class SwitchStatus:
 
 
 class ControllerClient:
-    """Asks the controller that listens on the UNIX socket at ``path``.
+    """Sends requests to the controller at the UNIX socket ``path``.
 
-    Each request has a connection of its own, so that a controller that was started
-    anew is found without ado.
+    Each request opens its own connection, so a restarted controller is found at once.
     """
 
     def __init__(self, path: str | Path) -> None:
         """Nothing is connected yet."""
         self._path = str(path)
 
-    def apply(self, state: ClusterState, timeout_s: float = 10.0) -> Applied:
-        """Make every switch equal to ``state``; returns when they are, and settled.
+    def apply(self, state: ClusterState, timeout_s: float = 10.0) -> ApplyResult:
+        """Make every switch equal to ``state``; returns when all have it and have settled.
 
-        Raises :class:`ControllerError` that names the switch when one refuses, or is
-        not connected within ``timeout_s`` (failed chassis are not waited for). The
-        controller holds on to ``state`` even then: a switch that comes back gets it.
+        Raises :class:`ControllerError` with the switch's name if one refuses, or is not
+        connected within ``timeout_s`` (failed chassis are not waited for). The controller
+        keeps ``state`` even then: a switch that reconnects gets it.
         """
         reply = self._ask(
             {"op": "apply", "state": state.to_json(), "timeout_s": timeout_s},
             timeout_s + _GRACE_S,
         )
-        return Applied(
+        return ApplyResult(
             reply["requested_s"],
             reply["applied_s"],
             reply["settled_s"],
@@ -82,9 +81,9 @@ class ControllerClient:
         return {name: SwitchStatus(**s) for name, s in reply["switches"].items()}
 
     def wait_in_sync(self, timeout_s: float = 10.0) -> dict[str, SwitchStatus]:
-        """Return once every switch is connected and equal to the controller's state.
+        """Return when every switch is connected and equal to the controller's state.
 
-        Raises :class:`ControllerError` with what was seen last.
+        Raises :class:`ControllerError` with the last status.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -110,7 +109,7 @@ class ControllerClient:
         except OSError as error:
             raise ControllerError(f"controller at {self._path}: {error}") from error
         if not line:
-            raise ControllerError(f"controller at {self._path} hung up")
+            raise ControllerError(f"controller at {self._path}: closed the connection")
         reply: dict[str, Any] = json.loads(line)
         if not reply.pop("ok"):
             raise ControllerError(reply["error"])

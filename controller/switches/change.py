@@ -1,4 +1,4 @@
-"""What a switch was told: as the controller counts it, and as whoever asked hears it."""
+"""The update of one switch, as the controller reports it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SwitchChange:
-    """Entries that one switch was told to add and delete; ``applied_s``: when it confirmed
-    that (CLOCK_REALTIME)."""
+    """Numbers of entries added and deleted in one switch.
+
+    ``applied_s``: when the switch confirmed that (CLOCK_REALTIME seconds).
+    """
 
     added: int
     deleted: int

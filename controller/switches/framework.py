@@ -1,8 +1,8 @@
-"""The one file that knows Ryu from os-ken: imports, repairs of both, start-up.
+"""The only file that differs between Ryu and os-ken: imports, workarounds, start-up.
 
-os-ken is Ryu's continuation under another name, with the same interface. Everything
-else imports the framework's parts from here. When Ryu is loaded already (we are under
-``ryu-manager``) it is Ryu; else os-ken where it is installed; else Ryu.
+os-ken continues Ryu under another name, with the same interface. All other modules import
+the framework's parts from here. If Ryu is loaded already (under ``ryu-manager``), it is
+Ryu; else os-ken if it is installed; else Ryu.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ DEAD_DISPATCHER = _part("controller.handler").DEAD_DISPATCHER
 _set_ev_cls = _part("controller.handler").set_ev_cls
 _controller = _part("controller.controller")
 
-#: Base class of applications; the two frameworks call it by their own names.
+#: Base class of applications; its name differs between the frameworks.
 App: Any = getattr(app_manager, "RyuApp" if FRAMEWORK == "ryu" else "OSKenApp")
 
 
 class _UnixStream:
-    """A switch's connection, over a UNIX socket: TCP's own options mean nothing there.
+    """A switch's connection over a UNIX socket; TCP options do not apply to it.
 
-    Both frameworks set TCP_NODELAY on every connection and give it up if they cannot.
+    Both frameworks set TCP_NODELAY on every connection and close it if that fails.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -78,10 +78,10 @@ class _UnixStream:
 
 
 class _Datapath(_controller.Datapath):  # type: ignore[misc, name-defined]
-    """A switch whose going is noticed.
+    """A datapath whose disconnect is detected.
 
-    os-ken's native hub cannot end a thread: the one that sends would wait for ever on
-    an empty queue, and the state would never become DEAD.
+    os-ken's native hub cannot stop a thread. The sending thread would wait forever on an
+    empty queue, and the state would never become DEAD.
     """
 
     def __init__(self, stream: Any, address: Any) -> None:
@@ -96,12 +96,12 @@ class _Datapath(_controller.Datapath):  # type: ignore[misc, name-defined]
 
 
 def _serve_switch(stream: Any, address: Any) -> None:
-    """What the framework does with a switch's connection, with our kind of datapath."""
+    """The framework's connection handler, with our datapath class."""
     try:
         with contextlib.closing(_Datapath(stream, address)) as datapath:
             datapath.serve()
     except Exception:
-        # The native hub's threads say nothing of an exception that ends them.
+        # The native hub does not report an exception that ends a thread.
         log.exception("the connection of a switch failed")
         raise
 
@@ -110,10 +110,10 @@ _controller.datapath_connection_factory = _serve_switch
 
 
 class PrivateServer(hub.StreamServer):  # type: ignore[misc, name-defined]
-    """A server at a UNIX socket that its owner alone can connect to (unix(7)).
+    """A server at a UNIX socket that only its owner can connect to (unix(7)).
 
-    The frameworks bind it themselves, so its mode comes from a umask for that moment.
-    The umask is the whole process's: two servers are bound one after the other.
+    The frameworks bind the socket themselves, so a temporary umask sets its mode. The
+    umask belongs to the whole process, so a lock serialises the binds.
     """
 
     _binding = threading.Lock()
@@ -131,7 +131,7 @@ _controller.StreamServer = PrivateServer
 
 
 class FlowUpdate:
-    """One element of a flow monitor reply: what kind of event, and in which table.
+    """One element of a flow monitor reply: the kind of event and the table.
 
     The frameworks' own parser fails an assertion on all but one kind
     (``OFPFlowUpdateFull`` is registered for four, and compares with the last).
@@ -140,7 +140,7 @@ class FlowUpdate:
     def __init__(self, length: int, event: int, table: int | None) -> None:
         """As in ``struct ofp_flow_update_header`` (OpenFlow 1.4, 7.3.5.18).
 
-        ``table``: number of the table, of an update in full (``ofp_flow_update_full``).
+        ``table``: the table's number, in full updates only (``ofp_flow_update_full``).
         """
         self.length = length
         self.event = event
@@ -164,23 +164,23 @@ parser.OFPFlowMonitorReply.cls_stats_body_cls = FlowUpdate
 def handles(
     events: Any, dispatcher: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator of a method that handles those events; its exceptions are seen.
+    """Decorator for a method that handles those events; exceptions in it are logged.
 
-    os-ken's native hub ends an app's event loop at the first exception, without a
-    word. Here it is logged with its traceback, the app is told by ``fault(text)``, so
-    that whoever asks it for something learns of it, and the loop goes on.
+    os-ken's native hub silently ends an app's event loop at the first exception. Here the
+    exception is logged with its traceback and passed to the app's ``internal_error(text)``,
+    so that later requests fail with it. The loop continues.
     """
 
     def decorate(handler: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(handler)
-        def loud(self: Any, *arguments: Any) -> None:
+        def logged(self: Any, *arguments: Any) -> None:
             try:
                 handler(self, *arguments)
             except Exception:
                 log.exception("%s failed", handler.__name__)
-                self.fault(traceback.format_exc())
+                self.internal_error(traceback.format_exc())
 
-        registered: Callable[..., None] = _set_ev_cls(events, dispatcher)(loud)
+        registered: Callable[..., None] = _set_ev_cls(events, dispatcher)(logged)
         return registered
 
     return decorate

@@ -1,4 +1,4 @@
-"""Flow entries as OpenFlow 1.4 messages, with Nicira's extensions."""
+"""Encodes flow entries as OpenFlow 1.4 messages, with Nicira's extensions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from controller.flows.entries import (
     Field,
     FlowEntry,
     FlowKey,
-    GoTo,
+    GotoTable,
     Learn,
     Masked,
     Move,
@@ -30,9 +30,9 @@ from controller.pipeline.difference import Change
 from controller.switches.framework import FlowUpdate, nicira_ext, ofproto, parser
 from topologies.domain.hashing import IPPROTO_TCP
 
-#: The framework's name of each field. They are all Nicira's (NXM), never a mix with
-#: OpenFlow's own: it writes a match in the order of the fields' numbers, and only
-#: within one numbering does a field come after those it presupposes.
+#: The framework's name of each field. All are Nicira's (NXM): the framework writes a match
+#: in the order of the fields' numbers, and a field must come after its prerequisites. In a
+#: mix with OpenFlow's own fields (OXM) that order would be wrong.
 _NAMES = {
     Field.IN_PORT: "in_port_nxm",
     Field.METADATA: "metadata",
@@ -57,30 +57,30 @@ _NAMES = {
     Field.ARP_THA: "arp_tha_nxm",
 }
 
-#: A bundle's changes become visible to packets all at once, and in their order.
+#: A bundle's changes take effect together, in order.
 _ATOMIC = ofproto.OFPBF_ATOMIC | ofproto.OFPBF_ORDERED
 
 
 @dataclass(frozen=True)
-class FoundEntry:
-    """A flow entry that a switch was found to have; ``match`` is the framework's."""
+class DumpedEntry:
+    """A flow entry from a switch's dump; ``match`` is the framework's."""
 
     key: FlowKey
     match: Any
 
     @classmethod
-    def from_stats(cls, stats: Any) -> FoundEntry:
+    def from_stats(cls, stats: Any) -> DumpedEntry:
         """One element of a flow stats reply."""
         return cls(FlowKey(stats.table_id, stats.priority, stats.cookie), stats.match)
 
 
-#: A flow entry that a switch has: put there by us, or found there.
-SwitchEntry = FlowEntry | FoundEntry
+#: A flow entry in a switch: installed by us, or found in a dump.
+SwitchEntry = FlowEntry | DumpedEntry
 
 
 @lru_cache(maxsize=1 << 14)
 def _match(fields: tuple[tuple[Field, Value], ...]) -> Any:
-    """A match as the framework's ``OFPMatch``; many switches share most of them."""
+    """A match as the framework's ``OFPMatch``. Cached: switches share most matches."""
     return parser.OFPMatch(**{_NAMES[f]: _value(v) for f, v in fields})
 
 
@@ -89,8 +89,8 @@ def _value(value: Value) -> Any:
 
 
 def instructions_of(entry: FlowEntry) -> list[Any]:
-    """The entry's actions, as the framework's instructions; none for a drop."""
-    actions = [_encoded(a) for a in entry.actions if not isinstance(a, GoTo)]
+    """The entry's actions as the framework's instructions; empty for a drop."""
+    actions = [_encoded(a) for a in entry.actions if not isinstance(a, GotoTable)]
     instructions = []
     if actions:
         apply = ofproto.OFPIT_APPLY_ACTIONS
@@ -98,7 +98,7 @@ def instructions_of(entry: FlowEntry) -> list[Any]:
     instructions += [
         parser.OFPInstructionGotoTable(action.table)
         for action in entry.actions
-        if isinstance(action, GoTo)
+        if isinstance(action, GotoTable)
     ]
     return instructions
 
@@ -189,7 +189,7 @@ def _encoded(action: Action) -> Any:
 
 
 def bundle(datapath: Any, bundle_id: int, change: Change[SwitchEntry]) -> list[Any]:
-    """Messages that make ``change`` as one atomic, ordered bundle, then a barrier."""
+    """Messages for ``change``: one atomic, ordered bundle, then a barrier."""
 
     def control(kind: int) -> Any:
         return parser.OFPBundleCtrlMsg(datapath, bundle_id, kind, _ATOMIC, [])
@@ -207,7 +207,7 @@ def bundle(datapath: Any, bundle_id: int, change: Change[SwitchEntry]) -> list[A
 
 def _flow_mods(datapath: Any, change: Change[SwitchEntry]) -> Iterator[Any]:
     for entry in change.add:
-        # No OFPFF_RESET_COUNTS: an entry put over another keeps its counters.
+        # No OFPFF_RESET_COUNTS: a replaced entry keeps its counters.
         yield parser.OFPFlowMod(
             datapath,
             command=ofproto.OFPFC_ADD,
@@ -218,8 +218,8 @@ def _flow_mods(datapath: Any, change: Change[SwitchEntry]) -> Iterator[Any]:
             instructions=instructions_of(entry),
         )
     for gone in change.delete:
-        # The cookie too must fit: if an entry was just added over this one, there is
-        # nothing left to delete.
+        # The cookie must match too. If an add has just replaced this entry, nothing is
+        # left to delete.
         yield parser.OFPFlowMod(
             datapath,
             command=ofproto.OFPFC_DELETE_STRICT,
@@ -233,15 +233,15 @@ def _flow_mods(datapath: Any, change: Change[SwitchEntry]) -> Iterator[Any]:
         )
 
 
-def dump(datapath: Any) -> Any:
-    """Request of every flow entry that the switch has."""
+def dump_request(datapath: Any) -> Any:
+    """Request for all flow entries of the switch."""
     return parser.OFPFlowStatsRequest(datapath)
 
 
-def watch(datapath: Any) -> Any:
-    """Request to be told when somebody changes the switch's flow entries.
+def monitor_request(datapath: Any) -> Any:
+    """Request to be notified of changes of the switch's flow entries.
 
-    Our own changes are told in short (``OFPFME_ABBREV``), others' in full.
+    Our own changes are abbreviated (``OFPFME_ABBREV``), others' are reported in full.
     """
     flags = ofproto.OFPFMF_ADD | ofproto.OFPFMF_REMOVED | ofproto.OFPFMF_MODIFY
     return parser.OFPFlowMonitorRequest(
@@ -258,22 +258,22 @@ def watch(datapath: Any) -> Any:
 
 
 def is_foreign(update: FlowUpdate) -> bool:
-    """Whether an element of a flow monitor reply tells of somebody else's change.
+    """Whether an element of a flow monitor reply reports a change by others.
 
-    Or of a pause: then it is not told what changed meanwhile. What a switch has learned
-    is its own business.
+    True for a pause of the monitor too: changes meanwhile are not reported. False for
+    entries that the switch has learned: they are not ours to manage.
     """
-    told = update.event != ofproto.OFPFME_ABBREV
-    return bool(told and update.table != Table.LEARNED)
+    own = update.event == ofproto.OFPFME_ABBREV
+    return bool(not own and update.table != Table.LEARNED)
 
 
 def is_learned(stats: Any) -> bool:
-    """Whether an element of a flow stats reply is what the switch has learned."""
+    """Whether an element of a flow stats reply is an entry that the switch learned."""
     return bool(stats.table_id == Table.LEARNED)
 
 
 def serialized(messages: Sequence[Any], first_xid: int) -> bytes:
-    """The messages as they go over the wire, numbered from ``first_xid``."""
+    """The messages in wire format, numbered from ``first_xid``."""
     data = bytearray()
     for xid, message in enumerate(messages, start=first_xid):
         message.set_xid(xid)
@@ -283,6 +283,6 @@ def serialized(messages: Sequence[Any], first_xid: int) -> bytes:
 
 
 def error_text(message: Any) -> str:
-    """What an error message of a switch says, by OpenFlow's names."""
+    """A switch's error message as text, with OpenFlow's names."""
     kind = ofproto.ofp_error_type_to_str(message.type)
     return f"{kind}: {ofproto.ofp_error_code_to_str(message.type, message.code)}"

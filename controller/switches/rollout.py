@@ -1,4 +1,4 @@
-"""Brings many switches at once to the entries they are to have."""
+"""Dumps and updates many switches in parallel."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ log = logging.getLogger("resetbed.controller")
 Tables = Mapping[str, Sequence[FlowEntry]]
 
 
-def look_at(sessions: Sequence[SwitchSession], deadline: float) -> None:
-    """Learn what entries the switches have; see :func:`_each` for what can go wrong."""
+def dump_entries(sessions: Sequence[SwitchSession], deadline: float) -> None:
+    """Dump the switches' entries; see :func:`_for_all` for errors."""
     for session in sessions:
-        session.ask()
-    _each(sessions, lambda session: session.take_in(deadline))
+        session.request_dump()
+    _for_all(sessions, lambda session: session.receive_dump(deadline))
 
 
-def bring(
-    sessions: Sequence[SwitchSession], wanted: Tables, deadline: float
+def sync(
+    sessions: Sequence[SwitchSession], desired: Tables, deadline: float
 ) -> dict[str, SwitchChange]:
-    """Make each switch's entries equal to ``wanted``, one atomic bundle each.
+    """Make each switch's entries equal to ``desired``, with one atomic bundle each.
 
-    What they have must be known; see :func:`_each` for what can go wrong.
+    Their present entries must be known; see :func:`_for_all` for errors.
     """
-    changes = {s.name: s.begin(wanted[s.name]) for s in sessions}
+    changes = {s.name: s.start_update(desired[s.name]) for s in sessions}
     done: dict[str, SwitchChange] = {}
 
     def finish(session: SwitchSession) -> None:
-        change, applied_s = changes[session.name], session.finish(deadline)
+        change, applied_s = changes[session.name], session.finish_update(deadline)
         added, deleted = len(change.add), len(change.delete)
         log.info("%s: %d entries added, %d deleted", session.name, added, deleted)
         done[session.name] = SwitchChange(added, deleted, applied_s)
 
-    _each(sessions, finish)
+    _for_all(sessions, finish)
     return done
 
 
-def _each(
+def _for_all(
     sessions: Sequence[SwitchSession], action: Callable[[SwitchSession], None]
 ) -> None:
-    """Do it for each, and let one that fails not keep the others from finishing.
+    """Run the action on each session. A failure does not stop the others.
 
-    We hang up on a switch that fails: it connects again by itself and is looked at
-    anew. Raises the first failure when all have been tried.
+    A switch that fails is disconnected. It reconnects by itself and is dumped again.
+    Raises the first failure after all have been tried.
     """
     failures = []
     for session in sessions:

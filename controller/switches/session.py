@@ -1,4 +1,4 @@
-"""One connected switch: what it has, and the order that is under way to it."""
+"""One connected switch: its known entries and the pending request."""
 
 from __future__ import annotations
 
@@ -12,163 +12,164 @@ from controller.flows.entries import FlowEntry
 from controller.pipeline.difference import Change, difference
 from controller.switches import openflow
 from controller.switches.framework import hub, ofproto
-from controller.switches.openflow import FoundEntry, SwitchEntry
+from controller.switches.openflow import DumpedEntry, SwitchEntry
 
 log = logging.getLogger("resetbed.controller")
 
 
 class SwitchError(RuntimeError):
-    """A switch refused an order, did not answer in time, or is gone; names it."""
+    """A switch refused a request, timed out or disconnected; the text names it."""
 
 
 class SwitchSession:
     """The connection of one switch.
 
-    One thread gives the orders, one at a time (:meth:`ask`, then :meth:`take_in`;
-    :meth:`begin`, then :meth:`finish`), so that many switches can be at work at once.
-    :meth:`deliver` and :meth:`drift` are for other threads, and never wait.
+    One thread sends requests, one at a time: :meth:`request_dump`, then
+    :meth:`receive_dump`; :meth:`start_update`, then :meth:`finish_update`. The two steps
+    allow many switches to work in parallel. Other threads call :meth:`handle_message` and
+    :meth:`mark_changed`, which never block.
     """
 
     def __init__(self, name: str, datapath: Any) -> None:
-        """Nothing is known yet of what the switch has."""
+        """The switch's entries are not known yet."""
         self.name = name
         self.datapath = datapath
         self._installed: Sequence[SwitchEntry] | None = None
-        self._drifted = False
-        self._tampered = False
-        self._watched = False
-        self._gone = False
+        self._stale = False
+        self._changed_by_others = False
+        self._monitored = False
+        self._closed = False
         self._inbox: Any = hub.Queue()
-        self._order: list[Any] = []
+        self._pending: list[Any] = []
         self._first_xid = 0
         self._next_xid = 1
         self._change: Change[SwitchEntry] = Change((), ())
-        self._wanted: Sequence[FlowEntry] = ()
-        #: When it was last known to have what was wanted of it (CLOCK_REALTIME).
+        self._desired: Sequence[FlowEntry] = ()
+        #: When the switch was last known to have the desired entries (CLOCK_REALTIME).
         self.confirmed_s = 0.0
-        #: Since when its caches hold nothing older; None while nobody has waited for
-        #: that: for a new connection nobody knows what was ordered by an earlier one.
+        #: Since when its flow caches hold nothing older; None until that was waited for. A
+        #: new connection starts with None: an earlier one may have changed entries.
         self.settled_s: float | None = None
 
     @property
-    def known(self) -> bool:
-        """Whether it is known what entries the switch has."""
-        return self._installed is not None and not self._drifted
+    def entries_known(self) -> bool:
+        """Whether the switch's entries are known."""
+        return self._installed is not None and not self._stale
 
     @property
-    def raw(self) -> bool:
-        """Whether it has only been looked at so far, and never been put right."""
-        return not self._wanted
+    def never_synced(self) -> bool:
+        """Whether we have never updated its entries in this session."""
+        return not self._desired
 
-    def in_operation(self, wanted: Sequence[FlowEntry]) -> bool:
-        """Whether, when it was looked at, it forwarded by other entries than those.
+    def in_operation(self, desired: Sequence[FlowEntry]) -> bool:
+        """Whether its dump had entries, other than ``desired``.
 
-        It is then a part of a whole that is to change in order. A switch without
-        entries forwards nothing: whatever it is given breaks nothing.
+        Such a switch is updated in the order of the tiers. A switch without entries
+        forwards nothing, so an update cannot break anything.
         """
-        have = self._installed or ()
-        return bool(have) and bool(difference(have, wanted))
+        installed = self._installed or ()
+        return bool(installed) and bool(difference(installed, desired))
 
     @property
-    def gone(self) -> bool:
-        """Whether the connection has ended, or we have ended it."""
-        return self._gone
+    def closed(self) -> bool:
+        """Whether the connection is closed, by the switch or by us."""
+        return self._closed
 
     @property
     def entries(self) -> int:
-        """Number of entries that the switch has, as far as is known."""
+        """Number of known entries of the switch."""
         return len(self._installed or ())
 
-    def has(self, wanted: Sequence[FlowEntry]) -> bool:
-        """Whether the switch has exactly the entries ``wanted``."""
-        return self.known and self._installed == wanted
+    def matches(self, desired: Sequence[FlowEntry]) -> bool:
+        """Whether the switch is known to have exactly the entries ``desired``."""
+        return self.entries_known and self._installed == desired
 
-    def deliver(self, message: Any) -> None:
-        """A message from the switch; None when it is gone."""
-        self._gone = self._gone or message is None
+    def handle_message(self, message: Any) -> None:
+        """Queue a message from the switch; None: it has disconnected."""
+        self._closed = self._closed or message is None
         self._inbox.put((time.time(), message))
 
-    def drift(self) -> None:
-        """Somebody else has changed the switch's entries."""
-        self._drifted = True
+    def mark_changed(self) -> None:
+        """Someone else has changed the switch's entries."""
+        self._stale = True
 
-    def ask(self) -> None:
-        """Ask for every entry that the switch has, and to be told of others' changes.
+    def request_dump(self) -> None:
+        """Request all entries of the switch, and notifications of changes by others.
 
-        What somebody changes from here on is told to :meth:`drift`, whether before or
-        after the answer, so that nothing falls in between.
+        Changes by others from here on are reported to :meth:`mark_changed`, before or
+        after the reply, so none is missed.
         """
         self._change = Change((), ())
-        self._tampered = self._tampered or self._drifted
-        self._drifted = False
+        self._changed_by_others = self._changed_by_others or self._stale
+        self._stale = False
         self._installed = None
-        questions = [openflow.dump(self.datapath)]
-        if not self._watched:
-            self._watched = True
-            questions.insert(0, openflow.watch(self.datapath))
-        self._send(questions)
+        requests = [openflow.dump_request(self.datapath)]
+        if not self._monitored:
+            self._monitored = True
+            requests.insert(0, openflow.monitor_request(self.datapath))
+        self._send(requests)
 
-    def take_in(self, deadline: float) -> None:
-        """Wait for the answer to :meth:`ask`. Raises :class:`SwitchError`."""
-        found: list[SwitchEntry] = []
+    def receive_dump(self, deadline: float) -> None:
+        """Wait for the reply to :meth:`request_dump`. Raises :class:`SwitchError`."""
+        entries: list[SwitchEntry] = []
         more = True
         while more:
             _, message = self._next(deadline)
             if message.msg_type == ofproto.OFPT_ERROR:
-                self._take_in_refusal(message)
+                self._handle_dump_error(message)
                 continue
             ours = (stats for stats in message.body if not openflow.is_learned(stats))
-            found += map(FoundEntry.from_stats, ours)
+            entries += map(DumpedEntry.from_stats, ours)
             more = message.flags & ofproto.OFPMPF_REPLY_MORE
-        self._installed = tuple(found)
+        self._installed = tuple(entries)
 
-    def _take_in_refusal(self, message: Any) -> None:
-        """Without the answer we cannot go on; without the watch we can, and say so."""
+    def _handle_dump_error(self, message: Any) -> None:
+        """An error of the dump is fatal. Without the monitor we continue, and warn."""
         error = self._error(message)
         if message.xid == self._next_xid - 1:
             raise error
-        log.warning("changes by others will go unnoticed: %s", error)
+        log.warning("changes by others will not be detected: %s", error)
 
-    def begin(self, wanted: Sequence[FlowEntry]) -> Change[SwitchEntry]:
-        """Order what makes the switch's entries equal to ``wanted``; returns it.
+    def start_update(self, desired: Sequence[FlowEntry]) -> Change[SwitchEntry]:
+        """Send the change that makes the switch's entries equal to ``desired``; returns it.
 
-        What the switch has must be known. Where somebody has meddled, every entry is
-        put there anew, over what is there: a modified one still has our cookie.
+        The switch's entries must be known. If others have changed entries, every entry is
+        installed again: a modified one may still have our cookie.
         """
-        self._change = difference(self._installed or (), wanted)
-        if self._tampered:
-            self._change = replace(self._change, add=tuple(wanted))
-        self._wanted = wanted
-        self._order = []
+        self._change = difference(self._installed or (), desired)
+        if self._changed_by_others:
+            self._change = replace(self._change, add=tuple(desired))
+        self._desired = desired
+        self._pending = []
         if self._change:
             self.settled_s = None
             bundle_id = self._next_xid
             self._send(openflow.bundle(self.datapath, bundle_id, self._change))
         return self._change
 
-    def finish(self, deadline: float) -> float:
-        """Wait until the switch has what was ordered; returns the instant.
+    def finish_update(self, deadline: float) -> float:
+        """Wait until the switch has confirmed the update; returns the time.
 
         ``deadline`` is of the monotonic clock, the result of CLOCK_REALTIME. Raises
-        :class:`SwitchError`; nothing has changed then, for a bundle is atomic.
+        :class:`SwitchError`; nothing has changed then, because a bundle is atomic.
         """
-        if self._order:
+        if self._pending:
             self._installed = None
             self.confirmed_s = self._await_barrier(deadline)
-            self._tampered = False
-        elif self._installed != self._wanted:
-            self.confirmed_s = time.time()  # it has just been looked at
-        self._installed = self._wanted
+            self._changed_by_others = False
+        elif self._installed != self._desired:
+            self.confirmed_s = time.time()  # just confirmed by its dump
+        self._installed = self._desired
         return self.confirmed_s
 
     def close(self) -> None:
-        """Hang up; the switch connects again by itself and is looked at anew."""
-        self._gone = True
+        """Disconnect. The switch reconnects by itself and is dumped again."""
+        self._closed = True
         self.datapath.close()
 
     def _send(self, messages: list[Any]) -> None:
-        """Send an order; forgets what is left of answers to an earlier one."""
-        self._order = messages
+        """Send a request. Late replies to an earlier one will be ignored."""
+        self._pending = messages
         self._first_xid, self._next_xid = (
             self._next_xid,
             self._next_xid + len(messages),
@@ -176,25 +177,25 @@ class SwitchSession:
         self.datapath.send(openflow.serialized(messages, self._first_xid))
 
     def _next(self, deadline: float) -> tuple[float, Any]:
-        """The next message that answers the order, and when it came."""
+        """The next message that replies to the request, and when it was received."""
         while True:
             try:
-                patience = max(0.001, deadline - time.monotonic())
-                instant, message = self._inbox.get(timeout=patience)
+                timeout = max(0.001, deadline - time.monotonic())
+                instant, message = self._inbox.get(timeout=timeout)
             except hub.QueueEmpty:
-                raise SwitchError(f"switch {self.name} does not answer") from None
-            if self._gone:
-                raise SwitchError(f"switch {self.name} has gone")
+                raise SwitchError(f"switch {self.name} does not reply") from None
+            if self._closed:
+                raise SwitchError(f"switch {self.name} disconnected")
             if self._first_xid <= message.xid < self._next_xid:
                 return instant, message
 
     def _await_barrier(self, deadline: float) -> float:
-        """Wait for the order's end; raise what went wrong on the way, if anything."""
+        """Wait for the barrier reply; raise the request's first error, if any."""
         refused: SwitchError | None = None
         while True:
             instant, message = self._next(deadline)
             if message.msg_type == ofproto.OFPT_ERROR:
-                # The first error is the cause; the bundle's own failure follows it.
+                # The first error is the cause. The bundle's failure follows it.
                 refused = refused or self._error(message)
             if message.msg_type == ofproto.OFPT_BARRIER_REPLY:
                 if refused:
@@ -203,9 +204,9 @@ class SwitchSession:
 
     def _error(self, message: Any) -> SwitchError:
         position = message.xid - self._first_xid
-        culprit = type(self._order[position]).__name__
-        # A bundle's first message opens it; its additions come next.
+        failed_message = type(self._pending[position]).__name__
+        # A bundle's first message opens it; the adds come next.
         if 1 <= position <= len(self._change.add):
-            culprit = f"flow entry {self._change.add[position - 1]}"
+            failed_message = f"flow entry {self._change.add[position - 1]}"
         reason = openflow.error_text(message)
-        return SwitchError(f"switch {self.name} refused {culprit}: {reason}")
+        return SwitchError(f"switch {self.name} refused {failed_message}: {reason}")

@@ -1,12 +1,12 @@
-"""Waits until switches forward nothing by megaflows made before their tables changed.
+"""Waits until no cached flow from before a table change forwards any more.
 
-After a flow-mod and its barrier, Open vSwitch's megaflow cache still forwards as it did
-until a revalidator has looked at each of its flows again. ``revalidator/wait``, on
-ovs-vswitchd's control socket (JSON-RPC 1.0, as ovs-appctl(8) speaks it), answers when
-the next sweep ends (``upcall_unixctl_dump_wait``). That may be one that was under way
-when the tables changed, or one that begins half a second later. So we ask for two
-sweeps, and have each begin at once: a change of the MAC learning table, which our
-pipeline does not use, makes everything be looked at again (``mac_learning_run``).
+After a flow-mod and its barrier, Open vSwitch's megaflow cache still forwards as before,
+until a revalidator has checked each cached flow. ``revalidator/wait``, on ovs-vswitchd's
+control socket (JSON-RPC 1.0, as ovs-appctl(8) uses it), replies at the end of the next
+round (``upcall_unixctl_dump_wait``). That round may have started before the tables changed,
+or may start half a second later. So we wait for two rounds, and trigger each: a change of
+the MAC learning table, which our pipeline does not use, makes the revalidators check
+everything (``mac_learning_run``).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
-#: A MAC that nobody has, put into the MAC learning table and taken out again.
-_NOBODY = "02:00:00:00:00:00"
+#: An unused MAC, added to and removed from the MAC learning table as the trigger.
+_UNUSED_MAC = "02:00:00:00:00:00"
 
 
 class SettleError(RuntimeError):
@@ -27,37 +27,37 @@ class SettleError(RuntimeError):
 
 
 def settle(control_sockets: Mapping[str, str], timeout_s: float) -> None:
-    """Return when the switches have settled; they are all waited for at once.
+    """Return when all switches have settled; they are waited for in parallel.
 
     ``control_sockets``: path of ovs-vswitchd's control socket, by the bridge's name.
     Raises :class:`SettleError` naming the socket.
     """
     deadline = time.monotonic() + timeout_s
-    for poke in (["fdb/add", "{0}", "{0}", "0"], ["fdb/del", "{0}", "0"]):
-        _sweep(control_sockets, [*poke, _NOBODY], deadline)
+    for trigger in (["fdb/add", "{0}", "{0}", "0"], ["fdb/del", "{0}", "0"]):
+        _one_round(control_sockets, [*trigger, _UNUSED_MAC], deadline)
 
 
-def _sweep(
-    control_sockets: Mapping[str, str], poke: Sequence[str], deadline: float
+def _one_round(
+    control_sockets: Mapping[str, str], trigger: Sequence[str], deadline: float
 ) -> None:
-    """Return when each switch has ended a sweep, which ``poke`` makes it begin."""
+    """Return when each switch has completed a round that ``trigger`` started."""
     with ExitStack() as stack:
-        waits, pokes = [], []
+        waits, triggers = [], []
         for bridge, path in control_sockets.items():
             waits.append((path, stack.enter_context(_ask(path, "revalidator/wait"))))
-            words = [word.format(bridge) for word in poke]
-            pokes.append((path, stack.enter_context(_ask(path, *words))))
+            words = [word.format(bridge) for word in trigger]
+            triggers.append((path, stack.enter_context(_ask(path, *words))))
         for path, stream in waits:
             error = _reply(path, stream, deadline)["error"]
             if error is not None:
                 raise SettleError(f"{path}: {error}")
-        for path, stream in pokes:
-            # Before OVS 2.16 there was no such command, and the sweep came later.
+        for path, stream in triggers:
+            # OVS before 2.16 has no such command; the round starts later there.
             _reply(path, stream, deadline)
 
 
 def _ask(path: str, method: str, *arguments: str) -> socket.socket:
-    """A connection on which a command has been sent; they are served in order."""
+    """A connection with a command sent on it; commands are served in order."""
     stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     request = {"id": 0, "method": method, "params": arguments}
     try:
@@ -70,7 +70,7 @@ def _ask(path: str, method: str, *arguments: str) -> socket.socket:
 
 
 def _reply(path: str, stream: socket.socket, deadline: float) -> dict[str, Any]:
-    """Read until one whole JSON object is there: the protocol has no other framing."""
+    """Read one whole JSON object: the protocol has no other framing."""
     text = b""
     while True:
         try:
@@ -79,7 +79,7 @@ def _reply(path: str, stream: socket.socket, deadline: float) -> dict[str, Any]:
         except OSError as error:
             raise SettleError(f"{path}: {error}") from error
         if not part:
-            raise SettleError(f"{path}: hung up")
+            raise SettleError(f"{path}: connection closed")
         text += part
         with suppress(ValueError):
             reply: dict[str, Any] = json.loads(text)

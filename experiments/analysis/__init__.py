@@ -1,1 +1,1 @@
-"""From what the instruments saw to what became of every connection: pure."""
+"""The analysis of a run: from its record to the outcome of every connection. Pure."""

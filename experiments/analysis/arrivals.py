@@ -1,9 +1,9 @@
-"""Prediction held against the wire: did each connection's segments reach its owner: pure.
+"""Compares where clients' segments arrive with the predicted owners: pure.
 
-Between events every segment of a client must arrive at the node that the hash foretells,
-and at no other, whether that node knows the connection or not. While an event is under
-way, from its request until the datapath has settled, old and new owner are both right,
-and so they are for what was on its way between the tiers at that instant.
+Between events every segment of a client must arrive at the node that the hash predicts,
+and at no other, whether that node has a socket for it or not. During an event, from its
+request until the datapath has settled, the old and the new owner are both correct. The
+same holds for segments that were in flight between the tiers at that instant.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from experiments.analysis.epochs import IN_FLIGHT_NS, History
+from experiments.analysis.epochs import IN_FLIGHT_NS, EpochTimeline
 from experiments.analysis.observations import Observation
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import FANOUT_MAC
@@ -19,34 +19,38 @@ from topologies.domain.plan import FANOUT_MAC
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Connections that were compared, a connection counted once between two events.
+    """How many connections were compared; each counts once between two events.
 
-    ``wrong`` are those of which a segment reached a node that was not foretold, each
-    with the node: for whoever has to find out why.
+    ``mismatched``: connections with a segment that reached another node than predicted,
+    each with that node, so that the cause can be found.
     """
 
     compared: int
-    wrong: frozenset[tuple[FourTuple, str]]
+    mismatched: frozenset[tuple[FourTuple, str]]
 
 
 def arrivals(
-    observations: Iterable[Observation], history: History, nodes: Collection[str]
+    observations: Iterable[Observation], timeline: EpochTimeline, nodes: Collection[str]
 ) -> Arrivals:
-    """Every segment that came in at a node, fan-out copies aside, and its owner then.
+    """Compares every segment that arrived at a node, except fan-out copies.
 
-    ``nodes`` are the labels of storage nodes. Not for designs in which segments are
-    passed on from node to node, or pinned in a table: there the hash alone does not
-    say who gets them.
+    ``nodes``: the labels of storage nodes. Not for policies that redirect segments from
+    node to node or pin connections in a table: there the hash alone does not decide
+    where they arrive.
     """
     compared: set[tuple[int, FourTuple]] = set()
-    wrong: set[tuple[FourTuple, str]] = set()
-    for one in observations:
-        if one.outgoing or one.label not in nodes or one.eth_src == FANOUT_MAC:
+    mismatched: set[tuple[FourTuple, str]] = set()
+    for segment in observations:
+        if (
+            segment.outgoing
+            or segment.label not in nodes
+            or segment.eth_src == FANOUT_MAC
+        ):
             continue
-        epoch, connection = history.at(one.time_ns), one.connection
-        if connection is None or one.time_ns <= epoch.settled_ns + IN_FLIGHT_NS:
+        epoch, connection = timeline.at(segment.time_ns), segment.connection
+        if connection is None or segment.time_ns <= epoch.settled_ns + IN_FLIGHT_NS:
             continue
         compared.add((epoch.start_ns, connection))
-        if epoch.owner_of(connection) != one.label:
-            wrong.add((connection, one.label))
-    return Arrivals(len(compared), frozenset(wrong))
+        if epoch.owner_of(connection) != segment.label:
+            mismatched.add((connection, segment.label))
+    return Arrivals(len(compared), frozenset(mismatched))

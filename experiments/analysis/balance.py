@@ -1,21 +1,21 @@
-"""How evenly two tiers share connections out, and what each event moves: pure figures.
+"""Balance of the two tiers, and what each event moves: pure figures.
 
 ==================== =================================================================
 max over mean        connections of the busiest chassis or node, divided by the mean
-                     over those in service: 1 is even. Where members have weights, the
-                     most connections of any by what is its share by weight
-change               share of the connections that an event gave another node, and share
-                     of the hash space, which has no chance in it: with so many
-                     connections that luck does not count, both are the same
-polarisation         whether tier 2 shares out what tier 1 gives to one chassis as it
-                     would share out everything: chi-squared of the connections of each
-                     node against its share of the buckets, per degree of freedom. 1 is
-                     what chance alone does; much more means that hash bits which chose
-                     the chassis choose the node again. ``same_basis`` is what it would
-                     be if both tiers hashed with one basis
+                     over those in service: 1 is even. With weights: the largest ratio
+                     of a member's connections to its share by weight
+change               share of the connections that an event moved to another node, and
+                     share of the hash space, which is exact: with many connections both
+                     are equal
+polarisation         whether tier 2 distributes the connections of one chassis as it would
+                     distribute all: chi-squared of the connections of each node against
+                     its share of the buckets, per degree of freedom. 1 is what chance
+                     gives. Much more means that the hash bits that selected the chassis
+                     also select the node. ``same_basis``: the figure if both tiers used
+                     one hash basis
 ==================== =================================================================
 
-Everything refers to one set of connections, those that a run opens at its beginning.
+All figures are of one set of connections: those that a run opens at its start.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from topologies.domain.forecast import Forecast, forecast
 def balance(
     states: Sequence[ClusterState], connections: Sequence[FourTuple]
 ) -> dict[str, Any]:
-    """What ``summary.json`` says in ``balance``; see the table of this module.
+    """The key ``balance`` of ``summary.json``; see the table of this module.
 
-    ``states`` are those before the first event, and after each instant of events.
+    ``states``: the states before the first event, and after each instant of events.
     """
     forecasts = [forecast_of(state) for state in states]
     ends = {"before": forecasts[0], "after": forecasts[-1]}
     return {
         "fabric_max_over_mean": {
             when: _rounded(
-                max_over_mean(chassis_loads(one, connections), chassis_shares(one))
+                max_over_mean(chassis_loads(where, connections), chassis_shares(where))
             )
-            for when, one in ends.items()
+            for when, where in ends.items()
         },
         "node_max_over_mean": {
             when: _rounded(
-                max_over_mean(node_loads(one, connections), node_shares(one))
+                max_over_mean(node_loads(where, connections), node_shares(where))
             )
-            for when, one in ends.items()
+            for when, where in ends.items()
         },
         "changes": [
             {
@@ -74,18 +74,18 @@ def balance(
 
 
 def forecast_of(state: ClusterState) -> Forecast:
-    """Where connections go in that state of a cluster."""
+    """The forecast of where connections go in that state."""
     return forecast(state.plan, state.membership, state.balancer)
 
 
 def chassis_loads(where: Forecast, connections: Iterable[FourTuple]) -> dict[str, int]:
-    """Connections of each chassis in service, those without any included."""
+    """Connections of each chassis in service, including those with none."""
     routes = filter(None, map(where.route_of, connections))
     return _counted(where.chassis, (route.chassis for route in routes))
 
 
 def node_loads(where: Forecast, connections: Iterable[FourTuple]) -> dict[str, int]:
-    """Connections of each node in service, those without any included."""
+    """Connections of each node in service, including those with none."""
     nodes = {node for table in where.chassis.values() for node in table}
     return _counted(nodes, filter(None, map(where.owner_of, connections)))
 
@@ -96,7 +96,7 @@ def chassis_shares(where: Forecast) -> dict[str, float]:
 
 
 def node_shares(where: Forecast) -> dict[str, float]:
-    """The same of each node; without weights, all nodes in service count alike."""
+    """The same for each node. Without weights, all nodes in service have equal shares."""
     if not where.balancer.weights:
         nodes = [node for members in where.members.values() for node in members]
         return _scaled(dict.fromkeys(nodes, 1.0), 1.0)
@@ -112,7 +112,7 @@ def node_shares(where: Forecast) -> dict[str, float]:
 def max_over_mean(
     loads: Mapping[str, int], shares: Mapping[str, float]
 ) -> float | None:
-    """The greatest load by its share of them all; None where there is no load at all."""
+    """The largest ratio of a load to its share of the total; None without any load."""
     total = sum(loads.values())
     if not total:
         return None
@@ -123,14 +123,17 @@ def moved_connections(
     old: Forecast, new: Forecast, connections: Iterable[FourTuple]
 ) -> int:
     """How many connections have another owner in the new state."""
-    return sum(old.owner_of(one) != new.owner_of(one) for one in connections)
+    return sum(
+        old.owner_of(connection) != new.owner_of(connection)
+        for connection in connections
+    )
 
 
 def moved_share(old: Forecast, new: Forecast) -> Fraction:
-    """Exact share of the hash space, of both tiers' hashes, that has another owner.
+    """The exact share of the hash space of both tiers that has another owner.
 
-    The tiers' hashes count as independent, and so do a switch's hashes with two bases;
-    what a chassis keeps is asked of its nodes.
+    The tiers' hashes are taken as independent, and so are a switch's hashes with two
+    bases. Where the chassis stays the same, its nodes are compared.
     """
     if not old.fabric or not new.fabric:
         return Fraction(old.fabric != new.fabric)
@@ -149,19 +152,19 @@ def moved_share(old: Forecast, new: Forecast) -> Fraction:
 def polarisation(
     where: Forecast, connections: Iterable[FourTuple], basis: int | None = None
 ) -> float | None:
-    """Chi-squared per degree of freedom of tier 2, were ``basis`` that of every chassis;
-    None: with the bases that they have.
+    """Chi-squared per degree of freedom of tier 2, with ``basis`` at every chassis; None:
+    with the bases that they have.
 
-    None where tier 2 has no choice, or no connection.
+    Returns None if tier 2 has no choice, or no connection.
     """
     loads: dict[str, Counter[str]] = defaultdict(Counter)
-    for one in connections:
-        if route := where.route_of(one):
+    for connection in connections:
+        if route := where.route_of(connection):
             table, own = (
                 where.chassis[route.chassis],
                 where.chassis_bases[route.chassis],
             )
-            hashed = where.hash_of(one, own if basis is None else basis)
+            hashed = where.hash_of(connection, own if basis is None else basis)
             node = table[hashed % len(table)]
             loads[route.chassis][node] += 1
     squares, freedom = 0.0, 0
@@ -178,8 +181,8 @@ def polarisation(
 def _pairs(
     old: Sequence[str], new: Sequence[str], same_hash: bool
 ) -> Iterator[tuple[tuple[str, str], Fraction]]:
-    """Each pair of members, before and after, and its share of the hash space: that of
-    one hash, or of two."""
+    """Each pair of members, before and after, and its share of the hash space of one
+    hash, or of two."""
     if not same_hash:
         each = Counter(product(old, new))
         return ((pair, Fraction(n, each.total())) for pair, n in each.items())
@@ -189,15 +192,15 @@ def _pairs(
 
 
 def _scaled(weights: Mapping[str, float], whole: float) -> dict[str, float]:
-    """Those weights, made to add up to ``whole``."""
+    """The weights, scaled so that their sum is ``whole``."""
     total = sum(weights.values())
     return {name: whole * weight / total for name, weight in weights.items()}
 
 
-def _counted(names: Iterable[str], found: Iterable[str]) -> dict[str, int]:
-    return {**dict.fromkeys(names, 0), **Counter(found)}
+def _counted(names: Iterable[str], occurrences: Iterable[str]) -> dict[str, int]:
+    return {**dict.fromkeys(names, 0), **Counter(occurrences)}
 
 
 def _rounded(figure: float | None) -> float | None:
-    """More digits would only pretend."""
+    """To four digits: further ones mean nothing."""
     return None if figure is None else round(figure, 4)

@@ -1,9 +1,10 @@
-"""The claim chart: whether each element of the claim was seen, and where: pure.
+"""The claim chart: checks each element of the claim against the capture: pure.
 
-Every moved connection that sent a stray segment is checked, not an example of them. An
-element passes if it holds for all of them, and there is at least one. The last row,
-``order``, is stricter than the claim: on the wire, stray, reset, client's copy, tier-1
-copies and tier-2 copies follow one another, no copy goes back up, none begets another.
+Every moved connection that sent a stray segment is checked, not only an example. An
+element passes if there is at least one, and it holds for all. The last row, ``order``, is
+stricter than the claim: on the wire, stray, reset, client's copy, tier-1 copies and
+tier-2 copies follow in this order, no copy goes back to the fabric, and no copy causes
+another.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from experiments.analysis.epochs import END_OF_TIME, History
-from experiments.analysis.fates import Fate
+from experiments.analysis.epochs import END_OF_TIME, EpochTimeline
 from experiments.analysis.observations import Observation
-from experiments.analysis.trails import Places, Seen, Trail
+from experiments.analysis.outcomes import Outcome
+from experiments.analysis.reset_traces import PortRoles, ResetTrace, Segments
 from nodes.guard.verdict import RESET_INTERVAL_S
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 
 ORDER = "order"
 
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """One element (``E1`` to ``E5``, or ``order``), for ``held`` of ``checked``."""
+    """One element (``E1`` to ``E5``, or ``order``): it held for ``held`` of ``checked``."""
 
     element: str
     passed: bool
@@ -34,55 +35,58 @@ class ClaimRow:
     held: int
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in ``summary.json``."""
+        """Its object in ``summary.json``."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One moved connection that sent a stray, and the trails of its resets."""
+    """One moved connection that sent a stray, and the traces of its resets."""
 
-    fate: Fate
-    trails: list[Trail]
+    outcome: Outcome
+    traces: list[ResetTrace]
 
-    def opened_before(self, trail: Trail) -> bool:
-        """Whether the connection was open when the trail began."""
-        return self.fate.opened_ns <= trail.first_ns
+    def opened_before(self, trace: ResetTrace) -> bool:
+        """Whether the connection was open when the trace began."""
+        return self.outcome.opened_ns <= trace.first_ns
 
     @property
-    def trail(self) -> Trail | None:
-        """The first trail."""
-        return self.trails[0] if self.trails else None
+    def trace(self) -> ResetTrace | None:
+        """The first trace."""
+        return self.traces[0] if self.traces else None
 
 
-class Broken(Exception):
-    """An element does not hold for a case; the text says what was seen instead."""
+class ElementFailed(Exception):
+    """An element does not hold for a case. The text says what was seen instead."""
 
 
-#: Says what was seen of an element in a case. Raises :class:`Broken`.
+#: Returns what was seen of an element in a case. Raises :class:`ElementFailed`.
 Check = Callable[[Case], str]
 
 
 class ClaimChart:
-    """Holds what the checks need to know of the cluster."""
+    """The checks, with what they need to know of the cluster."""
 
     def __init__(
-        self, history: History, places: Places, spares_origin: bool = False
+        self, timeline: EpochTimeline, roles: PortRoles, excludes_origin: bool = False
     ) -> None:
-        """``history`` says who had to get copies, ``places`` what each label is.
+        """``timeline``: who had to get copies, and when; ``roles``: what each label is.
 
-        ``spares_origin``: the node that sent the reset must get no copy of it.
+        ``excludes_origin``: the node that sent the reset must get no copy of it.
         """
-        self._history = history
-        self._places = places
-        self._spares_origin = spares_origin
+        self._timeline = timeline
+        self._roles = roles
+        self._excludes_origin = excludes_origin
 
     def rows(
-        self, fates: Iterable[Fate], trails: Sequence[Trail], end_ns: int = END_OF_TIME
+        self,
+        outcomes: Iterable[Outcome],
+        traces: Sequence[ResetTrace],
+        end_ns: int = END_OF_TIME,
     ) -> list[ClaimRow]:
-        """``E1`` to ``E5`` and ``order``; what begins after ``end_ns`` is left out."""
-        trails = [trail for trail in trails if trail.first_ns < end_ns]
-        cases = cases_of(fates, trails)
+        """``E1`` to ``E5`` and ``order``. Traces that begin after ``end_ns`` are left out."""
+        traces = [trace for trace in traces if trace.first_ns < end_ns]
+        cases = cases_of(outcomes, traces)
         checks: Mapping[str, Check] = {
             "E1": self._e1,
             "E2": self._e2,
@@ -91,147 +95,165 @@ class ClaimChart:
             "E5": self._e5,
             ORDER: self._order,
         }
-        found = {
+        rows = {
             element: _row(element, check, cases) for element, check in checks.items()
         }
-        found["E3"] = _with_unreached(found["E3"], cases)
-        found[ORDER] = _with_strangers(found[ORDER], trails, cases)
-        return list(found.values())
+        rows["E3"] = _with_unreachable_owners(rows["E3"], cases)
+        rows[ORDER] = _with_unexplained_resets(rows[ORDER], traces, cases)
+        return list(rows.values())
 
     def _e1(self, case: Case) -> str:
-        """A segment of an established connection comes to a second node."""
-        fate, stray = case.fate, case.fate.first_stray
+        """A segment of an established connection arrives at a second node."""
+        outcome, stray = case.outcome, case.outcome.first_stray
         assert stray is not None, "cases have one"
-        if not fate.home_seen:
-            raise Broken(f"no node was seen to hold {written(fate.connection)}")
+        if not outcome.owner_seen:
+            raise ElementFailed(
+                f"no node was seen to hold {format_connection(outcome.connection)}"
+            )
         return (
-            f"{_at(stray, fate)} {stray.flag_names} with {stray.payload} B of "
-            f"{written(fate.connection)} came to {stray.label}; its owner is {fate.home}"
+            f"{_at(stray, outcome)} {stray.flag_names} with {stray.payload} B of "
+            f"{format_connection(outcome.connection)} came to {stray.label}; its owner is {outcome.owner}"
         )
 
     def _e2(self, case: Case) -> str:
         """The second node resets the client through the load balancer."""
-        fate, trail = case.fate, _needed(case)
-        _answered(trail, case.trails)
-        _follow(trail.strays, trail.resets, "the reset", "its stray")
-        _same_count(trail.resets, trail.arrivals, "resets", "arrivals at the fabric")
-        _same_count(trail.resets, trail.client_copies, "resets", "copies to the client")
-        _follow(trail.arrivals, trail.client_copies, "the client's copy", "the reset")
-        copy = trail.client_copies[0]
-        if fate.reset_ns is None or fate.reset_ns < copy.time_ns:
-            raise Broken(f"{_at(copy, fate)} RST to the client, whose socket stayed")
+        outcome, trace = case.outcome, _first_trace(case)
+        _answered(trace, case.traces)
+        _follow(trace.strays, trace.resets, "the reset", "its stray")
+        _same_count(trace.resets, trace.arrivals, "resets", "arrivals at the fabric")
+        _same_count(trace.resets, trace.client_copies, "resets", "copies to the client")
+        _follow(trace.arrivals, trace.client_copies, "the client's copy", "the reset")
+        copy = trace.client_copies[0]
+        if outcome.reset_ns is None or outcome.reset_ns < copy.time_ns:
+            raise ElementFailed(
+                f"{_at(copy, outcome)} RST to the client, whose socket stayed"
+            )
         return (
-            f"{_at(trail.resets[0], fate)} RST left {trail.node}, {_at(copy, fate)} "
-            f"{copy.label} to the client, reset at {_after(fate.reset_ns, fate)}"
+            f"{_at(trace.resets[0], outcome)} RST left {trace.node}, {_at(copy, outcome)} "
+            f"{copy.label} to the client, reset at {_after(outcome.reset_ns, outcome)}"
         )
 
     def _e3(self, case: Case) -> str:
         """Further resets go to several nodes, and the owner frees the connection."""
-        fate, trail = case.fate, _needed(case)
-        if not trail.tier2:
-            raise Broken(f"no node got a copy; {fate.home} {_owner_state(fate)}")
-        if len(trail.tier2) < 2:
-            raise Broken(f"only {next(iter(trail.tier2))} got a copy: no plurality")
-        if fate.home_failed:
-            return f"{len(trail.tier2)} nodes got a copy; {fate.home} had failed"
-        at_owner = trail.tier2.get(fate.home or "")
-        if not at_owner and fate.home_out_of_reach:
+        outcome, trace = case.outcome, _first_trace(case)
+        if not trace.tier2:
+            raise ElementFailed(
+                f"no node got a copy; {outcome.owner} {_owner_state(outcome)}"
+            )
+        if len(trace.tier2) < 2:
+            raise ElementFailed(
+                f"only {next(iter(trace.tier2))} got a copy: no plurality"
+            )
+        if outcome.owner_failed:
+            return f"{len(trace.tier2)} nodes got a copy; {outcome.owner} had failed"
+        at_owner = trace.tier2.get(outcome.owner or "")
+        if not at_owner and outcome.owner_out_of_reach:
             return (
-                f"{len(trail.tier2)} nodes got a copy; {fate.home}, the owner, was cut "
-                f"off and {_owner_state(fate)}"
+                f"{len(trace.tier2)} nodes got a copy; {outcome.owner}, the owner, was cut "
+                f"off and {_owner_state(outcome)}"
             )
         if not at_owner:
-            raise Broken(f"{fate.home}, the owner, got no copy")
-        if fate.freed_ns is None or fate.freed_ns < at_owner[0].time_ns:
-            raise Broken(f"{_at(at_owner[0], fate)} {fate.home}, {_owner_state(fate)}")
+            raise ElementFailed(f"{outcome.owner}, the owner, got no copy")
+        if outcome.freed_ns is None or outcome.freed_ns < at_owner[0].time_ns:
+            raise ElementFailed(
+                f"{_at(at_owner[0], outcome)} {outcome.owner}, {_owner_state(outcome)}"
+            )
         return (
-            f"{len(trail.tier2)} nodes got a copy; {_at(at_owner[0], fate)} at "
-            f"{fate.home}, freed at {_after(fate.freed_ns, fate)}"
+            f"{len(trace.tier2)} nodes got a copy; {_at(at_owner[0], outcome)} at "
+            f"{outcome.owner}, freed at {_after(outcome.freed_ns, outcome)}"
         )
 
     def _e4(self, case: Case) -> str:
         """The fabric sends one copy to each chassis that it can reach."""
-        first = _needed(case)
-        for trail in case.trails:
-            self._tier1_complete(trail)
+        first = _first_trace(case)
+        for trace in case.traces:
+            self._tier1_complete(trace)
         if len(first.tier1) < 2:
-            raise Broken(f"copies left to {_names(first.tier1)} only: no plurality")
-        return f"{_first_frames(first.tier1, case.fate)}: one to each chassis"
+            raise ElementFailed(
+                f"copies left to {_names(first.tier1)} only: no plurality"
+            )
+        return f"{_first_frames(first.tier1, case.outcome)}: one to each chassis"
 
     def _e5(self, case: Case) -> str:
         """Each chassis sends one copy to each of its nodes that it can reach."""
-        first = _needed(case)
-        for trail in case.trails:
-            self._tier2_complete(trail)
+        first = _first_trace(case)
+        for trace in case.traces:
+            self._tier2_complete(trace)
         if not first.tier2:
-            raise Broken("no node got a copy")
-        return f"{_first_frames(first.tier2, case.fate)}: one to each node"
+            raise ElementFailed("no node got a copy")
+        return f"{_first_frames(first.tier2, case.outcome)}: one to each node"
 
     def _order(self, case: Case) -> str:
-        """One after the other, for each reset by itself."""
-        for trail in case.trails:
-            self._steps_follow(trail)
-            if trail.misdirected:
-                raise Broken(f"{_at(trail.misdirected[0], case.fate)} a copy went back")
-        if not _needed(case).tier2:
-            raise Broken("no copies followed the reset")
+        """The frames of each reset are in order."""
+        for trace in case.traces:
+            self._steps_follow(trace)
+            if trace.unexpected:
+                raise ElementFailed(
+                    f"{_at(trace.unexpected[0], case.outcome)} a copy went back"
+                )
+        if not _first_trace(case).tier2:
+            raise ElementFailed("no copies followed the reset")
         return "stray, reset, fabric, client's copy, tier-1 and tier-2 copies in order"
 
-    def _tier1_complete(self, trail: Trail) -> None:
-        if not trail.arrivals:
-            raise Broken(f"no reset of {trail.node or 'any node'} reached the fabric")
-        expected = self._history.expected(trail.arrivals[0].time_ns)
-        count = len(trail.arrivals)
-        _exactly(trail.tier1, expected.must, expected.may, count, "from the fabric")
-        for name, copies in trail.tier1.items():
-            _follow(trail.arrivals, copies, f"the copy to {name}", "the reset")
+    def _tier1_complete(self, trace: ResetTrace) -> None:
+        if not trace.arrivals:
+            raise ElementFailed(
+                f"no reset of {trace.node or 'any node'} reached the fabric"
+            )
+        expected = self._timeline.expected(trace.arrivals[0].time_ns)
+        count = len(trace.arrivals)
+        _exactly(trace.tier1, expected.must, expected.may, count, "from the fabric")
+        for name, copies in trace.tier1.items():
+            _follow(trace.arrivals, copies, f"the copy to {name}", "the reset")
 
-    def _tier2_complete(self, trail: Trail) -> None:
-        if not trail.arrivals:
-            raise Broken(f"no reset of {trail.node or 'any node'} reached the fabric")
-        expected = self._history.expected(trail.arrivals[0].time_ns)
+    def _tier2_complete(self, trace: ResetTrace) -> None:
+        if not trace.arrivals:
+            raise ElementFailed(
+                f"no reset of {trace.node or 'any node'} reached the fabric"
+            )
+        expected = self._timeline.expected(trace.arrivals[0].time_ns)
         must = {node for nodes in expected.must.values() for node in nodes}
         may = {node for nodes in expected.may.values() for node in nodes}
-        if self._spares_origin:
-            must, may = must - {trail.node}, may - {trail.node}
-        _exactly(trail.tier2, must, may, len(trail.arrivals), "from its chassis")
-        for name, copies in trail.tier2.items():
-            arrived = trail.uplinks.get(self._places.nodes[name], [])
+        if self._excludes_origin:
+            must, may = must - {trace.node}, may - {trace.node}
+        _exactly(trace.tier2, must, may, len(trace.arrivals), "from its chassis")
+        for name, copies in trace.tier2.items():
+            arrived = trace.uplinks.get(self._roles.nodes[name], [])
             _follow(arrived, copies, f"the copy to {name}", "its chassis's")
 
-    def _steps_follow(self, trail: Trail) -> None:
-        _follow(trail.strays, trail.resets, "the reset", "its stray")
-        _follow(trail.resets, trail.arrivals, "the arrival at the fabric", "the reset")
-        _follow(trail.arrivals, trail.client_copies, "the client's copy", "the arrival")
-        for name, copies in trail.tier1.items():
+    def _steps_follow(self, trace: ResetTrace) -> None:
+        _follow(trace.strays, trace.resets, "the reset", "its stray")
+        _follow(trace.resets, trace.arrivals, "the arrival at the fabric", "the reset")
+        _follow(trace.arrivals, trace.client_copies, "the client's copy", "the arrival")
+        for name, copies in trace.tier1.items():
             what = f"the copy to {name}"
-            _follow(trail.client_copies, copies, what, "the client's copy")
-            _follow(copies, trail.uplinks.get(name, []), f"arrival at {name}", what)
-        for name, copies in trail.tier2.items():
-            arrived = trail.uplinks.get(self._places.nodes[name], [])
+            _follow(trace.client_copies, copies, what, "the client's copy")
+            _follow(copies, trace.uplinks.get(name, []), f"arrival at {name}", what)
+        for name, copies in trace.tier2.items():
+            arrived = trace.uplinks.get(self._roles.nodes[name], [])
             _follow(arrived, copies, f"the copy to {name}", "its chassis's")
 
 
-def cases_of(fates: Iterable[Fate], trails: Iterable[Trail]) -> list[Case]:
-    """Each moved connection with a stray, and the trails of its resets.
+def cases_of(outcomes: Iterable[Outcome], traces: Iterable[ResetTrace]) -> list[Case]:
+    """Each moved connection with a stray, and the traces of its resets.
 
-    Not one whose handshake an event cut in two: no first node ever had it.
-    A trail belongs to the latest connection on its 4-tuple that was open before it.
+    A connection whose handshake was split by an event is left out: no first node ever
+    had it. A trace belongs to the latest connection on its 4-tuple that was open before it.
     """
     by_tuple: dict[FourTuple, list[Case]] = defaultdict(list)
-    for fate in sorted(fates, key=lambda fate: fate.opened_ns):
-        by_tuple[fate.connection].append(Case(fate, []))
-    for trail in trails:
-        opened = [c for c in by_tuple[trail.connection] if c.opened_before(trail)]
+    for outcome in sorted(outcomes, key=lambda outcome: outcome.opened_ns):
+        by_tuple[outcome.connection].append(Case(outcome, []))
+    for trace in traces:
+        opened = [c for c in by_tuple[trace.connection] if c.opened_before(trace)]
         if opened:
-            opened[-1].trails.append(trail)
+            opened[-1].traces.append(trace)
     return [
         case
         for cases in by_tuple.values()
         for case in cases
-        if case.fate.moved
-        and case.fate.first_stray is not None
-        and not case.fate.unfinished
+        if case.outcome.moved
+        and case.outcome.first_stray is not None
+        and not case.outcome.unfinished
     ]
 
 
@@ -240,30 +262,30 @@ def _row(element: str, check: Check, cases: Sequence[Case]) -> ClaimRow:
     for case in cases:
         try:
             seen = check(case)
-        except Broken as broken:
-            seen = f"{written(case.fate.connection)}: {broken}"
+        except ElementFailed as failure:
+            seen = f"{format_connection(case.outcome.connection)}: {failure}"
             counterexample = counterexample or seen
         else:
             held += 1
             example = example or seen
     checked = len(cases)
     if not cases:
-        return ClaimRow(element, False, "no segment came to a second node", 0, 0)
+        return ClaimRow(element, False, "no segment arrived at a second node", 0, 0)
     evidence = f"{held} of {checked} connections; {counterexample or example}"
     return ClaimRow(element, held == checked, evidence, checked, held)
 
 
-def _with_unreached(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
-    """The row, with how many owners no copy could reach: they free nothing by it."""
+def _with_unreachable_owners(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
+    """The row, with the number of owners that no copy could reach: no copy frees these."""
     unreached = [
-        case.fate
+        case.outcome
         for case in cases
-        if case.fate.home_out_of_reach
-        and not any(trail.tier2.get(case.fate.home or "") for trail in case.trails)
+        if case.outcome.owner_out_of_reach
+        and not any(trace.tier2.get(case.outcome.owner or "") for trace in case.traces)
     ]
     if not unreached:
         return row
-    kept = sum(fate.freed_ns is None for fate in unreached)
+    kept = sum(outcome.freed_ns is None for outcome in unreached)
     evidence = (
         f"{row.evidence}; {len(unreached)} owners were cut off from every copy, "
         f"{kept} of them hold it still"
@@ -271,100 +293,104 @@ def _with_unreached(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
     return replace(row, evidence=evidence)
 
 
-def _with_strangers(
-    row: ClaimRow, trails: Sequence[Trail], cases: Sequence[Case]
+def _with_unexplained_resets(
+    row: ClaimRow, traces: Sequence[ResetTrace], cases: Sequence[Case]
 ) -> ClaimRow:
-    """The row, failed where a trail has no stray: a copy begot another, or a forgery
+    """The row; it fails if a trace has no stray: a copy caused another, or a forged reset
     was amplified."""
-    known = {id(trail) for case in cases for trail in case.trails}
-    strangers = [t for t in trails if id(t) not in known and not t.strays]
-    if not strangers:
+    explained = {id(trace) for case in cases for trace in case.traces}
+    unexplained = [t for t in traces if id(t) not in explained and not t.strays]
+    if not unexplained:
         return row
-    one = min(strangers[0].parts(), key=lambda part: part.time_ns)
+    first = min(unexplained[0].parts(), key=lambda part: part.time_ns)
     evidence = (
-        f"{len(strangers)} resets that no stray drew, first frame {one.frame} at "
-        f"{one.label}; {row.evidence}"
+        f"{len(unexplained)} resets without a stray, first frame {first.frame} at "
+        f"{first.label}; {row.evidence}"
     )
     return ClaimRow(row.element, False, evidence, row.checked, row.held)
 
 
-def _needed(case: Case) -> Trail:
-    if case.trail is None or not case.trail.resets:
-        stray = case.fate.first_stray
+def _first_trace(case: Case) -> ResetTrace:
+    if case.trace is None or not case.trace.resets:
+        stray = case.outcome.first_stray
         assert stray is not None, "cases have one"
-        raise Broken(f"{_at(stray, case.fate)} {stray.label} did not answer its stray")
-    return case.trail
+        raise ElementFailed(
+            f"{_at(stray, case.outcome)} {stray.label} did not answer its stray"
+        )
+    return case.trace
 
 
-def _answered(trail: Trail, trails: Sequence[Trail]) -> None:
-    """Every stray of the trail was, or the node had just said the same (RESET_INTERVAL_S)."""
-    if len(trail.resets) > len(trail.strays):
-        _same_count(trail.strays, trail.resets, "strays", f"resets of {trail.node}")
+def _answered(trace: ResetTrace, traces: Sequence[ResetTrace]) -> None:
+    """Raises if a stray got no reset, and the node sent no equal one within RESET_INTERVAL_S."""
+    if len(trace.resets) > len(trace.strays):
+        _same_count(trace.strays, trace.resets, "strays", f"resets of {trace.node}")
     answers = [
         reset.time_ns
-        for other in trails
-        if (other.node, other.key.seq) == (trail.node, trail.key.seq)
+        for other in traces
+        if (other.node, other.key.seq) == (trace.node, trace.key.seq)
         for reset in other.resets
     ]
-    ends = [stray.time_ns for stray in trail.strays[1:]] + [END_OF_TIME]
-    for stray, next_ns in zip(trail.strays, ends, strict=True):
+    ends = [stray.time_ns for stray in trace.strays[1:]] + [END_OF_TIME]
+    for stray, next_ns in zip(trace.strays, ends, strict=True):
         since_ns = stray.time_ns - round(RESET_INTERVAL_S * 1e9)
         if not any(since_ns <= answer < next_ns for answer in answers):
-            raise Broken(f"frame {stray.frame}: {trail.node} did not answer that stray")
+            raise ElementFailed(
+                f"frame {stray.frame}: {trace.node} did not answer that stray"
+            )
 
 
-def _same_count(expected: Seen, seen: Seen, of: str, what: str) -> None:
+def _same_count(expected: Segments, seen: Segments, of: str, what: str) -> None:
     if len(seen) != len(expected):
-        raise Broken(f"{len(expected)} {of}, but {len(seen)} {what}")
+        raise ElementFailed(f"{len(expected)} {of}, but {len(seen)} {what}")
 
 
-def _follow(first: Seen, then: Seen, what: str, after: str) -> None:
-    """Each of ``then`` is there and later than its counterpart in ``first``."""
-    for index, one in enumerate(then):
+def _follow(first: Segments, then: Segments, what: str, after: str) -> None:
+    """Raises unless each of ``then`` has a counterpart in ``first``, and is not earlier."""
+    for index, segment in enumerate(then):
         if index >= len(first):
-            raise Broken(f"frame {one.frame}: {what} without {after}")
-        if one.time_ns < first[index].time_ns:
-            raise Broken(f"frame {one.frame}: {what} before {after}")
+            raise ElementFailed(f"frame {segment.frame}: {what} without {after}")
+        if segment.time_ns < first[index].time_ns:
+            raise ElementFailed(f"frame {segment.frame}: {what} before {after}")
 
 
 def _exactly(
-    seen: Mapping[str, Seen],
+    seen: Mapping[str, Segments],
     must: Iterable[str],
     may: Iterable[str],
     count: int,
     source: str,
 ) -> None:
     for name in sorted(must):
-        found = len(seen.get(name, ()))
-        if found < count:
-            raise Broken(f"{name} got {found} copies of {count} {source}")
+        received = len(seen.get(name, ()))
+        if received < count:
+            raise ElementFailed(f"{name} got {received} copies of {count} {source}")
     allowed = set(may)
     for name, copies in seen.items():
         if name not in allowed or len(copies) > count:
-            raise Broken(f"frame {copies[-1].frame}: a copy too many to {name}")
+            raise ElementFailed(f"frame {copies[-1].frame}: a copy too many to {name}")
 
 
-def _owner_state(fate: Fate) -> str:
-    if fate.home_failed:
+def _owner_state(outcome: Outcome) -> str:
+    if outcome.owner_failed:
         return "had failed"
-    return "still holds it" if fate.freed_ns is None else "freed it by itself"
+    return "still holds it" if outcome.freed_ns is None else "freed it by itself"
 
 
-def _first_frames(copies: Mapping[str, Seen], fate: Fate) -> str:
+def _first_frames(copies: Mapping[str, Segments], outcome: Outcome) -> str:
     """``c1 frame 9 +1.2 ms, c2 frame 10 +1.3 ms, ... 3 more``."""
-    shown = [f"{name} {_at(seen[0], fate)}" for name, seen in sorted(copies.items())]
+    shown = [f"{name} {_at(seen[0], outcome)}" for name, seen in sorted(copies.items())]
     rest = f", … {len(shown) - 4} more" if len(shown) > 4 else ""
     return ", ".join(shown[:4]) + rest
 
 
-def _names(copies: Mapping[str, Seen]) -> str:
+def _names(copies: Mapping[str, Segments]) -> str:
     return ", ".join(sorted(copies)) or "no chassis"
 
 
-def _at(one: Observation, fate: Fate) -> str:
-    return f"frame {one.frame} {_after(one.time_ns, fate)}"
+def _at(segment: Observation, outcome: Outcome) -> str:
+    return f"frame {segment.frame} {_after(segment.time_ns, outcome)}"
 
 
-def _after(time_ns: int, fate: Fate) -> str:
-    """The instant, from the event that moved the connection."""
-    return f"+{(time_ns - (fate.moved_ns or fate.opened_ns)) / 1e6:.3f} ms"
+def _after(time_ns: int, outcome: Outcome) -> str:
+    """The time since the event that moved the connection."""
+    return f"+{(time_ns - (outcome.moved_ns or outcome.opened_ns)) / 1e6:.3f} ms"

@@ -1,7 +1,7 @@
-"""The dialogues of all clients, from the frames that were captured at their ports.
+"""The dialogues of all clients, from the frames captured at their ports on the fabric.
 
-Every request and answer of a run passes here, so no record is made of a frame, and its
-two ends are known by the bytes that name them in the frame.
+Every request and answer of a run is handled here. For speed, no object is made of a
+frame, and its two ends are identified by their raw bytes in the frame.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from experiments.analysis.observations import FIN, PSH, RST, SYN
 from experiments.record.pcapng import CapturedPacket
 from topologies.domain.connection import VIPS, FourTuple
 
-#: Ethernet, IP without options or extension headers, TCP: the kind of frame; IPv4: first
+#: Ethernet, IP without options or extension headers, TCP. Fields: EtherType; IPv4: first
 #: byte, length, protocol; IPv6: length, protocol; then both addresses and both ports as
-#: they stand, SEQ, ACK, the length of the TCP header, flags.
+#: raw bytes, SEQ, ACK, the length of the TCP header, flags.
 _FRAME4 = struct.Struct("!12xHBxH5xB2x12sIIBB")
 _FRAME6 = struct.Struct("!12xH4xHBx36sIIBB")
 _IPV4, _IPV6 = 0x0800, 0x86DD
@@ -27,19 +27,19 @@ _OPENS_OR_ENDS = SYN | FIN | RST
 
 
 class ClientWire:
-    """Takes the frames of clients' ports on the fabric, in the order of time."""
+    """Handles the frames of clients' ports on the fabric, in the order of time."""
 
     def __init__(self) -> None:
-        """Nothing was seen yet."""
-        #: The ends of a frame, as it has them -> what its connection is at, by client.
+        """Without any frame yet."""
+        #: The raw ends of a frame -> its dialogue, by the direction of the frame.
         self._from_client: dict[bytes, Dialogue] = {}
         self._to_client: dict[bytes, Dialogue] = {}
-        self._lives: dict[bytes, list[Dialogue]] = {}
+        self._dialogues: dict[bytes, list[Dialogue]] = {}
 
-    def take(self, packet: CapturedPacket) -> bool:
-        """Reads one frame; whether that was all there is to learn from it.
+    def handle(self, packet: CapturedPacket) -> bool:
+        """Handles one frame. Whether it can be dropped after that.
 
-        Not where it opens or ends a connection (SYN, FIN, RST), or is no plain TCP.
+        Not if it opens or ends a connection (SYN, FIN, RST), or is no plain TCP.
         """
         data = packet.data
         frame = _FRAME4.unpack_from(data)
@@ -63,32 +63,34 @@ class ClientWire:
             dialogue = self._to_client.get(ends)
             if dialogue is not None:
                 pushed, fin = flags & PSH != 0, flags & FIN != 0
-                dialogue.answer(packet.time_ns, seq, ack, length, pushed, fin)
+                dialogue.server_segment(packet.time_ns, seq, ack, length, pushed, fin)
         else:
             dialogue = self._from_client.get(ends)
             if dialogue is not None:
-                dialogue.ask(packet.time_ns, seq, length, flags & FIN != 0)
+                dialogue.client_segment(packet.time_ns, seq, length, flags & FIN != 0)
         return not flags & _OPENS_OR_ENDS
 
     def dialogues(self) -> dict[FourTuple, list[Dialogue]]:
-        """Connection to the VIP -> its lives, oldest first."""
-        found = {_connection(ends): lives for ends, lives in self._lives.items()}
-        return {c: lives for c, lives in found.items() if c.dst in VIPS}
+        """Connection to the VIP -> its dialogues, oldest first."""
+        by_connection = {
+            _connection(ends): dialogues for ends, dialogues in self._dialogues.items()
+        }
+        return {c: dialogues for c, dialogues in by_connection.items() if c.dst in VIPS}
 
     def _handshake(
         self, packet: CapturedPacket, ends: bytes, seq: int, flags: int
     ) -> None:
-        """A SYN of the client begins a life, unless it is sent again."""
+        """A SYN of the client begins a dialogue, unless it is a retransmission."""
         if flags & RST:
             return
         if packet.outgoing:
             if ends in self._to_client:
-                self._to_client[ends].accept(seq)
+                self._to_client[ends].syn_ack(seq)
             return
-        lives = self._lives.setdefault(ends, [])
-        if not lives or lives[-1].isn != seq:
-            lives.append(Dialogue(packet.time_ns, seq))
-            self._from_client[ends] = self._to_client[_swapped(ends)] = lives[-1]
+        dialogues = self._dialogues.setdefault(ends, [])
+        if not dialogues or dialogues[-1].isn != seq:
+            dialogues.append(Dialogue(packet.time_ns, seq))
+            self._from_client[ends] = self._to_client[_swapped(ends)] = dialogues[-1]
 
 
 def _parts(ends: bytes) -> tuple[bytes, bytes, bytes, bytes]:

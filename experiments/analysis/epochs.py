@@ -1,4 +1,4 @@
-"""How a cluster was arranged, and when: its states between membership events, pure."""
+"""The cluster's states between membership events, with their times: pure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from topologies.domain.forecast import forecast
 #: Chassis name -> names of its nodes.
 Members = Mapping[str, frozenset[str]]
 END_OF_TIME = 1 << 63
-#: How long a segment may be on its way from the fabric to a node: many times what it
-#: takes on a machine that has other things to do.
+#: Upper bound for a segment's time from the fabric to a node, also on a busy machine.
 IN_FLIGHT_NS = 50_000_000
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The cluster from one membership event on, until the next.
+    """The cluster from one membership event until the next.
 
-    From ``start_ns`` (the event was asked for) to ``settled_ns`` (no switch forwards by
-    the old state any more) either state may be met. ``owner_of`` says which node a
-    connection's segments reach; ``reachable`` which nodes take a fan-out copy, and
-    ``cut_off`` which have power and keep their sockets, but take none.
+    From ``start_ns`` (the event was requested) until ``settled_ns`` (no switch forwards
+    by the old state any more) both states are possible. ``owner_of``: the node that a
+    connection's segments reach. ``reachable``: the nodes that receive fan-out copies.
+    ``cut_off``: the nodes that have power and keep their sockets, but receive none.
     """
 
     start_ns: int
@@ -38,7 +37,7 @@ class Epoch:
     def of(
         cls, state: ClusterState, start_s: float = 0.0, settled_s: float = 0.0
     ) -> Epoch:
-        """The epoch in which the switches are equal to ``state``."""
+        """The epoch in which the switches forward by ``state``."""
         plan, membership = state.plan, state.membership
         reachable = {
             chassis.name: frozenset(
@@ -56,7 +55,7 @@ class Epoch:
         )
 
     def powers(self, node: str | None) -> bool:
-        """Whether the node of that name has power, and so keeps its sockets."""
+        """Whether that node has power, and so keeps its sockets."""
         return node in self.cut_off or any(
             node in nodes for nodes in self.reachable.values()
         )
@@ -64,14 +63,14 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Expected:
-    """Who must, and who may, get a copy of a reset: they differ during an event."""
+    """Nodes that must, and nodes that may, get a copy. They differ during an event."""
 
     must: Members
     may: Members
 
 
-class History:
-    """The epochs of one run, the first from before everything."""
+class EpochTimeline:
+    """The epochs of one run. The first is the one before all events."""
 
     def __init__(self, epochs: Sequence[Epoch]) -> None:
         """``epochs`` in the order of their times, at least one."""
@@ -79,27 +78,27 @@ class History:
         self._starts = [epoch.start_ns for epoch in self.epochs[1:]]
 
     def at(self, time_ns: int) -> Epoch:
-        """The epoch of that instant: the latest that has begun."""
+        """The epoch at that instant: the latest that has begun."""
         return self.epochs[bisect_right(self._starts, time_ns)]
 
     def after(self, time_ns: int) -> Iterator[Epoch]:
-        """The epochs that begin later than that instant, in order."""
+        """The epochs that begin after that instant, in order."""
         yield from self.epochs[bisect_right(self._starts, time_ns) + 1 :]
 
     def before(self, epoch: Epoch) -> Epoch:
-        """The epoch that ``epoch`` replaced; the first replaced none but itself."""
+        """The epoch before ``epoch``; for the first, itself."""
         return self.epochs[max(0, self.epochs.index(epoch) - 1)]
 
     def under_way(self, time_ns: int, slack_ns: int) -> bool:
-        """Whether an event is at that instant, give or take ``slack_ns``: from when it
-        is asked for until no switch forwards by the old state."""
+        """Whether an event is in progress at that instant, give or take ``slack_ns``: from
+        its request until no switch forwards by the old state."""
         return any(
             epoch.start_ns - slack_ns <= time_ns <= epoch.settled_ns + slack_ns
             for epoch in self.epochs[1:]
         )
 
     def expected(self, time_ns: int) -> Expected:
-        """Who gets a copy of a reset that the fabric receives at that instant."""
+        """Which nodes get a copy of a reset that the fabric receives at that instant."""
         now = self.at(time_ns)
         if time_ns > now.settled_ns:
             return Expected(now.reachable, now.reachable)
@@ -113,8 +112,8 @@ class History:
         )
 
     def cuts_off(self, time_ns: int, node: str | None) -> bool:
-        """Whether a copy of a reset of that instant cannot be sure to reach that node,
-        because it is cut off, or was until the event that is under way."""
+        """Whether a copy of a reset at that instant may not reach that node, because the
+        node is cut off, or was until the event in progress."""
         now = self.at(time_ns)
         if time_ns > now.settled_ns:
             return node in now.cut_off

@@ -1,4 +1,4 @@
-"""TCP segments as a capture file shows them, one small record each."""
+"""The TCP segments of a capture file, one small record each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from experiments.record.pcapng import CapturedPacket, open_pcapng
 from topologies.domain.connection import FourTuple, connection_of
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
-_LETTERS = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK"))
+_NAMES = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (PSH, "PSH"), (ACK, "ACK"))
 
 _ETHERNET = struct.Struct("!6s6sH")
 _IPV4 = struct.Struct("!BxHxxxxxBxx4s4s")  # first byte, length, protocol, addresses
@@ -25,12 +25,12 @@ _TCP_PROTOCOL = 6
 
 
 class Observation(NamedTuple):
-    """One TCP segment that one interface saw.
+    """One TCP segment, captured at one interface.
 
-    ``frame`` is its number in the capture file, from 1; ``time_ns`` is CLOCK_REALTIME;
-    ``label`` is the interface's (see :mod:`experiments.record.capture_points`); ``outgoing``
-    says that the interface's owner sent it. ``payload`` are its bytes of data, also
-    where fewer were captured.
+    ``frame``: its number in the capture file, from 1. ``time_ns``: CLOCK_REALTIME.
+    ``label``: the interface's (see :mod:`experiments.record.capture_points`).
+    ``outgoing``: the interface's owner sent it. ``payload``: its bytes of data, also
+    those that were not captured.
     """
 
     frame: int
@@ -50,26 +50,26 @@ class Observation(NamedTuple):
 
     @property
     def connection(self) -> FourTuple | None:
-        """The connection it belongs to, ``None`` where neither end is the VIP."""
+        """The connection it belongs to; None if neither end is the VIP."""
         return connection_of(self.src, self.sport, self.dst, self.dport)
 
     @property
     def not_recognised(self) -> bool:
-        """Whether it is a reset that says "not recognised": RST, and no ACK, SYN, FIN.
+        """Whether it is a "not recognised" reset: RST without ACK, SYN or FIN.
 
-        RFC 9293, 3.10.7.1: the stray segment carried ACK.
+        RFC 9293, 3.10.7.1: the reset for a segment with ACK carries no ACK.
         """
         return self.flags & (RST | ACK | SYN | FIN) == RST
 
     @property
     def flag_names(self) -> str:
-        """For people: ``SYN,ACK``; ``PSH`` is left out beside data."""
-        wanted = self.flags & ~PSH
-        return ",".join(name for bit, name in _LETTERS if wanted & bit)
+        """Its flags as text, e.g. ``SYN,ACK``, without ``PSH``."""
+        shown = self.flags & ~PSH
+        return ",".join(name for bit, name in _NAMES if shown & bit)
 
 
-def is_answer(observation: Observation, nodes: Collection[str]) -> bool:
-    """Whether it is a node's SYN,ACK, as it leaves the node; ``nodes`` are their labels."""
+def is_syn_ack(observation: Observation, nodes: Collection[str]) -> bool:
+    """Whether it is a SYN,ACK that leaves a node. ``nodes``: the nodes' labels."""
     handshake = observation.flags & (SYN | RST | ACK) == SYN | ACK
     return handshake and observation.outgoing and observation.label in nodes
 
@@ -77,12 +77,12 @@ def is_answer(observation: Observation, nodes: Collection[str]) -> bool:
 def read_observations(
     path: str,
     until_ns: int = END_OF_TIME,
-    takers: Mapping[str, Callable[[CapturedPacket], bool]] = MappingProxyType({}),
+    handlers: Mapping[str, Callable[[CapturedPacket], bool]] = MappingProxyType({}),
 ) -> Iterator[Observation]:
     """Every TCP segment of a capture file before ``until_ns``, in the order of time.
 
-    ``takers``: label -> who is shown each packet of that interface first; what it takes
-    (answers ``True``) is left out. Raises :class:`OSError` or
+    ``handlers``: label -> a function that gets each packet of that interface first; where
+    it returns True, the packet is left out. Raises :class:`OSError` or
     :class:`~experiments.record.pcapng.PcapngError`.
     """
     with open_pcapng(path) as reader:
@@ -91,15 +91,15 @@ def read_observations(
             if packet.time_ns >= until_ns:
                 return  # the file is sorted by time
             label = labels[packet.interface].label
-            if label in takers and takers[label](packet):
+            if label in handlers and handlers[label](packet):
                 continue
-            observation = observe(label, packet)
+            observation = parse_packet(label, packet)
             if observation:
                 yield observation
 
 
-def observe(label: str, packet: CapturedPacket) -> Observation | None:
-    """What a packet says; ``None`` where it is no TCP segment over IPv4 or IPv6."""
+def parse_packet(label: str, packet: CapturedPacket) -> Observation | None:
+    """The segment in a packet; None if it is not TCP over IPv4 or IPv6."""
     data = packet.data
     eth_dst, eth_src, kind = _ETHERNET.unpack_from(data)
     network = _NETWORKS.get(kind)
@@ -149,7 +149,7 @@ _NETWORKS: dict[int, Callable[[memoryview], _Layer | None]] = {
     0x86DD: _ipv6,
 }
 
-# A capture names few hosts, many times: each text is made, and kept in memory, once.
+# A capture has few addresses, many times each: the text of each is made and kept once.
 _address4 = functools.lru_cache(4096)(inet_ntoa)
 
 

@@ -1,4 +1,4 @@
-"""The life of every TCP socket, from the kernel's reports: pure."""
+"""The lifetime of every TCP socket, from the probes' events: pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _CLOSING = frozenset(
 
 
 @dataclass
-class SocketLife:
-    """One TCP socket of one connection; times are CLOCK_REALTIME ns, None: not seen.
+class SocketLifetime:
+    """The lifetime of one TCP socket. Times are CLOCK_REALTIME ns; None: not seen.
 
-    ``host`` is the name of the host that holds it, by its network namespace. A node's
-    socket begins with the last segment of the handshake (``tcp_v4_syn_recv_sock``), a
-    client's with its SYN.
+    ``host``: the host in whose network namespace the socket is. A node's socket begins
+    with the last segment of the handshake (``tcp_v4_syn_recv_sock``), a client's with
+    its SYN.
     """
 
     connection: FourTuple
@@ -33,9 +33,9 @@ class SocketLife:
     established_ns: int | None = None
     #: The kernel accepted a RST for it (``tcp_reset`` in net/ipv4/tcp_input.c).
     reset_ns: int | None = None
-    #: It sent a RST itself: its program aborted it.
+    #: It sent a RST: its program aborted it.
     aborted_ns: int | None = None
-    #: One end had begun to close it in good order, with FIN.
+    #: One end sent FIN.
     closing_ns: int | None = None
     #: The kernel freed its connection: state CLOSE.
     closed_ns: int | None = None
@@ -43,76 +43,76 @@ class SocketLife:
 
     @property
     def first_ns(self) -> int:
-        """When it was there for the first time, as far as was seen: 0 if always."""
+        """When it was first seen to exist; 0 if it existed before the probes."""
         return self.opened_ns or 0
 
     @property
     def lost(self) -> bool:
-        """Whether it ended by none of reset, abort and FIN: timed out, or destroyed."""
+        """Whether it ended without reset, abort or FIN: it timed out or was destroyed."""
         return self.closed_ns is not None and not (
             self.reset_ns or self.aborted_ns or self.closing_ns
         )
 
 
-def socket_lives(events: Iterable[SocketEvent]) -> list[SocketLife]:
-    """Every socket that the events, oldest first, tell of; listeners are left out.
+def socket_lifetimes(events: Iterable[SocketEvent]) -> list[SocketLifetime]:
+    """The lifetime of every socket in the events, oldest first, listeners left out.
 
-    The kernel uses the address of a freed socket again: a life ends with CLOSE, and
-    whatever its address reports afterwards belongs to another one, except the RST that
-    an abort sends after it (``tcp_close`` sets the state first).
+    The kernel reuses the address of a freed socket. A lifetime ends with CLOSE, and
+    later events of the address belong to another socket. The exception is the RST of an
+    abort, which follows CLOSE (``tcp_close`` sets the state first).
     """
-    lives: list[SocketLife] = []
-    by_address: dict[int, SocketLife] = {}
+    lifetimes: list[SocketLifetime] = []
+    by_address: dict[int, SocketLifetime] = {}
     for event in events:
         if "LISTEN" in (event.new, event.old) and event.new != "SYN_RECV":
             continue
-        life = by_address.get(event.socket)
-        if life is None or not _continues(life, event):
-            life = _begun(event)
-            if life is None:
+        lifetime = by_address.get(event.socket)
+        if lifetime is None or not _continues(lifetime, event):
+            lifetime = _begun(event)
+            if lifetime is None:
                 continue
-            by_address[event.socket] = life
-            lives.append(life)
-        _record(life, event)
-    return lives
+            by_address[event.socket] = lifetime
+            lifetimes.append(lifetime)
+        _record(lifetime, event)
+    return lifetimes
 
 
-def _begun(event: SocketEvent) -> SocketLife | None:
-    """A new life, unless the event belongs to no connection's socket."""
+def _begun(event: SocketEvent) -> SocketLifetime | None:
+    """A new lifetime; None if the event belongs to no connection's socket."""
     connection = event.connection
     if event.socket == 0 or connection is None or event.kind == RESET_SENT:
         return None  # a RST of no socket, or of a request that never became one
     if event.old == "CLOSE" and event.new != "SYN_SENT":
-        return None  # the program gives back a socket whose connection is gone
-    return SocketLife(connection, event.at_client, host=event.host or None)
+        return None  # the program closes a socket whose connection has ended already
+    return SocketLifetime(connection, event.at_client, host=event.host or None)
 
 
-def _continues(life: SocketLife, event: SocketEvent) -> bool:
-    if life.connection != event.connection and life.connection.sport != 0:
-        return False  # 0: a client's port is not chosen yet in SYN_SENT
-    return life.closed_ns is None or event.kind == RESET_SENT
+def _continues(lifetime: SocketLifetime, event: SocketEvent) -> bool:
+    if lifetime.connection != event.connection and lifetime.connection.sport != 0:
+        return False  # 0: in SYN_SENT the client's port is not chosen yet
+    return lifetime.closed_ns is None or event.kind == RESET_SENT
 
 
-def _record(life: SocketLife, event: SocketEvent) -> None:
-    if life.connection.sport == 0 and event.connection:
-        life.connection = event.connection
+def _record(lifetime: SocketLifetime, event: SocketEvent) -> None:
+    if lifetime.connection.sport == 0 and event.connection:
+        lifetime.connection = event.connection
     if event.kind == RESET_RECEIVED:
-        life.reset_ns = event.time_ns
+        lifetime.reset_ns = event.time_ns
     elif event.kind == RESET_SENT:
-        life.aborted_ns = life.aborted_ns or event.time_ns
+        lifetime.aborted_ns = lifetime.aborted_ns or event.time_ns
     elif event.kind == STATE:
-        _record_state(life, event)
+        _record_state(lifetime, event)
 
 
-def _record_state(life: SocketLife, event: SocketEvent) -> None:
+def _record_state(lifetime: SocketLifetime, event: SocketEvent) -> None:
     if event.new in ("SYN_SENT", "SYN_RECV"):
-        life.opened_ns = event.time_ns
+        lifetime.opened_ns = event.time_ns
     elif event.new == "ESTABLISHED":
-        life.established_ns = event.time_ns
-        if event.old == "SYN_RECV" and life.opened_ns is None:
-            # Before Linux 6.18 this is the first that is told of a node's new socket.
-            life.opened_ns = event.time_ns
+        lifetime.established_ns = event.time_ns
+        if event.old == "SYN_RECV" and lifetime.opened_ns is None:
+            # Before Linux 6.18 this is the first event of a node's new socket.
+            lifetime.opened_ns = event.time_ns
     elif event.new in _CLOSING:
-        life.closing_ns = life.closing_ns or event.time_ns
+        lifetime.closing_ns = lifetime.closing_ns or event.time_ns
     elif event.new == "CLOSE":
-        life.closed_ns = event.time_ns
+        lifetime.closed_ns = event.time_ns

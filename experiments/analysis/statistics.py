@@ -1,4 +1,4 @@
-"""Figures that sum up many measurements."""
+"""Statistics over many measurements: percentiles and peak."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Percentiles(NamedTuple):
-    """Nearest-rank percentiles; all ``None`` where nothing was measured."""
+    """Nearest-rank percentiles; all ``None`` without measurements."""
 
     p50: float | None = None
     p99: float | None = None
@@ -16,7 +16,7 @@ class Percentiles(NamedTuple):
 
 
 def percentiles(values: Iterable[float]) -> Percentiles:
-    """Median, 99th percentile and maximum: each one of the values themselves."""
+    """Median, 99th percentile and maximum. Each is one of the values (nearest rank)."""
     ordered = sorted(values)
     if not ordered:
         return Percentiles()
@@ -24,18 +24,18 @@ def percentiles(values: Iterable[float]) -> Percentiles:
 
 
 def peak(intervals: Iterable[tuple[int, int]]) -> int:
-    """The greatest number of half-open intervals ``[start, end)`` at one instant."""
+    """The largest number of intervals ``[start, end)`` that overlap at one instant."""
     steps = [
         step
         for start, end in intervals
         if end > start
         for step in ((start, 1), (end, -1))
     ]
-    most = now = 0
+    maximum = current = 0
     for _, step in sorted(steps):  # at one instant, ends come before starts
-        now += step
-        most = max(most, now)
-    return most
+        current += step
+        maximum = max(maximum, current)
+    return maximum
 
 
 def _rank(ordered: Sequence[float], share: float) -> float:

@@ -1,13 +1,13 @@
-"""How long connections that did not move were kept waiting for answers: pure.
+"""How long connections that did not move waited for answers: pure.
 
-Counted are the connections that were open when an event was requested, and that no event
-gave another owner: the same ones before and after. *Before* are the waits that began
-after the clients were steady and were over when the first event was requested; *after*
-are those that ended later, or were not over at the end of the observation. These count
-as far as they were watched: their length is a lower bound.
+The figures cover the connections that were open when an event was requested and that no
+event moved: the same connections before and after. *Before* are the waits that began
+after the clients were steady and ended before the first event was requested. *After* are
+those that ended later, or had not ended at the end of the observation; the length of the
+latter is a lower bound.
 
-What a wait is, :mod:`experiments.analysis.dialogue` tells. Nothing is promised of their
-length; the copies of a fan-out, for one, stand in the same queues as everybody's answers.
+:mod:`experiments.analysis.dialogue` defines a wait. No policy promises anything about
+their length: the copies of a fan-out use the same queues as all answers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.analysis.dialogue import Dialogue, Wait
-from experiments.analysis.fates import Fate
+from experiments.analysis.outcomes import Outcome
 from experiments.analysis.statistics import Percentiles, percentiles
 from topologies.domain.connection import FourTuple
 
@@ -26,7 +26,7 @@ _NS_PER_MS = 1e6
 
 @dataclass(frozen=True)
 class Waiting:
-    """Lengths in ms. ``still_waiting``: waits that were not over at the end."""
+    """Lengths of waits in ms. ``still_waiting``: waits that had not ended at the end."""
 
     before: Percentiles
     after: Percentiles
@@ -34,12 +34,12 @@ class Waiting:
 
 
 def waiting_unmoved(
-    fates: Iterable[Fate],
+    outcomes: Iterable[Outcome],
     dialogues: Mapping[FourTuple, Sequence[Dialogue]],
     requested_ns: Sequence[int],
     steady_ns: int,
 ) -> Waiting:
-    """What the clients of unmoved connections saw at their ports.
+    """The waits of unmoved connections, as seen at their clients' ports.
 
     ``requested_ns``: when each event was requested, in the order of time.
     """
@@ -47,9 +47,9 @@ def waiting_unmoved(
         return Waiting(Percentiles(), Percentiles(), 0)
     waits = [
         wait
-        for fate in fates
-        if not fate.moved and _open_at_any(fate, requested_ns)
-        for wait in _waits(fate, dialogues.get(fate.connection, ()))
+        for outcome in outcomes
+        if not outcome.moved and _open_at_any(outcome, requested_ns)
+        for wait in _waits(outcome, dialogues.get(outcome.connection, ()))
     ]
     first = requested_ns[0]
     return Waiting(
@@ -59,17 +59,19 @@ def waiting_unmoved(
     )
 
 
-def _open_at_any(fate: Fate, requested_ns: Sequence[int]) -> bool:
-    until = fate.end_ns if fate.ended_ns is None else fate.ended_ns
-    return any(fate.opened_ns <= requested < until for requested in requested_ns)
+def _open_at_any(outcome: Outcome, requested_ns: Sequence[int]) -> bool:
+    until = outcome.end_ns if outcome.ended_ns is None else outcome.ended_ns
+    return any(outcome.opened_ns <= requested < until for requested in requested_ns)
 
 
-def _waits(fate: Fate, lives: Sequence[Dialogue]) -> Iterator[Wait]:
-    """Those of the socket's own dialogue: the last one that began before it opened."""
-    place = bisect_right(lives, fate.opened_ns, key=lambda life: life.began_ns)
-    if place:
-        ended = fate.ended_ns is not None
-        yield from lives[place - 1].waits(fate.ended_ns or fate.end_ns, ended)
+def _waits(outcome: Outcome, dialogues: Sequence[Dialogue]) -> Iterator[Wait]:
+    """The waits of the socket's dialogue: the last one that began before it opened."""
+    index = bisect_right(
+        dialogues, outcome.opened_ns, key=lambda dialogue: dialogue.began_ns
+    )
+    if index:
+        ended = outcome.ended_ns is not None
+        yield from dialogues[index - 1].waits(outcome.ended_ns or outcome.end_ns, ended)
 
 
 def _figures(waits: Iterable[Wait]) -> Percentiles:

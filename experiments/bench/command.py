@@ -13,7 +13,7 @@ from experiments.bench.basis.size import FULL, QUICK
 from experiments.bench.bench import run_bench
 from experiments.bench.figures import FIGURES
 from experiments.bench.table import print_result
-from experiments.files.handover import give_to_caller
+from experiments.files.handover import chown_to_caller
 from experiments.running.launch import empty_folder
 from topologies.datapaths import KERNEL, USERSPACE, DatapathMissing, find_datapath
 
@@ -37,7 +37,7 @@ def launch_bench(quick: bool, out: Path | None, only: str | None, datapath: str)
     folder = empty_folder(out or Path("results") / label)
     click.echo(f"datapaths: {', '.join(datapaths)}", err=True)
     result = run_bench(size, folder, names, datapaths)
-    give_to_caller(folder)
+    chown_to_caller(folder)
     print_result(result)
     click.echo(f"results: {folder}")
     return 0 if result.reached else 1

@@ -1,6 +1,6 @@
-"""How a cluster in the background is spoken to: JSON lines over a UNIX socket.
+"""The control socket of a running cluster: JSON lines over a UNIX socket.
 
-One request, one reply a connection. A request is ``{"op": NAME, ...}``; a reply is
+Each connection carries one request and one reply. A request is ``{"op": NAME, ...}``; a reply is
 ``{"ok": true, ...}`` or ``{"ok": false, "error": TEXT, "status": EXIT_STATUS}``.
 """
 
@@ -17,15 +17,15 @@ from typing import Any
 
 from topologies.private import bind_private
 
-#: Answers one request's arguments with the keys of its reply.
+#: Takes the arguments of a request; returns the keys of its reply.
 Operation = Callable[..., dict[str, Any]]
 
-#: What an operation may raise to say that the request was wrong: exit status 2.
-BAD_INPUT = (ValueError, KeyError)
+#: Errors by which an operation reports bad input: exit status 2.
+INPUT_ERRORS = (ValueError, KeyError)
 
 
 class ControlError(RuntimeError):
-    """A request that failed; ``status`` is the exit status it deserves."""
+    """A request that failed. ``status``: the exit status for the command."""
 
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
@@ -38,7 +38,7 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     operations: Mapping[str, Operation]
 
     def server_bind(self) -> None:
-        """Orders are root's to give: the cluster's processes are."""
+        """Only root may send requests, since the cluster's processes run as root."""
         bind_private(self.socket, str(self.server_address))
 
 
@@ -46,26 +46,26 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         line = self.rfile.readline()
         if line:
-            reply = answer(self.server.operations, line)  # type: ignore[attr-defined]
+            reply = handle_request(self.server.operations, line)  # type: ignore[attr-defined]
             self.wfile.write(json.dumps(reply).encode() + b"\n")
 
 
-def answer(operations: Mapping[str, Operation], line: bytes) -> dict[str, Any]:
+def handle_request(operations: Mapping[str, Operation], line: bytes) -> dict[str, Any]:
     """The reply to one request line."""
     try:
         request = json.loads(line)
         operation = operations[request.pop("op")]
         return {"ok": True, **operation(**request)}
-    except BAD_INPUT as error:
+    except INPUT_ERRORS as error:
         return {"ok": False, "error": str(error), "status": 2}
     except Exception as error:  # noqa: BLE001
-        # The cluster must outlive whatever goes wrong in one request.
+        # The cluster must survive any error in one request.
         traceback.print_exc()
         return {"ok": False, "error": f"{type(error).__name__}: {error}", "status": 1}
 
 
 def serve(path: Path, operations: Mapping[str, Operation]) -> _Server:
-    """Answers requests on that socket from threads of its own until ``shutdown()``."""
+    """Serves requests on that socket, in separate threads, until ``shutdown()``."""
     path.unlink(missing_ok=True)
     server = _Server(str(path), _Handler)
     server.operations = operations
@@ -74,10 +74,10 @@ def serve(path: Path, operations: Mapping[str, Operation]) -> _Server:
 
 
 def request(path: Path, op: str, timeout_s: float = 120.0, **args: Any) -> Any:
-    """The reply to one request, as an object.
+    """Sends one request; returns the reply.
 
-    Raises :class:`ControlError` where the operation failed, and ``OSError`` where
-    nobody answers.
+    Raises :class:`ControlError` if the operation failed, and ``OSError`` if no cluster
+    answers.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout_s)

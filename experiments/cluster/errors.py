@@ -1,4 +1,4 @@
-"""How a cluster says that it could not do something: with the log that tells why."""
+"""The error of a cluster that failed to start or to change, with the end of a log."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 
 
 class ClusterError(RuntimeError):
-    """A cluster did not come up, or a change of it failed; the text says why, and ends
-    with the log that tells more, or with what is left to do."""
+    """A cluster failed to start, or a change of it failed.
+
+    The text gives the reason, then the end of a log or the remedy.
+    """
 
 
-def end_of(log: Path, lines: int = 8) -> str:
+def log_tail(log: Path, lines: int = 8) -> str:
     """The last lines of a log, with its path."""
     text = log.read_text(errors="replace").strip() if log.exists() else ""
     return "\n".join([f"the end of {log}:", *text.splitlines()[-lines:]])

@@ -1,4 +1,4 @@
-"""The event log of a cluster: JSON lines, one for each thing that happened to it."""
+"""The event log of a cluster, as JSON lines."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class EventLog:
         self._lock = threading.Lock()
 
     def write(self, what: str, **details: Any) -> None:
-        """One line: when, what, and its details."""
+        """Appends one line: time, what happened, details."""
         record = {"t": round(time.time(), 6), "what": what, **details}
         with self._lock:
             self._file.write(json.dumps(record) + "\n")
 
     def close(self) -> None:
-        """Closes the file; nothing may be written afterwards."""
+        """Closes the file. Nothing can be written afterwards."""
         self._file.close()

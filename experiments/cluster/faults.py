@@ -1,4 +1,4 @@
-"""What goes wrong in a cluster's own threads: it is said, and the thread goes on."""
+"""Errors in the threads of a cluster: recorded and printed; the thread continues."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from contextlib import contextmanager
 
 from experiments.cluster.event_log import EventLog
 
-#: A fault that comes back with other words each time must not fill the memory.
-_MOST = 100
+#: A repeated fault whose text differs each time must not fill the memory.
+_MAX_FAULTS = 100
 
 
 class Faults:
-    """The faults of one cluster; any thread may note one."""
+    """The faults of one cluster. Thread-safe."""
 
     def __init__(self, log: EventLog) -> None:
-        """``log`` gets each fault once; standard error gets its traceback as well."""
+        """Each fault goes to ``log`` once, and to standard error with its traceback."""
         self._log = log
         self._lock = threading.Lock()
         self._texts: dict[str, None] = {}
 
     @property
     def texts(self) -> list[str]:
-        """Each fault once, in the order in which they came: where, and what."""
+        """Each fault once, in order of time: where it occurred, and the error."""
         with self._lock:
             return list(self._texts)
 
     @contextmanager
-    def noted(self, where: str) -> Iterator[None]:
-        """Notes an exception of what is done in here, and lets it go no further."""
+    def recorded(self, where: str) -> Iterator[None]:
+        """Records an exception raised inside, and suppresses it."""
         try:
             yield
         except Exception as error:  # noqa: BLE001
-            # Whatever it is: a thread that ends in silence is worse.
-            self._note(f"{where}: {type(error).__name__}: {error}", error)
+            # Any exception: otherwise the thread would end silently.
+            self._record(f"{where}: {type(error).__name__}: {error}", error)
 
-    def _note(self, text: str, error: Exception) -> None:
+    def _record(self, text: str, error: Exception) -> None:
         with self._lock:
-            if text in self._texts or len(self._texts) == _MOST:
+            if text in self._texts or len(self._texts) == _MAX_FAULTS:
                 return
             self._texts[text] = None
         self._log.write("fault", fault=text)

@@ -1,8 +1,8 @@
-"""A running cluster: network, controller, guards and storage servers, kept alive.
+"""A running cluster: network, controller, guards and storage servers, supervised.
 
-It lives inside a sandbox (:mod:`topologies.sandbox`). Everything that touches machines
-goes through one lock, so that a user's event, the supervisor and a status request never
-drive Mininet at the same time.
+It runs inside a sandbox (:mod:`topologies.sandbox`). One lock protects all machines, so
+that a user's event, the supervisor and a status request never use Mininet at the same
+time.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controller.balancers import balancer_of
+from controller.balancers import get_balancer
 from controller.pipeline.cluster_state import ClusterState
-from controller.policies import POLICIES, ResetPolicy
+from controller.policies import POLICIES
+from controller.policies.questions import OnStray, Travel
 from controller.service.controller_client import (
     ControllerClient,
     ControllerError,
     SwitchStatus,
 )
-from experiments.cluster.changes import Changes
-from experiments.cluster.children import Children
-from experiments.cluster.errors import ClusterError, end_of
+from experiments.cluster.cluster_machines import READY_DEADLINE_S, ClusterMachines
+from experiments.cluster.copy_injector import CopyInjector, SwitchPort
+from experiments.cluster.errors import ClusterError, log_tail
+from experiments.cluster.event_executor import EventExecutor
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults
-from experiments.cluster.hands import READY_DEADLINE_S, ClusterHands
-from experiments.cluster.messenger import CableEnd, Messenger
+from experiments.cluster.supervised_processes import SupervisedProcesses
 from experiments.cluster.supervisor import Supervisor
 from experiments.record.event_record import EventRecord
 from experiments.workloads import WORKLOADS, ClientJob
@@ -51,16 +52,16 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """What a cluster is made of, besides its plan."""
+    """The options of a cluster, besides its plan."""
 
     name: str
     policy: str
     balancer: str
     guard: str
     workload: str
-    #: The module that is the controller's program, for ``python -m``.
+    #: The controller's module, for ``python -m``.
     controller: str = "controller"
-    #: How much nodes and chassis count, by name; see Balancer.with_weights.
+    #: Weights of nodes and chassis, by name; see Balancer.with_weights.
     weights: Mapping[str, float] = field(default_factory=dict)
     links: LinkOptions = UNSHAPED
     #: One of ``topologies.datapaths.CHOICES``.
@@ -68,7 +69,7 @@ class ClusterOptions:
 
 
 class Cluster:
-    """The cluster of one plan. ``folder`` gets logs; ``runtime`` the sockets."""
+    """The cluster of one plan. Logs go to ``folder``, sockets to ``runtime``."""
 
     def __init__(
         self, plan: Plan, options: ClusterOptions, folder: Path, runtime: Path
@@ -80,83 +81,84 @@ class Cluster:
             plan,
             Membership.all_in_service(plan),
             POLICIES[options.policy],
-            balancer_of(options.balancer, options.weights),
+            get_balancer(options.balancer, options.weights),
         )
         self.workload = WORKLOADS[options.workload]
         self.datapath = find_datapath(options.datapath)
         self.network = ClusterNetwork(plan, self.datapath.type, options.links)
-        self.clients = Children()
+        self.clients = SupervisedProcesses()
         self.guard = open_guard(options.guard, folder / "hosts")
         self.lock = threading.RLock()
         self.log = EventLog(folder / "events.jsonl")
-        #: On tmpfs, where a write that is acknowledged costs no disk a flush.
+        #: On tmpfs, where an acknowledged write needs no flush of a disk.
         self._store = runtime / "store"
-        self._hands = ClusterHands(
+        self._machines = ClusterMachines(
             self.network,
             self.workload,
             self.guard,
-            _mode(self.initial.policy),
+            _MODES[self.initial.policy.on_stray],
             folder / "hosts",
             self._store,
         )
-        self.children = self._hands.children
-        #: Told of each node and chassis that is wired in live, before it serves.
-        self.watchers = self._hands.watchers
+        self.processes = self._machines.processes
+        #: Called with the capture points of each node or chassis that is added while the
+        #: cluster runs, before it serves.
+        self.port_listeners = self._machines.port_listeners
         self._faults = Faults(self.log)
         self._supervisor = self._make_supervisor()
         self._controller = ControllerClient(runtime / "controller.sock")
-        self._changes = Changes(
+        self._executor = EventExecutor(
             self.initial,
-            self._hands,
+            self._machines,
             self._controller,
             runtime / "state.json",
             self.log,
-            self._supervisor.revive,
+            self._supervisor.restart_dead,
         )
-        self._messenger: Messenger | None = None
+        self._injector: CopyInjector | None = None
 
     # ---------------------------------------------------------------- life cycle
 
     def start(self, progress: Progress = lambda text: None) -> None:
-        """Brings everything up; returns when every node serves the VIP."""
+        """Starts everything; returns when every node serves the VIP."""
         plan = self.state.plan
         (self.folder / "hosts").mkdir(exist_ok=True)
         self._store.mkdir(exist_ok=True)
         self.workload.prepare(self._store)
         self._write_controller_files()
-        if self.state.policy.tells_guards:
-            self._messenger = Messenger(
-                self.runtime / "guards.sock", self._cable_ends, self._faults
+        if self.state.policy.travel is Travel.OUT_OF_BAND:
+            self._injector = CopyInjector(
+                self.runtime / "guards.sock", self._switch_ports, self._faults
             )
-        self.children.start("controller", self._start_controller)
+        self.processes.start("controller", self._start_controller)
         nodes = sum(1 for _ in plan.nodes)
         progress(
-            f"wiring {len(plan.chassis)} chassis, {nodes} nodes; "
+            f"connecting {len(plan.chassis)} chassis, {nodes} nodes; "
             f"switches on {self.datapath}"
         )
         self.network.start(controller=f"unix:{self.runtime / 'ofp.sock'}")
         progress(f"starting {self.workload.name} servers and {self.guard.name} guards")
-        self._hands.serve(tuple(plan.nodes))
+        self._machines.serve(tuple(plan.nodes))
         progress("waiting for the switches' tables")
         self._await_in_sync()
-        self._hands.hasten(self.live_switches())
-        self._hands.await_listening(tuple(plan.nodes))
+        self._machines.limit_reconnect_backoff(self.live_switches())
+        self._machines.await_listening(tuple(plan.nodes))
         self._supervisor.start()
         self.log.write("up", **self.describe())
 
     def stop(self) -> None:
-        """Takes everything down, by process id."""
+        """Stops everything, by process id."""
         self._supervisor.stop()
         with self.lock:
             self.clients.stop_all()
-            if self._messenger:
-                self._messenger.close()
-            self._hands.close()
+            if self._injector:
+                self._injector.close()
+            self._machines.close()
             self.log.write("down")
             self.log.close()
 
     def describe(self) -> dict[str, Any]:
-        """What this cluster is, for logs and results."""
+        """The description of this cluster, for logs and results."""
         return {
             "name": self.options.name,
             "policy": self.options.policy,
@@ -174,42 +176,42 @@ class Cluster:
 
     @property
     def state(self) -> ClusterState:
-        """What the switches are to be equal to now."""
-        return self._changes.state
+        """The state that the switches must have now."""
+        return self._executor.state
 
     @property
     def records(self) -> Sequence[EventRecord]:
-        """Every event so far; those of one instant share their times."""
-        return self._changes.records
+        """Every event so far. Events of one instant have the same times."""
+        return self._executor.records
 
     @property
     def proactive_resets(self) -> int:
-        """Connections that nodes have reset at events, by the policy's wish."""
-        return self._changes.proactive_resets
+        """Connections that nodes reset at events (policy ``proactive``)."""
+        return self._executor.proactive_resets
 
     def event(self, kind: str, target: str) -> EventRecord:
-        """Makes one membership event happen; see :meth:`events`."""
+        """Executes one membership event; see :meth:`events`."""
         return self.events([(kind, target)])[0]
 
     def events(self, events: Sequence[tuple[str, str]]) -> list[EventRecord]:
-        """Makes events, each a kind and a target, happen at once, as one change.
+        """Executes events, each a kind and a target, together, as one change.
 
         Returns when the switches have it. Raises
-        :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that makes
-        no sense, before anything is touched.
+        :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that is
+        not possible, before anything is changed.
         """
         with self.lock:
-            return self._changes.make(events)
+            return self._executor.execute(events)
 
     # -------------------------------------------------------------------- status
 
     @property
     def faults(self) -> list[str]:
-        """What went wrong in the cluster's own threads, each once: where, and what."""
+        """Errors in the cluster's own threads, each once: where it occurred, and the error."""
         return self._faults.texts
 
     def switch_status(self) -> dict[str, SwitchStatus]:
-        """Switch name -> the controller's view of it; while it is away, it has none."""
+        """Switch name -> its status by the controller; unknown while that is down."""
         try:
             return self._controller.status()
         except ControllerError:
@@ -217,27 +219,27 @@ class Cluster:
             return dict.fromkeys(self.state.plan.switches, unknown)
 
     def guard_counters(self) -> list[GuardCounters]:
-        """Counters of every guard, those of nodes that lost power included."""
-        return self._hands.counters()
+        """Counters of every guard, including those of nodes that have lost power."""
+        return self._machines.counters()
 
     def pid(self, name: str) -> int:
-        """A process in the network namespace of that host or switch."""
-        return self._hands.pid(name)
+        """The id of a process in the network namespace of that host or switch."""
+        return self._machines.pid(name)
 
     def namespaces(self) -> dict[str, int]:
-        """Host -> inode number of its network namespace: every node and client."""
+        """Host -> inode number of its network namespace, for all nodes and clients."""
         plan = self.state.plan
         nodes, clients = (n.name for n in plan.nodes), (c.name for c in plan.clients)
         names = (*nodes, *clients)
         return {name: netns_inode(self.pid(name)) for name in names}
 
     def dropped_frames(self) -> int:
-        """Frames lost so far because live switches did not read them in time."""
+        """Frames lost so far because switches did not read them in time."""
         switches = map(self.network.switch, self.live_switches())
         return sum(switch.dropped_frames() for switch in switches)
 
     def live_nodes(self) -> list[Node]:
-        """Nodes that have power, in service, drained or cut off."""
+        """Nodes with power: in service, drained or cut off."""
         state = self.state
         return [
             node
@@ -246,14 +248,14 @@ class Cluster:
         ]
 
     def live_switches(self) -> list[str]:
-        """Switches that have power, the fabric first; a cut-off chassis' too."""
+        """Switches with power, the fabric first, including those of cut-off chassis."""
         failed = self.state.membership.failed_chassis
         return [name for name in self.state.plan.switches if name not in failed]
 
     def dump_flows(self, switch: str) -> str:
         """The flow table of a switch with its counters, as ovs-ofctl(8) prints it.
 
-        Raises ``CalledProcessError`` where the switch does not answer.
+        Raises ``CalledProcessError`` if the switch does not answer.
         """
         target = f"unix:{OVS_DIRECTORY}/{switch}/{switch}.mgmt"
         done = subprocess.run(
@@ -283,7 +285,7 @@ class Cluster:
         interval_ms: float,
         pattern: str,
     ) -> ClientJob:
-        """What one client host is to do against this cluster's VIP."""
+        """The job of one client host against this cluster's VIP."""
         return ClientJob(
             *(vip(ip), connections, seed, client.name, client.number, interval_ms),
             pattern=pattern,
@@ -291,7 +293,7 @@ class Cluster:
         )
 
     def start_client(self, job: ClientJob) -> None:
-        """Starts a storage client; its report goes to ``hosts/NAME.jsonl``."""
+        """Starts a storage client. Its report goes to ``hosts/NAME.jsonl``."""
         argv = self.workload.client(job)
         with self.lock:
             self.clients.start(
@@ -305,14 +307,14 @@ class Cluster:
             )
 
     def report_path(self, host: str) -> Path:
-        """Where the storage client on that host reports."""
+        """The report file of the storage client on that host."""
         return self.folder / "hosts" / f"{host}.jsonl"
 
-    # ------------------------------------------------------------------- innards
+    # ------------------------------------------------------------------ internals
 
     def _make_supervisor(self) -> Supervisor:
         return Supervisor(
-            self.children,
+            self.processes,
             self.guard,
             lambda: len(self.live_nodes()),
             lambda: [
@@ -323,12 +325,11 @@ class Cluster:
             self._faults,
         )
 
-    def _cable_ends(self) -> list[CableEnd]:
-        """The far end of the cable of each node that can be told of a reset, in its
-        chassis switch."""
+    def _switch_ports(self) -> list[SwitchPort]:
+        """The port, in its chassis switch, of each reachable node."""
         plan, membership = self.state.plan, self.state.membership
         return [
-            CableEnd(self.pid(chassis.name), node.switch_interface, node.mac)
+            SwitchPort(self.pid(chassis.name), node.switch_interface, node.mac)
             for chassis in plan.chassis
             for node in membership.reachable_nodes(chassis)
         ]
@@ -351,9 +352,9 @@ class Cluster:
             )
 
     def _await_in_sync(self) -> None:
-        """Waits for the first tables. Raises :class:`ClusterError` where none come."""
+        """Waits for the first tables. Raises :class:`ClusterError` at the deadline."""
         deadline = time.monotonic() + READY_DEADLINE_S
-        process = self.children.running["controller"].process
+        process = self.processes.running["controller"].process
         while True:
             try:
                 self._controller.wait_in_sync(timeout_s=1.0)
@@ -361,17 +362,17 @@ class Cluster:
             except ControllerError as error:
                 if process.poll() is not None or time.monotonic() > deadline:
                     log = self.folder / "hosts" / "controller.log"
-                    said = "\n".join([str(error), *self._complaints(), end_of(log)])
-                    raise ClusterError(said) from error
+                    text = "\n".join([str(error), *self._warnings(), log_tail(log)])
+                    raise ClusterError(text) from error
 
-    def _complaints(self) -> Iterator[str]:
-        """What the daemons of the switches have complained of."""
+    def _warnings(self) -> Iterator[str]:
+        """Recent warnings of the switches' daemons."""
         for name in self.live_switches():
-            for line in self.network.switch(name).complaints():
+            for line in self.network.switch(name).recent_warnings():
                 yield f"switch {name}: {line}"
 
     def _write_controller_files(self) -> None:
-        self._changes.write()
+        self._executor.write()
         config = {
             "state": str(self.runtime / "state.json"),
             "socket": str(self.runtime / "controller.sock"),
@@ -381,11 +382,12 @@ class Cluster:
         (self.runtime / "controller.json").write_text(json.dumps(config))
 
 
-def _mode(policy: ResetPolicy) -> Mode:
-    """What the policy wants of the nodes' guards."""
-    if policy.passes_on:
-        return Mode.PASS_ON
-    return Mode.ANSWER if policy.guard_answers else Mode.SILENT
+#: The guards' mode for each choice of a policy.
+_MODES = {
+    OnStray.STAY_SILENT: Mode.SILENT,
+    OnStray.RESET: Mode.ANSWER,
+    OnStray.REDIRECT: Mode.PASS_ON,
+}
 
 
 def _environment(controller_config: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What pinning costs: how many connections each switch has learned, and its memory."""
+"""The cost of pinning: learned connections and memory of each switch."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from controller.flows.flow_tables import Table
+from controller.policies.questions import Memory
 from experiments.cluster.live_cluster import Cluster
 from topologies.switches import OVS_DIRECTORY
 
 _DEADLINE_S = 10
 
 
-def pins(cluster: Cluster) -> dict[str, Any] | None:
-    """By the switch: ``entries`` learned, ``rss_kib`` of its ovs-vswitchd, and
-    ``memory``, what ovs-vswitchd says it uses; None where the policy pins nothing.
+def pin_cost(cluster: Cluster) -> dict[str, Any] | None:
+    """For each switch: ``entries`` learned, ``rss_kib`` of its ovs-vswitchd, and
+    ``memory``, its memory report. None if the policy pins nothing.
 
-    Raises ``CalledProcessError`` where a switch does not answer.
+    Raises ``CalledProcessError`` if a switch does not answer.
     """
-    if not cluster.state.policy.pins:
+    if cluster.state.policy.memory is not Memory.CONNECTIONS:
         return None
     switches = cluster.live_switches()
     return {
@@ -33,15 +34,15 @@ def pins(cluster: Cluster) -> dict[str, Any] | None:
 def _entries(switch: str) -> int:
     target = f"unix:{OVS_DIRECTORY}/{switch}/{switch}.mgmt"
     table = f"table={int(Table.LEARNED)}"
-    said = _said("ovs-ofctl", "-OOpenFlow14", "dump-aggregate", target, table)
-    return int(_number(r"flow_count=(\d+)", said))
+    output = _output("ovs-ofctl", "-OOpenFlow14", "dump-aggregate", target, table)
+    return int(_number(r"flow_count=(\d+)", output))
 
 
 def _memory(switch: str) -> dict[str, int]:
     """``memory/show`` of ovs-vswitchd: ``handlers:1 ofconns:2 rules:24 ...``."""
     control = f"{OVS_DIRECTORY}/{switch}/vswitchd.ctl"
-    said = _said("ovs-appctl", "-t", control, "memory/show")
-    return {key: int(value) for key, value in re.findall(r"([\w-]+):(\d+)", said)}
+    output = _output("ovs-appctl", "-t", control, "memory/show")
+    return {key: int(value) for key, value in re.findall(r"([\w-]+):(\d+)", output)}
 
 
 def _resident_kib(switch: str) -> int:
@@ -50,13 +51,13 @@ def _resident_kib(switch: str) -> int:
 
 
 def _number(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
-    if not found:
+    match = re.search(pattern, text)
+    if not match:
         raise ValueError(f"no {pattern} in {text!r}")
-    return found[1]
+    return match[1]
 
 
-def _said(*command: str) -> str:
+def _output(*command: str) -> str:
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=_DEADLINE_S
     )

@@ -1,4 +1,4 @@
-"""Resets, node by node, the connections that the switches' new tables lead elsewhere."""
+"""Resets, at each node, the connections that the new tables send to another node."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from controller.pipeline.cluster_state import ClusterState
-from controller.policies.proactive import departed
+from controller.policies.proactive import moved_away
 from experiments.instruments.socket_table import HELD, sockets_of
 from nodes.kernel.network_namespace import enter_netns
 from nodes.kernel.socket_destroy import SocketDestroyer
 from topologies.domain.site import Site
 
-#: One whose handshake has not ended yet has moved as much as any other.
+#: A connection whose handshake is not complete may have moved too.
 _STATES = HELD | {"SYN_RECV"}
 
 
 def reset_moved(state: ClusterState, sites: Iterable[Site]) -> dict[str, int]:
-    """Reset both ends of every connection that is not where ``state`` leads.
+    """Resets both ends of every connection whose node is not its owner in ``state``.
 
-    To be called when the switches have settled. Returns how many connections each
-    node reset, nodes with none left out.
+    Call it when the switches have settled. Returns the number of resets for each node
+    that has any.
     """
-    done = {site.name: _reset_departed(state, site) for site in sites}
+    done = {site.name: _reset_moved_away(state, site) for site in sites}
     return {name: count for name, count in done.items() if count}
 
 
-def _reset_departed(state: ClusterState, site: Site) -> int:
+def _reset_moved_away(state: ClusterState, site: Site) -> int:
     held = [one.connection for one in sockets_of(site.pid, _STATES)]
     plan, membership, balancer = state.plan, state.membership, state.balancer
-    gone = departed(plan, membership, balancer, site.name, held)
-    if not gone:
+    moved = moved_away(plan, membership, balancer, site.name, held)
+    if not moved:
         return 0
     with enter_netns(site.pid):
         destroyer = SocketDestroyer()
     with closing(destroyer):
-        return destroyer.abort(list(gone))
+        return destroyer.abort(list(moved))

@@ -1,8 +1,7 @@
-"""Undoes what has been done to machines when a later step of the same change fails.
+"""Undoes the steps of a change if a later step of the same change fails.
 
-State, plan and machines agree before a change and after it. A change that fails half-way
-is taken back, the latest step first, so that they agree again and the same change can be
-tried once more.
+State, plan and machines agree before and after each change. A change that fails half-way
+is undone, the latest step first. Then they agree again, and the change can be retried.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from dataclasses import dataclass
 
 from experiments.cluster.errors import ClusterError
 
-_UNDONE = "What had been done is undone: the same can be tried again."
+_UNDONE = "All steps are undone: the same can be tried again."
 _NOT_UNDONE = (
-    "The cluster is no longer what it is taken for: take it down, and up again "
+    "The cluster no longer agrees with its recorded state: restart it "
     "(./resetbed down, ./resetbed up)."
 )
 
 
 @dataclass(frozen=True)
 class _Step:
-    """``cost``: what undoing it does not bring back; empty where it brings back all."""
+    """One step. ``cost``: what undoing does not restore; empty if it restores all."""
 
     undoing: str
     undo: Callable[[], object]
@@ -30,43 +29,46 @@ class _Step:
 
 
 class Rollback:
-    """The steps of the change that is under way, and how to undo each."""
+    """The steps of the current change, and how to undo each."""
 
     def __init__(self) -> None:
-        """No change is under way."""
+        """Starts without a change."""
         self._steps: list[_Step] = []
 
     def step(self, undoing: str, undo: Callable[[], object], cost: str = "") -> None:
-        """To be called before a step is begun: ``undo`` must bear with half of it."""
+        """Registers a step before it begins. ``undo`` must also undo half of a step."""
         self._steps.append(_Step(undoing, undo, cost))
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
-        """A change: what fails in it is undone, and raised as :class:`ClusterError`
-        that says what is left to do."""
+    def transaction(self) -> Iterator[None]:
+        """A change. If it fails, it is undone.
+
+        Raises :class:`ClusterError` with the error, what could not be undone, and the
+        remedy.
+        """
         self._steps.clear()
         try:
             yield
         except Exception as error:
-            raise ClusterError("\n".join((_told(error), *self._undo()))) from error
+            raise ClusterError("\n".join((_text_of(error), *self._undo()))) from error
         finally:
             self._steps.clear()
 
     def _undo(self) -> Iterator[str]:
-        """Undoes all; what is to be said of it."""
+        """Undoes all steps; yields the lines of a report."""
         failed = False
         for step in reversed(self._steps):
             try:
                 step.undo()
             except Exception as error:  # noqa: BLE001
-                # The others are to be undone all the same.
+                # The other steps must be undone in any case.
                 failed = True
-                yield f"{step.undoing}: failed: {_told(error)}"
+                yield f"{step.undoing}: failed: {_text_of(error)}"
             else:
                 if step.cost:
                     yield f"{step.undoing}: done, but {step.cost}."
         yield _NOT_UNDONE if failed else _UNDONE
 
 
-def _told(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
     return str(error) or repr(error)

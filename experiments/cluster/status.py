@@ -1,4 +1,4 @@
-"""What a running cluster looks like at this moment: members, connections, counters."""
+"""The status of a running cluster: members, connections, counters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def status(cluster: Cluster) -> dict[str, Any]:
 
     ``established``: TCP connections in state ESTABLISHED that the node's kernel holds
     on the VIP. ``uplink``: whether the chassis' cable to the fabric has a carrier.
-    ``counters`` are packets since the cluster came up, ``faults`` what went wrong in the
+    ``counters`` are packets since the cluster started. ``faults`` are errors in the
     cluster's own threads.
     """
     with cluster.lock:
@@ -59,35 +59,34 @@ def status(cluster: Cluster) -> dict[str, Any]:
 
 
 def counters(cluster: Cluster) -> dict[str, int]:
-    """Packets of the claim, from the guards' and the switches' own counters.
+    """Packets that the claim counts, from the counters of guards and switches.
 
-    ``tier1_copies`` are those that arrived at chassis switches (E4), ``tier2_copies``
-    those that arrived at nodes (E5), ``proactive_resets`` the connections that nodes
-    reset at an event without having been told by any packet.
+    ``tier1_copies`` arrived at chassis switches (E4), ``tier2_copies`` at nodes (E5).
+    ``proactive_resets`` are connections that nodes reset at an event, without a packet.
     """
     guards = cluster.guard_counters()
     return {
-        "stray": sum(one.strays for one in guards),
-        "node_resets": sum(one.resets for one in guards),
+        "stray": sum(guard.strays for guard in guards),
+        "node_resets": sum(guard.resets for guard in guards),
         "tier1_copies": sum(
             _fan_out_packets(cluster, chassis) for chassis in cluster.state.plan.chassis
         ),
-        "tier2_copies": sum(one.copies_received for one in guards),
-        "copies_accepted": sum(one.copies_accepted for one in guards),
-        "copies_rejected": sum(one.copies_rejected for one in guards),
-        "passed_on": sum(one.passed_on for one in guards),
+        "tier2_copies": sum(guard.copies_received for guard in guards),
+        "copies_accepted": sum(guard.copies_accepted for guard in guards),
+        "copies_rejected": sum(guard.copies_rejected for guard in guards),
+        "passed_on": sum(guard.passed_on for guard in guards),
         "proactive_resets": cluster.proactive_resets,
     }
 
 
 def established(cluster: Cluster, host: str) -> set[FourTuple]:
-    """Connections to the VIP that are ESTABLISHED in that host's kernel."""
+    """Connections to the VIP in state ESTABLISHED in that host's kernel."""
     pid = cluster.pid(host)
     return {held.connection for held in sockets_of(pid, ("ESTABLISHED",))}
 
 
 def half_open(cluster: Cluster) -> dict[str, int]:
-    """Node name -> connections established there whose client has no such socket."""
+    """Node name -> number of its established connections that no client has a socket of."""
     plan = cluster.state.plan
     of_clients = {
         connection
@@ -114,9 +113,9 @@ def _node_status(cluster: Cluster, chassis: Chassis, node: Node) -> Mapping[str,
 
 
 def _fan_out_packets(cluster: Cluster, chassis: Chassis) -> int:
-    """Fan-out copies that this chassis' switch took in, by its own flow counters.
+    """Fan-out copies that arrived at this chassis switch, from its flow counters.
 
-    They die with the switch: one that has failed, or is being restarted, has none.
+    The counters are lost with the switch: 0 if it has failed or is being restarted.
     """
     if chassis.name in cluster.state.membership.failed_chassis:
         return 0

@@ -1,4 +1,4 @@
-"""Starts again whatever died unasked: programs, guards, switch daemons."""
+"""Restarts programs, guards and switch daemons that have died."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from experiments.cluster.children import Children
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults
+from experiments.cluster.supervised_processes import SupervisedProcesses
 from nodes.guard.guard import Guard
 
-#: How often it looks for programs that died unasked, in seconds.
+#: How often it checks for dead programs, in seconds.
 PERIOD_S = 0.2
-#: What of a core may go into looking whether guards are still in place.
+#: Share of one core for checking that the guards are still attached.
 GUARD_CHECK_SHARE = 0.02
 
 
 class Daemons(Protocol):
-    """What it needs of a switch (:class:`topologies.switches.IsolatedSwitch`)."""
+    """The interface of a switch's daemons (:class:`topologies.switches.IsolatedSwitch`)."""
 
     def dead_daemons(self) -> list[str]:
-        """Those that have run and died."""
+        """Names of daemons that have died."""
 
     def alive(self) -> bool:
-        """Whether both run."""
+        """Whether both daemons run."""
 
     def restart(self) -> None:
-        """Start those that do not."""
+        """Starts the daemons that do not run."""
 
 
 #: The switches that have power, by name.
@@ -36,11 +36,11 @@ Switches = Callable[[], Sequence[tuple[str, Daemons]]]
 
 
 class Supervisor:
-    """A thread of one cluster's. What fails is noted; all else is looked after still."""
+    """The supervising thread of a cluster. A failed check does not stop the others."""
 
     def __init__(
         self,
-        children: Children,
+        processes: SupervisedProcesses,
         guard: Guard,
         nodes: Callable[[], int],
         switches: Switches,
@@ -48,9 +48,11 @@ class Supervisor:
         log: EventLog,
         faults: Faults,
     ) -> None:
-        """It begins with :meth:`start`. ``nodes``: how many have power. ``lock``: of
-        whoever touches machines."""
-        self._children = children
+        """Idle until :meth:`start`. ``nodes`` returns the number of nodes with power.
+
+        ``lock`` protects the machines.
+        """
+        self._processes = processes
         self._guard = guard
         self._nodes = nodes
         self._switches = switches
@@ -62,32 +64,32 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Look after the cluster from now on."""
+        """Starts supervising."""
         self._thread.start()
 
     def stop(self) -> None:
-        """No longer; it may not have begun."""
+        """Stops supervising. May be called before :meth:`start`."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
 
-    def revive(self) -> None:
-        """One look at everything; the caller holds the lock. Raises nothing."""
-        for child in self._children.dead():
-            with self._faults.noted(f"{child.name} is not started again"):
-                self._children.restart(child)
-                self._log.write("restarted", program=child.name)
-        with self._faults.noted("guards are not checked"):
+    def restart_dead(self) -> None:
+        """Checks everything once. The caller holds the lock. Raises nothing."""
+        for supervised in self._processes.dead():
+            with self._faults.recorded(f"{supervised.name} could not be restarted"):
+                self._processes.restart(supervised)
+                self._log.write("restarted", program=supervised.name)
+        with self._faults.recorded("guards could not be checked"):
             self._check_guards()
-        with self._faults.noted("switches are not checked"):
+        with self._faults.recorded("switches could not be checked"):
             for name, switch in self._switches():
-                with self._faults.noted(f"switch {name} is not started again"):
+                with self._faults.recorded(f"switch {name} could not be restarted"):
                     self._check_switch(name, switch)
 
     def _run(self) -> None:
         while not self._stopping.wait(PERIOD_S):
-            with self._faults.noted("the supervisor"), self._lock:
-                self.revive()
+            with self._faults.recorded("the supervisor"), self._lock:
+                self.restart_dead()
 
     def _check_guards(self) -> None:
         if time.monotonic() < self._next_guard_check:

@@ -1,10 +1,10 @@
-"""The names that a cluster's options may have, each from its own registry."""
+"""The allowed values of a cluster's options, from their registries."""
 
 from __future__ import annotations
 
 
 def choices(registry: str) -> tuple[str, ...]:
-    """Names in the registry called ``policy``, ``balancer``, ``guard``, ``workload``,
+    """The names in a registry: ``policy``, ``balancer``, ``guard``, ``workload`` or
     ``datapath``."""
     from controller.balancers import BALANCERS
     from controller.policies import POLICIES

@@ -1,42 +1,64 @@
-"""The command line: thin; each command checks its input and hands over."""
+"""The command line. Each command checks its input and calls the code for the work."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
 from experiments.commands.cli_options import (
-    BAD_INPUT,
-    Refused,
+    EXIT_BAD_INPUT,
+    BadInput,
+    cluster_arguments,
     cluster_options,
+    handles_errors,
     member_options,
     name_option,
-    refusing,
-    shape,
 )
 
 
-def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:
+def _print_version(context: click.Context, _: click.Parameter, given: bool) -> None:
+    if given and not context.resilient_parsing:
         from experiments.machine.provenance import version
 
         click.echo(version())
         context.exit()
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+#: A line for each command with a file of its own: its name -> the module that has it as
+#: ``command``. The module is imported when it is asked for.
+ELSEWHERE = {
+    "schema": "experiments.commands.schema",
+}
+
+
+class _Commands(click.Group):
+    """The commands of this module, and those :data:`ELSEWHERE`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names."""
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of that name; None where there is none."""
+        if name in ELSEWHERE:
+            return cast(click.Command, import_module(ELSEWHERE[name]).command)
+        return super().get_command(ctx, name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
     is_flag=True,
     is_eager=True,
     expose_value=False,
-    callback=_tell_version,
-    help="Say which version this is, and exit.",
+    callback=_print_version,
+    help="Print the version and exit.",
 )
 def main() -> None:
     """Stateful connection reset in a storage cluster with a stateless load balancer.
@@ -46,25 +68,27 @@ def main() -> None:
       ./resetbed demo                         the claim, on real TCP, three policies
       ./resetbed run scale-out-node           one experiment; results in ./results
       ./resetbed up                           a cluster in the background
-      ./resetbed exec h1 -- ss -tn            a program of yours on one of its hosts
-      ./resetbed event drain-node c1n2        make something happen to it
-      ./resetbed status                       what became of it
-      ./resetbed down                         take it away
+      ./resetbed exec h1 -- ss -tn            your program on one of its hosts
+      ./resetbed event drain-node c1n2        cause a membership event
+      ./resetbed status                       members, connections, counters
+      ./resetbed down                         remove the cluster
       ./resetbed test                         the whole test suite
-      ./resetbed test --kernel debian-12      what differs there, on Debian 12's kernel
-      ./resetbed setup                        install what is needed, and nothing else
+      ./resetbed test --fast                  the tests that need no root
+      ./resetbed test --kernel debian-12      kernel-dependent tests on Debian 12's kernel
+      ./resetbed lint                         style and type checks of the code
+      ./resetbed setup                        only install what is needed
 
-    Exit status: 0 done and as expected; 1 an expectation failed; 2 bad input; 3 the
-    machine lacks something; 4 ran, but its measurement cannot be trusted.
+    Exit status: 0 done and as expected; 1 an expectation failed; 2 bad input; 3 a
+    requirement of the machine is missing; 4 ran, but its measurement cannot be trusted.
     """
 
 
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option("--seed", default=1, show_default=True, help="Fixes every source port.")
-@refusing
+@handles_errors
 def demo(out: Path | None, seed: int) -> None:
-    """Scale-out by a node three times: strays dropped, answered, and fanned out.
+    """Run a scale-out by one node under three policies: drop, client-only, flood.
 
     The same seed moves the same connections each time. Ends with one table, the claim
     chart of the flood run, and the ladder diagram of one connection's reset.
@@ -78,7 +102,7 @@ def demo(out: Path | None, seed: int) -> None:
 @click.argument("spec")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
-@refusing
+@handles_errors
 def run(spec: str, overrides: tuple[str, ...], out: Path | None) -> None:
     """Run one experiment: SPEC is a YAML file or the name of a shipped scenario.
 
@@ -87,24 +111,24 @@ def run(spec: str, overrides: tuple[str, ...], out: Path | None) -> None:
       ./resetbed run drain-node --set policy=client-only --set seed=7
       ./resetbed run my.yaml --set cluster.nodes=5 --set ip=6 --out results/six
 
-    `./resetbed scenarios` lists those that ship.
+    `./resetbed scenarios` lists the shipped ones.
     """
     from experiments.display.render import print_run
-    from experiments.running.launch import launch_run
+    from experiments.running.launch import run_in_sandbox
     from experiments.spec.spec_file import SpecError, find_spec, load_run
 
     try:
         loaded = load_run(find_spec(spec), overrides)
     except SpecError as error:
-        raise Refused(str(error)) from error
-    status, folder = launch_run(loaded, out)
+        raise BadInput(str(error)) from error
+    status, folder = run_in_sandbox(loaded, out)
     print_run(folder)
     sys.exit(status)
 
 
 @main.command()
 def scenarios() -> None:
-    """List the scenarios that ship."""
+    """List the shipped scenarios."""
     from experiments.spec.spec_file import find_spec, load_spec, scenario_names
 
     for name in scenario_names():
@@ -115,9 +139,9 @@ def scenarios() -> None:
 @click.argument("spec")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
 def validate(spec: str, overrides: tuple[str, ...]) -> None:
-    """Check a spec without running it; prints it whole, defaults included.
+    """Check a spec without running it. Prints it with its defaults.
 
-    Of a suite, prints the runs that follow from it, in their order.
+    For a suite, prints its runs in their order.
     """
     import yaml
 
@@ -132,7 +156,7 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
             return print_plan(find_suite(spec), None)
         loaded = load_run(find_spec(spec), overrides)
     except SpecError as error:
-        raise Refused(str(error)) from error
+        raise BadInput(str(error)) from error
     click.echo(
         yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False
     )
@@ -142,27 +166,27 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
 @click.argument("suite")
 @click.option("--out", type=click.Path(path_type=Path), help="The sweep's folder.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1))
-@click.option("--dry-run", is_flag=True, help="Lists the runs and makes none.")
+@click.option("--dry-run", is_flag=True, help="List the runs without running them.")
 @click.option(
     "--retry-failed",
     is_flag=True,
-    help="Makes once more what failed or cannot be trusted.",
+    help="Repeat runs that failed or cannot be trusted.",
 )
-@refusing
+@handles_errors
 def sweep(
     suite: str, out: Path | None, jobs: int, dry_run: bool, retry_failed: bool
 ) -> None:
-    """Make every run of a suite: a YAML file or the name of one that ships.
+    """Run all runs of a suite: SUITE is a YAML file or the name of a shipped suite.
 
     \b
       ./resetbed sweep designs                 results in ./results/designs
       ./resetbed sweep designs --dry-run
 
-    The same command again goes on where it stopped, whatever stopped it. Runs at the
-    same time (--jobs) share the cores, and their times show it.
+    The same command continues an interrupted sweep. Parallel runs (--jobs) share the
+    cores, which changes their measured times.
     """
     from experiments.spec.spec_file import SpecError
-    from experiments.sweep.state import Busy
+    from experiments.sweep.state import SweepLocked
     from experiments.sweep.suite_file import find_suite
     from experiments.sweep.sweep import print_plan, run_sweep
 
@@ -170,38 +194,38 @@ def sweep(
         if dry_run:
             return print_plan(find_suite(suite), out)
         status, folder = run_sweep(find_suite(suite), out, jobs, retry_failed)
-    except (SpecError, Busy) as error:
-        raise Refused(str(error)) from error
-    click.echo(f"tables in {folder}; for the page: ./resetbed report {folder}")
+    except (SpecError, SweepLocked) as error:
+        raise BadInput(str(error)) from error
+    click.echo(f"tables in {folder}; for the report: ./resetbed report {folder}")
     sys.exit(status)
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@refusing
+@handles_errors
 def report(folder: Path) -> None:
-    """One HTML page of a sweep's or a run's FOLDER, and its plots as SVG and PDF.
+    """Write an HTML report of a sweep's or a run's FOLDER, with plots as SVG and PDF.
 
-    The page needs no network. It is made from the folder's data, which stay as they
-    are, and can be made again at any time.
+    The page needs no network. The data in the folder stay unchanged, so the report can
+    be written again at any time.
     """
     from experiments.report.report import NothingToReport, write_report
 
     try:
         page = write_report(folder)
     except NothingToReport as error:
-        raise Refused(str(error)) from error
+        raise BadInput(str(error)) from error
     click.echo(f"report: {page}")
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@refusing
+@handles_errors
 def analyse(folder: Path) -> None:
-    """Make every figure of a run anew from the record in its FOLDER.
+    """Compute all figures of a run again, from the record in its FOLDER.
 
-    Needs no root, no Mininet and no cluster: a record can be judged on any machine, and
-    again by a later version. `run` ends by doing the same. The record stays as it is.
+    Needs no root, no Mininet and no cluster. A record can be analysed on any machine, also
+    by a later version. `run` ends with the same step. The record stays unchanged.
 
     \b
       ./resetbed analyse results/drain-node-flood-1-20260101-120000-4711
@@ -213,7 +237,7 @@ def analyse(folder: Path) -> None:
     try:
         summary = judge_folder(folder)
     except NoRecord as error:
-        raise Refused(str(error)) from error
+        raise BadInput(str(error)) from error
     print_run(folder)
     sys.exit(EXIT_STATUS[summary["outcome"]])
 
@@ -222,11 +246,11 @@ def analyse(folder: Path) -> None:
 @click.argument("spec")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, every owner.")
-@refusing
+@handles_errors
 def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Which node will own each connection of SPEC, before and after each event.
+    """Predict which node owns each connection of SPEC, before and after each event.
 
-    Builds no cluster: the same seed opens the same connections in a run.
+    Builds no cluster. A run with the same seed opens the same connections.
 
     \b
       ./resetbed predict drain-node
@@ -237,46 +261,46 @@ def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     from topologies.domain.events import EventError
 
     try:
-        found = prediction.predict(load_spec(find_spec(spec), overrides))
+        predicted = prediction.predict(load_spec(find_spec(spec), overrides))
     except (SpecError, EventError) as error:
-        raise Refused(str(error)) from error
+        raise BadInput(str(error)) from error
     if as_json:
-        click.echo(json.dumps(found.to_json()))
+        click.echo(json.dumps(predicted.to_json()))
     else:
-        prediction.print_prediction(found)
+        prediction.print_prediction(predicted)
 
 
 @main.command()
 @name_option
 @cluster_options
 @member_options
-@refusing
+@handles_errors
 def up(name: str, **size: Any) -> None:
-    """Keep a cluster running in the background; returns when it serves."""
+    """Start a cluster in the background. Returns when it serves."""
     from experiments.running.launch import launch_up
 
-    sys.exit(launch_up(name, *shape(size)))
+    sys.exit(launch_up(name, *cluster_arguments(size)))
 
 
 @main.command()
 @name_option
 @cluster_options
 @member_options
-@refusing
+@handles_errors
 def console(name: str, **size: Any) -> None:
-    """A cluster in the foreground, with Mininet's command line on it."""
+    """Run a cluster in the foreground, with Mininet's command line."""
     from experiments.running.launch import launch_console
 
-    sys.exit(launch_console(name, *shape(size)))
+    sys.exit(launch_console(name, *cluster_arguments(size)))
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})
 @name_option
 @click.argument("host")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@refusing
+@handles_errors
 def execute(name: str, host: str, command: tuple[str, ...]) -> None:
-    """Run a command on a host of the cluster; its exit status is the command's.
+    """Run a command on a host of the cluster. Exits with the command's status.
 
     \b
       ./resetbed exec h1 -- nbdinfo nbd://10.0.0.1
@@ -291,18 +315,18 @@ def execute(name: str, host: str, command: tuple[str, ...]) -> None:
 @main.command()
 @name_option
 @click.argument("events", nargs=-1, required=True, metavar="KIND TARGET ...")
-@refusing
+@handles_errors
 def event(name: str, events: tuple[str, ...]) -> None:
-    """Make a membership event happen; returns when the switches have it.
+    """Cause a membership event. Returns when the switches have applied it.
 
-    Several, one after the other on the line, happen at once, as one change.
+    Several events on one command line are applied together, as one change.
 
     \b
       drain-node c1n2      fail-node c1n2      restore-node c1n2    add-node c2
       fail-chassis c2      restore-chassis c2  add-chassis c3
       uplink-down c2       uplink-up c2        reseed fabric (or c2, or all)
     """
-    for record in _ask(name, "events", words=events)["events"]:
+    for record in _request(name, "events", words=events)["events"]:
         settled = record["settled_s"] or record["applied_s"]
         applied_ms = (record["applied_s"] - record["requested_s"]) * 1e3
         settled_ms = (settled - record["requested_s"]) * 1e3
@@ -315,10 +339,10 @@ def event(name: str, events: tuple[str, ...]) -> None:
 @main.command()
 @name_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@refusing
+@handles_errors
 def status(name: str, as_json: bool) -> None:
-    """Members, switches, connections on each node, counters."""
-    answer = _ask(name, "status")["status"]
+    """Show members, switches, connections on each node, and counters."""
+    answer = _request(name, "status")["status"]
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:
@@ -329,12 +353,12 @@ def status(name: str, as_json: bool) -> None:
 
 @main.command()
 @name_option
-@refusing
+@handles_errors
 def down(name: str) -> None:
-    """Take the cluster away, all of it."""
-    from experiments.running.launch import take_down
+    """Remove the cluster."""
+    from experiments.running.launch import stop_cluster
 
-    take_down(name)
+    stop_cluster(name)
     click.echo(f"{name} is down")
 
 
@@ -351,34 +375,37 @@ def down(name: str) -> None:
     type=click.Choice(["all", "kernel", "userspace"]),
     default="all",
     show_default=True,
-    help="Of ours and of the references; all: each that the machine has.",
+    help="Datapath of testbed and references; all: each one available.",
 )
-@refusing
+@handles_errors
 def bench(quick: bool, out: Path | None, only: str | None, datapath: str) -> None:
-    """This testbed beside its references, in one run, on this machine.
+    """Measure this testbed and its references in one run, on this machine.
 
     Prints ratios first; writes bench.json and the curves. Exit status 1: a figure does
-    not reach what it must.
+    not reach its target.
     """
     from experiments.bench.command import BenchError, launch_bench
 
     try:
         sys.exit(launch_bench(quick, out, only, datapath))
     except BenchError as error:
-        raise Refused(str(error)) from error
+        raise BadInput(str(error)) from error
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def doctor(as_json: bool) -> None:
-    """What this machine has and lacks, and what each lack costs."""
+    """Show which requirements this machine meets, and the effect of missing ones."""
     from experiments.doctor.doctor import run_doctor
 
     sys.exit(run_doctor(as_json))
 
 
-def _ask(name: str, op: str, **args: Any) -> Any:
-    """The reply of the cluster of that name. Exits with its status where it refuses."""
+def _request(name: str, op: str, **args: Any) -> Any:
+    """Sends a request to the cluster of that name; returns its reply.
+
+    An error of the cluster becomes a command-line error with the same exit status.
+    """
     from experiments.cluster import control
     from topologies.runs import find_run
 
@@ -386,7 +413,7 @@ def _ask(name: str, op: str, **args: Any) -> Any:
     try:
         return control.request(socket, op, **args)
     except control.ControlError as error:
-        kind = Refused if error.status == BAD_INPUT else click.ClickException
+        kind = BadInput if error.status == EXIT_BAD_INPUT else click.ClickException
         raise kind(str(error)) from error
     except OSError as error:
-        raise Refused(f"{name} does not answer: {error}") from error
+        raise BadInput(f"{name} does not answer: {error}") from error

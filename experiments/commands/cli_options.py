@@ -1,4 +1,4 @@
-"""What commands have in common: their options, and how they refuse what cannot be."""
+"""Options that commands share, and their errors."""
 
 from __future__ import annotations
 
@@ -11,44 +11,41 @@ import click
 from experiments.machine.requirements import RequirementMissing
 from topologies.datapaths import DatapathMissing
 from topologies.domain.plan import Plan, PlanError, is_member_name
-from topologies.sandbox import AlreadyRunning, NotRunning, RunError
-from topologies.shaping import LinkError, LinkOptions
+from topologies.sandbox import AlreadyRunning, NotRunning, SandboxError
+from topologies.shaping import LinkOptions, LinkOptionsError
 
 DEFAULT_NAME = "resetbed"
 
-BAD_INPUT = 2
-MACHINE_LACKS = 3
+EXIT_BAD_INPUT = 2
+EXIT_UNMET_REQUIREMENT = 3
 
 
-class Refused(click.ClickException):
-    """Input that cannot be used: its text on standard error, exit status 2."""
+class BadInput(click.ClickException):
+    """Bad input: text on standard error, exit status 2."""
 
-    exit_code = BAD_INPUT
-
-
-class Lacking(click.ClickException):
-    """What this machine cannot do: why and the remedy, exit status 3."""
-
-    exit_code = MACHINE_LACKS
+    exit_code = EXIT_BAD_INPUT
 
 
-def refusing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turns the errors that input can cause into :class:`Refused`.
+class UnmetRequirement(click.ClickException):
+    """A missing requirement of the machine, with the remedy; exit status 3."""
 
-    And those of a machine that lacks something into :class:`Lacking`.
-    """
+    exit_code = EXIT_UNMET_REQUIREMENT
+
+
+def handles_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that turns errors into :class:`BadInput` or :class:`UnmetRequirement`."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
         except AlreadyRunning as error:
-            remedy = "choose another --name, or take it down first"
-            raise Refused(f"{error}; {remedy}") from error
-        except (PlanError, LinkError, NotRunning, RunError) as error:
-            raise Refused(str(error)) from error
+            remedy = "choose another --name, or stop it first"
+            raise BadInput(f"{error}; {remedy}") from error
+        except (PlanError, LinkOptionsError, NotRunning, SandboxError) as error:
+            raise BadInput(str(error)) from error
         except (RequirementMissing, DatapathMissing) as error:
-            raise Lacking(f"{error}; see ./resetbed doctor") from error
+            raise UnmetRequirement(f"{error}; see ./resetbed doctor") from error
 
     return wrapped
 
@@ -61,7 +58,7 @@ def name_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _choice(registry: str) -> Callable[..., Any]:
-    """A validator against a registry that is only imported when the option is used."""
+    """A validator for names of a registry, which is imported only when it is used."""
 
     def check(_context: Any, _parameter: Any, value: str) -> str:
         from experiments.commands.choices import choices
@@ -77,21 +74,21 @@ def _choice(registry: str) -> Callable[..., Any]:
 def _weights(
     _context: Any, _parameter: Any, given: tuple[str, ...]
 ) -> dict[str, float]:
-    """NAME=W, several times, as a mapping."""
-    found = {}
+    """Parses several NAME=W into a mapping."""
+    weights = {}
     for item in given:
         name, _, weight = item.partition("=")
         try:
-            found[name] = float(weight)
+            weights[name] = float(weight)
         except ValueError:
-            found[name] = -1.0
-        if not is_member_name(name) or found[name] <= 0:
+            weights[name] = -1.0
+        if not is_member_name(name) or weights[name] <= 0:
             raise click.BadParameter(f"{item!r}: expected NAME=W, e.g. c1n2=0.5")
-    return found
+    return weights
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that shape a cluster, for ``up`` and ``console``."""
+    """The options of a cluster, for ``up`` and ``console``."""
     for option in reversed(
         (
             click.option("--chassis", default=2, show_default=True, help="Chassis."),
@@ -106,21 +103,21 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default="flood",
                 show_default=True,
                 callback=_choice("policy"),
-                help="What becomes of a stray segment: drop, client-only, flood, ...",
+                help="How stray segments are handled: drop, client-only, flood, ...",
             ),
             click.option(
                 "--balancer",
                 default="modulo",
                 show_default=True,
                 callback=_choice("balancer"),
-                help="How buckets get members: modulo, rendezvous, maglev, ...",
+                help="How buckets are assigned: modulo, rendezvous, maglev, ...",
             ),
             click.option(
                 "--guard",
                 default="auto",
                 show_default=True,
                 callback=_choice("guard"),
-                help="The nodes' guard: ebpf, scapy, or the best there can be.",
+                help="The nodes' guard: ebpf, scapy, or auto for the best available.",
             ),
             click.option(
                 "--workload",
@@ -134,7 +131,7 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 default="auto",
                 show_default=True,
                 callback=_choice("datapath"),
-                help="Open vSwitch's: kernel, userspace, or the kernel's if it has one.",
+                help="Open vSwitch datapath: kernel, userspace, or auto (kernel if possible).",
             ),
         )
     ):
@@ -143,7 +140,7 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What members count and what links do, for ``up`` and ``console``."""
+    """Options for weights and links, for ``up`` and ``console``."""
     for option in reversed(
         (
             click.option(
@@ -152,16 +149,16 @@ def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 multiple=True,
                 callback=_weights,
                 metavar="NAME=W",
-                help="What a node or chassis counts, e.g. c1n2=0.5; for rendezvous.",
+                help="Weight of a node or chassis, e.g. c1n2=0.5; for rendezvous.",
             ),
             click.option(
-                "--rate-mbit", type=float, help="Rate at which each host can send."
+                "--rate-mbit", type=float, help="Maximum rate at which each host sends."
             ),
             click.option(
-                "--delay-ms", type=float, help="Delay of what each host sends."
+                "--delay-ms", type=float, help="Delay of each host's packets."
             ),
             click.option(
-                "--loss-percent", type=float, help="Loss of what each host sends."
+                "--loss-percent", type=float, help="Loss of each host's packets."
             ),
         )
     ):
@@ -169,15 +166,15 @@ def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def shape(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
-    """The plan of a cluster and its other options, checked, from the command's."""
-    from controller.balancers import WeightError, balancer_of
+def cluster_arguments(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
+    """Checks the options of a command; returns the plan and the other options."""
+    from controller.balancers import WeightError, get_balancer
 
     plan = Plan.build(*(options.pop(size) for size in ("chassis", "nodes", "clients")))
     keys = ("rate_mbit", "delay_ms", "loss_percent")
     links = LinkOptions(**{key: options.pop(key) for key in keys})
     try:
-        balancer_of(options["balancer"], options["weights"])
+        get_balancer(options["balancer"], options["weights"])
     except WeightError as error:
-        raise Refused(f"--weight: {error}") from error
+        raise BadInput(f"--weight: {error}") from error
     return plan, {**options, "links": links.to_json()}

@@ -1,4 +1,4 @@
-"""The demo: one scale-out under three reset policies, on the same connections."""
+"""The demo: one scale-out under three policies, on the same connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from experiments.display.render import (
     print_verdict,
     read_summary,
 )
-from experiments.running.launch import launch_run, make_folder
+from experiments.running.launch import make_folder, run_in_sandbox
 from experiments.spec.spec_file import find_spec, load_run
 from experiments.verdict.trust import EXIT_STATUS, worst
 
@@ -28,8 +28,11 @@ reset out to every node, and nothing is left."""
 
 
 def run_demo(out: Path | None, seed: int) -> int:
-    """Three runs, one table, the claim chart, the ladder; 0 when all is as expected, 4
-    when of some the measurement cannot be trusted, and the others are."""
+    """Makes three runs; prints one table, the claim chart and the ladder.
+
+    Returns the worst exit status: 0 as expected, 1 not as expected, 4 if a measurement
+    cannot be trusted.
+    """
     started = time.monotonic()
     out = out or Path("results") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
     folders = []
@@ -37,24 +40,24 @@ def run_demo(out: Path | None, seed: int) -> int:
         console().print(f"[bold]run {number} of {len(POLICIES)}: {policy}[/]")
         overrides = (f"policy={policy}", f"seed={seed}")
         spec = load_run(find_spec(SCENARIO), overrides)
-        status, folder = launch_run(spec, make_folder(spec, out / policy))
-        if not _came_to_its_end(status, folder):
+        status, folder = run_in_sandbox(spec, make_folder(spec, out / policy))
+        if not _finished(status, folder):
             return status or 1
         folders.append(folder)
     show(folders)
     console().print(f"{time.monotonic() - started:.0f} s; results in {out}")
-    return EXIT_STATUS[worst([read_summary(one)["outcome"] for one in folders])]
+    return EXIT_STATUS[worst([read_summary(folder)["outcome"] for folder in folders])]
 
 
-def _came_to_its_end(status: int, folder: Path) -> bool:
-    """Whether a run left a summary, and ended as that says."""
+def _finished(status: int, folder: Path) -> bool:
+    """Whether a run wrote a summary, and its exit status agrees with it."""
     if not (folder / "summary.json").exists():
         return False
     return status == EXIT_STATUS[read_summary(folder)["outcome"]]
 
 
 def show(folders: list[Path]) -> None:
-    """The comparison of the three, then claim chart and ladder of the last."""
+    """Prints the comparison of the runs, then claim chart and ladder of the last one."""
     summaries = [read_summary(folder) for folder in folders]
     out = console()
     out.print()
@@ -76,4 +79,4 @@ def show(folders: list[Path]) -> None:
     ladder = folders[-1] / "ladder.txt"
     if ladder.exists():
         out.print(ladder.read_text(), markup=False, soft_wrap=True)
-        out.print(f"the same as a drawing: {ladder.with_suffix('.svg')}", markup=False)
+        out.print(f"the same as an image: {ladder.with_suffix('.svg')}", markup=False)

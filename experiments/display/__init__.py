@@ -1,1 +1,1 @@
-"""How results are shown in a terminal."""
+"""Results as tables and text for a terminal."""

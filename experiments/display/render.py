@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: a run's outcome, a cluster's status."""
+"""Terminal output: the results of runs, the status of a cluster."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.table import Table
 
 from experiments.verdict.expectations import look_up
 
-#: Rows of the comparison: title, and what a run's summary gives for it.
+#: Rows of the comparison: title, and key of a run's summary.
 FIGURES: tuple[tuple[str, str], ...] = (
     ("connections opened", "connections.opened"),
     ("connections moved", "connections.moved"),
     ("clients reset", "connections.reset"),
     ("clients hung", "connections.hung"),
-    ("moved, never heard of again", "connections.silent"),
+    ("moved, silent until the end", "connections.silent"),
     ("unmoved connections disturbed", "connections.broken_unmoved"),
     ("unmoved kept waiting, max before", "waiting_unmoved_ms.before.max"),
     ("unmoved kept waiting, p50", "waiting_unmoved_ms.after.p50"),
@@ -37,12 +37,12 @@ FIGURES: tuple[tuple[str, str], ...] = (
     ("acknowledged writes lost", "data.lost_writes"),
 )
 
-#: Disagreements of the instruments that are shown; ``summary.json`` has them all.
-_SHOWN = 5
+#: At most so many disagreements of the instruments are shown; ``summary.json`` has all.
+_MAX_DISAGREEMENTS = 5
 
 
 def console() -> Console:
-    """Standard output; plain where it is no terminal."""
+    """Standard output; plain text if it is no terminal."""
     return Console(highlight=False, soft_wrap=False)
 
 
@@ -53,9 +53,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def print_run(folder: Path) -> None:
-    """Figures, claim chart and expectations of one run, if it came to a summary."""
+    """Figures, claim chart and expectations of one run, if it has a summary."""
     if not (folder / "summary.json").exists():
-        console().print(f"no summary; what there is stands in {folder}", markup=False)
+        console().print(f"no summary; the other files are in {folder}", markup=False)
         return
     summary = read_summary(folder)
     out = console()
@@ -66,17 +66,17 @@ def print_run(folder: Path) -> None:
 
 
 def print_verdict(summary: Mapping[str, Any]) -> None:
-    """What a run came to, where that is not "as expected", or not in everything."""
+    """Everything of a run that is not as expected, unreliable or not judged."""
     out, policy = console(), summary["policy"]
     for reason in summary["measurement"]["reasons"]:
         out.print(f"[yellow]cannot be trusted[/], {policy}: {escape(reason)}")
-    for one in summary["expectations"]:
-        if not one["met"]:
+    for result in summary["expectations"]:
+        if not result["met"]:
             out.print(
-                f"[red]NOT as expected[/] with {policy}: {one['key']} is "
-                f"{one['found']}, expected {one['condition']}"
+                f"[red]NOT as expected[/] with {policy}: {result['key']} is "
+                f"{result['found']}, expected {result['condition']}"
             )
-    for text in summary["measurement"]["disagreements"][:_SHOWN]:
+    for text in summary["measurement"]["disagreements"][:_MAX_DISAGREEMENTS]:
         out.print(f"[red]NOT agreed[/] with {policy}: {escape(text)}")
     for why in dict.fromkeys(one["why"] for one in summary["not_judged"]):
         keys = [one["key"] for one in summary["not_judged"] if one["why"] == why]
@@ -100,7 +100,7 @@ def comparison(summaries: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def figure(summary: Mapping[str, Any], key: str) -> str:
-    """One figure as a person reads it; a lifetime that has not ended is marked ≥."""
+    """One figure as text. A lifetime that has not ended is marked ≥."""
     value = look_up(summary, key)
     if key == "packets":
         return f"{value['tier1_copies']} / {value['tier2_copies']}"
@@ -112,7 +112,7 @@ def figure(summary: Mapping[str, Any], key: str) -> str:
 
 
 def _censored(summary: Mapping[str, Any], key: str) -> bool:
-    """Whether the lifetime at ``key`` is only known to be at least that long."""
+    """Whether the lifetime at ``key`` is a lower bound."""
     if not key.startswith("half_open.lifetime_ms."):
         return False
     left, count = summary["half_open"]["at_end"], summary["half_open"]["count"]
@@ -128,7 +128,7 @@ def milliseconds(value: float) -> str:
 
 
 def claim_table(summary: Mapping[str, Any]) -> Table:
-    """The claim chart: each element, passed or not, and the evidence."""
+    """The claim chart: each element, whether it passed, and the evidence."""
     table = Table(title=f"claim chart, {summary['policy']}", title_justify="left")
     table.add_column("element")
     table.add_column("passed")
@@ -140,7 +140,7 @@ def claim_table(summary: Mapping[str, Any]) -> Table:
 
 
 def print_status(status: Mapping[str, Any]) -> None:
-    """A cluster's status: its nodes, its switches, its counters."""
+    """The status of a cluster: nodes, switches, counters."""
     out = console()
     out.print(
         f"{status['name']}: VIP {status['vip']['ipv4']} and {status['vip']['ipv6']}, "

@@ -17,14 +17,14 @@ def require(links: LinkOptions) -> None:
     Call it before anything is built. Raises
     :class:`~experiments.machine.requirements.RequirementMissing`.
     """
-    needed = tuple(links.disciplines())
+    needed = tuple(links.required_qdiscs())
     if needed and (reasons := [*missing_reasons(links, _found(needed))]):
         raise RequirementMissing("; ".join(reasons))
 
 
 def missing_reasons(links: LinkOptions, found: Mapping[str, Finding]) -> Iterator[str]:
     """A sentence for each unsupported option. ``found``: the findings of the probes."""
-    for kind, options in links.disciplines().items():
+    for kind, options in links.required_qdiscs().items():
         finding = found[probe_of(kind)]
         if finding.state is State.MISSING:
             yield (

@@ -1,1 +1,1 @@
-"""Files that are whole or not there, and whose they are in the end."""
+"""Atomic files, and the owner of results."""

@@ -1,9 +1,9 @@
-"""Results belong to the user who called sudo: what this process made is handed over.
+"""Gives the results to the user who called sudo.
 
-Nothing else is: not the folder that results are put into, unless it was made for them,
-and not what somebody else puts among them while a run is under way. So nothing is
-changed by its name. Each thing is opened first, without following a link, and looked
-at; then what was looked at is changed, whatever has its name by then.
+Only what this process has created changes its owner. An existing folder for results does
+not, nor do files that another user puts there during a run. Therefore no owner is changed
+by name: each entry is opened without following links and checked, and then the opened
+entry is changed, even if its name refers to another file by then.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: What is older was there before. Times of files are those of the last tick of the
-#: kernel's clock, at most 10 ms ago (``current_time``, CONFIG_HZ=100).
+#: Older files existed before. The kernel sets a file's time from its last clock tick, at
+#: most 10 ms ago (``current_time``, CONFIG_HZ=100).
 _BEGAN_NS = time.time_ns() - 10_000_000
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
-#: Folders that this process made, by device and inode.
+#: Folders that this process created, by device and inode.
 _made: set[tuple[int, int]] = set()
 
 
 def make_folders(path: Path) -> Path:
-    """That folder, and every one above it that is missing; its absolute path.
+    """Creates that folder and its missing parents; returns its absolute path.
 
-    Each has mode 0755, or less where the caller's umask says so. Raises ``OSError``.
+    The mode is 0755 without the bits in the caller's umask. Raises ``OSError``.
     """
     path = path.absolute()
     try:
@@ -42,13 +42,13 @@ def make_folders(path: Path) -> Path:
     return path.resolve()
 
 
-def give_to_caller(*paths: Path) -> None:
-    """Hands those files, or what is in those folders, over to sudo's caller.
+def chown_to_caller(*paths: Path) -> None:
+    """Gives those files, or the contents of those folders, to the user who called sudo.
 
-    The folders themselves, and those above them, only if :func:`make_folders` made
-    them. Not handed over either: what is not root's, what is older than this process,
-    links, and files of several names (``ln`` needs no right to what it links). Nothing
-    is done where nobody called sudo. ``paths`` are absolute.
+    The folders and their parents change too if :func:`make_folders` created them. Files
+    of other users than root, files older than this process, links, and files with several
+    names are left alone (``ln`` needs no permission on its target). Does nothing without
+    sudo. ``paths`` are absolute.
     """
     if "SUDO_UID" not in os.environ or os.geteuid():
         return
@@ -56,16 +56,16 @@ def give_to_caller(*paths: Path) -> None:
     for path in paths:
         if path.is_dir() and not path.is_symlink():
             with _opened(path, _FOLDER) as folder:
-                _give_contents(folder, owner)
+                _chown_contents(folder, owner)
         else:
             with _opened(path.parent, _FOLDER) as folder:
-                _give(path.name, folder, owner)
+                _chown(path.name, folder, owner)
         for made in (path, *path.parents):
-            _give_made(made, owner)
+            _chown_made(made, owner)
 
 
 def _make(path: Path) -> None:
-    """Makes a folder, unless somebody else has meanwhile, and remembers it."""
+    """Creates a folder and remembers it, unless another process has created it."""
     with _opened(path.parent.resolve(), _FOLDER) as parent:
         try:
             os.mkdir(path.name, 0o755, dir_fd=parent)
@@ -76,34 +76,36 @@ def _make(path: Path) -> None:
                 _made.add(_identity(made))
 
 
-def _give_made(path: Path, owner: tuple[int, int]) -> None:
-    """One folder, not what is in it, if :func:`make_folders` made it."""
+def _chown_made(path: Path, owner: tuple[int, int]) -> None:
+    """Changes one folder, without its contents, if :func:`make_folders` created it."""
     with suppress(NotADirectoryError, FileNotFoundError), _opened(path, _FOLDER) as one:
         if _identity(one) in _made:
             os.fchown(one, *owner)
 
 
-def _give_contents(folder: int, owner: tuple[int, int]) -> None:
+def _chown_contents(folder: int, owner: tuple[int, int]) -> None:
     for entry in os.listdir(folder):
-        _give(entry, folder, owner)
+        _chown(entry, folder, owner)
 
 
-def _give(name: str, parent: int, owner: tuple[int, int]) -> None:
-    """One entry of the folder ``parent``; what is in it before it itself, so that
-    nobody else can change a folder while it is gone through."""
+def _chown(name: str, parent: int, owner: tuple[int, int]) -> None:
+    """Changes one entry of the folder ``parent``.
+
+    The contents of a folder come first, so that its new owner cannot change it meanwhile.
+    """
     try:
         entry = os.open(name, _ENTRY, dir_fd=parent)
     except FileNotFoundError:
-        return  # somebody who may has removed it
-    # The descriptor's own link leads to what was opened, not to what has its name now.
+        return  # removed meanwhile, with permission
+    # This link refers to the opened file, not to the file that has the name now.
     itself = f"/proc/self/fd/{entry}"
     try:
         status = os.fstat(entry)
         if stat.S_ISDIR(status.st_mode):
-            # What is mounted there is none of ours.
+            # A mounted file system is not part of the results.
             if status.st_dev == os.fstat(parent).st_dev:
                 with _opened(itself, os.O_RDONLY | os.O_CLOEXEC) as folder:
-                    _give_contents(folder, owner)
+                    _chown_contents(folder, owner)
         elif not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             return
         if _is_ours(status):
@@ -113,9 +115,9 @@ def _give(name: str, parent: int, owner: tuple[int, int]) -> None:
 
 
 def _is_ours(status: os.stat_result) -> bool:
-    """Whether it is root's, and no older than this process.
+    """Whether root owns it, and it is not older than this process.
 
-    Only its owner can set a file's time back or forward at will (utimensat(2)).
+    Only the owner of a file can set its time (utimensat(2)).
     """
     return status.st_uid == 0 and status.st_mtime_ns >= _BEGAN_NS
 

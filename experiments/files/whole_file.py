@@ -1,4 +1,4 @@
-"""A file that is whole or not there: written beside its place, then moved into it."""
+"""Atomic writes: a file is written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
-    """Puts a file with that content at ``path``; returns ``path``.
+    """Writes a file with that content at ``path``; returns ``path``.
 
-    Who reads it sees all of it, or what was there before, also after a crash of the
-    machine (rename(2), fsync(2)). A link that somebody planted is replaced, never
-    followed (open(2), O_EXCL). Raises :class:`OSError`.
+    A reader sees the whole new content or the old one, also after a crash of the machine
+    (rename(2), fsync(2)). A symbolic link at the place is replaced, never followed
+    (open(2), O_EXCL). Raises :class:`OSError`.
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""What watches a run: captures of the wire and probes of every kernel's sockets."""
+"""The instruments of a run: packet capture, and probes of the kernels' sockets."""

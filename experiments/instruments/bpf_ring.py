@@ -1,4 +1,4 @@
-"""Records of one size that a BPF program puts into a ring, read through shared memory.
+"""Reads the ring buffer of a BPF program through shared memory; records of one size.
 
 The layout is the kernel's (``kernel/bpf/ringbuf.c``): a page with the reader's position,
 a page with the writer's, and the data, mapped twice in a row so that no record is split.
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 
 _HEADER_BYTES = 8
-#: BPF_RINGBUF_BUSY_BIT: the writer has reserved the record, and not yet filled it in.
+#: BPF_RINGBUF_BUSY_BIT: the record is reserved, but not filled in yet.
 _BUSY = 1 << 31
 
 
@@ -23,7 +23,7 @@ class BpfRing:
     """
 
     def __init__(self, descriptor: int, ring_bytes: int, record_bytes: int) -> None:
-        """Maps it. ``ring_bytes``: the map's max_entries. Raises :class:`OSError`."""
+        """Maps the ring. ``ring_bytes``: the map's max_entries. Raises :class:`OSError`."""
         self._size = ring_bytes
         self._step = _HEADER_BYTES + record_bytes
         page = mmap.PAGESIZE
@@ -35,11 +35,11 @@ class BpfRing:
         self._data = memoryview(self._writer)[page:]
         self._words = self._data.cast("I")
 
-    def take(self) -> bytes:
-        """Copies the records that are whole, with their headers, and frees their place.
+    def read(self) -> bytes:
+        """Copies all complete records, with their headers, and frees their space.
 
-        The kernel moves its position at any moment, so each is one load or store of a
-        machine word.
+        The kernel can move its position at any time, so each position is loaded or stored
+        as one machine word.
         """
         start, end = self._read[0], self._written[0]
         until = start
@@ -51,17 +51,15 @@ class BpfRing:
         return records
 
     def close(self) -> None:
-        """Lets go of the memory."""
+        """Unmaps the ring."""
         for view in (self._read, self._written, self._words, self._data):
             view.release()
         self._reader.close()
         self._writer.close()
 
 
-def records_of(
-    taken: bytes, layout: struct.Struct
-) -> Iterator[tuple[int | bytes, ...]]:
-    """The records in what :meth:`BpfRing.take` returned, unpacked, oldest first."""
+def records_of(data: bytes, layout: struct.Struct) -> Iterator[tuple[int | bytes, ...]]:
+    """Unpacks the result of :meth:`BpfRing.read` into records, oldest first."""
     step = _HEADER_BYTES + layout.size
-    for at in range(_HEADER_BYTES, len(taken), step):
-        yield layout.unpack_from(taken, at)
+    for at in range(_HEADER_BYTES, len(data), step):
+        yield layout.unpack_from(data, at)

@@ -1,4 +1,4 @@
-"""One process that captures many interfaces of many network namespaces into one file.
+"""Captures many interfaces in many network namespaces into one file, as one process.
 
 ``python -m experiments.instruments.capture --config FILE`` reads a JSON object::
 
@@ -6,15 +6,15 @@
      "interfaces": [{"pid": 7, "interface": "c1n2-eth0", "label": "c1n2",
                      "kind": "node", "filter": "strays"}, ...]}
 
-Only ``output`` and each interface's ``pid``, ``interface`` and ``label`` are needed. It
-answers on standard output with JSON lines: ``ready`` once every interface is captured,
-and on SIGTERM, when the file is complete, ``summary`` with what each one dropped. A line
-``{"add": {...}}`` on standard input adds an interface and is answered with ``added``
-or ``error``.
+Only ``output`` and each interface's ``pid``, ``interface`` and ``label`` are required. The
+program writes JSON lines to standard output: ``ready`` when every interface is captured,
+and ``summary``, with the drops of each interface, when the file is complete after
+SIGTERM. A line ``{"add": {...}}`` on standard input adds an interface; the reply is
+``added`` or ``error``.
 
-While it runs it only copies the kernel's blocks to an unnamed file, so that it takes
-little from what is being measured. The capture file is written at the end, sorted by
-time over all interfaces: its frame numbers tell the order of events.
+During the run the program only copies the kernel's blocks to an unnamed file, to disturb
+the run as little as possible. At the end it writes the capture file, sorted by time over
+all interfaces, so that frame numbers give the order of events.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
 from experiments.instruments import packet_filter
-from experiments.instruments.packet_ring import SETTLED_S, PacketRing, packets_of
+from experiments.instruments.packet_ring import MAX_RETIRE_S, PacketRing, packets_of
 from experiments.record.capture_points import FULL
 from experiments.record.pcapng import PcapngWriter
 from nodes.kernel.network_namespace import enter_netns
@@ -45,7 +45,7 @@ DEFAULT_RING_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Interface:
-    """One interface to capture; the fields are the keys of the configuration."""
+    """One interface to capture. The fields are the keys of the configuration."""
 
     pid: int
     interface: str
@@ -56,7 +56,7 @@ class Interface:
     ring_bytes: int = DEFAULT_RING_BYTES
 
     def open(self) -> PacketRing:
-        """Starts capturing it. Raises :class:`OSError` or ``FilterError``."""
+        """Starts the capture. Raises :class:`OSError` or ``FilterError``."""
         program = packet_filter.program(self.filter, self.snaplen)
         with enter_netns(self.pid):
             return PacketRing(self.interface, program, self.ring_bytes)
@@ -64,7 +64,7 @@ class Interface:
 
 @dataclass
 class _Tap:
-    """An interface being captured: ``start`` and ``end`` in CLOCK_REALTIME ns."""
+    """A captured interface. ``start`` and ``end`` are CLOCK_REALTIME ns."""
 
     interface: Interface
     ring: PacketRing
@@ -74,14 +74,14 @@ class _Tap:
     dropped: int = 0
 
     def finish(self) -> None:
-        """Takes the kernel's counts and lets go of the interface."""
-        self.received, self.dropped = self.ring.take_statistics()
+        """Reads the kernel's counters and stops the capture."""
+        self.received, self.dropped = self.ring.read_statistics()
         self.end = time.time_ns()
         self.ring.close()
 
 
 class _Block(NamedTuple):
-    """Where a tap's block lies in the spool."""
+    """The position of a tap's block in the spool."""
 
     tap: int
     offset: int
@@ -89,10 +89,10 @@ class _Block(NamedTuple):
 
 
 class Capture:
-    """Takes segments from every interface added, until :meth:`write`."""
+    """Captures segments of every added interface, until :meth:`write`."""
 
     def __init__(self, spool: IO[bytes]) -> None:
-        """An empty capture; the kernel's blocks wait in the file ``spool``."""
+        """An empty capture. ``spool`` is the file for the kernel's blocks."""
         self._taps: list[_Tap] = []
         self._blocks: list[_Block] = []
         self._spool = spool
@@ -100,32 +100,32 @@ class Capture:
         self.selector = selectors.DefaultSelector()
 
     def add(self, interface: Interface) -> None:
-        """Captures one more interface. Raises :class:`OSError` or ``FilterError``."""
+        """Adds an interface. Raises :class:`OSError` or ``FilterError``."""
         tap = _Tap(interface, interface.open())
         self.selector.register(tap.ring, selectors.EVENT_READ, len(self._taps))
         self._taps.append(tap)
 
-    def take(self, index: int) -> None:
-        """Spools what is ready from tap number ``index``."""
+    def read(self, index: int) -> None:
+        """Copies the ready blocks of tap number ``index`` to the spool."""
         ring = self._taps[index].ring
         ring.clear_error()
-        for block in ring.take_blocks():
+        for block in ring.read_blocks():
             self._spool.write(block)
             self._blocks.append(_Block(index, self._spooled, len(block)))
             self._spooled += len(block)
 
-    def settle(self) -> None:
-        """Takes everything that was captured before this call."""
-        deadline = time.monotonic() + SETTLED_S
-        while (left := deadline - time.monotonic()) > 0:
-            for key, _ in self.selector.select(left):
+    def drain(self) -> None:
+        """Reads everything that was captured before this call."""
+        deadline = time.monotonic() + MAX_RETIRE_S
+        while (remaining := deadline - time.monotonic()) > 0:
+            for key, _ in self.selector.select(remaining):
                 if isinstance(key.data, int):
-                    self.take(key.data)
+                    self.read(key.data)
         for index in range(len(self._taps)):
-            self.take(index)
+            self.read(index)
 
     def write(self, path: str) -> dict[str, Any]:
-        """Ends the capture and writes it; the counts of each interface."""
+        """Ends the capture and writes the file; returns the counts of each interface."""
         for tap in self._taps:
             tap.finish()
         with open(path, "wb") as file:
@@ -156,7 +156,7 @@ class Capture:
     def _rows(
         self, spool: memoryview
     ) -> Iterator[tuple[int, int, bool, int, int, int]]:
-        """Every segment as (time, tap, outgoing, length, place in the spool, bytes)."""
+        """Every segment as (time, tap, outgoing, length, position in the spool, bytes)."""
         for tap, offset, length in self._blocks:
             for p in packets_of(spool[offset : offset + length]):
                 start = offset + p.offset
@@ -171,11 +171,11 @@ class Capture:
         )
 
 
-class _Console:
-    """Standard input and the ending signals, as things a selector can wait for."""
+class _ControlInput:
+    """Registers standard input, SIGTERM and SIGINT at the capture's selector."""
 
     def __init__(self, capture: Capture, defaults: dict[str, Any]) -> None:
-        """``defaults``: what an interface takes where its own object does not say."""
+        """``defaults``: values of an interface for keys that its object does not have."""
         self._capture = capture
         self._defaults = defaults
         self._pending = b""
@@ -183,7 +183,7 @@ class _Console:
         wake, woken = socket.socketpair()
         for end in (wake, woken):
             end.setblocking(False)
-        self._ends = (wake, woken)  # kept open as long as the signals may come
+        self._ends = (wake, woken)  # must stay open while signals can arrive
         signal.set_wakeup_fd(wake.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
@@ -194,26 +194,26 @@ class _Console:
         self.ending = True
 
     def read_commands(self) -> None:
-        """Obeys the lines on standard input; its end is not the end of the capture."""
+        """Handles commands on standard input. End of input does not end the capture."""
         data = os.read(0, 65536)
         if not data:
             self._capture.selector.unregister(0)
         *lines, self._pending = (self._pending + data).split(b"\n")
         for line in lines:
-            self._obey(line)
+            self._handle_command(line)
 
-    def _obey(self, line: bytes) -> None:
+    def _handle_command(self, line: bytes) -> None:
         try:
             interface = Interface(**self._defaults | json.loads(line)["add"])
             self._capture.add(interface)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            _say("error", line=line.decode(errors="replace"), error=repr(error))
+            _write_event("error", line=line.decode(errors="replace"), error=repr(error))
         else:
-            _say("added", label=interface.label)
+            _write_event("added", label=interface.label)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Captures until SIGTERM; 0 once the file is complete, 2 for a bad start."""
+    """Captures until SIGTERM. Returns 0 when the file is complete, 2 for bad input."""
     parser = argparse.ArgumentParser(description="Capture many network namespaces.")
     parser.add_argument("--config", required=True, help="the JSON file described above")
     config = _read_config(parser.parse_args(arguments).config)
@@ -221,25 +221,25 @@ def main(arguments: list[str] | None = None) -> int:
     output = os.path.abspath(config.pop("output"))
     with tempfile.TemporaryFile(dir=os.path.dirname(output)) as spool:
         capture = Capture(spool)
-        console = _Console(capture, defaults=config)
+        control = _ControlInput(capture, defaults=config)
         try:
-            for each in interfaces:
-                capture.add(Interface(**config | each))
+            for keys in interfaces:
+                capture.add(Interface(**config | keys))
         except (OSError, ValueError, TypeError) as error:
-            print(f"capture: {each}: {error}", file=sys.stderr)
+            print(f"capture: {keys}: {error}", file=sys.stderr)
             return 2
-        _say("ready", interfaces=len(interfaces))
-        _run(capture, console)
-        capture.settle()
-        _say("summary", **capture.write(output))
+        _write_event("ready", interfaces=len(interfaces))
+        _run(capture, control)
+        capture.drain()
+        _write_event("summary", **capture.write(output))
     return 0
 
 
-def _run(capture: Capture, console: _Console) -> None:
-    while not console.ending:
+def _run(capture: Capture, control: _ControlInput) -> None:
+    while not control.ending:
         for key, _ in capture.selector.select():
             if isinstance(key.data, int):
-                capture.take(key.data)
+                capture.read(key.data)
             else:
                 key.data()
 
@@ -247,11 +247,11 @@ def _run(capture: Capture, console: _Console) -> None:
 def _register_if_possible(
     selector: selectors.BaseSelector, fd: int, read: object
 ) -> None:
-    """A regular file or /dev/null as standard input cannot be waited for."""
+    """Registers ``fd``, unless it is a regular file or /dev/null."""
     try:
         selector.register(fd, selectors.EVENT_READ, read)
     except (PermissionError, ValueError, OSError):
-        pass  # epoll_ctl(2): EPERM; nothing will ever be said on it
+        pass  # epoll_ctl(2): EPERM; no commands can arrive
 
 
 def _read_config(path: str) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def _read_config(path: str) -> dict[str, Any]:
     return config
 
 
-def _say(event: str, **details: Any) -> None:
+def _write_event(event: str, **details: Any) -> None:
     print(json.dumps({"event": event, "t": time.time(), **details}), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The instruments of a run: the capture and the probes, as two processes beside it."""
+"""Starts and stops the instruments of a run: capture and probes, two processes."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import IO, Any
 
 from experiments.record.capture_points import CapturePoint
 
-#: How long an instrument may take to be ready, and to write what it has, in seconds.
+#: Deadlines, in seconds, for an instrument to be ready, and to write its results.
 READY_S = 20.0
 WRITE_S = 120.0
 
 
 class InstrumentError(RuntimeError):
-    """An instrument did not start, or ended before its time; the text says why."""
+    """An instrument did not start, or ended too early. The text gives the reason."""
 
 
 class Instrument:
-    """One program of ours that says ``ready``, and after SIGTERM ``summary``."""
+    """An instrument process. It writes ``ready``, and ``summary`` after SIGTERM."""
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
-        """Starts ``python -m experiments.NAME``; returns once it is ready.
+        """Starts ``python -m experiments.instruments.NAME``; returns when it is ready.
 
-        Raises :class:`InstrumentError` with what it said on standard error.
+        Raises :class:`InstrumentError` with the end of its standard error.
         """
         self.name = name
         self._log = log
@@ -40,42 +40,42 @@ class Instrument:
                 stderr=errors,
                 text=True,
             )
-        self._await("ready", READY_S)
+        self._wait_for("ready", READY_S)
 
-    def ask(self, request: Mapping[str, Any], answer: str) -> dict[str, Any]:
-        """Says a JSON line to it and waits for its answer of that name."""
+    def request(self, request: Mapping[str, Any], answer: str) -> dict[str, Any]:
+        """Sends a JSON line and waits for the event ``answer``; returns that event."""
         stdin = self._pipe(self._process.stdin)
         stdin.write(json.dumps(request) + "\n")
         stdin.flush()
-        return self._await(answer, READY_S)
+        return self._wait_for(answer, READY_S)
 
     def finish(self) -> dict[str, Any]:
-        """Ends it in good order; what it says of its whole work."""
+        """Stops the instrument; returns its summary."""
         self._process.send_signal(signal.SIGTERM)
-        summary = self._await("summary", WRITE_S)
+        summary = self._wait_for("summary", WRITE_S)
         self._process.wait(WRITE_S)
         return summary
 
     def kill(self) -> None:
-        """Ends it at once, if it has not ended."""
+        """Kills the instrument if it still runs."""
         self._process.kill()
         self._process.wait()
 
-    def _await(self, event: str, timeout_s: float) -> dict[str, Any]:
-        """The next line, which must be that event. A silent one is ended."""
+    def _wait_for(self, event: str, timeout_s: float) -> dict[str, Any]:
+        """Reads the next line, which must be that event. Kills the process at the timeout."""
         watchdog = threading.Timer(timeout_s, self._process.kill)
         watchdog.start()
         try:
             line = self._pipe(self._process.stdout).readline()
         finally:
             watchdog.cancel()
-        said: dict[str, Any] = json.loads(line) if line else {}
-        if said.get("event") != event:
+        found: dict[str, Any] = json.loads(line) if line else {}
+        if found.get("event") != event:
             last = self._log.read_text(errors="replace").strip().splitlines()[-3:]
             raise InstrumentError(
                 f"{self.name}: no {event!r}: {line.strip() or ' / '.join(last)}"
             )
-        return said
+        return found
 
     @staticmethod
     def _pipe(pipe: IO[str] | None) -> IO[str]:
@@ -84,7 +84,7 @@ class Instrument:
 
 
 class Instruments:
-    """Capture (unless ``capture`` is false) and probes of one run, into ``folder``."""
+    """Capture (unless ``capture`` is false) and probes of one run. They write to ``folder``."""
 
     def __init__(self, folder: Path, ports: Sequence[int], capture: bool) -> None:
         self.capture_file = folder / "capture.pcapng"
@@ -96,7 +96,7 @@ class Instruments:
         self._capturing = capture
 
     def start(self, points: Sequence[dict[str, Any]]) -> None:
-        """Starts both; ``points`` as :meth:`CapturePoint.to_json` writes them."""
+        """Starts both. ``points``: results of :meth:`CapturePoint.to_json`."""
         log = self._folder / "hosts" / "instruments.log"
         ports = [argument for port in self._ports for argument in ("--port", str(port))]
         self._probes = Instrument(
@@ -110,26 +110,26 @@ class Instruments:
             self._capture = Instrument("capture", ["--config", str(config)], log)
 
     def watch(self, point: CapturePoint, pid: int) -> None:
-        """Captures one more interface, of a node or chassis that came live."""
+        """Captures one more interface, of a node or chassis added during the run."""
         if self._capture is not None:
-            self._capture.ask({"add": point.to_json(pid)}, "added")
+            self._capture.request({"add": point.to_json(pid)}, "added")
 
     def finish(self, hosts: Mapping[str, int]) -> dict[str, Any]:
-        """Ends both; what they say of themselves: events, lost, packets, dropped.
+        """Stops both; returns their summaries: events, lost, packets, dropped.
 
-        ``hosts``: every host of the run, and its network namespace's inode number.
+        ``hosts``: every host of the run -> inode number of its network namespace.
         """
-        said: dict[str, Any] = {}
+        summaries: dict[str, Any] = {}
         if self._capture is not None:
-            said["capture"] = self._capture.finish()
+            summaries["capture"] = self._capture.finish()
         if self._probes is not None:
             names = {str(number): name for name, number in hosts.items()}
-            self._probes.ask({"hosts": names}, "named")
-            said["probes"] = self._probes.finish()
-        return said
+            self._probes.request({"hosts": names}, "named")
+            summaries["probes"] = self._probes.finish()
+        return summaries
 
     def kill(self) -> None:
-        """Ends both at once, whatever they are at."""
+        """Kills both if they still run."""
         for instrument in (self._capture, self._probes):
             if instrument is not None:
                 instrument.kill()

@@ -1,7 +1,7 @@
-"""Which segments a capture keeps, as classic BPF programs that the kernel runs.
+"""The filters of a capture, as classic BPF programs that the kernel runs.
 
-A program is attached before the socket is bound, so a segment that it refuses is never
-copied. Instructions: Linux ``Documentation/networking/filter.rst``; offsets: RFC 9293
+A program is attached before the socket is bound, so a rejected segment is never copied.
+ Instructions: Linux ``Documentation/networking/filter.rst``; offsets: RFC 9293
 3.1, RFC 791 3.1, RFC 8200 3, behind a 14-byte Ethernet header.
 """
 
@@ -32,12 +32,12 @@ _RET = 0x06
 
 
 class FilterError(ValueError):
-    """A filter that nobody defined."""
+    """An unknown filter."""
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One instruction; jumps name the label they go to, ``""`` is the next one."""
+    """One instruction. A jump names its target label; ``""`` is the next instruction."""
 
     code: int
     k: int = 0
@@ -46,7 +46,7 @@ class _Step:
     label: str = ""
 
 
-#: Leaves the TCP flags in A, or refuses: not TCP, or not a first fragment.
+#: Loads the TCP flags into A. Refuses other protocols and later fragments.
 _FLAGS_OF_TCP = (
     _Step(_LDH_ABS, 12),
     _Step(_JEQ, 0x86DD, yes="ipv6"),
@@ -63,11 +63,11 @@ _FLAGS_OF_TCP = (
     _Step(_LDB_ABS, 54 + 13),
 )
 
-#: Of the byte that has the data offset in its upper half: the TCP header's bytes.
+#: From the byte with the data offset in its upper half to the TCP header's length.
 _HEADER_BYTES = (_Step(_RSH, 2), _Step(_AND, 0x3C))
 
-#: What each filter asks, with the TCP flags in A.
-_QUESTIONS: dict[str, tuple[_Step, ...]] = {
+#: The condition of each filter, with the TCP flags in A.
+_CONDITIONS: dict[str, tuple[_Step, ...]] = {
     FULL: (_Step(_JA, yes="keep", label="flags"),),
     RESETS: (_Step(_JSET, _FIN_SYN_RST, yes="keep", no="refuse", label="flags"),),
     DATA: (
@@ -82,7 +82,7 @@ _QUESTIONS: dict[str, tuple[_Step, ...]] = {
         _Step(_TAX),
         _Step(_LDH_ABS, 16),
         _Step(_JGT_X, yes="keep", no="refuse"),
-        # IPv6: its length leaves its own header out.
+        # IPv6: its length does not include its own header.
         _Step(_LDB_ABS, 54 + 12, label="data6"),
         *_HEADER_BYTES,
         _Step(_TAX),
@@ -96,20 +96,20 @@ _QUESTIONS: dict[str, tuple[_Step, ...]] = {
     ),
 }
 
-FILTERS = tuple(_QUESTIONS)
+FILTERS = tuple(_CONDITIONS)
 
 
 def program(name: str, snaplen: int) -> bytes:
     """The filter ``name`` as an array of ``struct sock_filter``.
 
-    It keeps the first ``snaplen`` bytes of what passes. Raises :class:`FilterError`
+    It keeps the first ``snaplen`` bytes of each segment that passes. Raises :class:`FilterError`
     for an unknown name.
     """
-    if name not in _QUESTIONS:
-        raise FilterError(f"no filter {name!r}; there are: {', '.join(FILTERS)}")
+    if name not in _CONDITIONS:
+        raise FilterError(f"unknown filter {name!r}; known: {', '.join(FILTERS)}")
     steps = (
         *_FLAGS_OF_TCP,
-        *_QUESTIONS[name],
+        *_CONDITIONS[name],
         _Step(_RET, snaplen, label="keep"),
         _Step(_RET, 0, label="refuse"),
     )
@@ -124,7 +124,7 @@ def program(name: str, snaplen: int) -> bytes:
 
 
 def attach(sock: socket.socket, instructions: bytes) -> None:
-    """Lets the kernel drop what ``instructions`` refuse (socket(7))."""
+    """Attaches the filter ``instructions`` to the socket (socket(7))."""
     buffer = ctypes.create_string_buffer(instructions, len(instructions))
     count = len(instructions) // struct.calcsize("HBBI")
     fprog = struct.pack("HP", count, ctypes.addressof(buffer))

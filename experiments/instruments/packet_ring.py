@@ -1,8 +1,8 @@
-"""A packet socket whose segments arrive in memory shared with the kernel (TPACKET_V3).
+"""A packet socket that shares a ring of memory with the kernel (TPACKET_V3).
 
-The kernel fills blocks of the ring and hands over each one when it is full or old; the
-reader takes a block whole, with one copy and no system call per packet, which is what
-lets Python follow hundreds of thousands of packets a second. Layout:
+The kernel fills blocks of the ring and passes each one on when it is full or old. The
+reader copies whole blocks, without a system call for each packet. So Python can keep up
+with hundreds of thousands of packets a second. Layout:
 ``linux/if_packet.h`` and ``Documentation/networking/packet_mmap.rst``.
 """
 
@@ -32,18 +32,17 @@ _STATISTICS = struct.Struct("3I")
 
 #: The kernel's alignment of frames; V3 packs frames of any size into a block.
 _FRAME_SIZE = 2048
-#: A block that is not full is handed over after one to two of these periods. Only the
-#: end of a capture waits for it, since every segment carries its own time.
+#: A block that is not full is passed on after one to two of these periods. Only the end
+#: of a capture waits for that, since every segment has its own timestamp.
 RETIRE_MS = 40
-#: How long after a segment its block has been handed over for certain.
-SETTLED_S = 3 * RETIRE_MS / 1000
+#: Time after which the block of a segment has certainly been passed on, in seconds.
+MAX_RETIRE_S = 3 * RETIRE_MS / 1000
 
 
 class Packet(NamedTuple):
-    """One captured segment; ``offset`` and ``captured`` place its bytes in a block.
+    """One captured segment. ``offset`` and ``captured``: its bytes within a block.
 
-    ``time_ns`` is CLOCK_REALTIME when the kernel's tap saw it, ``length`` its bytes on
-    the wire.
+    ``time_ns``: CLOCK_REALTIME at the kernel's tap. ``length``: bytes on the wire.
     """
 
     time_ns: int
@@ -54,18 +53,18 @@ class Packet(NamedTuple):
 
 
 class PacketRing:
-    """The segments of one interface of the calling thread's network namespace."""
+    """The segments of one interface in the calling thread's network namespace."""
 
     def __init__(self, interface: str, program: bytes, ring_bytes: int) -> None:
-        """Starts capturing what ``program`` keeps.
+        """Starts capturing the segments that pass ``program``.
 
-        ``ring_bytes`` of memory (at least two pages) hold what is not read yet. Raises
-        :class:`OSError`: no such interface, or no right to capture.
+        ``ring_bytes`` of memory (at least two pages) hold unread segments. Raises
+        :class:`OSError`: no such interface, or no permission to capture.
         """
         self._block_bytes = max(mmap.PAGESIZE, min(1 << 16, ring_bytes // 4))
         self._blocks = max(2, ring_bytes // self._block_bytes)
         self._next = 0
-        # Protocol 0: nothing is received before bind(), when filter and ring stand.
+        # Protocol 0: nothing is received before bind(), when filter and ring are set up.
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         try:
             packet_filter.attach(self._socket, program)
@@ -92,11 +91,11 @@ class PacketRing:
         return mmap.mmap(self._socket.fileno(), size)
 
     def fileno(self) -> int:
-        """For a selector: readable when a block is ready, or the interface went."""
+        """For a selector: readable when a block is ready, or the interface goes down."""
         return self._socket.fileno()
 
-    def take_blocks(self) -> Iterator[bytes]:
-        """Copies each block that is ready, and gives its place back to the kernel."""
+    def read_blocks(self) -> Iterator[bytes]:
+        """Copies each ready block, and returns its space to the kernel."""
         while True:
             start = self._next * self._block_bytes
             status, _, _, used = _BLOCK.unpack_from(self._map, start)
@@ -108,15 +107,15 @@ class PacketRing:
             yield block
 
     def clear_error(self) -> int:
-        """Takes the pending error: ENETDOWN when the interface went down.
+        """Returns and clears the pending error: ENETDOWN if the interface went down.
 
-        Capturing goes on by itself when the interface is up again
+        The capture continues when the interface is up again
         (``packet_notifier`` in net/packet/af_packet.c).
         """
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
-    def take_statistics(self) -> tuple[int, int]:
-        """(segments that passed the filter, of those dropped) since the last call."""
+    def read_statistics(self) -> tuple[int, int]:
+        """(segments that passed the filter, dropped ones of these) since the last call."""
         raw = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
         received, dropped, _ = _STATISTICS.unpack(raw)
         return received, dropped

@@ -1,17 +1,17 @@
-"""Sees every change of every TCP socket of a run, to the microsecond, without polling.
+"""Records every state change of the TCP sockets of a run, by eBPF programs.
 
-``python -m experiments.instruments.probes --output FILE --port P [--port ...]`` puts the
-programs of ``sockets.bpf.c`` on the kernel's tracepoints, which fire in every network
-namespace. It says ``ready`` in a JSON line on standard output. The line ``{"hosts":
-{NAMESPACE: NAME}}`` on standard input, answered by ``named``, tells whose namespaces are
-the run's: what happens in others is another cluster's, and is left out. On SIGTERM it
-writes the events (:mod:`experiments.record.socket_events`) to FILE, oldest first,
-and says ``summary``: how many there are, how many were ``elsewhere``, how many were lost.
-The programs select by port, so the machine's other sockets cost next to nothing.
+``python -m experiments.instruments.probes --output FILE --port P [--port ...]`` attaches
+the programs of ``sockets.bpf.c`` to the kernel's tracepoints, which fire in every network
+namespace. It writes JSON lines to standard output, first ``ready``. The line ``{"hosts":
+{NAMESPACE: NAME}}`` on standard input names the namespaces of the run; the reply is
+``named``. Events in other namespaces belong to other clusters and are left out. On
+SIGTERM it writes the events (:mod:`experiments.record.socket_events`) to FILE, oldest
+first, then ``summary``: the numbers of events, of those ``elsewhere`` and of those lost.
+The programs select by port, so other sockets of the machine cost almost nothing.
 
-The kernel stamps events with CLOCK_MONOTONIC. Both clocks are turned by the same
-oscillator, so their distance is constant until someone sets the time; ``summary`` says
-by how much that happened (``clock_step_ns``).
+The kernel's timestamps are CLOCK_MONOTONIC. Both clocks run at the same rate, so their
+offset is constant until somebody sets the time. ``clock_step_ns`` in ``summary`` is the
+size of such a step.
 """
 
 from __future__ import annotations
@@ -37,53 +37,53 @@ from nodes.kernel.libbpf import BpfError, BpfObject
 
 SOURCE = Path(__file__).with_name("sockets.bpf.c")
 PROGRAMS = ("socket_state", "socket_reset_received", "socket_reset_sent")
-#: ``max_entries`` of the ring, and how often it is emptied: it has room for as many
-#: events as several machines of this size can make in that time.
+#: ``max_entries`` of the ring, and how often it is read. It holds several times the events
+#: that a machine of this size can cause in that period.
 RING_BYTES = 1 << 24
 READ_PERIOD_S = 0.1
-#: A smaller step of the clock is one reading's error.
-LEAST_STEP_NS = 1_000_000
+#: Smaller steps of the clock are measurement error.
+MIN_STEP_NS = 1_000_000
 
 _PORT, _COUNT = struct.Struct("=H"), struct.Struct("=Q")
 
 
 class Probes:
-    """The programs of ``sockets.bpf.c``, for some TCP ports."""
+    """The programs of ``sockets.bpf.c``, for the given TCP ports."""
 
     def __init__(self, spool: IO[bytes], ports: Sequence[int]) -> None:
-        """Loads them, attached to nothing yet; what they report waits in ``spool``.
+        """Loads the programs without attaching them. ``spool`` is a file for their reports.
 
         Raises :class:`~nodes.kernel.libbpf.BpfError` or :class:`OSError`: no clang, no BTF, no
-        such tracepoint, or not the right to trace.
+        such tracepoint, or no permission to trace.
         """
         self._spool = spool
         self._object = BpfObject(compile_program(SOURCE))
         self._lost = self._object.map("lost", _COUNT.size)
-        wanted = self._object.map("ports", 1)
+        selected = self._object.map("ports", 1)
         for port in ports:
-            wanted.set(_PORT.pack(port), b"\1")
+            selected.set(_PORT.pack(port), b"\1")
         descriptor = self._object.map_descriptor("reports")
         self._ring = BpfRing(descriptor, RING_BYTES, REPORT.size)
         self.offset_ns = 0
-        #: Network namespace (inode number) -> the host that is in it; empty: keep all.
+        #: Network namespace (inode number) -> its host. Empty: keep all events.
         self.hosts: Mapping[int, str] = {}
 
     def enable(self) -> None:
-        """Starts the events."""
+        """Attaches the programs."""
         self.offset_ns = realtime_offset_ns()
         for program in PROGRAMS:
             self._object.attach(program)
 
     def read(self) -> None:
-        """Moves what is in the ring to the spool."""
-        self._spool.write(self._ring.take())
+        """Moves the reports in the ring to the spool."""
+        self._spool.write(self._ring.read())
 
     def write(self, path: str) -> dict[str, int]:
-        """Stops, writes the events to ``path``, and counts them."""
+        """Writes the events to ``path``; returns their counts."""
         self.read()
         step = realtime_offset_ns() - self.offset_ns
         seen = sorted(self._events())
-        events = [one for one in seen if one.host or not self.hosts]
+        events = [event for event in seen if event.host or not self.hosts]
         with open(path, "w", encoding="utf-8") as file:
             file.writelines(event.to_line() for event in events)
         (lost,) = _COUNT.unpack(self._lost.get(bytes(4)))
@@ -91,7 +91,7 @@ class Probes:
             "events": len(events),
             "elsewhere": len(seen) - len(events),
             "lost": lost,
-            "clock_step_ns": step if abs(step) > LEAST_STEP_NS else 0,
+            "clock_step_ns": step if abs(step) > MIN_STEP_NS else 0,
         }
 
     def _events(self) -> Iterator[SocketEvent]:
@@ -100,13 +100,13 @@ class Probes:
             yield event_of(report, self.offset_ns, self.hosts)
 
     def close(self) -> None:
-        """Takes the programs away (as the end of the process does)."""
+        """Detaches the programs (as the end of the process does)."""
         self._ring.close()
         self._object.close()
 
 
 def realtime_offset_ns() -> int:
-    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the tightest of some readings."""
+    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the fastest of 50 readings."""
     readings = []
     for _ in range(50):
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
@@ -117,7 +117,7 @@ def realtime_offset_ns() -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Probes until SIGTERM; 0 once the file is complete, 3 where the kernel cannot."""
+    """Probes until SIGTERM. Returns 0 when the file is complete, 3 if probes cannot run."""
     options = _parser().parse_args(arguments)
     with tempfile.TemporaryFile() as spool, selectors.DefaultSelector() as selector:
         try:
@@ -127,13 +127,13 @@ def main(arguments: list[str] | None = None) -> int:
         except (BpfError, OSError) as error:
             print(f"probes: {error}", file=sys.stderr)
             return 3
-        _listen(selector, probes)
-        _say("ready", offset_ns=probes.offset_ns)
+        _register_stdin(selector, probes)
+        _write_event("ready", offset_ns=probes.offset_ns)
         while not ending():
             for key, _ in selector.select(READ_PERIOD_S):
                 key.data()
             probes.read()
-        _say("summary", **probes.write(options.output))
+        _write_event("summary", **probes.write(options.output))
         probes.close()
     return 0
 
@@ -145,8 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _listen(selector: selectors.BaseSelector, probes: Probes) -> None:
-    """Makes the selector hear of the hosts on standard input."""
+def _register_stdin(selector: selectors.BaseSelector, probes: Probes) -> None:
+    """Registers standard input, which gives the hosts, at the selector."""
     pending = bytearray()
 
     def read() -> None:
@@ -159,29 +159,29 @@ def _listen(selector: selectors.BaseSelector, probes: Probes) -> None:
             pending[:] = rest
             hosts = json.loads(line)["hosts"]
             probes.hosts = {int(number): name for number, name in hosts.items()}
-            _say("named", hosts=len(hosts))
+            _write_event("named", hosts=len(hosts))
 
     try:
         selector.register(0, selectors.EVENT_READ, read)
     except (PermissionError, ValueError):
-        pass  # epoll_ctl(2), EPERM: a file or /dev/null, on which nothing is ever said
+        pass  # epoll_ctl(2), EPERM: a file or /dev/null; no commands can arrive
 
 
 def _ending_signals(selector: selectors.BaseSelector) -> Callable[[], bool]:
-    """Makes SIGTERM and SIGINT wake the selector; says whether one has come."""
-    came: list[int] = []
+    """Lets SIGTERM and SIGINT wake the selector. The result tells if one has arrived."""
+    received: list[int] = []
     wake, woken = socket.socketpair()
     for end in (wake, woken):
         end.setblocking(False)
     signal.set_wakeup_fd(wake.fileno())
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, _frame: came.append(signum))
-    # The write end lives in this closure: closed, nothing would wake the selector.
+        signal.signal(number, lambda signum, _frame: received.append(signum))
+    # The closure keeps the write end open: otherwise nothing would wake the selector.
     selector.register(woken, selectors.EVENT_READ, lambda: (wake, woken.recv(64)))
-    return lambda: bool(came)
+    return lambda: bool(received)
 
 
-def _say(event: str, **details: Any) -> None:
+def _write_event(event: str, **details: Any) -> None:
     print(json.dumps({"event": event, "t": time.time(), **details}), flush=True)
 
 

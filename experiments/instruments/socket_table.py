@@ -1,7 +1,7 @@
-"""The TCP sockets that a host's kernel holds at this moment.
+"""The TCP sockets of a host's kernel at this moment.
 
-``/proc/PID/net/tcp`` answers for a whole namespace without entering it: 17 ms for 1,500
-sockets, where a netlink library took 300 ms to parse the same from inet_diag.
+``/proc/PID/net/tcp`` lists a whole namespace without entering it. It takes 17 ms for
+1,500 sockets; a netlink library took 300 ms to parse the same from inet_diag.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HELD = frozenset(
 
 
 class HeldSocket(NamedTuple):
-    """One socket of the table: ``state`` is one of ``socket_events.STATES``."""
+    """One socket of the table. ``state``: one of ``socket_events.STATES``."""
 
     connection: FourTuple
     state: str
@@ -31,7 +31,7 @@ class HeldSocket(NamedTuple):
 def sockets_of(pid: int, states: Collection[str] = HELD) -> Iterator[HeldSocket]:
     """Sockets in ``states``, with the VIP at one end, in the namespace of ``pid``.
 
-    Raises :class:`OSError` where that process is gone.
+    Raises :class:`OSError` if that process has ended.
     """
     for table in ("tcp", "tcp6"):
         with open(f"/proc/{pid}/net/{table}", encoding="ascii") as lines:

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What becomes of TCP sockets: three of the kernel's tracepoints, each as a program.
+ * Records TCP state changes and resets: a program for each of three tracepoints.
  *
- * A tracepoint's text record tells neither the socket's network namespace nor, on every
- * kernel, the same first state of a node's new socket. The socket itself does, so each
- * program reads it, by the layout in the kernel's own type information (BTF; structures
- * with preserve_access_index are relocated when the program is loaded). Linux >= 5.8.
+ * A tracepoint's text record does not have the socket's network namespace, and the first
+ * state of a node's new socket in it differs between kernels. So each program reads the
+ * socket itself, by the layout in the kernel's type information (BTF; structures with
+ * preserve_access_index are relocated when the program is loaded). Linux >= 5.8.
  *
- * Reports are of one size and go into one ring. Where it is full, `lost` counts.
+ * Reports have one size and go into one ring. `lost` counts reports when it is full.
  * socket_events.py reads them, bpf_ring.py the ring.
  */
 #include <linux/bpf.h>
@@ -37,7 +37,7 @@ typedef struct {
 } KERNEL_TYPE possible_net_t;
 
 struct in6_addr {
-	__u8 bytes[16]; /* its address alone is used */
+	__u8 bytes[16]; /* only its address is used */
 };
 
 struct sock_common {
@@ -81,7 +81,7 @@ struct {
 	__type(value, __u64);
 } lost SEC(".maps");
 
-/* TCP ports that are reported of. */
+/* TCP ports whose sockets are reported. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);
@@ -90,8 +90,8 @@ struct {
 } ports SEC(".maps");
 
 /*
- * A socket gives its port back (inet_put_port) before its last change of state is told:
- * skc_num is 0 then, and inet_sport is not. What is no whole socket has skc_num alone.
+ * A socket releases its port (inet_put_port) before its last state change is reported:
+ * then skc_num is 0, but inet_sport is not. Request and TIME-WAIT sockets have only skc_num.
  */
 static __always_inline __u16 local_port(const struct sock *sk)
 {
@@ -145,7 +145,7 @@ static __always_inline int report(const struct sock *sk, enum kind kind, int old
 	one->new_state = new_state;
 	one->family = family;
 	addresses(one, sk);
-	/* The reader looks at its own pace: a wake-up for each would cost more. */
+	/* The reader polls: a wake-up for each report would cost more. */
 	bpf_ringbuf_submit(one, BPF_RB_NO_WAKEUP);
 	return 0;
 }
@@ -155,7 +155,7 @@ int socket_state(__u64 *context)
 {
 	const struct sock *sk = (void *)context[0];
 
-	/* It also tells of SCTP, DCCP and Multipath TCP. */
+	/* It also reports SCTP, DCCP and Multipath TCP. */
 	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
 		return 0;
 	return report(sk, STATE, context[1], context[2]);
@@ -167,7 +167,7 @@ int socket_reset_received(__u64 *context)
 	return report((void *)context[0], RESET_RECEIVED, 0, 0);
 }
 
-/* Without a socket (a stray segment, a refused SYN) there is nothing to tell of. */
+/* Resets without a socket (a stray segment, a refused SYN) are not reported. */
 SEC("tp_btf/tcp_send_reset")
 int socket_reset_sent(__u64 *context)
 {

@@ -1,1 +1,1 @@
-"""The ladder diagram of one connection's reset, as data, as text and as a drawing."""
+"""The ladder diagram of one connection's reset: as data, as text and as SVG."""

@@ -1,6 +1,6 @@
-"""What a ladder diagram looks like: colours for light and dark pages, and fonts.
+"""The style of a ladder diagram: colours for light and dark pages, and fonts.
 
-librsvg and other simple viewers do not know the media query: they show the light one.
+librsvg and other simple viewers do not support the media query: they show light colours.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from experiments.ladder.ladder import FAILED, FREED, RESET, STRAY, TIER1, TIER2
 
-#: Light and dark colours of each class: stroke or fill.
+#: Light and dark colour of each class, for stroke or fill.
 _COLOURS: Mapping[str, tuple[str, str]] = {
     "paper": ("#ffffff", "#0d1117"),
     "ink": ("#1f2328", "#e6edf3"),

@@ -1,7 +1,7 @@
-"""The ladder diagram as a drawing: one SVG file, for light and for dark pages.
+"""The ladder diagram as one SVG file, for light and dark pages.
 
-Every instant that somebody observed has a line of its own, in their order; the distance
-between lines says nothing about time, the figures on the left do.
+Every observed instant has its own line, in the order of time. The distance between lines
+means nothing; the times are on the left.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from experiments.ladder.ladder import (
     FREED,
     HELD,
     NODE,
+    OTHERS,
     RESET,
-    REST,
     STRAY,
     SWITCH,
     TIER1,
@@ -29,10 +29,10 @@ from experiments.ladder.ladder import (
     Mark,
 )
 from experiments.ladder.style import stylesheet
-from experiments.ladder.text import since
+from experiments.ladder.text import format_offset
 
-#: Beyond this many lifelines, bystanders are drawn together.
-MOST_COLUMNS = 30
+#: With more lifelines than this, uninvolved ones are merged.
+MAX_COLUMNS = 30
 
 _LEFT, _RIGHT = 96, 550
 _TOP, _LINE, _BOTTOM = 118, 24, 74
@@ -55,11 +55,11 @@ _SIGNS = (
 
 def ladder_svg(ladder: Ladder) -> str:
     """The text of the SVG file."""
-    return "\n".join(_Drawing(ladder.at_most(MOST_COLUMNS)).elements()) + "\n"
+    return "\n".join(_Drawing(ladder.narrowed_to(MAX_COLUMNS)).elements()) + "\n"
 
 
 class _Drawing:
-    """Places everything: columns by number, lines by the order of instants."""
+    """The layout: columns by number, lines by the order of instants."""
 
     def __init__(self, ladder: Ladder) -> None:
         self._ladder = ladder
@@ -76,7 +76,7 @@ class _Drawing:
         self.height = self._floor + _BOTTOM
 
     def elements(self) -> Iterator[str]:
-        """The file, from the back of the drawing to its front."""
+        """The elements of the file, from the background to the front."""
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} '
             f'{self.height}" width="{self.width}" height="{self.height}" role="img">'
@@ -89,7 +89,7 @@ class _Drawing:
         yield from self._guides()
         for column in self._ladder.columns:
             yield from self._lifeline(column)
-        yield from self._busy()
+        yield from self._activity_bars()
         for arrow in self._arrows():
             yield from self._arrow(arrow)
         yield from self._marks()
@@ -97,7 +97,7 @@ class _Drawing:
         yield "</svg>"
 
     def _arrows(self) -> list[Arrow]:
-        """Those that go from one column to another."""
+        """The arrows from one column to another."""
         index = self._ladder.index
         return [
             arrow
@@ -112,45 +112,45 @@ class _Drawing:
         return _TOP + _LINE * (self._lines[time_ns] + 0.5)
 
     def _panels(self) -> Iterator[str]:
-        """A ground for each chassis and its nodes."""
+        """A background for each chassis and its nodes."""
         groups: dict[str, list[float]] = {}
         for column in self._ladder.columns:
             if column.chassis:
                 groups.setdefault(column.chassis, []).append(self._x(column.name))
-        for name, places in groups.items():
-            left, half = places[0], self._pitch / 2 - 4
-            width = places[-1] - left + 2 * half
+        for name, positions in groups.items():
+            left, half = positions[0], self._pitch / 2 - 4
+            width = positions[-1] - left + 2 * half
             top, height = _TOP - 66, self._floor - _TOP + 76
             yield _rect("panel", left - half, top, width, height, 8)
             yield _text(left - half + 10, top + 15, f"chassis {name}", "small")
 
     def _guides(self) -> Iterator[str]:
-        """For each instant its time, a faint line, and in words what happens."""
+        """For each instant its time, a thin line, and a text of what happens."""
         right = _LEFT + self._pitch * len(self._ladder.columns)
-        words = self._words()
+        captions = self._captions()
         for time_ns in self._lines:
             y = self._y(time_ns)
-            element, text, detail = words.get(time_ns, ("", "", ""))
+            element, text, detail = captions.get(time_ns, ("", "", ""))
             yield _line("guide", _LEFT, y, right, y)
-            distance = since(time_ns - self._ladder.start_ns)
+            distance = format_offset(time_ns - self._ladder.start_ns)
             yield _text(_LEFT - 10, y + 4, distance, "time", "end")
             yield _text(right + 14, y + 4, element, "element")
-            yield _told(right + 40, y + 4, text, detail)
+            yield _caption(right + 40, y + 4, text, detail)
 
-    def _words(self) -> dict[int, tuple[str, str, str]]:
-        """Instant -> element, text, detail. An arrow is told where it is seen first."""
-        words: dict[int, tuple[str, str, str]] = {}
+    def _captions(self) -> dict[int, tuple[str, str, str]]:
+        """Instant -> element, text, detail. An arrow has its text where it is first seen."""
+        captions: dict[int, tuple[str, str, str]] = {}
         for arrow in self._arrows():
-            sent, came = arrow.start.time_ns, arrow.end.time_ns
-            if came is not None and arrow.kind in (TIER1, RESET):
-                words.setdefault(came, ("", f"… at {arrow.end.column}", ""))
-            told = came if arrow.kind == TIER2 or sent is None else sent
-            if told is not None:
-                words[told] = (arrow.element, arrow.text, arrow.detail)
+            sent, arrived = arrow.start.time_ns, arrow.end.time_ns
+            if arrived is not None and arrow.kind in (TIER1, RESET):
+                captions.setdefault(arrived, ("", f"… at {arrow.end.column}", ""))
+            shown = arrived if arrow.kind == TIER2 or sent is None else sent
+            if shown is not None:
+                captions[shown] = (arrow.element, arrow.text, arrow.detail)
         for mark in self._ladder.marks:
             if mark.time_ns is not None:
-                words[mark.time_ns] = (mark.element, mark.text, "")
-        return words
+                captions[mark.time_ns] = (mark.element, mark.text, "")
+        return captions
 
     def _lifeline(self, column: Column) -> Iterator[str]:
         x, half = self._x(column.name), self._pitch / 2 - (8 if self._roomy else 4)
@@ -159,7 +159,7 @@ class _Drawing:
         top = _TOP - 46
         yield _rect(f"head {kind}", x - half, top, 2 * half, _HEAD_HEIGHT, 5)
         middle = top + (17 if column.note else 24)
-        name = f"+{len(column.stands_for)}" if column.kind == REST else column.name
+        name = f"+{len(column.stands_for)}" if column.kind == OTHERS else column.name
         yield _text(
             x, middle, name, "name" if column.kind != NODE else "node", "middle"
         )
@@ -168,8 +168,8 @@ class _Drawing:
             note = column.note.replace("second node", second)
             yield _text(x, top + 32, note, f"note {kind}", "middle")
 
-    def _busy(self) -> Iterator[str]:
-        """A bar on each lifeline from what it got to the last that it made of it."""
+    def _activity_bars(self) -> Iterator[str]:
+        """A bar on each switch's lifeline, from its first segment to its last."""
         spans: dict[str, list[int]] = {}
         for arrow in self._arrows():
             for column, time_ns in (
@@ -203,9 +203,9 @@ class _Drawing:
         yield f'<circle class="tip {kind}" cx="{x1:.1f}" cy="{y1:.1f}" r="2.5"/>'
 
     def _end_y(self, end: End, other: End) -> float:
-        """Level with the other end where nobody saw this one."""
+        """The height of an end; that of the other end if this one was not captured."""
         time_ns = end.time_ns if end.time_ns is not None else other.time_ns
-        assert time_ns is not None, "an arrow was seen at one end at least"
+        assert time_ns is not None, "at least one end of an arrow was captured"
         return self._y(time_ns)
 
     def _marks(self) -> Iterator[str]:
@@ -219,7 +219,7 @@ class _Drawing:
                 yield _text(right + 40, y + 4, mark.text, "words")
             else:
                 y = self._y(mark.time_ns)
-            yield _sign(mark, self._x(mark.column), y)
+            yield _symbol(mark, self._x(mark.column), y)
 
     def _legend(self) -> Iterator[str]:
         x, y = float(_LEFT), self._floor + 46
@@ -228,12 +228,12 @@ class _Drawing:
             yield _text(x + 34, y, text, "small")
             x += 58 + 7 * len(text)
         for kind, text in _SIGNS:
-            yield _sign(Mark(kind, "", None, "", ""), x + 8, y - 4)
+            yield _symbol(Mark(kind, "", None, "", ""), x + 8, y - 4)
             yield _text(x + 24, y, text, "small")
             x += 48 + 6.5 * len(text)
 
 
-def _sign(mark: Mark, x: float, y: float) -> str:
+def _symbol(mark: Mark, x: float, y: float) -> str:
     kind = _CLASS_OF.get(mark.kind, mark.kind)
     circle = f'<circle class="sign {kind}" cx="{x:.1f}" cy="{y:.1f}" r="8.5"/>'
     strokes = {
@@ -254,7 +254,7 @@ def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> st
     )
 
 
-def _told(x: float, y: float, text: str, detail: str) -> str:
+def _caption(x: float, y: float, text: str, detail: str) -> str:
     more = f'<tspan class="small" dx="8">{escape(detail)}</tspan>' if detail else ""
     return f'<text class="words" x="{x:.1f}" y="{y:.1f}">{escape(text)}{more}</text>'
 

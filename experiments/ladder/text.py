@@ -23,14 +23,14 @@ from experiments.ladder.ladder import (
 WIDTH = 100
 _TIME_WIDTH = 10
 _DRAWING_WIDTH = 60
-_MOST_COLUMNS = 12
+MAX_COLUMNS = 12
 _SIGNS = {CLIENT_RESET: "✕", FREED: "✓", FAILED: "†", HELD: "○"}
 _BODIES = {TIER1: "╌", TIER2: "╌"}
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One line: at an instant, from a column to another, or a mark where both agree."""
+    """One line: an arrow from column to column, or a mark if both are the same."""
 
     time_ns: int | None
     start: int
@@ -42,13 +42,13 @@ class _Row:
 
 def ladder_text(ladder: Ladder) -> str:
     """The diagram, at most :data:`WIDTH` columns wide, as plain text."""
-    narrow = ladder.at_most(_MOST_COLUMNS)
+    narrow = ladder.narrowed_to(MAX_COLUMNS)
     pitch = min(8, _DRAWING_WIDTH // len(narrow.columns))
     lines = [ladder.title, "", *_heads(narrow, pitch)]
     for row in _rows(narrow):
         time = "at the end"
         if row.time_ns is not None:
-            time = since(row.time_ns - narrow.start_ns)
+            time = format_offset(row.time_ns - narrow.start_ns)
         drawing = _drawn(row, len(narrow.columns), pitch)
         lines.append(f"{time:>{_TIME_WIDTH}}{drawing}{row.element:<3}{row.text}")
     lines += ["", *_details(ladder)]
@@ -56,7 +56,7 @@ def ladder_text(ladder: Ladder) -> str:
 
 
 def _details(ladder: Ladder) -> Iterator[str]:
-    """The numbers that tie the reset to its stray, as a capture shows them."""
+    """The sequence numbers that link the reset to its stray, as in the capture."""
     for arrow in ladder.arrows:
         if arrow.kind in (STRAY, RESET, CLIENT_COPY):
             yield f"{arrow.kind:>11}: {arrow.detail}"
@@ -64,7 +64,7 @@ def _details(ladder: Ladder) -> Iterator[str]:
         yield "     copies: the same numbers, addresses and ports swapped"
 
 
-def since(distance_ns: int) -> str:
+def format_offset(distance_ns: int) -> str:
     """A time after the first stray, e.g. ``+312.4 µs`` or ``+1.234 ms``."""
     distance = abs(distance_ns)
     if distance < 1_000_000:
@@ -75,7 +75,7 @@ def since(distance_ns: int) -> str:
 
 
 def _heads(ladder: Ladder, pitch: int) -> Iterator[str]:
-    """Two lines: each column's name, and what its host is to the connection."""
+    """Two lines: the name of each column, and its role in the connection."""
     for titles in (
         [f"…{len(c.stands_for)}" if c.stands_for else c.name for c in ladder.columns],
         [{"second node": "2nd"}.get(c.note, c.note) for c in ladder.columns],
@@ -88,48 +88,50 @@ def _heads(ladder: Ladder, pitch: int) -> Iterator[str]:
 
 
 def _centre(pitch: int) -> int:
-    """Where the lifeline stands in a column."""
+    """The position of the lifeline in a column."""
     return "│".center(pitch).index("│")
 
 
 def _rows(ladder: Ladder) -> list[_Row]:
-    """Arrows and marks by time; copies to the same column of bystanders share a row."""
+    """Arrows and marks by time. Copies to the same merged column share a row."""
     rows = [*_arrow_rows(ladder), *(_mark_row(mark, ladder) for mark in ladder.marks)]
-    late = 1 << 63
-    return sorted(rows, key=lambda row: late if row.time_ns is None else row.time_ns)
+    at_end = 1 << 63
+    return sorted(rows, key=lambda row: at_end if row.time_ns is None else row.time_ns)
 
 
 def _arrow_rows(ladder: Ladder) -> Iterator[_Row]:
     for arrow in ladder.shown():
         start, end = ladder.index(arrow.start.column), ladder.index(arrow.end.column)
-        # Inside the column that stands for whole chassis there is no way to draw.
+        # Inside a column that stands for whole chassis no arrow can be drawn.
         sign = "┊" if start == end else _BODIES.get(arrow.kind, "─")
         yield _Row(_shown_time(arrow), start, end, sign, arrow.text, arrow.element)
 
 
 def _shown_time(arrow: Arrow) -> int:
-    """When it was sent; a tier-2 copy's time is that of its arrival, for lack of it."""
-    known = arrow.start.time_ns
-    if arrow.kind in (TIER2, STRAY) or known is None:
-        known = arrow.end.time_ns
-    return arrow.time_ns if known is None else known
+    """When it was sent; when it arrived, for a tier-2 copy or a stray."""
+    shown = arrow.start.time_ns
+    if arrow.kind in (TIER2, STRAY) or shown is None:
+        shown = arrow.end.time_ns
+    return arrow.time_ns if shown is None else shown
 
 
 def _mark_row(mark: Mark, ladder: Ladder) -> _Row:
-    place = ladder.index(mark.column)
-    return _Row(mark.time_ns, place, place, _SIGNS[mark.kind], mark.text, mark.element)
+    index = ladder.index(mark.column)
+    return _Row(mark.time_ns, index, index, _SIGNS[mark.kind], mark.text, mark.element)
 
 
 def _drawn(row: _Row, columns: int, pitch: int) -> str:
     """The lifelines, with the row's arrow or mark across them."""
     cells = list("".join("│".center(pitch) for _ in range(columns)))
-    start, end = (place * pitch + _centre(pitch) for place in (row.start, row.end))
+    start, end = (index * pitch + _centre(pitch) for index in (row.start, row.end))
     if start == end:
         cells[start] = row.sign
         return "".join(cells)
     low, high = min(start, end), max(start, end)
-    for place in range(low + 1, high):
-        cells[place] = "┼" if cells[place] == "│" and row.sign == "─" else row.sign
+    for position in range(low + 1, high):
+        cells[position] = (
+            "┼" if cells[position] == "│" and row.sign == "─" else row.sign
+        )
     cells[start] = "├" if start < end else "┤"
     cells[end - 1 if start < end else end + 1] = "▶" if start < end else "◀"
     return "".join(cells)

@@ -1,1 +1,1 @@
-"""What a spec will do to its connections, without a cluster."""
+"""What a spec does to its connections, computed without a cluster."""

@@ -1,12 +1,13 @@
-"""Which node will own each connection of a spec, before and after each of its events.
+"""Predicts the owner of each connection of a spec, before and after each event.
 
-No cluster is built: the seed fixes the clients' source ports, the hash of the switches
-is computed (:mod:`topologies.domain.hashing`), and an event's change of state is pure.
+No cluster is built. The seed determines the clients' source ports, the hash of the
+switches is computed (:mod:`topologies.domain.hashing`), and an event's change of state is
+a pure function.
 
-The connections are those that the clients open at the beginning, and they are followed
-through all events as if nothing reset them. In a run a client that was reset, or that
-ended a burst, comes back: that is another connection, whether from another port or, with
-the traffic pattern ``port-reuse``, from the same one.
+The connections are those that the clients open at the start. They are followed through
+all events as if nothing reset them. In a run, a client that was reset or that ended a
+burst reconnects. That is another connection, from another port or, with the traffic
+pattern ``port-reuse``, from the same port.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from experiments.display.render import console
 from experiments.spec.run_spec import EventSpec, RunSpec
 from experiments.workloads import WORKLOADS
 from nodes.clients.client_ports import seeded_ports
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 from topologies.domain.plan import client_address, vip
 
 
@@ -32,9 +33,9 @@ from topologies.domain.plan import client_address, vip
 class Prediction:
     """Every connection's owner in every state of a cluster.
 
-    ``instants`` are the events, those that happen at once together; ``states`` are one
-    more: before the first, and after each. ``owners[s][c]`` is the node of connection
-    ``c`` in state ``s``, None for nobody.
+    ``instants``: the events, grouped by instant. ``states``: the state before the first
+    instant, and after each. ``owners[s][c]``: the node of connection ``c`` in state
+    ``s``, or None.
     """
 
     spec: RunSpec
@@ -49,8 +50,8 @@ class Prediction:
         return sum(x != y for x, y in zip(before, after, strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """One object: what was asked, what each instant's events move (together, so
-        that each of them has the same ``moved``), every owner."""
+        """One object: the spec's settings, what each event moves, and every owner. The
+        events of one instant move connections together: each has the same ``moved``."""
         return {
             "scenario": self.spec.scenario,
             "balancer": self.spec.balancer,
@@ -68,7 +69,7 @@ class Prediction:
             ],
             "balance": balance(self.states, self.connections),
             "connections": [
-                {"connection": written(connection), "owners": owners}
+                {"connection": format_connection(connection), "owners": owners}
                 for connection, owners in zip(
                     self.connections, zip(*self.owners, strict=True), strict=True
                 )
@@ -77,10 +78,10 @@ class Prediction:
 
 
 def predict(spec: RunSpec) -> Prediction:
-    """The prediction of that spec.
+    """The prediction for that spec.
 
     Raises :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that
-    makes no sense where it stands.
+    is not possible in its state.
     """
     connections, states = connections_of(spec), spec.states()
     owners = [[*map(forecast_of(state).owner_of, connections)] for state in states]
@@ -88,31 +89,31 @@ def predict(spec: RunSpec) -> Prediction:
 
 
 def connections_of(spec: RunSpec) -> tuple[FourTuple, ...]:
-    """The connections that the clients open at the beginning, client by client."""
+    """The connections that the clients open at the start, client by client."""
     clients = spec.plan().clients
     port, target = WORKLOADS[spec.workload.kind].port, vip(spec.ip)
     return tuple(
         FourTuple(client_address(client, spec.ip), source_port, target, port)
         for client, share in zip(
-            clients, shares(spec.workload.connections, len(clients)), strict=True
+            clients, split_evenly(spec.workload.connections, len(clients)), strict=True
         )
         for source_port in seeded_ports(spec.seed, client.name)[:share]
     )
 
 
-def shares(total: int, parts: int) -> list[int]:
-    """``total`` split into ``parts`` as evenly as can be, the larger first.
+def split_evenly(total: int, parts: int) -> list[int]:
+    """``total`` split into ``parts`` as evenly as possible, the larger ones first.
 
-    >>> shares(8, 3)
+    >>> split_evenly(8, 3)
     [3, 3, 2]
     """
     return [total // parts + (i < total % parts) for i in range(parts)]
 
 
 def print_prediction(prediction: Prediction) -> None:
-    """Connections of each node in each state, what moves, how even it is."""
+    """Prints the connections of each node in each state, what moves, and the balance."""
     out = console()
-    out.print(loads(prediction))
+    out.print(load_table(prediction))
     figures = balance(prediction.states, prediction.connections)
     for title, key in (
         ("busiest chassis over mean", "fabric_max_over_mean"),
@@ -120,15 +121,15 @@ def print_prediction(prediction: Prediction) -> None:
     ):
         ends = figures[key]
         out.print(f"{title}: {ends['before']:.2f} before, {ends['after']:.2f} after")
-    if (chance := figures["polarisation"])["as_it_is"] is not None:
+    if (polarisation := figures["polarisation"])["as_it_is"] is not None:
         out.print(
-            f"polarisation (1: none): {chance['as_it_is']:.2f}; "
-            f"were the tiers' basis the same: {chance['same_basis']:.2f}"
+            f"polarisation (1: none): {polarisation['as_it_is']:.2f}; "
+            f"with the same basis in both tiers: {polarisation['same_basis']:.2f}"
         )
 
 
-def loads(prediction: Prediction) -> Table:
-    """One row for each node, one column for each state; what each event moves."""
+def load_table(prediction: Prediction) -> Table:
+    """One row for each node, one column for each state, and what each event moves."""
     spec, total = prediction.spec, len(prediction.connections)
     table = Table(
         title=f"{spec.scenario}: {total} connections, seed {spec.seed}, {spec.balancer}",
@@ -146,10 +147,10 @@ def loads(prediction: Prediction) -> Table:
         )
     counts = [Counter(owners) for owners in prediction.owners]
     for node in prediction.states[-1].plan.nodes:
-        table.add_row(node.name, *(_shown(count[node.name]) for count in counts))
+        table.add_row(node.name, *(_count_text(count[node.name]) for count in counts))
     return table
 
 
-def _shown(connections: int) -> str:
-    """A node that owns nothing stands out."""
+def _count_text(connections: int) -> str:
+    """A dash for a node without connections."""
     return str(connections) if connections else "–"

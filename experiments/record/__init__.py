@@ -1,1 +1,1 @@
-"""What a run leaves to be analysed: its record, and the formats of its parts."""
+"""The record of a run, which is the input of the analysis, and its file formats."""

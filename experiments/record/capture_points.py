@@ -1,21 +1,21 @@
-"""Where a cluster is captured, and how much of it, so that the claim can be proven.
+"""The interfaces of a cluster that are captured, and their filters.
 
 =========== ====================== ======== ==========================================
-kind        interface              filter   what it alone proves
+kind        interface              filter   what only it proves
 =========== ====================== ======== ==========================================
 node        each node's eth0       strays   E1 the stray segment in, E2 the reset out,
                                             E5 the tier-2 copy in
 fabric-port fabric's port to each  resets   E2 the reset in, E4 the tier-1 copies out, in
             chassis                         their order
-fabric-port fabric's port to each  data     E2 the client's copy out; and how long each
+fabric-port fabric's port to each  data     E2 the client's copy out, and how long each
             client                          request waited for its answer
-uplink      each chassis's uplink  resets   E4 the tier-1 copy in; nothing goes back up
+uplink      each chassis's uplink  resets   E4 the tier-1 copy in; no copy goes back
 =========== ====================== ======== ==========================================
 
-A client's own interface is the far end of a fabric port's veth: it shows nothing more,
-so it is not captured. Only nodes and clients need more than segments with SYN, FIN or
-RST: nodes only inwards, clients only what carries data, which is what keeps a run with
-10,000 connections cheap.
+A client's own interface is the other end of a fabric port's veth pair. It shows nothing
+more, so it is not captured. Only nodes and clients need more than segments with SYN, FIN
+or RST: nodes only inbound segments, clients only segments with data. This keeps a run
+with 10,000 connections cheap.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from topologies.domain.plan import FABRIC, Chassis, Node, Plan
 FULL = "full"
 #: Segments that open or end a connection: SYN, FIN or RST set.
 RESETS = "resets"
-#: Segments that carry data, and what ``resets`` keeps.
+#: Segments with data, and those of ``resets``.
 DATA = "data"
-#: Every segment that comes in; of those that go out, what ``resets`` keeps.
+#: Every inbound segment; of the outbound ones, those of ``resets``.
 STRAYS = "strays"
 
 NODE = "node"
@@ -42,10 +42,10 @@ CLIENT = "client"
 
 @dataclass(frozen=True)
 class CapturePoint:
-    """One interface to capture: ``owner`` names whose network namespace it is in.
+    """One interface to capture. ``owner``: the host in whose network namespace it is.
 
-    ``label`` is the interface's name in the capture file: a node's or client's name,
-    or the interface's own name where it belongs to a switch.
+    ``label``: the interface's name in the capture file: a node's or client's name,
+    or the interface's own name if it belongs to a switch.
     """
 
     owner: str
@@ -55,7 +55,7 @@ class CapturePoint:
     filter: str
 
     def to_json(self, pid: int) -> dict[str, Any]:
-        """What :mod:`experiments.instruments.capture` reads; ``pid`` is a process of the owner."""
+        """The input of :mod:`experiments.instruments.capture`. ``pid``: a process of the owner."""
         return {
             "pid": pid,
             "interface": self.interface,
@@ -66,7 +66,7 @@ class CapturePoint:
 
 
 def capture_points(plan: Plan) -> tuple[CapturePoint, ...]:
-    """Every interface of the cluster that the claim's proof needs."""
+    """Every interface of the cluster that the claim chart needs."""
     points = [
         CapturePoint(FABRIC, c.fabric_interface, c.fabric_interface, FABRIC_PORT, DATA)
         for c in plan.clients
@@ -77,7 +77,7 @@ def capture_points(plan: Plan) -> tuple[CapturePoint, ...]:
 
 
 def chassis_points(chassis: Chassis) -> tuple[CapturePoint, ...]:
-    """What a chassis adds: its port on the fabric, its uplink and its nodes."""
+    """The interfaces of a chassis: its port on the fabric, its uplink, its nodes."""
     fabric, uplink = chassis.fabric_interface, chassis.uplink_interface
     return (
         CapturePoint(FABRIC, fabric, fabric, FABRIC_PORT, RESETS),
@@ -87,5 +87,5 @@ def chassis_points(chassis: Chassis) -> tuple[CapturePoint, ...]:
 
 
 def node_point(node: Node) -> CapturePoint:
-    """What a node adds: its one interface."""
+    """The one interface of a node."""
     return CapturePoint(node.name, node.interface, node.name, NODE, STRAYS)

@@ -1,4 +1,4 @@
-"""One event as it happened: what was asked for, when the switches had it, what followed."""
+"""The record of one event: what was requested, when it was applied, and the states."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from controller.pipeline.cluster_state import ClusterState
 
 @dataclass(frozen=True)
 class EventRecord:
-    """One event as it happened; times are CLOCK_REALTIME seconds.
+    """One event. Times are CLOCK_REALTIME seconds.
 
-    ``applied_s``: every switch confirmed its tables by a barrier. ``settled_s``: and no
-    cached datapath flow forwards by the old ones any more. Events of one instant share
-    the times and both states.
+    ``applied_s``: every switch has confirmed its tables by a barrier. ``settled_s``: no
+    cached datapath flow forwards by the old tables any more. Events of one instant have
+    the same times and states.
     """
 
     kind: str
@@ -37,6 +37,6 @@ class EventRecord:
         }
 
 
-def one_each_instant(records: Iterable[EventRecord]) -> list[EventRecord]:
-    """One of the records of each instant, in their order: one for each change of state."""
+def one_per_instant(records: Iterable[EventRecord]) -> list[EventRecord]:
+    """One record of each instant, in order: one for each change of state."""
     return list({record.requested_s: record for record in records}.values())

@@ -1,4 +1,4 @@
-"""Capture files in the pcapng format, written and read back.
+"""Writes and reads capture files in the pcapng format.
 
 One section; one interface block for each captured interface, named by its label; times
 in nanoseconds since the epoch; each packet marked inbound or outbound. Wireshark and
@@ -29,7 +29,7 @@ _HEAD = struct.Struct("<II")
 _PACKET_HEAD = struct.Struct("<7I")  # with type and total length
 #: epb_flags, end of options, total length.
 _PACKET_TAIL = struct.Struct("<HHIHHI")
-#: Of that, what is read: the option's code, and the flags.
+#: The part of it that is read: the option's code, and the flags.
 _PACKET_FLAGS = struct.Struct("<H2xI")
 _STATISTICS_HEAD = struct.Struct("<III")
 
@@ -42,7 +42,7 @@ class PcapngWriter:
     """Writes one capture file to a binary stream, block by block."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        """Begins the file (section 4.1)."""
+        """Writes the section header (section 4.1)."""
         self._write = stream.write
         self._interfaces = 0
         body = struct.pack("<IHHq", _BYTE_ORDER, 1, 0, -1)
@@ -51,7 +51,7 @@ class PcapngWriter:
     def add_interface(
         self, name: str, description: str = "", snaplen: int = 0, filter: str = ""
     ) -> int:
-        """Describes one more interface; its number, for its packets (section 4.2)."""
+        """Adds an interface; returns its number, for its packets (section 4.2)."""
         body = struct.pack("<HHI", _LINKTYPE_ETHERNET, 0, snaplen)
         body += _option(_IF_NAME, name.encode())
         if description:
@@ -71,7 +71,7 @@ class PcapngWriter:
         length: int,
         outgoing: bool,
     ) -> None:
-        """One packet: ``data`` was captured of ``length`` bytes (section 4.3)."""
+        """Writes one packet: ``data`` was captured of ``length`` bytes (section 4.3)."""
         padding = -len(data) % 4
         total = _PACKET_HEAD.size + len(data) + padding + _PACKET_TAIL.size
         high, low = time_ns >> 32, time_ns & 0xFFFFFFFF
@@ -87,7 +87,7 @@ class PcapngWriter:
     def statistics(
         self, interface: int, start_ns: int, end_ns: int, received: int, dropped: int
     ) -> None:
-        """An interface's counts from ``start_ns`` to ``end_ns`` (section 4.6)."""
+        """Writes an interface's counts from ``start_ns`` to ``end_ns`` (section 4.6)."""
         body = struct.pack("<III", interface, end_ns >> 32, end_ns & 0xFFFFFFFF)
         for code, instant in ((_ISB_START, start_ns), (_ISB_END, end_ns)):
             body += _option(
@@ -103,7 +103,7 @@ class PcapngWriter:
 
 
 class CapturedInterface(NamedTuple):
-    """One interface block: the label, and what :mod:`experiments.instruments.capture` says of it."""
+    """One interface block, as written by :mod:`experiments.instruments.capture`."""
 
     label: str
     kind: str
@@ -111,9 +111,9 @@ class CapturedInterface(NamedTuple):
 
 
 class CapturedPacket(NamedTuple):
-    """One packet block; ``frame`` counts from 1, as Wireshark does.
+    """One packet block. ``frame`` counts from 1, as in Wireshark.
 
-    ``data`` is a view of the file: it is valid until the file is closed.
+    ``data`` is a view of the file, valid until the file is closed.
     """
 
     frame: int
@@ -125,7 +125,7 @@ class CapturedPacket(NamedTuple):
 
 
 class PcapngReader:
-    """The blocks of one capture file of ours, in their order."""
+    """The blocks of one capture file of :class:`PcapngWriter`, in order."""
 
     def __init__(self, buffer: memoryview) -> None:
         """Reads the section header. Raises :class:`PcapngError`."""
@@ -146,12 +146,12 @@ class PcapngReader:
         head, tail = _PACKET_HEAD.unpack_from, _PACKET_FLAGS.unpack_from
         for kind, start, end in self._blocks():
             if kind == _PACKET:
-                # As many as a run has packets: no call of our own for each of them.
+                # Inlined for speed: a run has millions of packets.
                 frame += 1
                 _, _, number, high, low, captured, length = head(buffer, start)
                 code, flags = tail(buffer, end - _PACKET_TAIL.size)
                 if number >= len(interfaces) or code != _EPB_FLAGS:
-                    raise PcapngError(f"frame {frame}: not one of ours")
+                    raise PcapngError(f"frame {frame}: not written by resetbed")
                 first = start + _PACKET_HEAD.size
                 data = buffer[first : first + captured]
                 outgoing = flags & 3 == _OUTBOUND
@@ -192,19 +192,20 @@ class PcapngReader:
         self.dropped[self.interfaces[number].label] = dropped
 
     def _options(self, at: int, end: int) -> dict[int, bytes]:
-        found: dict[int, bytes] = {}
+        options: dict[int, bytes] = {}
         while at < end:
             code, length = struct.unpack_from("<HH", self._buffer, at)
-            found[code] = bytes(self._buffer[at + 4 : at + 4 + length])
+            options[code] = bytes(self._buffer[at + 4 : at + 4 + length])
             at += 4 + length + -length % 4
-        return found
+        return options
 
 
 @contextmanager
 def open_pcapng(path: str) -> Iterator[PcapngReader]:
-    """The reader of the file at ``path``, whose packets are valid inside the block.
+    """A reader of the file at ``path``. Its packets are valid inside the ``with`` block.
 
-    Raises :class:`OSError`, or :class:`PcapngError` for a file that is not ours.
+    Raises :class:`OSError`, or :class:`PcapngError` for a file that
+    :class:`PcapngWriter` did not write.
     """
     with open(path, "rb") as file:
         try:

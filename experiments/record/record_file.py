@@ -1,9 +1,9 @@
-"""A run's record in its folder, written and read back: what is analysed, as it was seen.
+"""Writes and reads the record of a run in its folder: the input of the analysis.
 
-``record.json`` holds what no other file of the folder does: the cluster's states, the
+``record.json`` contains what no other file of the folder does: the cluster's states, the
 times of the events, the snapshots of the kernels' socket tables, the packet counters,
-and what the instruments say of themselves. Capture, socket events and the clients'
-reports are files of their own beside it.
+and the instruments' own counters. Capture, socket events and the clients' reports are
+separate files.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from topologies.datapaths import Datapath
 from topologies.domain.connection import FourTuple
 
 FILE = "record.json"
-#: Of the format; a record of another version is not read.
+#: Version of the format. Records of other versions are not read.
 VERSION = 1
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
-    """Leaves the record of a run in its folder, for :func:`read_record`."""
+    """Writes the record of a run to its folder, for :func:`read_record`."""
     snapshots, capture = record.snapshots, record.capture_file
-    said = {
+    data = {
         "version": VERSION,
         "provenance": dict(record.provenance),
         "initial": _state(record.initial),
@@ -54,52 +54,54 @@ def write_record(folder: Path, record: RunRecord) -> None:
         "faults": list(record.faults),
         "switch_drops": record.switch_drops,
     }
-    write_whole(folder / FILE, json.dumps(said) + "\n")
+    write_whole(folder / FILE, json.dumps(data) + "\n")
 
 
 def read_record(folder: Path) -> RunRecord:
-    """The record that :func:`write_record` left in a run's folder.
+    """The record that :func:`write_record` wrote to a run's folder.
 
-    Raises :class:`OSError`, :class:`LookupError` or :class:`ValueError`: there is none,
-    or it is not whole.
+    Raises :class:`OSError`, :class:`LookupError` or :class:`ValueError` if there is none,
+    or if it is incomplete.
     """
-    said = json.loads((folder / FILE).read_text())
-    if said.get("version") != VERSION:
-        found = said.get("version")
-        raise ValueError(f"{folder / FILE}: version {found}, and this reads {VERSION}")
-    initial = ClusterState.from_json(said["initial"])
+    data = json.loads((folder / FILE).read_text())
+    if data.get("version") != VERSION:
+        version = data.get("version")
+        raise ValueError(
+            f"{folder / FILE}: version {version}, but only {VERSION} can be read"
+        )
+    initial = ClusterState.from_json(data["initial"])
     snapshots = Snapshots(
-        steady_s=said["steady_s"],
-        end_s=said["end_s"],
-        first_look_s=said["first_look_s"],
-        last_look_s=said["last_look_s"],
-        held_before=_held_again(said["held_before"]),
-        held_after=_held_again(said["held_after"]),
-        clients_after=frozenset(FourTuple(*one) for one in said["clients_after"]),
+        steady_s=data["steady_s"],
+        end_s=data["end_s"],
+        first_look_s=data["first_look_s"],
+        last_look_s=data["last_look_s"],
+        held_before=_parse_held(data["held_before"]),
+        held_after=_parse_held(data["held_after"]),
+        clients_after=frozenset(FourTuple(*one) for one in data["clients_after"]),
     )
     return RunRecord(
         initial=initial,
-        final=ClusterState.from_json(said["final"]),
-        events=tuple(_events(initial, said["events"])),
+        final=ClusterState.from_json(data["final"]),
+        events=tuple(_events(initial, data["events"])),
         snapshots=snapshots,
-        packets=said["packets"],
+        packets=data["packets"],
         reports={
-            h: parse_report(folder / "hosts" / f"{h}.jsonl") for h in said["reports"]
+            h: parse_report(folder / "hosts" / f"{h}.jsonl") for h in data["reports"]
         },
-        instruments=said["instruments"],
-        capture_file=folder / said["capture"] if said["capture"] else None,
-        sockets_file=folder / said["sockets"],
-        cluster=said["cluster"],
-        datapath=Datapath.from_json(said["datapath"]),
-        pins=said["pins"],
-        faults=tuple(said["faults"]),
-        switch_drops=said["switch_drops"],
-        provenance=said["provenance"],
+        instruments=data["instruments"],
+        capture_file=folder / data["capture"] if data["capture"] else None,
+        sockets_file=folder / data["sockets"],
+        cluster=data["cluster"],
+        datapath=Datapath.from_json(data["datapath"]),
+        pins=data["pins"],
+        faults=tuple(data["faults"]),
+        switch_drops=data["switch_drops"],
+        provenance=data["provenance"],
     )
 
 
 def _state(state: ClusterState) -> dict[str, Any]:
-    """A state without those before it: the analysis has them all."""
+    """A state without its history: the record has all states."""
     return replace(state, history=()).to_json()
 
 
@@ -107,20 +109,20 @@ def _held(held: Mapping[FourTuple, list[str]]) -> list[Any]:
     return [[list(connection), nodes] for connection, nodes in held.items()]
 
 
-def _held_again(said: Iterable[Any]) -> dict[FourTuple, list[str]]:
-    return {FourTuple(*connection): list(nodes) for connection, nodes in said}
+def _parse_held(data: Iterable[Any]) -> dict[FourTuple, list[str]]:
+    return {FourTuple(*connection): list(nodes) for connection, nodes in data}
 
 
 def _events(
-    initial: ClusterState, said: Iterable[Mapping[str, Any]]
+    initial: ClusterState, data: Iterable[Mapping[str, Any]]
 ) -> list[EventRecord]:
-    """The events; those of one instant share the states before and after."""
-    found: list[EventRecord] = []
-    before, after, asked = initial, initial, None
-    for one in said:
-        if one["requested_s"] != asked:
-            before, asked = after, one["requested_s"]
-            after = ClusterState.from_json(one["after"])
-        fields = {k: v for k, v in one.items() if k != "after"}
-        found.append(EventRecord(**fields, before=before, after=after))
-    return found
+    """The events. Those of one instant share the states before and after."""
+    events: list[EventRecord] = []
+    before, after, requested_s = initial, initial, None
+    for event in data:
+        if event["requested_s"] != requested_s:
+            before, requested_s = after, event["requested_s"]
+            after = ClusterState.from_json(event["after"])
+        fields = {k: v for k, v in event.items() if k != "after"}
+        events.append(EventRecord(**fields, before=before, after=after))
+    return events

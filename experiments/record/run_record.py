@@ -1,4 +1,4 @@
-"""What a run leaves to be analysed: everything that was seen, and nothing that follows."""
+"""The record of a run: everything that was observed, before any analysis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from controller.pipeline.cluster_state import ClusterState
-from experiments.record.event_record import EventRecord, one_each_instant
+from experiments.record.event_record import EventRecord, one_per_instant
 from nodes.clients.client_report import ClientReport, Summary
 from topologies.datapaths import Datapath
 from topologies.domain.connection import FourTuple
@@ -16,28 +16,28 @@ from topologies.domain.connection import FourTuple
 
 @dataclass
 class Snapshots:
-    """The kernels' socket tables at two instants of a run, and those instants
+    """The kernels' socket tables at two instants of a run, with these instants
     (CLOCK_REALTIME s)."""
 
     steady_s: float = 0.0
     end_s: float = 0.0
-    #: When the first look at the nodes' sockets began, and the last one at all sockets.
+    #: When the first read of the nodes' tables began, and the last one of all tables.
     first_look_s: float = 0.0
     last_look_s: float = 0.0
-    #: Connection -> nodes that held it when all were open and nothing had happened.
+    #: Connection -> nodes with a socket of it, when all were open, before any event.
     held_before: dict[FourTuple, list[str]] = field(default_factory=dict)
-    #: The same at the end of the observation: what live nodes still hold.
+    #: The same at the end of the observation, of live nodes.
     held_after: dict[FourTuple, list[str]] = field(default_factory=dict)
-    #: Connections that clients' kernels still have at the end of the observation.
+    #: Connections with a client's socket at the end of the observation.
     clients_after: frozenset[FourTuple] = frozenset()
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything that was seen of a run, before anything is judged.
+    """Everything that was observed of a run, before any analysis.
 
-    ``initial`` is the cluster's first state, ``final`` its last. Capture and socket
-    events are files; the rest is here.
+    ``initial``: the cluster's first state. ``final``: its last. Capture and socket events
+    are in files, the rest is here.
     """
 
     initial: ClusterState
@@ -51,18 +51,18 @@ class RunRecord:
     sockets_file: Path
     cluster: Mapping[str, Any]
     datapath: Datapath
-    #: What pinning cost (:func:`experiments.cluster.pins.pins`); None where nothing is pinned.
+    #: The cost of pinning (:func:`experiments.cluster.pins.pins`); None without pinning.
     pins: Mapping[str, Any] | None = None
-    #: What went wrong in the cluster's own threads (``Cluster.faults``).
+    #: Errors in the cluster's own threads (``Cluster.faults``).
     faults: Sequence[str] = ()
-    #: Frames that switches lost because they did not read them in time.
+    #: Frames that were lost because switches did not read them in time.
     switch_drops: int = 0
     #: Code, machine, versions and load (:mod:`experiments.machine.provenance`).
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def client_summaries(self) -> list[Summary]:
-        """What the clients that ended well say of their work."""
+        """The summaries of the clients that ended normally."""
         return [report.summary for report in self.reports.values() if report.summary]
 
     @property
@@ -72,4 +72,4 @@ class RunRecord:
 
     def states(self) -> list[ClusterState]:
         """The cluster's states: the first, and the one after each instant of events."""
-        return [self.initial, *(e.after for e in one_each_instant(self.events))]
+        return [self.initial, *(e.after for e in one_per_instant(self.events))]

@@ -1,4 +1,4 @@
-"""What the kernel reported of a TCP socket: one record, from ``sockets.bpf.c`` and to file."""
+"""Events of TCP sockets: read from the reports of ``sockets.bpf.c``, kept in a file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ STATE = "state"
 RESET_RECEIVED = "reset-received"
 RESET_SENT = "reset-sent"
 
-#: ``enum kind`` of ``sockets.bpf.c``: each number's name.
+#: ``enum kind`` of ``sockets.bpf.c``: number -> name.
 _KINDS = {1: STATE, 2: RESET_RECEIVED, 3: RESET_SENT}
-#: ``struct report`` there, in its order.
+#: Layout of its ``struct report``.
 REPORT = struct.Struct("=QQIHHBBBB16s16s4x")
 
 #: TCP states by number, ``enum`` in include/net/tcp_states.h.
@@ -41,11 +41,12 @@ STATES = (
 
 
 class SocketEvent(NamedTuple):
-    """One report. ``socket`` is the socket's address in the kernel, 0 where it has none.
+    """One event. ``socket``: the socket's address in the kernel, 0 without a socket.
 
-    ``time_ns`` is CLOCK_REALTIME; ``host`` is whose network namespace the socket is in. ``local`` and ``remote`` are (address, port) as that
-    socket sees them; ``old`` and ``new`` are names of :data:`STATES`, empty unless
-    ``kind`` is :data:`STATE`. An address can be another socket's later on.
+    ``time_ns``: CLOCK_REALTIME. ``host``: the host in whose network namespace the socket
+    is. ``local`` and ``remote``: (address, port) as seen by that socket. ``old`` and
+    ``new``: names of :data:`STATES`, empty unless ``kind`` is :data:`STATE`. The kernel
+    may reuse the address of a socket for another one later.
     """
 
     time_ns: int
@@ -59,12 +60,12 @@ class SocketEvent(NamedTuple):
 
     @property
     def connection(self) -> FourTuple | None:
-        """The connection it belongs to, ``None`` where neither end is the VIP."""
+        """The connection it belongs to; None if neither end is the VIP."""
         return connection_of(*self.local, *self.remote)
 
     @property
     def at_client(self) -> bool:
-        """Whether it is the client's socket, not a node's."""
+        """Whether it is a client's socket, not a node's."""
         return self.remote[0] in VIPS
 
     def to_line(self) -> str:
@@ -73,13 +74,13 @@ class SocketEvent(NamedTuple):
 
     @classmethod
     def from_line(cls, line: str) -> SocketEvent:
-        """What :meth:`to_line` wrote. Raises :class:`ValueError`."""
+        """The event of a line of :meth:`to_line`. Raises :class:`ValueError`."""
         time_ns, kind, number, local, remote, *rest = json.loads(line)
         return cls(time_ns, kind, number, tuple(local), tuple(remote), *rest)
 
 
 def read_socket_events(path: str) -> Iterator[SocketEvent]:
-    """The events that :mod:`experiments.instruments.probes` wrote, in the order of their times."""
+    """The events that :mod:`experiments.instruments.probes` wrote, in the order of time."""
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             yield SocketEvent.from_line(line)
@@ -90,8 +91,8 @@ def event_of(
 ) -> SocketEvent:
     """The event of an unpacked :data:`REPORT`.
 
-    ``offset_ns``: CLOCK_REALTIME - CLOCK_MONOTONIC; ``hosts``: network namespace (its
-    inode number) -> host, of which any other namespace's is "".
+    ``offset_ns``: CLOCK_REALTIME - CLOCK_MONOTONIC. ``hosts``: network namespace (its
+    inode number) -> host. The host of any other namespace is "".
     """
     time_ns, number, namespace, *ports, kind, old, new, family, local, remote = report
     is_state = _KINDS[kind] == STATE
@@ -109,7 +110,7 @@ def event_of(
 
 @lru_cache(maxsize=1024)
 def _address(family: int, packed: bytes) -> str:
-    """An address as text; an IPv6 socket's IPv4 peer stands there as mapped."""
+    """An address as text. An IPv4-mapped IPv6 address becomes an IPv4 address."""
     if family == socket.AF_INET:
         return socket.inet_ntoa(packed[:4])
     address = IPv6Address(packed)

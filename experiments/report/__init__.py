@@ -1,1 +1,1 @@
-"""The report: one page that needs no network, and its plots for papers."""
+"""The report: a self-contained HTML page, and its plots as files."""

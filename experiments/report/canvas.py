@@ -1,4 +1,4 @@
-"""From a drawing function to the page's SVG, wide and narrow, and to files for papers."""
+"""Renders plots: wide and narrow SVG for the page, SVG and PDF files for papers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from experiments.files.handover import make_folders
 from experiments.files.whole_file import write_whole
 from experiments.report.theme import light, themed
 
-#: Inches. The page scales both to its column: 9 to a desktop's, 3.9 to a phone's.
+#: Inches. The page scales both to its column: 9 on a desktop, 3.9 on a phone.
 WIDE, NARROW = 9.0, 3.9
 
 _SETTINGS: dict[str, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be read, searched and restyled
+    "svg.fonttype": "none",  # text stays text: it can be searched and restyled
     "pdf.fonttype": 42,
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -53,12 +53,12 @@ _SETTINGS: dict[str, Any] = {
     "lines.linewidth": 1.6,
 }
 
-#: Draws into a figure of a given width: narrow or not.
+#: Draws into a figure; the second argument tells if it is narrow.
 Draw = Callable[[Figure, bool], None]
 
 
-class Picture(NamedTuple):
-    """One plot of the page: ``what`` it shows in words, for who cannot see it."""
+class Plot(NamedTuple):
+    """One plot of the page. ``what``: a text alternative."""
 
     name: str
     title: str
@@ -67,8 +67,8 @@ class Picture(NamedTuple):
     narrow: str
 
 
-def picture(name: str, title: str, what: str, draw: Draw, files: Path) -> Picture:
-    """Draws a plot for the page, and as ``NAME.svg`` and ``NAME.pdf`` into ``files``."""
+def plot(name: str, title: str, what: str, draw: Draw, files: Path) -> Plot:
+    """Draws a plot for the page; writes it as ``NAME.svg`` and ``NAME.pdf`` to ``files``."""
     make_folders(files)
     with _settings(name):
         figure = _drawn(draw, narrow=False)
@@ -79,13 +79,13 @@ def picture(name: str, title: str, what: str, draw: Draw, files: Path) -> Pictur
     write_whole(files / f"{name}.svg", wide.encode())
     with _settings(f"{name}-narrow"):
         narrow = _svg(_drawn(draw, narrow=True))
-    return Picture(
+    return Plot(
         name, title, what, _inline(wide, name), _inline(narrow, f"{name}-narrow")
     )
 
 
 def _settings(name: str) -> AbstractContextManager[None]:
-    """Ours, with ids in drawings that depend on nothing but the drawing."""
+    """The settings of all plots. Ids in the SVG are deterministic."""
     settings: Any = {**_SETTINGS, "svg.hashsalt": name}
     return matplotlib.rc_context(settings)
 
@@ -115,7 +115,7 @@ def grid(
 
 
 def milliseconds_axis(panel: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis of ms, with labels enough for where the values lie."""
+    """Sets a logarithmic axis in ms, with suitable labels for the values."""
     span = max(values) / min(values) if values else 1.0
     panel.set_xscale("log")
     steps = (1.0, 2.0, 5.0) if span < 30 else (1.0,)
@@ -125,16 +125,16 @@ def milliseconds_axis(panel: Axes, values: Sequence[float]) -> None:
 
 
 def tick(value: float, _at: float) -> str:
-    """A tick of a logarithmic axis of ms, in the unit that is read best."""
+    """The label of a tick on a logarithmic axis in ms: s, ms or µs."""
     if value >= 1000:
         return f"{value / 1000:g} s"
     return f"{value:g} ms" if value >= 1 else f"{value * 1000:g} µs"
 
 
 def _inline(svg: str, name: str) -> str:
-    """For a page that holds several drawings: themed, and every id its own.
+    """Prepares an SVG for a page with several SVGs: CSS colours, unique ids.
 
-    Ids that nothing refers to are left out; fixed sizes are the page's business.
+    Removes unused ids and the fixed size, which the page sets.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.S)

@@ -1,4 +1,4 @@
-"""The comparison: designs by figures, with best and worst, and what it says in words."""
+"""The comparison table of designs, with best and worst, and its conclusions in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEST, WORST = "best", "worst"
 
 
 class Cell(NamedTuple):
-    """One figure of one design: its text, its interval's, and its mark."""
+    """One figure of one design: its text, the text of its interval, and its mark."""
 
     text: str
     interval: str
@@ -23,7 +23,7 @@ class Cell(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One design's row."""
+    """The row of one design."""
 
     design: str
     runs: int
@@ -33,34 +33,34 @@ class Line(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """One table; ``columns`` are the figures that were measured for some design."""
+    """One table. ``columns``: the figures that were measured for at least one design."""
 
     caption: str
     columns: tuple[Figure, ...]
     lines: tuple[Line, ...]
 
 
-class _Found(NamedTuple):
+class _Result(NamedTuple):
     median: Median
     lower_bound: bool
 
 
 def compare(report: Report, settings: Sequence[str], caption: str) -> Comparison:
-    """All designs over the runs of these settings."""
-    found = {
-        (design, figure): _found(report, design, settings, figure)
+    """Compares all designs over the runs of these settings."""
+    results = {
+        (design, figure): _result(report, design, settings, figure)
         for design in report.designs
         for figure in FIGURES
     }
     columns = tuple(
-        f for f in FIGURES if any(found[d, f].median.n for d in report.designs)
+        f for f in FIGURES if any(results[d, f].median.n for d in report.designs)
     )
-    raced = {
+    direction = {
         f: f.better if f.name != "moved" or report.several_balancers else None
         for f in columns
     }
     marks = {
-        f: _marks(raced[f], [found[d, f].median.value for d in report.designs])
+        f: _marks(direction[f], [results[d, f].median.value for d in report.designs])
         for f in columns
     }
     lines = [
@@ -69,7 +69,7 @@ def compare(report: Report, settings: Sequence[str], caption: str) -> Comparison
             len(report.paired(design, settings)),
             _left_out(report, design, settings, FAILED),
             _left_out(report, design, settings, UNTRUSTED),
-            tuple(_cell(f, found[design, f], marks[f][at]) for f in columns),
+            tuple(_cell(f, results[design, f], marks[f][at]) for f in columns),
         )
         for at, design in enumerate(report.designs)
     ]
@@ -79,23 +79,23 @@ def compare(report: Report, settings: Sequence[str], caption: str) -> Comparison
 def _left_out(
     report: Report, design: str, settings: Sequence[str], outcome: str
 ) -> int:
-    """How many runs of a design have that outcome, and so no figures."""
+    """The number of runs of a design that have that outcome, and therefore no figures."""
     return sum(
         e.design == design and e.setting in settings and e.outcome == outcome
         for e in report.entries
     )
 
 
-def _found(
+def _result(
     report: Report, design: str, settings: Sequence[str], figure: Figure
-) -> _Found:
+) -> _Result:
     summaries = [folder.summary for folder in report.paired(design, settings)]
     values = [value for s in summaries if (value := figure.of(s)) is not None]
-    return _Found(median(values), any(is_lower_bound(s, figure) for s in summaries))
+    return _Result(median(values), any(is_lower_bound(s, figure) for s in summaries))
 
 
 def _marks(better: str | None, values: Sequence[float | None]) -> list[str | None]:
-    """Best and worst among those measured; none where all are equal, or it is no race."""
+    """Marks best and worst. No marks if all are equal or no direction is better."""
     measured = [value for value in values if value is not None]
     if better is None or len(set(measured)) < 2:
         return [None] * len(values)
@@ -105,34 +105,34 @@ def _marks(better: str | None, values: Sequence[float | None]) -> list[str | Non
     return [BEST if v == best else WORST if v == worst else None for v in values]
 
 
-def _cell(figure: Figure, found: _Found, mark: str | None) -> Cell:
-    value, low, high = found.median.value, found.median.low, found.median.high
+def _cell(figure: Figure, result: _Result, mark: str | None) -> Cell:
+    value, low, high = result.median.value, result.median.low, result.median.high
     if value is None:
         return Cell("–", "", None)
-    bound = "≥ " if found.lower_bound else ""
+    bound = "≥ " if result.lower_bound else ""
     interval = ""
     if low is not None and high is not None and low != high:
-        interval = _between(written(figure, low), written(figure, high))
-    return Cell(bound + written(figure, value), interval, mark)
+        interval = _between(format_figure(figure, low), format_figure(figure, high))
+    return Cell(bound + format_figure(figure, value), interval, mark)
 
 
 def _between(low: str, high: str) -> str:
-    """Two figures as a span; a unit that they share is written once."""
+    """Two figures as a range. A common unit is printed once."""
     number, space, unit = low.partition(" ")
     if space and high.endswith(f" {unit}"):
         low = number
     return f"{low} – {high}" if " " in low else f"{low}–{high}"
 
 
-def written(figure: Figure, value: float) -> str:
-    """A figure as a person reads it."""
+def format_figure(figure: Figure, value: float) -> str:
+    """A figure as text for people."""
     if figure.unit == "ms":
         return milliseconds(value)
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
 def findings(report: Report) -> Iterator[str]:
-    """What the comparison says, a sentence each, over every run that came to figures."""
+    """The conclusions of the comparison, one sentence each, over all runs with figures."""
     for figure, good, bad in (
         (
             "left",
@@ -156,19 +156,19 @@ def findings(report: Report) -> Iterator[str]:
 
 
 def _split(report: Report, name: str, good: str, bad: str) -> Iterator[str]:
-    figure = next(one for one in FIGURES if one.name == name)
-    clean, marred = [], []
+    figure = next(f for f in FIGURES if f.name == name)
+    clean, with_findings = [], []
     for design in report.designs:
         values = [figure.of(run.summary) or 0.0 for run in report.of(design)]
         if values and max(values) == 0:
             clean.append(design)
         elif values:
-            marred.append(f"{design} ({_range(values)} a run)")
+            with_findings.append(f"{design} ({_range(values)} a run)")
     if clean:
-        everyone = len(report.designs) > 1 and len(clean) == len(report.designs)
-        yield f"{good} {'any design' if everyone else _listed(clean)}."
-    if marred:
-        yield f"{bad} {_listed(marred)}."
+        all_designs = len(report.designs) > 1 and len(clean) == len(report.designs)
+        yield f"{good} {'any design' if all_designs else _listed(clean)}."
+    if with_findings:
+        yield f"{bad} {_listed(with_findings)}."
 
 
 def _range(values: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""What a report is about: runs by design and circumstance, read from a folder."""
+"""The data of a report: runs by design and setting, read from a folder."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 from controller.balancers import Balancer
 from experiments.results.run_folder import RunFolder
 from experiments.spec.spec_file import SpecError
-from experiments.sweep.runner import Layout, why_so
+from experiments.sweep.runner import Layout, reason_of
 from experiments.sweep.state import FAILED, UNTRUSTED, read_lines
 from experiments.sweep.suite import DESIGN_KEYS, PlannedRun, Suite
 from experiments.sweep.suite_file import expand, load_suite
-from experiments.sweep.sweep import made_runs
-from experiments.sweep.tables import Made
+from experiments.sweep.sweep import completed_runs
+from experiments.sweep.tables import CompletedRun
 
 
 class NothingToReport(ValueError):
-    """A folder that holds no run that came to figures; says what was looked for."""
+    """A folder without a run that has figures. The text gives the reason."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """One run: its ``design`` (policy, ...) and its ``setting`` (event, size, ...).
 
-    ``folder``: None where it failed, or its measurement cannot be trusted.
+    ``folder``: None if it failed or its measurement cannot be trusted.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that the page shows. ``suite`` is None for runs without one."""
+    """All data of the page. ``suite``: None for runs without a suite."""
 
     title: str
     description: str
@@ -64,7 +64,7 @@ class Report:
 
     @cached_property
     def common(self) -> tuple[str, ...]:
-        """The settings in which every design came to figures: there they compare."""
+        """The settings in which every design has figures, so that designs can be compared."""
         return tuple(
             setting
             for setting in self.settings
@@ -72,18 +72,18 @@ class Report:
         )
 
     def of(self, design: str, settings: Sequence[str] | None = None) -> list[RunFolder]:
-        """The runs of a design that came to figures, in these settings or in all."""
-        wanted = self.settings if settings is None else settings
+        """The runs of a design that have figures, in these settings or in all."""
+        selected = self.settings if settings is None else settings
         return [
             entry.folder
             for entry in self.entries
-            if entry.folder and entry.design == design and entry.setting in wanted
+            if entry.folder and entry.design == design and entry.setting in selected
         ]
 
     def paired(self, design: str, settings: Sequence[str]) -> list[RunFolder]:
-        """Those of them whose setting and repetition every design came through.
+        """The runs of a design, without repetitions in which another design has no figures.
 
-        A design that never came to figures in a setting takes nothing from the others.
+        A design without figures in a whole setting does not exclude the others.
         """
         return [
             entry.folder
@@ -91,40 +91,42 @@ class Report:
             if entry.folder
             and entry.design == design
             and entry.setting in settings
-            and self._whole(entry.setting, entry.repetition)
+            and self._complete(entry.setting, entry.repetition)
         ]
 
-    def _whole(self, setting: str, repetition: int) -> bool:
-        came = {e.design for e in self.entries if e.folder and e.setting == setting}
-        here = {
+    def _complete(self, setting: str, repetition: int) -> bool:
+        in_setting = {
+            e.design for e in self.entries if e.folder and e.setting == setting
+        }
+        in_repetition = {
             e.design
             for e in self.entries
             if e.folder and (e.setting, e.repetition) == (setting, repetition)
         }
-        return came == here
+        return in_setting == in_repetition
 
     @property
     def several_balancers(self) -> bool:
-        """Whether the balancer, which decides what moves, is among what is compared.
+        """Whether designs differ in the balancer, which determines what moves.
 
-        With other weights it is another one.
+        A balancer with other weights is another balancer.
         """
         balancers = {e.folder.states[0].balancer for e in self.entries if e.folder}
         return len(balancers) > 1
 
     def examples(self) -> Iterator[Entry]:
-        """One run of each design, of the same setting and repetition where there is one."""
-        came = [e for e in self.entries if e.folder]
-        shared = Counter((e.setting, e.repetition) for e in came)
+        """One run of each design, if possible of the same setting and repetition."""
+        complete = [e for e in self.entries if e.folder]
+        shared = Counter((e.setting, e.repetition) for e in complete)
         for design in self.designs:
-            mine = [e for e in came if e.design == design]
-            yield from sorted(mine, key=lambda e: -shared[e.setting, e.repetition])[:1]
+            runs = [e for e in complete if e.design == design]
+            yield from sorted(runs, key=lambda e: -shared[e.setting, e.repetition])[:1]
 
     def same_moved(self) -> tuple[int, int]:
-        """In how many groups the first event moved the same connections: (same, groups).
+        """Groups of runs whose first event moved the same connections: (same, all groups).
 
-        A group are the designs of one setting, repetition and balancer. Later events
-        meet what the clients opened since, and that depends on the design.
+        A group has the designs of one setting, repetition and balancer. Later events are
+        not compared: the connections that clients open by then depend on the design.
         """
         groups: dict[tuple[str, int, Balancer], list[frozenset[str]]] = {}
         for e in self.entries:
@@ -137,7 +139,7 @@ class Report:
 
 
 def load_report(path: Path) -> Report:
-    """The report of a sweep's folder, a run's, or one whose folders are runs' (a demo's).
+    """The report of a sweep's folder, of a run's, or of a folder of runs (e.g. a demo's).
 
     Raises :class:`NothingToReport`.
     """
@@ -149,10 +151,10 @@ def load_report(path: Path) -> Report:
     else:
         report = _of_runs(path, [f.parent for f in path.glob("*/summary.json")])
     if not any(entry.folder for entry in report.entries):
-        doubts = {e.reason for e in report.entries if e.outcome == UNTRUSTED}
-        why = f"; not to be trusted: {', '.join(map(str, doubts))}" if doubts else ""
+        reasons = {e.reason for e in report.entries if e.outcome == UNTRUSTED}
+        why = f"; not to be trusted: {', '.join(map(str, reasons))}" if reasons else ""
         raise NothingToReport(
-            f"{path}: neither a run's folder nor a sweep's with a run that came to "
+            f"{path}: neither the folder of a run nor of a sweep that has a run with "
             f"figures{why}"
         )
     return report
@@ -165,18 +167,18 @@ def _of_sweep(layout: Layout) -> Report:
         runs = expand(suite, layout.suite)
     except SpecError as error:
         raise NothingToReport(str(error)) from error
-    made = made_runs(runs, layout)
+    runs_done = completed_runs(runs, layout)
     return Report(
         title=suite.name,
         description=suite.description,
         path=layout.folder,
-        entries=[_entry(one, suite) for one in made],
+        entries=[_entry(one, suite) for one in runs_done],
         suite=suite,
         planned=len(runs),
     )
 
 
-def _entry(one: Made, suite: Suite) -> Entry:
+def _entry(one: CompletedRun, suite: Suite) -> Entry:
     design, setting = _labels(one.run, suite)
     return Entry(
         name=one.run.name,
@@ -192,7 +194,7 @@ def _entry(one: Made, suite: Suite) -> Entry:
 
 
 def _labels(run: PlannedRun, suite: Suite) -> tuple[str, str]:
-    """Names of design and setting: of the factors that vary."""
+    """The names of design and setting, from the factors that vary."""
     design = [run.levels[key] for key in suite.varied() if key in DESIGN_KEYS]
     setting = [
         run.levels[key] if key == "scenario" else f"{key} {run.levels[key]}"
@@ -208,11 +210,11 @@ def _labels(run: PlannedRun, suite: Suite) -> tuple[str, str]:
 def _of_runs(path: Path, folders: Sequence[Path]) -> Report:
     read = sorted(
         map(_read, folders),
-        key=lambda one: (
-            one.summary["events"][0]["requested_s"] if one.summary["events"] else 0.0
+        key=lambda run: (
+            run.summary["events"][0]["requested_s"] if run.summary["events"] else 0.0
         ),
     )
-    entries = [_lone(folder) for folder in read]
+    entries = [_entry_of_single_run(folder) for folder in read]
     names = dict.fromkeys(entry.setting for entry in entries)
     description = read[0].spec.description if read else ""
     title = ", ".join(names) or path.name
@@ -227,7 +229,7 @@ def _read(path: Path) -> RunFolder:
         raise NothingToReport(f"{path}: cannot be read: {error}") from error
 
 
-def _lone(folder: RunFolder) -> Entry:
+def _entry_of_single_run(folder: RunFolder) -> Entry:
     outcome = folder.summary["outcome"]
     return Entry(
         name=folder.path.name,
@@ -235,7 +237,7 @@ def _lone(folder: RunFolder) -> Entry:
         setting=folder.spec.scenario,
         repetition=1,
         outcome=outcome,
-        reason=why_so(folder.summary),
+        reason=reason_of(folder.summary),
         took_s=None,
         seed=folder.spec.seed,
         folder=None if outcome == UNTRUSTED else folder,

@@ -1,4 +1,4 @@
-"""Distributions by design: half-open lifetime and reset latency, a panel for each setting."""
+"""Distributions of half-open lifetime and reset latency by design, a panel per setting."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from matplotlib.lines import Line2D
 from experiments.report.canvas import Draw, grid, milliseconds_axis
 from experiments.report.data import Report
 from experiments.report.survival import Curve, ended_share, quantile
-from experiments.report.theme import Stroke, light, stroke
+from experiments.report.theme import LineStyle, light, line_style
 from experiments.results.run_folder import RunFolder
 
-#: Times in ms, each with whether it is a lower bound.
+#: Times in ms. The second value tells if the time is a lower bound.
 Times = list[tuple[float, bool]]
 
 
 class Sample(NamedTuple):
-    """What was measured of one design in one setting, over all its runs."""
+    """The measurements of one design in one setting, over all its runs."""
 
     setting: str
     design: str
@@ -28,20 +28,20 @@ class Sample(NamedTuple):
     censored: int
     p50: float | None
     p90: float | None
-    most: float | None
+    longest: float | None
     curve: Curve
 
 
 def lifetimes(folder: RunFolder) -> Times:
     """How long each connection of a run was half open."""
-    found = (row.half_open for row in folder.rows)
-    return [(one.lifetime_ms, one.censored) for one in found if one]
+    spans = (row.half_open for row in folder.rows)
+    return [(span.lifetime_ms, span.censored) for span in spans if span]
 
 
 def latencies(folder: RunFolder) -> Times:
-    """How long each client waited for its reset, from its first stray segment."""
-    found = (row.said["reset_latency_ms"] for row in folder.rows)
-    return [(ms, False) for ms in found if ms is not None and ms > 0]
+    """The time from each client's first stray segment to its reset."""
+    times = (row.fields["reset_latency_ms"] for row in folder.rows)
+    return [(ms, False) for ms in times if ms is not None and ms > 0]
 
 
 def samples(report: Report, measure: Callable[[RunFolder], Times]) -> list[Sample]:
@@ -69,8 +69,8 @@ def _sample(setting: str, design: str, times: Times) -> Sample:
 
 
 def drawing(report: Report, found: Sequence[Sample], axis: str, kept: str) -> Draw:
-    """Draws the samples as distribution functions; ``kept`` says what a mark means."""
-    strokes = {design: stroke(i) for i, design in enumerate(report.designs)}
+    """Draws the samples as distribution functions. ``kept``: the legend of the marks."""
+    styles = {design: line_style(i) for i, design in enumerate(report.designs)}
     settings = [
         s for s in report.settings if any(f.setting == s and f.n for f in found)
     ]
@@ -84,29 +84,29 @@ def drawing(report: Report, found: Sequence[Sample], axis: str, kept: str) -> Dr
         for panel, setting in zip(
             panels, settings or ("nothing was measured",), strict=True
         ):
-            _panel(panel, setting, [f for f in found if f.setting == setting], strokes)
+            _panel(panel, setting, [f for f in found if f.setting == setting], styles)
         times = [t for f in found for t, _ in (*f.curve.steps, *f.curve.marks)]
         for panel in panels:
             milliseconds_axis(panel, times)
         panels[0].set_ylabel("share of connections")
         figure.supxlabel(axis, fontsize=8.5)
-        _legend(figure, strokes, found, kept, narrow)
+        _legend(figure, styles, found, kept, narrow)
 
     return draw
 
 
 def _panel(
-    panel: Axes, setting: str, found: Sequence[Sample], strokes: Mapping[str, Stroke]
+    panel: Axes, setting: str, found: Sequence[Sample], styles: Mapping[str, LineStyle]
 ) -> None:
     panel.set_title(setting)
     panel.set_ylim(-0.04, 1.05)
     panel.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
     for sample in found:
         if sample.n:
-            _curve(panel, sample, strokes[sample.design])
+            _curve(panel, sample, styles[sample.design])
 
 
-def _curve(panel: Axes, sample: Sample, look: Stroke) -> None:
+def _curve(panel: Axes, sample: Sample, style: LineStyle) -> None:
     steps, marks = sample.curve
     ends = [time for time, _ in (*steps, *marks)]
     times = [min(ends) / 1.3, *(time for time, _ in steps), max(ends)]
@@ -115,8 +115,8 @@ def _curve(panel: Axes, sample: Sample, look: Stroke) -> None:
         times,
         [*shares, shares[-1]],
         where="post",
-        color=look.colour,
-        linestyle=look.dashes,
+        color=style.colour,
+        linestyle=style.dashes,
     )
     if marks:
         panel.plot(
@@ -125,7 +125,7 @@ def _curve(panel: Axes, sample: Sample, look: Stroke) -> None:
             marker=">",
             markersize=6,
             markerfacecolor=light("paper"),
-            markeredgecolor=look.colour,
+            markeredgecolor=style.colour,
             clip_on=False,
             zorder=4,
         )
@@ -133,14 +133,14 @@ def _curve(panel: Axes, sample: Sample, look: Stroke) -> None:
 
 def _legend(
     figure: Figure,
-    strokes: Mapping[str, Stroke],
+    styles: Mapping[str, LineStyle],
     found: Sequence[Sample],
     kept: str,
     narrow: bool,
 ) -> None:
-    drawn = [d for d in strokes if any(f.design == d and f.n for f in found)]
+    drawn = [d for d in styles if any(f.design == d and f.n for f in found)]
     lines = [
-        Line2D([], [], color=strokes[d].colour, linestyle=strokes[d].dashes, label=d)
+        Line2D([], [], color=styles[d].colour, linestyle=styles[d].dashes, label=d)
         for d in drawn
     ]
     if any(f.censored for f in found):

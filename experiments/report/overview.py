@@ -1,4 +1,4 @@
-"""The designs side by side: a dot for each run, the median and its interval."""
+"""The overview of all designs: a dot for each run, the median and its interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments.report.canvas import Draw, grid, milliseconds_axis
 from experiments.report.data import Report
-from experiments.report.theme import light, stroke
+from experiments.report.theme import light, line_style
 from experiments.sweep.bootstrap import median
 from experiments.sweep.figures import FIGURES
 from experiments.sweep.figures import Figure as Quantity
@@ -19,8 +19,8 @@ _SHOWN = ("hung", "left", "lifetime", "latency", "copies")
 
 
 def drawing(report: Report, settings: Sequence[str]) -> Draw:
-    """Draws the figures that matter most, over the runs of those settings."""
-    quantities = [one for one in FIGURES if one.name in _SHOWN]
+    """Draws the most important figures, over the runs of those settings."""
+    quantities = [figure for figure in FIGURES if figure.name in _SHOWN]
 
     def draw(figure: Figure, narrow: bool) -> None:
         height = 0.75 + 0.27 * len(report.designs)
@@ -64,8 +64,8 @@ def _values(
 
 
 def _row(panel: Axes, at: int, values: Sequence[float]) -> None:
-    """One design: its interval and median, and its runs as dots just beneath."""
-    look = stroke(at)
+    """Draws one design: interval and median, and its runs as dots below."""
+    style = line_style(at)
     middle = median(values)
     if middle.value is None:
         across = panel.get_yaxis_transform()
@@ -74,15 +74,17 @@ def _row(panel: Axes, at: int, values: Sequence[float]) -> None:
         return
     if middle.low is not None and middle.high is not None:
         ends = [middle.low, middle.high]
-        panel.plot(ends, [at, at], color=look.colour, linewidth=1.8, zorder=3)
-    sign: Any = {
-        "marker": look.sign,
+        panel.plot(ends, [at, at], color=style.colour, linewidth=1.8, zorder=3)
+    marker: Any = {
+        "marker": style.marker,
         "markersize": 7,
         "markeredgecolor": light("paper"),
     }
-    panel.plot([middle.value], [at], color=look.colour, clip_on=False, zorder=4, **sign)
+    panel.plot(
+        [middle.value], [at], color=style.colour, clip_on=False, zorder=4, **marker
+    )
     dots: Any = {"marker": "o", "markersize": 3, "markeredgewidth": 0, "alpha": 0.55}
     below = [at + 0.27] * len(values)
     panel.plot(
-        values, below, linestyle="none", color=look.colour, clip_on=False, **dots
+        values, below, linestyle="none", color=style.colour, clip_on=False, **dots
     )

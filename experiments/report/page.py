@@ -1,4 +1,4 @@
-"""Puts the page together: one file that needs nothing else."""
+"""Renders the report as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ import yaml
 
 from experiments.display.render import milliseconds
 from experiments.report import distributions, overview, timeline, topology
-from experiments.report.canvas import Picture, picture
+from experiments.report.canvas import Plot, plot
 from experiments.report.comparison import Comparison, compare, findings
 from experiments.report.data import Entry, Report
 from experiments.report.theme import variables
 from experiments.results.run_folder import RunFolder
-from experiments.sweep.bootstrap import CONFIDENCE, LEAST, RESAMPLES
+from experiments.sweep.bootstrap import CONFIDENCE, MIN_VALUES, RESAMPLES
 from experiments.sweep.state import FAILED, MET, UNTRUSTED
 
 _HERE = Path(__file__).parent
 
 
 class Distribution(NamedTuple):
-    """A picture, and its figures as a table."""
+    """A plot, and its data as a table."""
 
-    picture: Picture
+    plot: Plot
     samples: Sequence[distributions.Sample]
 
 
 class Example(NamedTuple):
-    """One run looked at closely."""
+    """One run in detail."""
 
     entry: Entry
-    timeline: Picture
-    topology: Picture
-    nodes: list[topology.Change]
+    timeline: Plot
+    topology: Plot
+    nodes: list[topology.NodeChange]
     ladder: str | None  # a data URL
     ladder_text: str | None
     claim: Sequence[dict[str, Any]]
     spec: str
     command: str
-    shown: bool  # from the start
+    shown: bool  # whether its section is open at first
 
 
 def page(report: Report, figures: Path) -> str:
-    """The whole page as text; its plots also become files in ``figures``."""
+    """The page as text. Also writes its plots to ``figures``."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -75,13 +75,13 @@ def page(report: Report, figures: Path) -> str:
         facts=_facts(report),
         reproduce=_reproduce(report),
         interval=f"{CONFIDENCE:.0%} bootstrap interval of the median, {RESAMPLES:,} "
-        f"resamples, from {LEAST} runs on",
+        f"resamples, from {MIN_VALUES} runs on",
     )
 
 
 def _comparisons(report: Report) -> list[Comparison]:
-    """All settings together where there are several, then each."""
-    each = [compare(report, (one,), one) for one in report.settings]
+    """All settings together if there are several, then each setting."""
+    each = [compare(report, (name,), name) for name in report.settings]
     if len(report.settings) == 1 or not report.common:
         return each
     words = (
@@ -93,29 +93,29 @@ def _comparisons(report: Report) -> list[Comparison]:
     return [compare(report, report.common, caption), *each]
 
 
-def _overview(report: Report, figures: Path) -> Picture | None:
+def _overview(report: Report, figures: Path) -> Plot | None:
     if len(report.designs) < 2:
         return None
     settings = report.common or report.settings
-    return picture(
+    return plot(
         "comparison",
         "Designs side by side",
-        "A dot for each run, a sign at the median, a bar for its interval. "
-        "The table above holds the same figures.",
+        "A dot for each run, a marker at the median, a bar for its interval. "
+        "The table above has the same figures.",
         overview.drawing(report, settings),
         figures,
     )
 
 
 def _distributions(report: Report, figures: Path) -> list[Distribution]:
-    """Lifetime and latency, each as a picture and a table."""
-    found = []
+    """Lifetime and latency, each as a plot and as a table."""
+    plots = []
     for name, title, what, measure, axis in (
         (
             "half-open-lifetime",
             "Half-open lifetime",
-            "The share of half-open connections that their owner had freed by a time; "
-            "a triangle is one that was still half open when the observation ended "
+            "The share of half-open connections that their owner had freed by that time. "
+            "A triangle is a connection still half open at the end of the observation "
             "(Kaplan–Meier estimate).",
             distributions.lifetimes,
             "time since the first stray segment",
@@ -123,7 +123,7 @@ def _distributions(report: Report, figures: Path) -> list[Distribution]:
         (
             "reset-latency",
             "Reset latency",
-            "The share of reset clients whose socket had been reset by a time.",
+            "The share of reset clients whose socket had been reset by that time.",
             distributions.latencies,
             "time since the first stray segment",
         ),
@@ -132,14 +132,14 @@ def _distributions(report: Report, figures: Path) -> list[Distribution]:
         draw = distributions.drawing(
             report, samples, axis, "still half open at the end"
         )
-        found.append(Distribution(picture(name, title, what, draw, figures), samples))
-    return found
+        plots.append(Distribution(plot(name, title, what, draw, figures), samples))
+    return plots
 
 
 def _examples(report: Report, figures: Path) -> list[Example]:
     chosen = list(report.examples())
-    proved = [_proved(entry.folder) for entry in chosen if entry.folder]
-    first = proved.index(max(proved))
+    passed = [_passed_elements(entry.folder) for entry in chosen if entry.folder]
+    first = passed.index(max(passed))
     return [
         _example(entry, entry.folder, report, figures, at == first)
         for at, entry in enumerate(chosen)
@@ -147,7 +147,7 @@ def _examples(report: Report, figures: Path) -> list[Example]:
     ]
 
 
-def _proved(folder: RunFolder) -> int:
+def _passed_elements(folder: RunFolder) -> int:
     return sum(row["passed"] for row in folder.summary["claim"])
 
 
@@ -155,24 +155,24 @@ def _example(
     entry: Entry, folder: RunFolder, report: Report, figures: Path, shown: bool
 ) -> Example:
     slug = "".join(c if c.isalnum() else "-" for c in entry.design)
-    one = timeline.course(folder)
+    history = timeline.timeline_of(folder)
     nodes = topology.changes(folder)
     ladder = folder.path / "ladder.svg"
     text = folder.path / "ladder.txt"
     return Example(
         entry=entry,
-        timeline=picture(
+        timeline=plot(
             f"timeline-{slug}",
             f"Timeline, {entry.design}",
-            _course_in_words(one),
-            timeline.drawing(one),
+            _timeline_text(history),
+            timeline.drawing(history),
             figures,
         ),
-        topology=picture(
+        topology=plot(
             f"topology-{slug}",
             f"Cluster before and after, {entry.design}",
-            "Figures in the boxes are connections served. Dashed: drained; dotted: "
-            "failed; thick: new; faint: not there yet. The table below holds the same.",
+            "Numbers in the boxes are connections served. Dashed: drained; dotted: "
+            "failed; thick: new; faint: not there yet. The table below has the same data.",
             topology.drawing(nodes),
             figures,
         ),
@@ -186,22 +186,22 @@ def _example(
     )
 
 
-def _course_in_words(one: timeline.Course) -> str:
+def _timeline_text(one: timeline.Timeline) -> str:
     events = ", ".join(
-        f"{what} (tables applied after {milliseconds(applied - asked)})"
-        for what, asked, applied, _ in one.events
+        f"{what} (tables applied after {milliseconds(applied - requested)})"
+        for what, requested, applied, _ in one.events
     )
     return (
         f"{events or 'No event'}. {len(one.strays)} connections went astray, "
         f"{len(one.resets)} clients were reset, {len(one.freed)} owners freed their end; "
-        f"at most {one.peak} were half open at a time, {one.left} at the end. "
-        "In the lane of the tables, the thin line lasts from the request until every "
-        "switch has the new table, the thick one until no cached flow is left."
+        f"at most {one.peak} were half open at a time, {one.remaining} at the end. "
+        "In the row of the tables, the thin line ends when every switch has the new "
+        "table, the thick line when no cached flow of the old one is left."
     )
 
 
 def _data_url(path: Path) -> str:
-    """As an image it keeps its own styles to itself."""
+    """The file as a data URL: as an image, its styles do not affect the page."""
     return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
@@ -210,7 +210,7 @@ def _relative(path: Path, report: Report) -> str:
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
-    """Where the figures come from, over all runs."""
+    """The provenance of the figures, over all runs."""
     folders = [entry.folder for entry in report.entries if entry.folder]
     origins = [folder.summary["provenance"] for folder in folders]
 
@@ -235,7 +235,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
 
 
 def _reproduce(report: Report) -> tuple[str, str]:
-    """The command that makes all of it again, and the text that it reads."""
+    """The command that repeats all runs, and the text of the file that it reads."""
     if report.suite is not None:
         text = (report.path / "suite.yaml").read_text()
         return f"./resetbed sweep suite.yaml --out {report.title}-again", text

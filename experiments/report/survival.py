@@ -1,4 +1,4 @@
-"""The share of connections that are freed by a time, with those that never were: pure."""
+"""The distribution of times of which some are lower bounds (censored); pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Curve(NamedTuple):
-    """Steps ``(time, share ended by then)`` and marks ``(time, share)`` of censored ones."""
+    """Steps ``(time, share ended by then)``, and marks ``(time, share)`` for censored times."""
 
     steps: tuple[tuple[float, float], ...]
     marks: tuple[tuple[float, float], ...]
@@ -16,9 +16,9 @@ class Curve(NamedTuple):
 def ended_share(times: Sequence[tuple[float, bool]]) -> Curve:
     """The Kaplan-Meier estimate of the distribution of times ``(time, censored)``.
 
-    Without censored times it is the empirical distribution function. A censored time
-    is known to be at least that long: it leaves those at risk without a step. Kaplan
-    and Meier, J. Amer. Statist. Assoc. 53 (1958), 457-481.
+    Without censored times it is the empirical distribution function. A censored time is
+    a lower bound: it reduces the number at risk, but makes no step. Kaplan and Meier,
+    J. Amer. Statist. Assoc. 53 (1958), 457-481.
     """
     survival, at_risk = 1.0, len(times)
     steps: list[tuple[float, float]] = []
@@ -34,5 +34,5 @@ def ended_share(times: Sequence[tuple[float, bool]]) -> Curve:
 
 
 def quantile(curve: Curve, share: float) -> float | None:
-    """The first time by which that share has ended; None where it is not reached."""
+    """The first time by which that share has ended; None if it is not reached."""
     return next((time for time, ended in curve.steps if ended >= share - 1e-9), None)

@@ -1,4 +1,4 @@
-"""One run over time: events, strays, resets, freed connections, and the half-open count."""
+"""One run over time: events, strays, resets, freed connections, half-open count."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from experiments.report.theme import light
 from experiments.results.run_folder import RunFolder
 
 
-class Course(NamedTuple):
-    """Instants of a run, ms after the first event was asked for (or the first opening)."""
+class Timeline(NamedTuple):
+    """Times of a run, in ms since the request of the first event (or the first opening)."""
 
-    #: What, asked, applied, settled; events of one instant are one.
+    #: Text, requested, applied, settled. Events of one instant are one entry.
     events: tuple[tuple[str, float, float, float], ...]
     strays: tuple[float, ...]
     resets: tuple[float, ...]
     freed: tuple[float, ...]
-    half_open: tuple[tuple[float, int], ...]  # from then on, that many
+    half_open: tuple[tuple[float, int], ...]  # time, number from then on
     end: float
 
     @property
     def peak(self) -> int:
-        """Most half-open connections at one time."""
+        """Maximum number of half-open connections."""
         return max((count for _, count in self.half_open), default=0)
 
     @property
-    def left(self) -> int:
-        """Half-open connections at the end of what is shown."""
+    def remaining(self) -> int:
+        """Number of half-open connections at the end."""
         return self.half_open[-1][1] if self.half_open else 0
 
 
-def course(folder: RunFolder) -> Course:
-    """What a run's folder says of its course."""
+def timeline_of(folder: RunFolder) -> Timeline:
+    """The timeline of a run."""
     events = folder.summary["events"]
-    opened = (row.said["opened_s"] for row in folder.rows)
+    opened = (row.fields["opened_s"] for row in folder.rows)
     zero = events[0]["requested_s"] if events else min(opened, default=0.0)
 
     def ms(time_s: float) -> float:
         return (time_s - zero) * 1e3
 
-    said = [row.said for row in folder.rows]
+    connections = [row.fields for row in folder.rows]
     spans = [row.half_open for row in folder.rows if row.half_open]
     steps = [(ms(span.start_s), 1) for span in spans]
     steps += [(ms(span.end_s), -1) for span in spans if not span.censored]
     instants = [ms(span.end_s) for span in spans]
     instants += [ms(e["settled_s"] or e["applied_s"]) for e in events]
-    resets = tuple(ms(one["reset_s"]) for one in said if one["reset_s"])
-    return Course(
+    resets = tuple(ms(one["reset_s"]) for one in connections if one["reset_s"])
+    return Timeline(
         events=tuple(
             (
                 " + ".join(f"{e['kind']} {e['target']}" for e in instant),
@@ -62,7 +62,7 @@ def course(folder: RunFolder) -> Course:
             )
             for instant in folder.instants()
         ),
-        strays=tuple(ms(o["first_stray_s"]) for o in said if o["first_stray_s"]),
+        strays=tuple(ms(o["first_stray_s"]) for o in connections if o["first_stray_s"]),
         resets=resets,
         freed=tuple(ms(span.end_s) for span in spans if not span.censored),
         half_open=_counted(steps),
@@ -78,8 +78,8 @@ def _counted(steps: Sequence[tuple[float, int]]) -> tuple[tuple[float, int], ...
     return tuple(counted)
 
 
-def drawing(one: Course) -> Draw:
-    """Draws lanes of instants above the number of half-open connections."""
+def drawing(one: Timeline) -> Draw:
+    """Draws a row of marks for each kind of time, above the half-open count."""
 
     def draw(figure: Figure, narrow: bool) -> None:
         figure.set_figheight(3.6 if narrow else 3.3)
@@ -89,7 +89,7 @@ def drawing(one: Course) -> Draw:
         seconds = one.end >= 2000
         count.set_xlabel(
             f"{'s' if seconds else 'ms'} since the "
-            f"{'first event was asked for' if one.events else 'first opening'}"
+            f"{'request of the first event' if one.events else 'first opening'}"
         )
         if seconds:
             count.xaxis.set_major_formatter(lambda ms, _: f"{ms / 1000:g}")
@@ -98,7 +98,7 @@ def drawing(one: Course) -> Draw:
     return draw
 
 
-def _lanes(panel: Axes, one: Course, narrow: bool) -> None:
+def _lanes(panel: Axes, one: Timeline, narrow: bool) -> None:
     rows = (
         ("first strays", one.strays, "stray"),
         ("clients reset", one.resets, "reset"),
@@ -113,16 +113,18 @@ def _lanes(panel: Axes, one: Course, narrow: bool) -> None:
     panel.grid(axis="y", visible=False)
     for at, (_, times, role) in enumerate(rows, 1):
         panel.vlines(times, at - 0.32, at + 0.32, color=light(role), linewidth=1.3)
-    for what, asked, applied, settled in one.events:
-        panel.axvline(asked, color=light("faint"), linewidth=0.9, linestyle=(0, (3, 2)))
-        panel.hlines(0, asked, applied, color=light("series-3"), linewidth=1.6)
+    for what, requested, applied, settled in one.events:
+        panel.axvline(
+            requested, color=light("faint"), linewidth=0.9, linestyle=(0, (3, 2))
+        )
+        panel.hlines(0, requested, applied, color=light("series-3"), linewidth=1.6)
         panel.hlines(
             0, applied, max(settled, applied), color=light("series-3"), linewidth=6
         )
-        right = asked > 0.7 * one.end
+        right = requested > 0.7 * one.end
         panel.annotate(
             what,
-            (asked, -0.6),
+            (requested, -0.6),
             xytext=(-2 if right else 2, 3),
             textcoords="offset points",
             fontsize=8,
@@ -132,7 +134,7 @@ def _lanes(panel: Axes, one: Course, narrow: bool) -> None:
         )
 
 
-def _count(panel: Axes, one: Course) -> None:
+def _count(panel: Axes, one: Timeline) -> None:
     times = [0.0, *(time for time, _ in one.half_open), one.end]
     counts = [0, *(count for _, count in one.half_open)]
     counts.append(counts[-1])
@@ -140,15 +142,17 @@ def _count(panel: Axes, one: Course) -> None:
         times, counts, step="post", color=light("series-1"), alpha=0.18, linewidth=0
     )
     panel.step(times, counts, where="post", color=light("series-1"))
-    for _, asked, _, _ in one.events:
-        panel.axvline(asked, color=light("faint"), linewidth=0.9, linestyle=(0, (3, 2)))
+    for _, requested, _, _ in one.events:
+        panel.axvline(
+            requested, color=light("faint"), linewidth=0.9, linestyle=(0, (3, 2))
+        )
     panel.set_ylim(0, max(1, one.peak) * 1.15)
     panel.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     panel.set_ylabel("half open")
-    if one.left:
+    if one.remaining:
         panel.annotate(
-            f"{one.left} left at the end",
-            (one.end, one.left),
+            f"{one.remaining} left at the end",
+            (one.end, one.remaining),
             xytext=(-4, -11),
             textcoords="offset points",
             ha="right",

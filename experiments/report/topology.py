@@ -1,4 +1,4 @@
-"""The cluster before and after a run's events: every node, its state, what it holds."""
+"""The cluster before and after a run's events: each node, its state, its connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.patches import FancyBboxPatch
 from controller.pipeline.cluster_state import ClusterState
 from experiments.report.canvas import NARROW, WIDE, Draw
 from experiments.report.theme import light
-from experiments.results.run_folder import Row, RunFolder
+from experiments.results.run_folder import ConnectionRow, RunFolder
 from topologies.domain.membership import NodeState
 from topologies.domain.plan import Chassis, Node
 
@@ -21,7 +21,7 @@ IN_SERVICE, DRAINED, FAILED, NEW = "in service", "drained", "failed", "new"
 CUT_OFF = "cut off"
 ABSENT = "not there yet"
 
-_WORDS = {
+_STATE_TEXTS = {
     NodeState.IN_SERVICE: IN_SERVICE,
     NodeState.DRAINED: DRAINED,
     NodeState.FAILED: FAILED,
@@ -29,7 +29,7 @@ _WORDS = {
 
 
 class NodeView(NamedTuple):
-    """One node at one time: connections it serves, and those half open on it."""
+    """One node at one time, with its served and its half-open connections."""
 
     name: str
     chassis: str
@@ -38,19 +38,19 @@ class NodeView(NamedTuple):
     half_open: int
 
 
-class Change(NamedTuple):
+class NodeChange(NamedTuple):
     """One node before the first event and at the end of the observation."""
 
     before: NodeView
     after: NodeView
 
 
-def changes(folder: RunFolder) -> list[Change]:
-    """Every node of the cluster as it was at the end, in the plan's order."""
+def changes(folder: RunFolder) -> list[NodeChange]:
+    """Every node of the final cluster, in the plan's order."""
     first, last = folder.states[0], folder.states[-1]
     old = {node.name for node in first.plan.nodes}
     return [
-        Change(
+        NodeChange(
             _view(first, chassis, node, folder, old, after=False),
             _view(last, chassis, node, folder, old, after=True),
         )
@@ -68,18 +68,18 @@ def _view(
     *,
     after: bool,
 ) -> NodeView:
-    mine = [row for row in folder.rows if row.said["owner"] == node.name]
+    rows = [row for row in folder.rows if row.fields["owner"] == node.name]
     if not after:
         word = _state(state, chassis, node) if node.name in old else ABSENT
         events = folder.summary["events"]
         start = events[0]["requested_s"] if events else float("inf")
-        count = sum(_open_at(row, start) for row in mine)
+        count = sum(_open_at(row, start) for row in rows)
         return NodeView(node.name, chassis.name, word, count, 0)
     word = _state(state, chassis, node)
     if word == IN_SERVICE and node.name not in old:
         word = NEW
-    kept = sum(bool(row.half_open and row.half_open.censored) for row in mine)
-    serving = 0 if word == FAILED else sum(map(_served_at_end, mine))
+    kept = sum(bool(row.half_open and row.half_open.censored) for row in rows)
+    serving = 0 if word == FAILED else sum(map(_served_at_end, rows))
     return NodeView(node.name, chassis.name, word, serving, kept)
 
 
@@ -90,30 +90,30 @@ def _state(state: ClusterState, chassis: Chassis, node: Node) -> str:
         state.membership.powered_nodes(chassis)
     ):
         return CUT_OFF
-    return _WORDS[state.membership.state(node)]
+    return _STATE_TEXTS[state.membership.state(node)]
 
 
-def _open_at(row: Row, time_s: float) -> bool:
-    reset = row.said["reset_s"]
-    return row.said["opened_s"] < time_s and (reset is None or reset > time_s)
+def _open_at(row: ConnectionRow, time_s: float) -> bool:
+    reset = row.fields["reset_s"]
+    return row.fields["opened_s"] < time_s and (reset is None or reset > time_s)
 
 
-def _served_at_end(row: Row) -> bool:
-    return not (row.said["reset_s"] or row.said["hung"] or row.half_open)
+def _served_at_end(row: ConnectionRow) -> bool:
+    return not (row.fields["reset_s"] or row.fields["hung"] or row.half_open)
 
 
-def drawing(nodes: list[Change]) -> Draw:
-    """Draws both states: fabric above, a column for each chassis, a box for each node.
+def drawing(nodes: list[NodeChange]) -> Draw:
+    """Draws both states: fabric on top, a column for each chassis, a box for each node.
 
-    The text stays as large whatever the cluster's size: where columns would be too
-    narrow for it, the states stand one below the other, and the chassis in several
-    bands, each beneath a fabric of its own.
+    The size of the text does not depend on the size of the cluster. If columns would be
+    too narrow, one state is drawn below the other, and the chassis in several bands, each
+    with its own fabric.
     """
 
     def draw(figure: Figure, narrow: bool) -> None:
         chassis = list(dict.fromkeys(node.after.chassis for node in nodes))
         beside = not narrow and len(chassis) <= _BESIDE
-        bands = _bands(chassis, _MOST_NARROW if narrow else _MOST_WIDE)
+        bands = _bands(chassis, _MAX_NARROW if narrow else _MAX_WIDE)
         width = (NARROW if narrow else WIDE) / (2 if beside else 1)
         panels = [
             _Panel(title, [v for v in views if v.chassis in band], band, len(bands[0]))
@@ -137,8 +137,8 @@ def drawing(nodes: list[Change]) -> Draw:
     return draw
 
 
-#: Both states stand side by side up to so many chassis; a band has no more than those.
-_BESIDE, _MOST_WIDE, _MOST_NARROW = 4, 10, 5
+#: The maximum of chassis for both states in one row; the maximum of chassis in a band.
+_BESIDE, _MAX_WIDE, _MAX_NARROW = 4, 10, 5
 #: Inches: a panel's title, the fabric and chassis above the nodes, a node's row, and
 #: the row's growth where a node has a second line.
 _TITLE_INCHES, _HEAD_INCHES, _ROW_INCHES, _LINE_INCHES = 0.3, 0.78, 0.27, 0.13
@@ -147,7 +147,7 @@ _TEXT, _SMALL, _ROOMY = 7.5, 6.3, 100.0
 
 
 class _Panel(NamedTuple):
-    """A band of chassis in one state; ``columns`` are those of the widest band."""
+    """A band of chassis in one state. ``columns``: of the widest band."""
 
     title: str
     views: list[NodeView]
@@ -161,24 +161,24 @@ class _Panel(NamedTuple):
 
     @property
     def height(self) -> float:
-        """Of all of it but the title, in inches."""
+        """Height of the panel without its title, in inches."""
         deepest = max(Counter(view.chassis for view in self.views).values())
         return _HEAD_INCHES + self.row * deepest
 
 
-def _bands(chassis: list[str], most: int) -> list[list[str]]:
-    """The chassis in bands of like length, the first the longest.
+def _bands(chassis: list[str], maximum: int) -> list[list[str]]:
+    """The chassis in bands of similar length, the longest first.
 
     >>> _bands(["c1", "c2", "c3", "c4", "c5"], 3)
     [['c1', 'c2', 'c3'], ['c4', 'c5']]
     """
-    count = -(-len(chassis) // most)
+    count = -(-len(chassis) // maximum)
     size = -(-len(chassis) // count)
     return [chassis[at : at + size] for at in range(0, len(chassis), size)]
 
 
 def _second_line(view: NodeView) -> str:
-    """What is to be said of a node besides its connections; its look says the state."""
+    """The second line in a node's box: half-open connections, otherwise its state."""
     if view.half_open:
         return f"{view.half_open} half open"
     return "" if view.state in (IN_SERVICE, ABSENT) else view.state
@@ -193,18 +193,18 @@ def _draw(place: Axes, panel: _Panel, inches: float, height: float) -> None:
     width = inches / panel.columns * _POINTS
     _box(place, middle, 0.14, min(1.0, len(panel.chassis) * 0.4), "fabric", "edge")
     for at, name in enumerate(panel.chassis):
-        mine = [view for view in panel.views if view.chassis == name]
-        role = "rule" if all(view.state == ABSENT for view in mine) else "edge"
+        nodes = [view for view in panel.views if view.chassis == name]
+        role = "rule" if all(view.state == ABSENT for view in nodes) else "edge"
         place.plot([middle, at + 0.5], [0.27, 0.49], color=light(role), linewidth=1)
         _box(place, at + 0.5, 0.62, 0.5, name, role)
-        for row, view in enumerate(mine):
+        for row, view in enumerate(nodes):
             top = _HEAD_INCHES + row * panel.row
             _node(place, at + 0.5, top, panel.row, view, roomy=width >= _ROOMY)
 
 
 _POINTS = 72  # in an inch
 
-_LOOKS = {
+_STYLES = {
     IN_SERVICE: ("edge", "-", 1.0),
     NEW: ("good", "-", 2.0),
     DRAINED: ("stray", (0, (3, 2)), 1.4),
@@ -217,7 +217,7 @@ _LOOKS = {
 def _node(
     place: Axes, x: float, top: float, height: float, view: NodeView, *, roomy: bool
 ) -> None:
-    role, dashes, width = _LOOKS[view.state]
+    role, dashes, width = _STYLES[view.state]
     faded, second = view.state == ABSENT, _second_line(view)
     place.add_patch(
         FancyBboxPatch(

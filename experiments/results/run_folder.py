@@ -1,4 +1,4 @@
-"""A run's folder read back: figures, connections, and the states its cluster went through.
+"""Reads a run's folder: figures, connections, and the states of its cluster.
 
 Nothing here writes to the folder.
 """
@@ -18,24 +18,22 @@ import yaml
 from controller.pipeline.cluster_state import ClusterState
 from experiments.spec.run_spec import RunSpec
 from topologies.domain.events import EVENTS
-from topologies.domain.events.instant import happenings
+from topologies.domain.events.instant import resolve_events
 
 _MS = 1e3
-#: Lifetimes in ``summary.json`` are rounded to the microsecond.
-_ROUNDING_MS = 2e-3
-#: What a summary must have to be read at all.
+#: Keys that a summary must have.
 _NEEDED = (
     *("policy", "events", "connections", "half_open", "packets", "claim"),
     *("moved_connections", "expectations", "outcome", "provenance"),
 )
-#: When the second event was asked for, of a run that has none or one.
+#: Times in place of the first two events, where a run has fewer.
 _NEVER = (float("inf"), float("inf"))
 
 
 class HalfOpen(NamedTuple):
-    """How long a connection was half open, CLOCK_REALTIME seconds.
+    """The half-open interval of a connection, CLOCK_REALTIME seconds.
 
-    ``censored``: it still was when the observation ended, at ``end_s``.
+    ``censored``: it was still half open when the observation ended, at ``end_s``.
     """
 
     start_s: float
@@ -44,34 +42,38 @@ class HalfOpen(NamedTuple):
 
     @property
     def lifetime_ms(self) -> float:
-        """Its lifetime; a lower bound where it is censored."""
+        """Its lifetime; a lower bound if it is censored."""
         return (self.end_s - self.start_s) * _MS
 
 
-class Row(NamedTuple):
-    """One line of ``connections.jsonl``, and what follows from it."""
+class ConnectionRow(NamedTuple):
+    """One line of ``connections.jsonl``, and its half-open interval."""
 
-    said: Mapping[str, Any]
+    fields: Mapping[str, Any]
     half_open: HalfOpen | None
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run that came to a summary."""
+    """The folder of one run that has a summary."""
 
     path: Path
     summary: Mapping[str, Any]
-    said: Sequence[Mapping[str, Any]]
+    #: The lines of ``connections.jsonl``.
+    connections: Sequence[Mapping[str, Any]]
 
     @classmethod
     def read(cls, path: Path) -> RunFolder:
-        """The run in that folder. Raises :class:`OSError`; :class:`ValueError`: what is
-        there is not whole, or of a version that did not say what a run came to."""
+        """The run in that folder. Raises :class:`OSError`; :class:`ValueError` if it is
+        incomplete, or of a version without outcomes."""
         lines = (path / "connections.jsonl").read_text().splitlines()
         summary = json.loads((path / "summary.json").read_text())
         if missing := [key for key in _NEEDED if key not in summary]:
-            raise ValueError(f"{path}: its summary lacks {', '.join(missing)}")
-        return cls(path, summary, [json.loads(line) for line in lines])
+            raise ValueError(f"{path}: the summary has no {', '.join(missing)}")
+        connections = [json.loads(line) for line in lines]
+        if any("half_open_s" not in fields for fields in connections):
+            raise ValueError(f"{path}: of an earlier version; analyse it again")
+        return cls(path, summary, connections)
 
     @cached_property
     def spec(self) -> RunSpec:
@@ -81,101 +83,52 @@ class RunFolder:
 
     @cached_property
     def states(self) -> tuple[ClusterState, ...]:
-        """The cluster before the first event and after each instant of events, by the
-        events' own rules."""
+        """The cluster's states before the first event and after each instant of events,
+        computed by the events' rules."""
         states = [self.spec.state()]
         for instant in self.instants():
             events = [(EVENTS[event["kind"]], event["target"]) for event in instant]
-            found = happenings(states[-1].arrangement, events)
-            states.append(states[-1].becoming(found[-1].new))
+            steps = resolve_events(states[-1].arrangement, events)
+            states.append(states[-1].becoming(steps[-1].new))
         return tuple(states)
 
     def instants(self) -> list[list[Mapping[str, Any]]]:
-        """The events of the summary, those that happened at once together."""
+        """The events of the summary, grouped by instant."""
         events = self.summary["events"]
-        return [list(instant) for _, instant in groupby(events, key=_asked_s)]
+        return [list(instant) for _, instant in groupby(events, key=_requested_s)]
 
     @cached_property
-    def rows(self) -> tuple[Row, ...]:
-        """Every connection, with its time half open where it had one."""
-        starts = [self._half_open_from(said) for said in self.said]
-        end_s = self._end_s(starts)
+    def rows(self) -> tuple[ConnectionRow, ...]:
+        """Every connection, with its half-open interval if it had one."""
         return tuple(
-            Row(said, _half_open(said, start, end_s))
-            for said, start in zip(self.said, starts, strict=True)
+            ConnectionRow(fields, _half_open(fields)) for fields in self.connections
         )
 
     def moved_first(self) -> frozenset[str]:
-        """The connections, open by then, that the first events gave another owner."""
-        asked = [*(_asked_s(instant[0]) for instant in self.instants()), *_NEVER]
+        """The connections open at the first events that these moved to another node."""
+        requested = [*(_requested_s(i[0]) for i in self.instants()), *_NEVER]
         return frozenset(
-            said["connection"]
-            for said in self.said
-            if said["moved"]
-            and said["opened_s"] < asked[0]
-            and said["moved_s"] < asked[1]
+            fields["connection"]
+            for fields in self.connections
+            if fields["moved"]
+            and fields["opened_s"] < requested[0]
+            and fields["moved_s"] < requested[1]
         )
 
     def state_at(self, time_s: float) -> ClusterState:
-        """The state that had been asked for at that instant."""
-        begun = [i for i in self.instants() if _asked_s(i[0]) <= time_s]
+        """The state that was requested last at that instant."""
+        begun = [i for i in self.instants() if _requested_s(i[0]) <= time_s]
         return self.states[len(begun)]
 
-    def _half_open_from(self, said: Mapping[str, Any]) -> float | None:
-        """From when its owner held it in vain (:mod:`experiments.analysis.fates` has the rule)."""
-        start: float | None = said["first_stray_s"]
-        if start is None and said["moved"] and not self.spec.capture:
-            start = said["reset_s"] or said["moved_s"]
-        if start is None or (said["moved"] and not self._owner_lives(said)):
-            return None
-        return start
 
-    def _owner_lives(self, said: Mapping[str, Any]) -> bool:
-        """Whether the owner had power after the event that moved the connection."""
-        state = self.state_at(said["moved_s"])
-        return any(
-            node.name == said["owner"]
-            for chassis in state.plan.chassis
-            for node in state.membership.powered_nodes(chassis)
-        )
-
-    def _end_s(self, starts: Sequence[float | None]) -> float:
-        """The end of the observation, as the summary says.
-
-        Of a run from before it said so: a censored lifetime reaches to it. The summary keeps the longest lifetime: that
-        of the censored connection which went astray first, unless a freed one lived
-        longer. Then what is certain is taken: the time to observe after the last event.
-        """
-        if "observation" in self.summary:
-            return float(self.summary["observation"]["end_s"])
-        events = self.summary["events"]
-        last_s = max((e["settled_s"] or e["applied_s"] for e in events), default=0.0)
-        certain: float = last_s + self.spec.observe_s
-        longest = self.summary["half_open"]["lifetime_ms"]["max"]
-        pairs = list(zip(starts, self.said, strict=True))
-        kept = [s for s, said in pairs if s and said["owner_freed_s"] is None]
-        freed = [
-            (said["owner_freed_s"] - s) * _MS
-            for s, said in pairs
-            if s and said["owner_freed_s"]
-        ]
-        if longest is None or not kept:
-            return certain
-        if freed and abs(max(freed) - longest) <= _ROUNDING_MS:
-            return certain
-        return float(min(kept) + longest / _MS)
-
-
-def _asked_s(event: Mapping[str, Any]) -> float:
-    """When an event was asked for: the same for all of one instant."""
+def _requested_s(event: Mapping[str, Any]) -> float:
+    """When an event was requested: the same for all of one instant."""
     return float(event["requested_s"])
 
 
-def _half_open(
-    said: Mapping[str, Any], start: float | None, end_s: float
-) -> HalfOpen | None:
-    if start is None:
+def _half_open(fields: Mapping[str, Any]) -> HalfOpen | None:
+    """The half-open interval, as computed by the analysis."""
+    if fields["half_open_s"] is None:
         return None
-    freed = said["owner_freed_s"]
-    one = HalfOpen(start, end_s if freed is None else freed, freed is None)
-    return one if one.end_s > one.start_s else None
+    start_s, end_s = fields["half_open_s"]
+    return HalfOpen(start_s, end_s, fields["half_open_at_end"])

@@ -1,6 +1,6 @@
-"""``summary.json`` of a run: the contract's figures, expectations, provenance.
+"""``summary.json`` of a run: figures, expectations, provenance.
 
-It is written last and whole: where it is, everything else of the folder is.
+It is written last and atomically: where it exists, the folder is complete.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from typing import Any
 
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
+from controller.policies.questions import Travel
 from experiments.analysis.analysis import Analysis
-from experiments.record.run_record import RunRecord
 from experiments.analysis.balance import balance
 from experiments.analysis.waiting import Waiting
+from experiments.files.whole_file import write_whole
 from experiments.ladder.ladder import choose, ladder
 from experiments.ladder.svg import ladder_svg
 from experiments.ladder.text import ladder_text
-from experiments.verdict.expectations import Sight, judge
 from experiments.prediction.predict import connections_of
-from experiments.verdict.promises import expected
+from experiments.record.run_record import RunRecord
 from experiments.spec.run_spec import RunSpec
+from experiments.verdict.expectations import Observability, judge
+from experiments.verdict.promises import expected
 from experiments.verdict.trust import AS_EXPECTED, UNTRUSTED, outcome, reasons
-from experiments.files.whole_file import write_whole
 from experiments.workloads import WORKLOADS
 
 SCHEMA = 1
@@ -37,7 +38,7 @@ def write_results(
     record: RunRecord,
     analysis: Analysis,
 ) -> dict[str, Any]:
-    """Writes connections and ladder into ``folder``, then the summary; returns that."""
+    """Writes connections and ladder into ``folder``, then the summary; returns it."""
     summary = summarise(spec, record, analysis, folder / "hosts")
     if analysis.cases:
         diagram = ladder(choose(analysis.cases), record.final.plan)
@@ -55,9 +56,9 @@ def summarise(
     analysis: Analysis,
     hosts: Path,
 ) -> dict[str, Any]:
-    """The whole summary; see ``README.md`` for what each key means.
+    """The summary; ``README.md`` explains each key.
 
-    ``hosts``: the folder of the hosts' output.
+    ``hosts``: the folder with the hosts' output.
     """
     summary: dict[str, Any] = {
         "schema": SCHEMA,
@@ -75,7 +76,7 @@ def summarise(
             "steady_s": record.snapshots.steady_s,
             "end_s": record.snapshots.end_s,
         },
-        **_fates(record, analysis),
+        **_connection_figures(record, analysis),
         "packets": dict(record.packets),
         "balance": balance(record.states(), connections_of(spec)),
         "data": _data(record),
@@ -94,40 +95,42 @@ def summarise(
 
 
 def _too_few(states: Sequence[ClusterState]) -> frozenset[str]:
-    """Elements whose copies have to go to several, and could at some time not."""
-    found = set()
+    """Elements of the claim that need several copies, and could not have them at some
+    time."""
+    elements = set()
     for state in states:
         chassis = state.membership.reachable_chassis(state.plan)
         nodes = [n for c in chassis for n in state.membership.reachable_nodes(c)]
         if len(chassis) < 2:
-            found.add("E4")
-        if len(nodes) - state.policy.spares_origin < 2:
-            found.add("E3")
-    return frozenset(found)
+            elements.add("E4")
+        if len(nodes) - (state.policy.travel is Travel.TO_OTHERS) < 2:
+            elements.add("E3")
+    return frozenset(elements)
 
 
 def _verdict(
     spec: RunSpec, summary: Mapping[str, Any], too_few: frozenset[str]
 ) -> dict[str, Any]:
-    """Expectations, those that could not be judged, and what the run came to."""
-    sight = Sight(
+    """Expectations, those that could not be judged, and the run's outcome."""
+    observability = Observability(
         captured=summary["wire_order"] is not None,
-        hashed=not POLICIES[spec.policy].keeps_moved,
+        hashed=not POLICIES[spec.policy].preserves_moved,
         lossy=bool(spec.links.loss_percent),
         too_few=too_few,
     )
-    met, left = judge(summary, expected(spec), sight)
-    came_to = outcome(summary["measurement"]["reasons"], all(each.met for each in met))
+    results, not_judged = judge(summary, expected(spec), observability)
+    all_met = all(result.met for result in results)
+    decided = outcome(summary["measurement"]["reasons"], all_met)
     return {
-        "expectations": [asdict(each) for each in met],
-        "not_judged": [asdict(each) for each in left],
-        "outcome": came_to,
-        "as_expected": None if came_to == UNTRUSTED else came_to == AS_EXPECTED,
+        "expectations": [asdict(result) for result in results],
+        "not_judged": [asdict(one) for one in not_judged],
+        "outcome": decided,
+        "as_expected": None if decided == UNTRUSTED else decided == AS_EXPECTED,
     }
 
 
-def _fates(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
-    """What became of the connections: ``opened`` by the clients, the rest as counted."""
+def _connection_figures(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
+    """Figures of the connections: those that clients report, and those of the analysis."""
     totals, clients = analysis.totals, record.client_summaries
     return {
         "connections": {
@@ -136,6 +139,7 @@ def _fates(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
             "spoke": totals.spoke,
             "unfinished": totals.unfinished,
             "silent": totals.silent,
+            "late": totals.late,
             "reset": totals.reset,
             "hung": totals.hung,
             "broken_unmoved": totals.broken_unmoved,
@@ -157,7 +161,7 @@ def _fates(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
 
 
 def _waiting(waiting: Waiting | None) -> dict[str, Any] | None:
-    """How long unmoved connections waited for answers; None where nothing was captured."""
+    """How long unmoved connections waited for answers; None without a capture."""
     if waiting is None:
         return None
     return {
@@ -168,7 +172,7 @@ def _waiting(waiting: Waiting | None) -> dict[str, Any] | None:
 
 
 def _data(record: RunRecord) -> dict[str, int]:
-    """Acknowledged writes over all clients, and what a last look found of them."""
+    """Acknowledged writes of all clients, and the result of their last verification."""
     clients = record.client_summaries
     return {
         "acknowledged_writes": sum(one.acknowledged_writes for one in clients),
@@ -179,7 +183,7 @@ def _data(record: RunRecord) -> dict[str, int]:
 
 
 def _measurement(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
-    """How far the instruments can be trusted: what they lost, what they disagree on."""
+    """Reliability of the measurement: losses and disagreements of the instruments."""
     capture = record.instruments.get("capture", {})
     probes = record.instruments["probes"]
     agreed = analysis.agreement
@@ -190,16 +194,15 @@ def _measurement(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
         "dropped": capture.get("dropped"),
         "owners_not_as_predicted": analysis.mispredicted,
         "arrivals_compared": analysis.arrivals.compared,
-        "arrivals_not_as_predicted": len(analysis.arrivals.wrong),
+        "arrivals_not_as_predicted": len(analysis.arrivals.mismatched),
         "opened_by_kernel": analysis.opened_by_kernel,
         "sockets_begun_unseen": analysis.begun_unseen,
         "sockets_compared": agreed.compared,
         "sockets_not_agreed": agreed.not_agreed,
         "half_open_by_socket_tables": len(agreed.half_open),
         "half_open_not_agreed": len(agreed.half_open_not_agreed),
-        "disagreements": agreed.told(),
-        "clients_without_summary": len(record.reports)
-        - len(record.client_summaries),
+        "disagreements": agreed.descriptions(),
+        "clients_without_summary": len(record.reports) - len(record.client_summaries),
         "supervisor_faults": list(record.faults),
         "switch_drops": record.switch_drops,
     }
@@ -209,7 +212,7 @@ def _measurement(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
 
 
 def _rounded(figures: Mapping[str, float | None]) -> dict[str, float | None]:
-    """To the microsecond: more digits would only pretend."""
+    """To the microsecond: further digits mean nothing."""
     return {
         key: None if value is None else round(value, 3)
         for key, value in figures.items()

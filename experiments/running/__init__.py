@@ -1,1 +1,1 @@
-"""One experiment or cluster from the command to its sandbox."""
+"""Runs an experiment or a cluster in its sandbox."""

@@ -1,4 +1,4 @@
-"""Mininet's command line on a running cluster, with commands of ours."""
+"""Mininet's command line on a running cluster, with extra commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from topologies.domain.plan import PlanError
 
 
 class Console(CLI):  # type: ignore[misc]
-    """``drain-node c1n2`` and its like, ``connections``, ``halfopen``, ``members``."""
+    """Adds events (e.g. ``drain-node c1n2``), ``connections``, ``halfopen``, ``members``."""
 
     prompt = "resetbed> "
 
@@ -26,7 +26,7 @@ class Console(CLI):  # type: ignore[misc]
         super().__init__(cluster.network.net)
 
     def default(self, line: str) -> None:
-        """Membership events by their names; all else as Mininet understands it."""
+        """Executes a membership event by its name; passes anything else to Mininet."""
         words = shlex.split(line)
         if words and words[0] in EVENTS:
             self._event(words)
@@ -34,7 +34,7 @@ class Console(CLI):  # type: ignore[misc]
             super().default(line)
 
     def do_event(self, line: str) -> None:
-        """Make membership events happen at once: event KIND TARGET [KIND TARGET ...]."""
+        """Execute membership events together: event KIND TARGET [KIND TARGET ...]."""
         self._event(shlex.split(line))
 
     def do_members(self, _line: str) -> None:
@@ -43,14 +43,14 @@ class Console(CLI):  # type: ignore[misc]
             output(f"{name:8} {node['state']:12} {node['established']:6} established\n")
 
     def do_connections(self, _line: str) -> None:
-        """Established connections on each node, and in all."""
+        """Established connections on each node, and their sum."""
         nodes = status(self.cluster)["nodes"]
         for name, node in nodes.items():
             output(f"{name:8} {node['established']:6}\n")
         output(f"{'all':8} {sum(node['established'] for node in nodes.values()):6}\n")
 
     def do_halfopen(self, _line: str) -> None:
-        """Connections that a node holds and no client knows (RFC 9293, 3.5.1)."""
+        """Half-open connections: a node holds them, no client does (RFC 9293, 3.5.1)."""
         for name, count in half_open(self.cluster).items():
             output(f"{name:8} {count:6}\n")
 
@@ -64,8 +64,9 @@ class Console(CLI):  # type: ignore[misc]
         except (EventError, PlanError) as error:
             output(f"{error}\n")
             return
-        for one in records:
-            settled = (one.settled_s or one.applied_s) - one.requested_s
+        for record in records:
+            settled = (record.settled_s or record.applied_s) - record.requested_s
             output(
-                f"{one.kind} {one.target}: in the switches after {settled * 1e3:.1f} ms\n"
+                f"{record.kind} {record.target}: in the switches after "
+                f"{settled * 1e3:.1f} ms\n"
             )

@@ -1,4 +1,4 @@
-"""From outside to inside: makes a job, enters a sandbox with it, waits or detaches."""
+"""Starts a job in a new sandbox, and waits for it or detaches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 
 from experiments.cluster import control
 from experiments.doctor.link_requirements import require
-from experiments.files.handover import give_to_caller, make_folders
+from experiments.files.handover import chown_to_caller, make_folders
 from experiments.spec.run_spec import RunSpec
 from topologies import sandbox
 from topologies.datapaths import find_datapath
@@ -25,23 +25,23 @@ READY_DEADLINE_S = 300.0
 DOWN_DEADLINE_S = 30.0
 
 
-def launch_run(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
-    """Runs one experiment in a sandbox of its own: (exit status, folder of results).
+def run_in_sandbox(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
+    """Runs one experiment in its own sandbox: (exit status, folder of results).
 
     Raises :class:`~experiments.machine.requirements.RequirementMissing`, or
-    :class:`~topologies.datapaths.DatapathMissing`, before all else.
+    :class:`~topologies.datapaths.DatapathMissing`, before anything is built.
     """
     require(spec.links.options)
     find_datapath(spec.cluster.datapath)
     folder = make_folder(spec, out)
     job = {"job": "run", "spec": spec.model_dump(mode="json"), "out": str(folder)}
     status = _enter(f"run-{os.getpid()}", job, detach=False)
-    give_to_caller(folder)
+    chown_to_caller(folder)
     return status, folder
 
 
 def make_folder(spec: RunSpec, out: Path | None) -> Path:
-    """An empty folder for a run's results; ``out`` itself must be new or empty."""
+    """An empty folder for a run's results. ``out`` must be new or empty."""
     if out is None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         label = f"{spec.scenario}-{spec.policy}-{spec.seed}-{stamp}-{os.getpid()}"
@@ -50,32 +50,30 @@ def make_folder(spec: RunSpec, out: Path | None) -> Path:
 
 
 def empty_folder(out: Path) -> Path:
-    """That folder, made if need be. Refuses one with something in it."""
+    """Creates that folder if it is missing. Refuses one that is not empty."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise click.UsageError(f"--out {out}: exists and is not an empty folder")
     return make_folders(out)
 
 
 def launch_up(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
-    """Starts a cluster in the background; returns 0 once it serves.
+    """Starts a cluster in the background; returns 0 when it serves, otherwise 1.
 
     Raises :class:`~experiments.machine.requirements.RequirementMissing`, or
-    :class:`~topologies.datapaths.DatapathMissing`, before all else.
+    :class:`~topologies.datapaths.DatapathMissing`, before anything is built.
     """
     _enter(name, _cluster_job("up", name, plan, options), detach=True)
-    log = _Tail(sandbox.run_directory(name) / "log")
+    log = _LogFollower(sandbox.run_directory(name) / "log")
     deadline = time.monotonic() + READY_DEADLINE_S
     while time.monotonic() < deadline:
         log.show_new()
         if not sandbox.is_alive(name):
             log.show_new()
-            click.echo(f"{name}: the cluster could not be brought up", err=True)
+            click.echo(f"{name}: the cluster failed to start", err=True)
             return 1
         if _answers(name):
             log.show_new()
-            click.echo(
-                f"{name} serves; take it away with: ./resetbed down --name {name}"
-            )
+            click.echo(f"{name} serves; stop it with: ./resetbed down --name {name}")
             return 0
         time.sleep(0.02)
     sandbox.kill(name)
@@ -84,22 +82,22 @@ def launch_up(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
 
 
 def launch_console(name: str, plan: Plan, options: Mapping[str, Any]) -> int:
-    """A cluster in the foreground; returns when its console is left.
+    """Runs a cluster in the foreground; returns when the user leaves its console.
 
     Raises :class:`~experiments.machine.requirements.RequirementMissing`, or
-    :class:`~topologies.datapaths.DatapathMissing`, before all else.
+    :class:`~topologies.datapaths.DatapathMissing`, before anything is built.
     """
     return _enter(name, _cluster_job("console", name, plan, options), detach=False)
 
 
-def take_down(name: str) -> None:
-    """Ends a cluster in good order, or else by force. Raises ``NotRunning``."""
+def stop_cluster(name: str) -> None:
+    """Stops a cluster: by request, otherwise by SIGKILL. Raises ``NotRunning``."""
     run = sandbox.find_run(name)
     try:
         control.request(run.directory / "control.sock", "down", timeout_s=5.0)
         run.init.wait(DOWN_DEADLINE_S)
     except (OSError, control.ControlError):
-        pass  # it is not up yet, or hangs: force does it
+        pass  # it is still starting, or hangs: it is killed
     sandbox.kill(name)
 
 
@@ -116,8 +114,8 @@ def _cluster_job(
 
 
 def _enter(name: str, job: Mapping[str, Any], *, detach: bool) -> int:
-    """Enters a sandbox with that job; the exit status is the job's."""
-    argv = [sys.executable, "-m", "experiments.running.inside", json.dumps(job)]
+    """Enters a sandbox with that job; returns the job's exit status."""
+    argv = [sys.executable, "-m", "experiments.running.sandbox_job", json.dumps(job)]
     return sandbox.enter(argv, name, detach=detach)
 
 
@@ -129,15 +127,15 @@ def _answers(name: str) -> bool:
     return True
 
 
-class _Tail:
-    """Shows what is added to a log file."""
+class _LogFollower:
+    """Prints new lines of a log file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._shown = 0
 
     def show_new(self) -> None:
-        """Prints to standard error what came since the last call."""
+        """Prints to standard error what was added since the last call."""
         if not self._path.exists():
             return
         text = self._path.read_text(errors="replace")

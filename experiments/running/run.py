@@ -1,7 +1,7 @@
 """One experiment from beginning to end, inside its sandbox.
 
-cluster up -> instruments -> clients open their connections -> steady -> events at their
-times -> observation -> what is left in every kernel -> clients verify and end ->
+Cluster up -> instruments -> clients open their connections -> steady -> events at their
+times -> observation -> sockets that every kernel holds -> clients verify and end ->
 instruments end -> cluster down -> record -> analysis -> ``summary.json``.
 """
 
@@ -16,37 +16,35 @@ from typing import Any
 import yaml
 
 from experiments.cluster.live_cluster import Cluster, ClusterOptions, Progress
-from experiments.cluster.pins import pins
+from experiments.cluster.pins import pin_cost
 from experiments.cluster.status import counters
 from experiments.instruments.instruments import Instruments
 from experiments.instruments.socket_table import sockets_of
 from experiments.machine.provenance import provenance
-from experiments.prediction.predict import shares
+from experiments.prediction.predict import split_evenly
 from experiments.record.capture_points import CapturePoint, capture_points
 from experiments.record.record_file import write_record
 from experiments.record.run_record import RunRecord, Snapshots
 from experiments.results.judge import SPEC, judge_folder
+from experiments.running.opening import OpeningProgress, OpeningStalled, await_opened
 from experiments.spec.run_spec import RunSpec
 from nodes.clients.client_report import ClientReport, parse_report
 from topologies.domain.connection import FourTuple
 
-#: Every connection must be open within this time, in seconds, plus 1 s for 200 of them.
-OPEN_DEADLINE_S = 15.0
 #: A client's own deadline from SIGTERM to exit is 5 s; it is not killed before that.
 CLIENT_GRACE_S = 8.0
-REPORT_POLL_S = 0.02
 
 
 class RunError(RuntimeError):
-    """The experiment could not be carried out; the text says at which step and why."""
+    """The experiment failed. The text gives the step and the reason."""
 
 
 def run_experiment(
     spec: RunSpec, folder: Path, runtime: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Carries out the experiment; returns the summary that it also wrote.
+    """Runs the experiment, writes its summary and returns it.
 
-    Raises :class:`RunError` and what a cluster raises; nothing is left running then.
+    Raises :class:`RunError` and the errors of a cluster. Nothing keeps running then.
     """
     (folder / SPEC).write_text(
         yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
@@ -79,10 +77,10 @@ def run_experiment(
 def _drive(
     spec: RunSpec, cluster: Cluster, instruments: Instruments, progress: Progress
 ) -> Snapshots:
-    """Clients, events and observation."""
+    """Runs clients, events and observation."""
     _start_instruments(cluster, instruments)
     progress(f"opening {spec.workload.connections} connections")
-    _open_connections(spec, cluster)
+    _open_connections(spec, cluster, progress)
     snapshots = Snapshots(steady_s=time.time())
     _sleep_until(snapshots.steady_s + spec.steady_s)
     snapshots.first_look_s = time.time()
@@ -104,13 +102,13 @@ def _drive(
 def _collect(
     spec: RunSpec, cluster: Cluster, instruments: Instruments, snapshots: Snapshots
 ) -> RunRecord:
-    """Ends clients and instruments; everything that the analysis needs."""
-    packets, pinned = counters(cluster), pins(cluster)
+    """Stops clients and instruments; returns everything that the analysis needs."""
+    packets, pinned = counters(cluster), pin_cost(cluster)
     drops = cluster.dropped_frames()
     cluster.save_flow_tables()
     with cluster.lock:
         cluster.clients.stop(*cluster.clients.running, grace_s=CLIENT_GRACE_S)
-    said = instruments.finish(cluster.namespaces())
+    summaries = instruments.finish(cluster.namespaces())
     return RunRecord(
         initial=cluster.initial,
         final=cluster.state,
@@ -118,8 +116,8 @@ def _collect(
         snapshots=snapshots,
         packets=packets,
         reports=_reports(cluster),
-        instruments=said,
-        capture_file=instruments.capture_file if "capture" in said else None,
+        instruments=summaries,
+        capture_file=instruments.capture_file if "capture" in summaries else None,
         sockets_file=instruments.sockets_file,
         cluster=cluster.describe(),
         datapath=cluster.datapath,
@@ -141,13 +139,13 @@ def _start_instruments(cluster: Cluster, instruments: Instruments) -> None:
         for point in points:
             instruments.watch(point, cluster.pid(point.owner))
 
-    cluster.watchers.append(watch)
+    cluster.port_listeners.append(watch)
 
 
-def _open_connections(spec: RunSpec, cluster: Cluster) -> None:
+def _open_connections(spec: RunSpec, cluster: Cluster, progress: Progress) -> None:
     """Starts every client and waits until each has all its connections."""
     clients = cluster.state.plan.clients
-    counts = shares(spec.workload.connections, len(clients))
+    counts = split_evenly(spec.workload.connections, len(clients))
     waiting = []
     for client, share in zip(clients, counts, strict=True):
         if share:
@@ -157,16 +155,15 @@ def _open_connections(spec: RunSpec, cluster: Cluster) -> None:
             )
             cluster.start_client(job)
             waiting.append(client.name)
-    deadline = time.monotonic() + OPEN_DEADLINE_S + spec.workload.connections / 200
-    while waiting:
-        waiting = [name for name in waiting if not _report(cluster, name).ports]
-        if waiting and time.monotonic() > deadline:
-            raise RunError(
-                f"not every connection of {', '.join(waiting)} opened; "
-                f"see {cluster.folder / 'hosts'}"
-            )
-        if waiting:
-            time.sleep(REPORT_POLL_S)
+    opening = OpeningProgress(
+        ready=lambda name: bool(_report(cluster, name).ports),
+        opened=lambda: len(_held_by_clients(cluster)),
+        total=spec.workload.connections,
+    )
+    try:
+        await_opened(waiting, opening, progress)
+    except OpeningStalled as error:
+        raise RunError(f"{error}; see {cluster.folder / 'hosts'}") from error
 
 
 def _report(cluster: Cluster, host: str) -> ClientReport:
@@ -175,7 +172,7 @@ def _report(cluster: Cluster, host: str) -> ClientReport:
 
 
 def _reports(cluster: Cluster) -> dict[str, ClientReport]:
-    """Host -> report of every client that was started."""
+    """Host -> report, for every client that was started."""
     return {
         client.name: _report(cluster, client.name)
         for client in cluster.state.plan.clients
@@ -184,23 +181,23 @@ def _reports(cluster: Cluster) -> dict[str, ClientReport]:
 
 
 def _held_by_nodes(cluster: Cluster) -> dict[FourTuple, list[str]]:
-    """Connection -> nodes whose kernel holds a socket of it, live nodes only."""
+    """Connection -> live nodes whose kernel holds a socket of it."""
     held: dict[FourTuple, list[str]] = {}
     with cluster.lock:
         for node in cluster.live_nodes():
-            for one in sockets_of(cluster.pid(node.name)):
-                held.setdefault(one.connection, []).append(node.name)
+            for sock in sockets_of(cluster.pid(node.name)):
+                held.setdefault(sock.connection, []).append(node.name)
     return held
 
 
 def _held_by_clients(cluster: Cluster) -> frozenset[FourTuple]:
     return frozenset(
-        one.connection
+        sock.connection
         for client in cluster.state.plan.clients
-        for one in sockets_of(cluster.pid(client.name))
+        for sock in sockets_of(cluster.pid(client.name))
     )
 
 
 def _sleep_until(instant_s: float) -> None:
-    """Sleeps until that CLOCK_REALTIME second; not at all if it is over."""
+    """Sleeps until that CLOCK_REALTIME second; returns at once if it has passed."""
     time.sleep(max(0.0, instant_s - time.time()))

@@ -1,1 +1,1 @@
-"""What one experiment is: the model behind a YAML file, and how it is read."""
+"""The spec of an experiment: its model, and the reader of its YAML file."""

@@ -1,7 +1,7 @@
-"""Names out of other people's files that become parts of paths: what they may be.
+"""Checks names from spec files that become parts of paths.
 
-Who runs somebody's spec runs it as root, so a name must not lead out of the folder that
-it is put in, nor be hidden in it.
+A spec of another person runs as root. So a name must not lead out of its folder, nor
+make a hidden file.
 """
 
 from __future__ import annotations
@@ -9,38 +9,42 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
-#: So long that a folder's name, made of this and a few words more, fits a file system's
-#: 255 octets (NAME_MAX, limits.h(0p)).
-LONGEST = 64
+#: A folder's name is made of such a name and a few more words. It must fit into the 255
+#: octets of a file system (NAME_MAX, limits.h(0p)).
+MAX_LENGTH = 64
 
-_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST - 1}}}")
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_LENGTH - 1}}}")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-def checked(name: str) -> str:
-    """``name`` itself, if it can be a part of a path.
+def check_name(name: str) -> str:
+    """Returns ``name`` if it can be a part of a path.
 
-    Raises :class:`ValueError` that says what can, and a name that would do.
+    Otherwise raises :class:`ValueError` with the rule and a valid example.
     """
     if _NAME.fullmatch(name):
         return name
     raise ValueError(
-        f"{name!r} is no name: folders are called by it, so it is 1 to {LONGEST} "
-        "letters, digits, '.', '_' and '-', and begins with a letter or a digit, "
-        f"e.g. {fit(name)}"
+        f"{name!r} is not a valid name: a name has 1 to {MAX_LENGTH} letters, digits, "
+        "'.', '_' and '-', and begins with a letter or a digit, since folders get it, "
+        f"e.g. {valid_name(name)}"
     )
 
 
-def fit(text: str, otherwise: str = "unnamed") -> str:
-    """The name that comes nearest to ``text``, or ``otherwise``.
+def valid_name(text: str, otherwise: str = "unnamed") -> str:
+    """The valid name most similar to ``text``, or ``otherwise``.
 
-    >>> fit("my spec (2)"), fit("../x"), fit("...")
+    >>> valid_name("my spec (2)"), valid_name("../x"), valid_name("...")
     ('my-spec-2', 'x', 'unnamed')
     """
-    return _UNFIT.sub("-", text).lstrip("._-")[:LONGEST].rstrip("-") or otherwise
+    return _UNFIT.sub("-", text).lstrip("._-")[:MAX_LENGTH].rstrip("-") or otherwise
 
 
-#: A string in a model that :func:`checked` admits.
-Name = Annotated[str, AfterValidator(checked)]
+#: A string in a model that :func:`check_name` accepts.
+Name = Annotated[
+    str,
+    AfterValidator(check_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
+]

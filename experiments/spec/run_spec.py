@@ -1,25 +1,30 @@
-"""What one experiment is: the strict model behind a scenario's YAML file.
+"""The spec of one experiment: the strict model of a scenario's YAML file.
 
-A spec is complete by its defaults: ``{}`` is a runnable experiment. Every key that is
-not in these models is refused (see :mod:`experiments.spec.spec_file`, which names the key,
-its line and the nearest right one).
+Every key has a default: ``{}`` is a runnable experiment. A key that is not in these models
+is an error (:mod:`experiments.spec.spec_file` reports the key, its line and the nearest
+known key).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AliasChoices,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic_core.core_schema import CoreSchema, no_info_before_validator_function
 
-from controller.balancers import BALANCERS, WeightError, balancer_of
+from controller.balancers import BALANCERS, WeightError, get_balancer
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from experiments.spec.names import Name
@@ -29,31 +34,44 @@ from nodes.guard.guards import AUTO, GUARDS
 from topologies.domain import plan
 from topologies.domain.events import EVENTS, EventError
 from topologies.domain.events.event import Event
-from topologies.domain.events.instant import happenings, instants
+from topologies.domain.events.instant import instants, resolve_events
 from topologies.domain.membership import Membership
 from topologies.shaping import LinkOptions
 
 
 class Strict(BaseModel):
-    """A model that refuses what it does not know."""
+    """A model that rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-def _known(choices: object) -> BeforeValidator:
-    """A validator that admits only the names of a registry, and lists them."""
-    names = tuple(str(name) for name in choices)  # type: ignore[attr-defined]
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Accepts only the current names of a registry. Its error lists them."""
 
-    def check(value: object) -> object:
-        if value not in names:
-            raise ValueError(f"{value!r} is not one of: {', '.join(names)}")
+    choices: Collection[str]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The check, before any other of the field."""
+        return no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """The names, for editors that use the JSON Schema."""
+        return {**handler(schema), "enum": list(self.choices)}
+
+    def _check(self, value: object) -> object:
+        if value not in self.choices:
+            names = ", ".join(self.choices)
+            raise ValueError(f"{value!r} is not one of: {names}")
         return value
-
-    return BeforeValidator(check)
 
 
 class ClusterSpec(Strict):
-    """The cluster before the first event: its size, and what its members count."""
+    """The cluster before the first event: its size, and the weights of its members."""
 
     chassis: int = Field(default=2, ge=1, le=plan.MAX_CHASSIS)
     nodes: int = Field(
@@ -66,12 +84,12 @@ class ClusterSpec(Strict):
     )
     weights: dict[str, float] = Field(
         default_factory=dict,
-        description="what a node or a chassis counts, by name (Balancer.with_weights)",
+        description="weights of nodes and chassis, by name (Balancer.with_weights)",
     )
 
 
 class LinksSpec(Strict):
-    """What every host's link does to what the host sends; see topologies/shaping.py."""
+    """Rate, delay and loss of each host's packets; see topologies/shaping.py."""
 
     rate_mbit: float | None = None
     delay_ms: float | None = None
@@ -79,38 +97,38 @@ class LinksSpec(Strict):
 
     @model_validator(mode="after")
     def _can_be(self) -> LinksSpec:
-        _ = self.options  # refuses what no link can have, by its key
+        _ = self.options  # raises for impossible values
         return self
 
     @property
     def options(self) -> LinkOptions:
-        """The same for who builds the links."""
+        """These values as :class:`LinkOptions`."""
         return LinkOptions(self.rate_mbit, self.delay_ms, self.loss_percent)
 
 
 class WorkloadSpec(Strict):
-    """What the clients do, all through the run."""
+    """The work of the clients during the run."""
 
-    kind: Annotated[str, _known(WORKLOADS)] = "nbd"
+    kind: Annotated[str, _Known(WORKLOADS)] = "nbd"
     connections: int = Field(
         default=48, ge=1, le=50_000, description="over all clients"
     )
     interval_ms: float = Field(
         default=20.0, gt=0, description="pause between two requests"
     )
-    pattern: Annotated[str, _known(PATTERNS)] = Field(
-        default=BUSY.name, description="what a connection does with its time"
+    pattern: Annotated[str, _Known(PATTERNS)] = Field(
+        default=BUSY.name, description="how each connection is used over time"
     )
 
     @model_validator(mode="after")
     def _pattern_is_possible(self) -> WorkloadSpec:
-        """The workload's clients must be able to follow the pattern."""
-        why = WORKLOADS[self.kind].refuses.get(self.pattern)
+        """Checks that the workload's clients support the pattern."""
+        why = WORKLOADS[self.kind].unsupported.get(self.pattern)
         if why is not None:
             able = [n for n, w in WORKLOADS.items() if self.pattern in w.patterns]
             raise ValueError(
                 f"pattern: {self.pattern!r} is not possible with {self.kind}: {why}. "
-                f"{self.kind} has: {', '.join(WORKLOADS[self.kind].patterns)}; "
+                f"{self.kind} supports: {', '.join(WORKLOADS[self.kind].patterns)}; "
                 f"{self.pattern} is possible with kind: {', '.join(able)}"
             )
         return self
@@ -124,30 +142,34 @@ class WorkloadSpec(Strict):
 class EventSpec(Strict):
     """One membership event, ``at`` seconds after the clients are steady.
 
-    Events of the same ``at`` happen at once: the switches learn of all of them as one.
+    Events with the same ``at`` are applied to the switches together, as one change.
     """
 
     at: float = Field(default=0.0, ge=0)
-    kind: Annotated[str, _known(EVENTS)]
+    kind: Annotated[str, _Known(EVENTS)]
     target: str
 
-    def happens(self) -> tuple[Event, str]:
-        """What kind of event it is, and its target."""
+    def resolve(self) -> tuple[Event, str]:
+        """The kind of the event, and its target."""
         return EVENTS[self.kind], self.target
 
 
+#: What people write for a version of IP; the numbers themselves are as good.
+_IP_VERSIONS: dict[object, int] = {4: 4, 6: 6, "4": 4, "6": 6, "ipv4": 4, "ipv6": 6}
+
+
 class RunSpec(Strict):
-    """One experiment, whole: the same spec and seed move the same connections."""
+    """One complete experiment. The same spec and seed move the same connections."""
 
     scenario: Name = "unnamed"
     description: str = ""
-    policy: Annotated[str, _known(POLICIES)] = Field(
+    policy: Annotated[str, _Known(POLICIES)] = Field(
         default="flood", validation_alias=AliasChoices("policy", "reset")
     )
-    balancer: Annotated[str, _known(BALANCERS)] = "modulo"
+    balancer: Annotated[str, _Known(BALANCERS)] = "modulo"
     seed: int = Field(default=1, ge=0)
-    ip: Literal[4, 6] = 4
-    guard: Annotated[str, _known((AUTO, *GUARDS))] = AUTO
+    ip: Annotated[Literal[4, 6], WithJsonSchema({"enum": [*_IP_VERSIONS]})] = 4
+    guard: Annotated[str, _Known((AUTO, *GUARDS))] = AUTO
     cluster: ClusterSpec = ClusterSpec()
     links: LinksSpec = LinksSpec()
     workload: WorkloadSpec = WorkloadSpec()
@@ -155,41 +177,41 @@ class RunSpec(Strict):
     steady_s: float = Field(default=0.5, ge=0, le=600)
     observe_s: float = Field(default=2.0, ge=0, le=3600)
     capture: bool = True
-    expect: dict[str, str | int | float] = Field(default_factory=dict)
+    expect: dict[str, str | bool | int | float] = Field(default_factory=dict)
 
     @field_validator("ip", mode="before")
     @classmethod
     def _ip_version(cls, value: object) -> object:
-        return {"4": 4, "6": 6, "ipv4": 4, "ipv6": 6}.get(str(value).lower(), value)
+        return _IP_VERSIONS.get(str(value).lower(), value)
 
     @model_validator(mode="after")
     def _events_in_order(self) -> RunSpec:
         times = [event.at for event in self.events]
         if times != sorted(times):
-            raise ValueError("events: must stand in the order of their 'at'")
+            raise ValueError("events: must be in the order of their 'at'")
         return self
 
     @model_validator(mode="after")
     def _weights_can_be_heeded(self) -> RunSpec:
         try:
-            balancer_of(self.balancer, self.cluster.weights)
+            get_balancer(self.balancer, self.cluster.weights)
         except WeightError as error:
             raise ValueError(f"cluster.weights: {error}") from error
         return self
 
     @model_validator(mode="after")
     def _events_make_sense(self) -> RunSpec:
-        """Each event must be possible in the state that those before it left.
+        """Checks that each event is possible in the state after the events before it.
 
-        A weight may be that of a member which one of them adds.
+        Weights may name members that an event adds.
         """
         state, number = self.state().arrangement, 0
         for instant in self.instants():
             start = state
             for count, event in enumerate(instant, start=1):
-                here = [one.happens() for one in instant[:count]]
+                until_here = [one.resolve() for one in instant[:count]]
                 try:
-                    state = happenings(start, here)[-1].new
+                    state = resolve_events(start, until_here)[-1].new
                 except (EventError, plan.PlanError) as error:
                     raise ValueError(
                         f"events.{number}: {event.kind}: {error}"
@@ -198,36 +220,36 @@ class RunSpec(Strict):
         members = [name for c in state.plan.chassis for name in (c.name, *_names(c))]
         for name in self.cluster.weights.keys() - members:
             raise ValueError(
-                f"cluster.weights: no chassis or node {name!r}, neither at the beginning "
-                f"nor by an event; there are: {', '.join(members)}"
+                f"cluster.weights: no chassis or node {name!r}, neither at the start "
+                f"nor added by an event; known: {', '.join(members)}"
             )
         return self
 
-    def check_room(self) -> None:
-        """A run's clients must hold its connections; a prediction has no clients.
+    def check_capacity(self) -> None:
+        """Checks that the clients can hold the connections. A prediction needs no check.
 
         Raises :class:`ValueError`.
         """
         load, clients = self.workload, self.cluster.clients
-        room = WORKLOADS[load.kind].room(PATTERNS[load.pattern])
-        if load.connections > clients * room:
+        limit = WORKLOADS[load.kind].max_connections(PATTERNS[load.pattern])
+        if load.connections > clients * limit:
             raise ValueError(
                 f"workload.connections: {load.connections} are too many: a client of "
-                f"{load.kind} holds at most {room} with pattern {load.pattern}, and "
+                f"{load.kind} holds at most {limit} with pattern {load.pattern}, and "
                 f"cluster.clients is {clients} (it may be up to {plan.MAX_CLIENTS})"
             )
 
     def instants(self) -> list[tuple[EventSpec, ...]]:
-        """The events in their order, those that happen at once together."""
+        """The events in their order, grouped by instant."""
         return instants(self.events)
 
     def states(self) -> list[ClusterState]:
         """The state of the cluster before the first event, and after each instant."""
         states = [self.state()]
         for instant in self.instants():
-            events = [event.happens() for event in instant]
-            found = happenings(states[-1].arrangement, events)
-            states.append(states[-1].becoming(found[-1].new))
+            events = [event.resolve() for event in instant]
+            steps = resolve_events(states[-1].arrangement, events)
+            states.append(states[-1].becoming(steps[-1].new))
         return states
 
     def state(self) -> ClusterState:
@@ -237,7 +259,7 @@ class RunSpec(Strict):
             shape,
             Membership.all_in_service(shape),
             POLICIES[self.policy],
-            balancer_of(self.balancer, self.cluster.weights),
+            get_balancer(self.balancer, self.cluster.weights),
         )
 
     def plan(self) -> plan.Plan:

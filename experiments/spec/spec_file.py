@@ -1,4 +1,4 @@
-"""Reads a spec from YAML and says, for whatever is wrong, the key, its line, the remedy."""
+"""Reads a spec from YAML. Errors name the key, its line and the remedy."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from experiments.spec.run_spec import RunSpec
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 
-#: A place in a spec: keys and list positions from the root, e.g. ("events", 0, "at").
+#: A path in a spec: keys and list positions from the root, e.g. ("events", 0, "at").
 Place = tuple[str | int, ...]
 
 
 class SpecError(ValueError):
-    """A spec that cannot be run; its text is fit to be shown as it is."""
+    """A spec that cannot be run. The text is for the user."""
 
 
 def scenario_names() -> list[str]:
-    """Names of the scenarios that ship with the testbed."""
+    """Names of the shipped scenarios."""
     return sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
 
 
 def find_spec(name: str) -> Path:
-    """The file that ``name`` means: a path to a YAML file, or a shipped scenario.
+    """The file for ``name``: a path to a YAML file, or a shipped scenario.
 
-    Raises :class:`SpecError` naming the nearest scenario.
+    Raises :class:`SpecError` with the nearest scenario.
     """
     path = Path(name)
     if path.is_file():
@@ -48,7 +48,7 @@ def find_spec(name: str) -> Path:
 
 
 def load_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
-    """The spec in that file, with ``key.sub=value`` overrides laid over it.
+    """The spec in that file, changed by ``key.sub=value`` overrides.
 
     Raises :class:`SpecError` for unreadable YAML, unknown keys and wrong values.
     """
@@ -62,7 +62,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
         data = {}
     if not isinstance(data, dict):
         raise SpecError(f"{path}:1: a spec is a mapping of keys, e.g. 'policy: flood'")
-    data.setdefault("scenario", names.fit(path.stem))
+    data.setdefault("scenario", names.valid_name(path.stem))
     overridden = [_override(data, item) for item in overrides]
     try:
         return RunSpec.model_validate(data)
@@ -75,17 +75,17 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
 
 
 def load_run(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
-    """The same for a spec that is to be run: its clients hold its connections."""
+    """The same for a run; also checks that the clients can hold the connections."""
     spec = load_spec(path, overrides)
     try:
-        spec.check_room()
+        spec.check_capacity()
     except ValueError as error:
         raise SpecError(f"{path}: {error}") from error
     return spec
 
 
 def _override(data: dict[str, Any], item: str) -> Place:
-    """Lays one ``key.sub=value`` over ``data``; the value is read as YAML."""
+    """Sets one ``key.sub=value`` in ``data``. The value is YAML."""
     dotted, equals, value = item.partition("=")
     keys: list[str | int] = [
         int(key) if key.isdigit() else key for key in dotted.strip().split(".")
@@ -106,14 +106,14 @@ def _override(data: dict[str, Any], item: str) -> Place:
                 here = here[key]
         here[keys[-1]] = parsed
     except (KeyError, IndexError, TypeError, yaml.YAMLError) as error:
-        raise SpecError(f"--set {item}: {dotted} is no place in a spec") from error
+        raise SpecError(f"--set {item}: a spec has no key {dotted}") from error
     return tuple(keys)
 
 
 def _explain(
     problem: Any, path: Path, root: yaml.Node | None, overridden: Iterable[Place]
 ) -> str:
-    """One line for one pydantic problem: where, which key, what is right."""
+    """One line for one pydantic error: place, key, remedy."""
     place: Place = tuple(problem["loc"])
     dotted = ".".join(str(part) for part in place)
     if place in overridden or any(place[: len(o)] == o for o in overridden):
@@ -136,7 +136,7 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 
 def _line(node: yaml.Node | None, place: Place) -> int:
-    """The line (from 1) of the deepest part of ``place`` that the file has."""
+    """The line (from 1) of the deepest part of ``place`` in the file."""
     line = 1
     for part in place:
         if isinstance(node, yaml.MappingNode):
@@ -153,7 +153,7 @@ def _line(node: yaml.Node | None, place: Place) -> int:
 
 
 def _keys_beside(place: Place) -> list[str]:
-    """The keys that are allowed where the last part of ``place`` stands."""
+    """The keys that are allowed beside the last part of ``place``."""
     model: type[BaseModel] = RunSpec
     for part in place[:-1]:
         if isinstance(part, str) and part in model.model_fields:
@@ -162,7 +162,7 @@ def _keys_beside(place: Place) -> list[str]:
 
 
 def _model_of(field: FieldInfo) -> type[BaseModel] | None:
-    """The model inside a field's type: of a model, or of a tuple of models."""
+    """The model in a field's type: a model, or a tuple of models."""
     for kind in (field.annotation, *typing.get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             return kind

@@ -1,1 +1,1 @@
-"""Many runs as one experiment: a suite of specs, run in random order, resumable."""
+"""Sweeps: all runs of a suite, in random order, resumable."""

@@ -1,8 +1,8 @@
-"""The figures by which designs are compared, and which way each is better."""
+"""The figures by which designs are compared, and the better direction of each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.verdict.expectations import look_up
@@ -13,8 +13,9 @@ LOWER, HIGHER = "lower", "higher"
 class Figure(NamedTuple):
     """One figure of a run.
 
-    ``key``: a dotted key of ``summary.json``, or several whose sum it is. ``better``:
-    None where less is neither better nor worse.
+    ``keys``: dotted keys of ``summary.json``, all numbers. ``better``: None if no direction
+    is better. ``combine`` computes the figure from the values of the keys, their sum by
+    default; it returns None if there is no figure.
     """
 
     name: str
@@ -22,17 +23,19 @@ class Figure(NamedTuple):
     keys: tuple[str, ...]
     better: str | None = LOWER
     unit: str = ""
+    combine: Callable[[Sequence[float]], float | None] = sum
 
     def of(self, summary: Mapping[str, Any]) -> float | None:
-        """The figure in a summary; None where nothing was measured."""
+        """The figure in a summary; None if nothing was measured."""
         values = [look_up(summary, key) for key in self.keys]
         if any(value is None for value in values):
             return None
-        return float(sum(values))
+        figure = self.combine(values)
+        return None if figure is None else float(figure)
 
 
-#: In the order in which a reader wants them.
-FIGURES = (
+#: In the order of the tables.
+FIGURES: list[Figure] = [
     Figure("moved", "Connections moved", ("connections.moved",)),
     Figure("hung", "Clients hung", ("connections.hung",)),
     Figure("reset", "Clients reset", ("connections.reset",), None),
@@ -71,11 +74,11 @@ FIGURES = (
     ),
     Figure("written", "Writes acknowledged", ("data.acknowledged_writes",), HIGHER),
     Figure("lost", "Acknowledged writes lost", ("data.lost_writes",)),
-)
+]
 
 
 def is_lower_bound(summary: Mapping[str, Any], figure: Figure) -> bool:
-    """Whether the figure is a lifetime that had not ended with the observation."""
+    """Whether the figure is a lifetime that went beyond the end of the observation."""
     share = {"lifetime": 0.5, "lifetime_max": 1.0}.get(figure.name)
     if share is None:
         return False

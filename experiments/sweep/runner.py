@@ -1,8 +1,8 @@
-"""Makes the runs of a sweep, some at a time, and writes down how each one ended.
+"""Executes the runs of a sweep, some in parallel, and records their outcomes.
 
-Every run is a process of its own (:mod:`experiments.sweep.worker`) that dies with the
-sweep, and its sandbox with it; so a sweep that is killed leaves nothing behind but the
-folder of the run it was at, which the next one makes anew.
+Every run is its own process (:mod:`experiments.sweep.worker`), which dies with the sweep,
+and its sandbox too. So a killed sweep leaves only the folder of its current run. The next
+sweep repeats that run.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from experiments.verdict.trust import EXIT_STATUS
 
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 _POLL_S = 0.05
-#: From SIGTERM until a run that is to end is killed.
+#: Seconds from SIGTERM to SIGKILL for a run that is stopped.
 _GRACE_S = 15.0
 
-#: Hears of every run that has ended.
+#: Called for every run that has ended.
 Listener = Callable[[PlannedRun, Record], None]
 
 
@@ -44,13 +44,13 @@ class _Worker:
     deadline: float  # of the monotonic clock
 
     @property
-    def late(self) -> bool:
+    def overdue(self) -> bool:
         return time.monotonic() > self.deadline
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a sweep keeps what: its folder."""
+    """The paths in a sweep's folder."""
 
     folder: Path
 
@@ -61,7 +61,7 @@ class Layout:
 
     @property
     def suite(self) -> Path:
-        """The suite as it was given."""
+        """The copy of the suite."""
         return self.folder / "suite.yaml"
 
     def run(self, name: str) -> Path:
@@ -69,12 +69,12 @@ class Layout:
         return self.folder / "runs" / name
 
     def log(self, name: str) -> Path:
-        """What a run said while it ran."""
+        """The log of a run."""
         return self.folder / "logs" / f"{name}.log"
 
 
 class Runner:
-    """Makes runs, at most ``jobs`` at a time, each within ``deadline_s``."""
+    """Executes runs, at most ``jobs`` at a time, each within ``deadline_s``."""
 
     def __init__(
         self,
@@ -91,24 +91,24 @@ class Runner:
         self._listener = listener
         self._workers: list[_Worker] = []
 
-    def make(self, runs: Sequence[PlannedRun]) -> None:
-        """Makes all of them, in their order.
+    def execute(self, runs: Sequence[PlannedRun]) -> None:
+        """Executes all runs, in their order.
 
-        Whatever ends this early (Ctrl-C, SIGTERM as ``SystemExit``) ends the runs at
-        work too, in good order; they are not written down.
+        If this ends early (Ctrl-C, SIGTERM as ``SystemExit``), the current runs are
+        stopped with SIGTERM and not recorded.
         """
         waiting = list(reversed(runs))
         try:
             while waiting or self._workers:
                 while waiting and len(self._workers) < self._jobs:
                     self._workers.append(self._start(waiting.pop()))
-                self._look()
+                self._poll()
                 time.sleep(_POLL_S)
         finally:
             self._end_all()
 
     def _start(self, run: PlannedRun) -> _Worker:
-        """Starts one; what an earlier sweep left of it, unfinished, is taken away."""
+        """Starts a run. Removes the unfinished folder of an earlier sweep first."""
         folder, log = self._layout.run(run.name), self._layout.log(run.name)
         if folder.exists():
             shutil.rmtree(folder)
@@ -121,24 +121,24 @@ class Runner:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the sweep, which passes it on
+                start_new_session=True,  # Ctrl-C reaches the sweep only, which stops the runs
             )
         assert process.stdin is not None
         try:
             process.stdin.write(json.dumps(run.spec.model_dump(mode="json")).encode())
             process.stdin.close()
         except BrokenPipeError:
-            pass  # it has ended at once; its exit status and log say why
+            pass  # it has ended already; its exit status and log give the reason
         now = time.monotonic()
         return _Worker(run, process, time.time(), now + self._deadline_s)
 
-    def _look(self) -> None:
-        """Writes down the runs that have ended; ends those that take too long."""
+    def _poll(self) -> None:
+        """Records the runs that have ended; stops those past their deadline."""
         for worker in list(self._workers):
             status = worker.process.poll()
             if status is not None:
                 self._finish(worker, status, None)
-            elif worker.late:
+            elif worker.overdue:
                 _end([worker])
                 reason = f"not done within {self._deadline_s:g} s"
                 self._finish(worker, None, reason)
@@ -172,37 +172,37 @@ class Runner:
 def outcome_of(status: int | None, folder: Path, log: Path) -> tuple[str, str | None]:
     """Outcome and reason of a run that ended with ``status``.
 
-    It has failed without a whole summary, and also where its exit status is not that of
-    the outcome in the summary: whatever it died of came after that.
+    A run has failed if its summary is missing or incomplete. It has also failed if its
+    exit status does not belong to the outcome in the summary: it died after writing it.
     """
     try:
         summary = json.loads((folder / "summary.json").read_text())
-        outcome, why = summary["outcome"], why_so(summary)
+        outcome, reason = summary["outcome"], reason_of(summary)
     except (OSError, ValueError, KeyError, TypeError):
-        return FAILED, _last_words(log) or f"exit status {status}, without a word"
+        return FAILED, _last_log_line(log) or f"exit status {status}, no output"
     if status is None or status != EXIT_STATUS.get(outcome):
-        return FAILED, f"exit status {status}: {_last_words(log)}"
-    return outcome, why
+        return FAILED, f"exit status {status}: {_last_log_line(log)}"
+    return outcome, reason
 
 
-def why_so(summary: Mapping[str, Any]) -> str | None:
-    """Why a run came to what its summary says: nothing where it is as expected."""
+def reason_of(summary: Mapping[str, Any]) -> str | None:
+    """The reason for the outcome in a summary; None if it is as expected."""
     if summary["outcome"] == UNTRUSTED:
         return "; ".join(summary["measurement"]["reasons"])
-    unmet = [each for each in summary["expectations"] if not each["met"]]
-    found = (f"{e['key']} is {e['found']}, not {e['condition']}" for e in unmet)
-    return "; ".join(found) or None
+    unmet = [e for e in summary["expectations"] if not e["met"]]
+    texts = (f"{e['key']} is {e['found']}, not {e['condition']}" for e in unmet)
+    return "; ".join(texts) or None
 
 
-def _last_words(log: Path) -> str:
-    """The last line of a log that says something."""
+def _last_log_line(log: Path) -> str:
+    """The last line of a log that is not blank."""
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:500] if lines else ""
 
 
 def _end(workers: Sequence[_Worker]) -> None:
-    """Ends runs: asked first, then killed."""
+    """Stops runs: SIGTERM first, then SIGKILL."""
     for worker in workers:
         if worker.process.poll() is None:
             worker.process.send_signal(signal.SIGTERM)

@@ -1,8 +1,9 @@
-"""What a sweep has done so far: a file of JSON lines that is only ever appended to.
+"""The state file of a sweep: JSON lines, append only.
 
-A run is done once its line is there. Each line is written by one ``write`` to a file
-opened for appending, then forced to the disk: a kill leaves it whole, absent, or, if
-the machine itself went down, torn; a torn line is no line, and the run is made again.
+A run is done when its line is there. Each line is written by one ``write`` in append mode
+and then flushed to the disk. A killed sweep leaves a line complete or absent; a crash of
+the machine can leave it incomplete. An incomplete line is ignored, and the run is
+repeated.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from typing import Any
 
 from experiments.verdict import trust
 
-#: Outcomes: as expected; ran, but an expectation was not met; ran, but its measurement
-#: cannot be trusted; did not come to figures.
+#: Outcomes: as expected; an expectation was not met; the measurement cannot be trusted;
+#: the run has no figures.
 MET, UNMET, UNTRUSTED = trust.AS_EXPECTED, trust.UNEXPECTED, trust.UNTRUSTED
 FAILED = "failed"
 #: Outcomes of runs whose figures are compared.
 COMPARED = frozenset((MET, UNMET))
 
 
-class Busy(RuntimeError):
-    """Another sweep is at work on the same folder."""
+class SweepLocked(RuntimeError):
+    """Another sweep uses the same folder."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run that has ended; times are CLOCK_REALTIME seconds.
+    """One run that has ended. Times are CLOCK_REALTIME seconds.
 
-    ``exit_status`` is the run's own, None where the sweep ended it. ``reason``: why it
-    is not as expected. ``jobs``: how many were allowed at once.
+    ``exit_status``: of the run, None if the sweep stopped it. ``reason``: why it is not as
+    expected. ``jobs``: the maximum of parallel runs.
     """
 
     run: str
@@ -47,47 +48,49 @@ class Record:
 
     @property
     def took_s(self) -> float:
-        """How long it took."""
+        """The duration of the run, in seconds."""
         return self.ended_s - self.started_s
 
 
 class StateFile:
-    """The state file of one sweep, held by one process at a time."""
+    """The state file of one sweep, locked by one process."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or creates it. Raises :class:`Busy` if another process has it."""
+        """Opens or creates the file. Raises :class:`SweepLocked` if it is locked."""
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            # Not inherited by the runs: it must be free when the sweep has been killed.
+            # Not inherited by the runs: the lock must end with the sweep.
             os.set_inheritable(self._fd, False)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._fd)
-            raise Busy(f"{path.parent}: another sweep is at work there") from None
+            raise SweepLocked(
+                f"{path.parent}: another sweep uses this folder"
+            ) from None
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Closes the file and releases the lock."""
         os.close(self._fd)
 
     def append(self, what: str, **details: Any) -> None:
-        """One line, on the disk when this returns."""
+        """Appends one line. It is on the disk when this returns."""
         line = json.dumps({"what": what, **details}) + "\n"
-        os.write(self._fd, (self._mend() + line).encode())
+        os.write(self._fd, (self._newline_if_torn() + line).encode())
         os.fsync(self._fd)
 
     def record(self, record: Record) -> None:
-        """One run that has ended."""
+        """Appends a run that has ended."""
         self.append("run", **asdict(record))
 
-    def _mend(self) -> str:
-        """What must come first: a line's end, where the last line is torn."""
+    def _newline_if_torn(self) -> str:
+        """A newline if the last line of the file is incomplete, otherwise nothing."""
         size = os.fstat(self._fd).st_size
         return "\n" if size and os.pread(self._fd, 1, size - 1) != b"\n" else ""
 
 
 def read_records(path: Path) -> dict[str, Record]:
-    """Run -> its latest record; nothing where there is no state file yet."""
+    """Run -> its latest record; empty if there is no state file yet."""
     return {
         line["run"]: Record(**{k: v for k, v in line.items() if k != "what"})
         for line in read_lines(path)
@@ -96,13 +99,13 @@ def read_records(path: Path) -> dict[str, Record]:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole line of a state file, oldest first."""
+    """Every complete line of a state file, oldest first."""
     if not path.exists():
         return
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
         except ValueError:
-            continue  # torn
+            continue  # incomplete
         if isinstance(line, dict) and "what" in line:
             yield line

@@ -1,25 +1,24 @@
-"""What a suite is, and the runs that follow from it: pure.
+"""A suite and its runs; pure.
 
-A suite is a ``base`` (a run's spec) and ``factors``: dotted keys of the spec, each with
+A suite has a ``base`` (a run's spec) and ``factors``: dotted keys of the spec, each with
 its levels. Every combination of levels is one *configuration*, run ``repetitions``
-times. A list of plain values names itself; levels that are lists or mappings are given
-names::
+times. Plain values are their own names; levels that are lists or mappings need names::
 
     factors:
       policy: [drop, flood]
-      scenario: [drain-node, node-failure]      # shipped scenarios, beneath the base
+      scenario: [drain-node, node-failure]      # shipped scenarios, below the base
       events:
         one: [{kind: drain-node, target: c1n1}]
         two: [{kind: drain-node, target: c1n1}, {kind: drain-node, target: c2n1}]
     except:
-      - {policy: drop, events: two}             # levels by name; lists of them, too
+      - {policy: drop, events: two}             # names of levels, or lists of names
 
-**Seeds.** A seed fixes the clients' source ports, and with them which connections there
-are. A run's seed is derived from the suite's seed, the repetition, and those parts of
-its spec in :data:`CONNECTION_KEYS`: what happens, to what cluster, under how many
-connections. Policy, balancer, weights, guard and all else are left out, so designs are compared
-on the *same* connections; another repetition, scenario or size gets others. A suite
-that grows keeps the seeds, and the names, of the runs that it had.
+**Seeds.** A seed fixes the clients' source ports, and so the connections. A run's seed is
+derived from the suite's seed, the repetition, and the parts of its spec in
+:data:`CONNECTION_KEYS`: events, cluster, number of connections. Policy, balancer, weights,
+guard and all other keys are left out. So designs are compared on the *same* connections;
+another repetition, scenario or size gets other ones. If a suite grows, its earlier runs
+keep their seeds and names.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, WithJsonSchema, field_validator
 
-from experiments.spec.names import LONGEST, Name
+from experiments.spec.names import MAX_LENGTH, Name
 from experiments.spec.run_spec import RunSpec, Strict
 
-#: The parts of a spec that decide which connections a run has, and which may move.
+#: The parts of a spec that determine the connections of a run, and which may move.
 CONNECTION_KEYS = (
     "scenario",
     "events",
@@ -47,19 +46,35 @@ CONNECTION_KEYS = (
     "workload.kind",
     "workload.connections",
 )
-#: Factors that are a choice of the cluster's builder; the others are its circumstances.
+#: Factors that belong to the design. All others are settings.
 DESIGN_KEYS = ("policy", "balancer", "cluster.weights", "guard")
 
-#: Of a run's levels in its folder's name, which may have 255 octets (limits.h(0p)) and
-#: has to leave room for what follows and for the ending of a log.
-_LONGEST_WORDS = 3 * LONGEST
+#: Maximum length of the levels in a folder's name. The name may have 255 octets
+#: (limits.h(0p)), including what follows and the suffix of a log.
+_MAX_LEVELS_LENGTH = 3 * MAX_LENGTH
 
-#: Keys of a run that the suite itself gives.
-_OWN_KEYS = ("seed", "expect", "description")
+#: Keys of a run's spec that the suite sets itself.
+_SUITE_KEYS = ("seed", "expect", "description")
+
+
+_SCALAR: dict[str, Any] = {"type": ["string", "number", "boolean", "null"]}
+#: Levels as people write them: a list of plain values, or a mapping of name to any value.
+_LEVELS = {
+    "anyOf": [
+        {"type": "array", "items": _SCALAR, "minItems": 1, "uniqueItems": True},
+        {"type": "object", "minProperties": 1},
+    ]
+}
+#: An entry of ``except`` as people write it: factor -> name of a level, or several.
+_EXCEPTION = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]},
+}
 
 
 class Suite(Strict):
-    """A suite as its YAML file has it; complete but for ``factors``."""
+    """The model of a suite's YAML file. Every key has a default."""
 
     name: Name = "suite"
     description: str = ""
@@ -68,25 +83,38 @@ class Suite(Strict):
     deadline_s: float = Field(
         default=300.0, gt=0, description="a run that takes longer has failed"
     )
-    base: dict[str, Any] = Field(default_factory=dict)
-    factors: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    exceptions: list[dict[str, list[str]]] = Field(default_factory=list, alias="except")
+    base: dict[str, Any] = Field(
+        default_factory=dict, description="the spec of every run, but for its factors"
+    )
+    factors: dict[str, Annotated[dict[str, Any], WithJsonSchema(_LEVELS)]] = Field(
+        default_factory=dict,
+        description="dotted keys of the spec, each with its levels",
+    )
+    exceptions: list[Annotated[dict[str, list[str]], WithJsonSchema(_EXCEPTION)]] = (
+        Field(
+            default_factory=list,
+            alias="except",
+            description="combinations of levels that are not run",
+        )
+    )
 
     @field_validator("base", mode="before")
     @classmethod
     def _base(cls, value: Any) -> Any:
         if isinstance(value, dict) and "seed" in value:
-            raise ValueError("seed stands beside base: each run's is derived from it")
+            raise ValueError(
+                "seed belongs beside base: each run's seed is derived from it"
+            )
         return _without_alias(value)
 
     @field_validator("factors", mode="before")
     @classmethod
     def _factors(cls, value: Any) -> Any:
-        """Every factor as level's name -> value."""
+        """Every factor as name of level -> value."""
         if not isinstance(value, dict):
             return value
         for key in value:
-            if key in _OWN_KEYS:
+            if key in _SUITE_KEYS:
                 raise ValueError(f"{key} cannot be a factor")
         return {k: _levels(k, v) for k, v in _without_alias(value).items()}
 
@@ -105,9 +133,9 @@ class Suite(Strict):
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a suite: ``levels`` are factor -> name of its level here.
+    """One run of a suite. ``levels``: factor -> name of its level.
 
-    ``position``: its configuration's number in the order of the factors, from 0.
+    ``position``: the configuration's number in the order of the factors, from 0.
     """
 
     name: str
@@ -117,13 +145,13 @@ class PlannedRun:
     spec: RunSpec
 
     def title(self) -> str:
-        """For people: its levels and its repetition."""
+        """A title for people: the levels and the repetition."""
         return " ".join((*self.levels.values(), f"#{self.repetition}"))
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """One combination of levels, and the data of the spec that it makes."""
+    """One combination of levels, and the data of its spec."""
 
     position: int
     levels: Mapping[str, str]
@@ -135,10 +163,9 @@ def configurations(
 ) -> Iterator[Configuration]:
     """Every combination of levels, without the exceptions.
 
-    ``scenarios`` are the shipped ones' data by name: what a ``scenario`` gives lies
-    beneath the base, and the other factors on top. Raises :class:`ValueError` for a
-    scenario that is none, an exception that excepts nothing, or a key that leads
-    nowhere.
+    ``scenarios``: the data of the shipped scenarios by name. The base overrides the
+    scenario, the other factors override the base. Raises :class:`ValueError` for an
+    unknown scenario, an exception that matches no level, or an unknown key.
     """
     _check_exceptions(suite)
     choices = itertools.product(*(levels for levels in suite.factors.values()))
@@ -150,11 +177,11 @@ def configurations(
 
 def planned(suite: Suite, one: Configuration, spec: RunSpec) -> Iterator[PlannedRun]:
     """The repetitions of a configuration whose data has become ``spec``."""
-    told = spec.model_dump(mode="json", exclude_defaults=True)
+    explicit = spec.model_dump(mode="json", exclude_defaults=True)
     for repetition in range(1, suite.repetitions + 1):
-        seed = derived_seed(suite.seed, told, repetition)
+        seed = derived_seed(suite.seed, explicit, repetition)
         yield PlannedRun(
-            name=_name(one.levels, {**told, "seed": seed}, repetition),
+            name=_name(one.levels, {**explicit, "seed": seed}, repetition),
             position=one.position,
             levels=one.levels,
             repetition=repetition,
@@ -163,34 +190,36 @@ def planned(suite: Suite, one: Configuration, spec: RunSpec) -> Iterator[Planned
 
 
 def derived_seed(seed: int, spec: Mapping[str, Any], repetition: int) -> int:
-    """The seed of a run, 31 bits; see this module on what it depends.
+    """The seed of a run, 31 bits; this module's description has what it depends on.
 
-    ``spec`` is without its defaults, so that a key which specs get later, and this one
-    does not use, changes no seed.
+    ``spec`` has no defaults. So a key that is added to specs later changes no seed of
+    specs without that key.
     """
-    parts = {key: _at(spec, key) for key in CONNECTION_KEYS}
-    # Weights are of the design, though they stand with the size of the cluster.
+    parts = {key: _get_path(spec, key) for key in CONNECTION_KEYS}
+    # Weights belong to the design, although they are keys of the cluster.
     size = parts["cluster"] or {}
     parts["cluster"] = {k: v for k, v in size.items() if k != "weights"} or None
     return int(_digest([seed, repetition, parts])[:8], 16) >> 1
 
 
 def random_order(suite: Suite, runs: list[PlannedRun]) -> list[PlannedRun]:
-    """The runs in an order that the suite's seed decides: no design goes first."""
+    """The runs in random order by the suite's seed, so that no design is favoured."""
     ordered = sorted(runs, key=lambda run: run.name)
     random.Random(f"{suite.seed}/order").shuffle(ordered)
     return ordered
 
 
 def _name(levels: Mapping[str, str], spec: Mapping[str, Any], repetition: int) -> str:
-    """A folder's name: legible, not hidden, not too long for a file system, and another
-    one for every other spec."""
+    """The name of a run's folder: readable, not hidden, unique for each spec.
+
+    It is short enough for a file system.
+    """
     words = "-".join(
         re.sub(r"[^A-Za-z0-9._]+", "-", level) for level in levels.values()
     )
-    unlike = {k: v for k, v in spec.items() if k not in ("expect", "description")}
-    end = f"r{repetition}-{_digest(unlike)[:8]}"
-    return f"{words.lstrip('._-')[:_LONGEST_WORDS]}-{end}".lstrip("-")
+    distinct = {k: v for k, v in spec.items() if k not in ("expect", "description")}
+    end = f"r{repetition}-{_digest(distinct)[:8]}"
+    return f"{words.lstrip('._-')[:_MAX_LEVELS_LENGTH]}-{end}".lstrip("-")
 
 
 def _digest(value: Any) -> str:
@@ -199,7 +228,7 @@ def _digest(value: Any) -> str:
 
 
 def _levels(key: str, value: Any) -> Any:
-    """Level's name -> value, from a list of plain values or a mapping of any."""
+    """Name of level -> value, from a list of plain values or a mapping."""
     if isinstance(value, dict) and value:
         return {_text(name): level for name, level in value.items()}
     if not isinstance(value, list) or not value:
@@ -208,11 +237,11 @@ def _levels(key: str, value: Any) -> Any:
         )
     if any(isinstance(level, (list, dict)) for level in value):
         raise ValueError(
-            f"{key}: levels that are no plain values need names: a mapping"
+            f"{key}: levels that are lists or mappings need names: use a mapping"
         )
     named = {_text(level): level for level in value}
     if len(named) < len(value):
-        raise ValueError(f"{key}: a level stands there twice")
+        raise ValueError(f"{key}: a level is listed twice")
     return named
 
 
@@ -226,12 +255,12 @@ def _names_of_levels(entry: Any) -> Any:
 
 
 def _text(level: Any) -> str:
-    """A level's name; YAML's booleans as YAML writes them."""
+    """The name of a level; booleans are spelled as in YAML."""
     return str(level).lower() if isinstance(level, bool) else str(level)
 
 
 def _without_alias(keys: Any) -> Any:
-    """``reset`` is another name of ``policy``, here as in a spec."""
+    """Replaces ``reset``, an alias of ``policy`` in suites and specs."""
     if not isinstance(keys, dict):
         return keys
     return {"policy" if key == "reset" else str(key): v for key, v in keys.items()}
@@ -241,11 +270,13 @@ def _check_exceptions(suite: Suite) -> None:
     for entry in suite.exceptions:
         for key, names in entry.items():
             if key not in suite.factors:
-                raise ValueError(f"except: {key!r} is no factor")
+                raise ValueError(f"except: {key!r} is not a factor")
             for name in names:
                 if name not in suite.factors[key]:
                     known = ", ".join(suite.factors[key])
-                    raise ValueError(f"except: {name!r} is no level of {key}: {known}")
+                    raise ValueError(
+                        f"except: {name!r} is not a level of {key}: {known}"
+                    )
 
 
 def _matches(entry: Mapping[str, list[str]], levels: Mapping[str, str]) -> bool:
@@ -257,7 +288,7 @@ def _data(
     levels: Mapping[str, str],
     scenarios: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """A spec's data: scenario, then base, then the other factors."""
+    """The data of a spec: scenario, overridden by base, overridden by the other factors."""
     scenario = suite.base.get("scenario", suite.name)
     if "scenario" in levels:
         scenario = suite.factors["scenario"][levels["scenario"]]
@@ -265,27 +296,27 @@ def _data(
             raise ValueError(
                 f"factors.scenario: {scenario!r} is not one of: {', '.join(scenarios)}"
             )
-    beneath = _without_alias(dict(scenarios.get(scenario, {})))
-    data: dict[str, Any] = _laid_over(beneath, suite.base)
+    shipped = _without_alias(dict(scenarios.get(scenario, {})))
+    data: dict[str, Any] = _deep_merge(shipped, suite.base)
     data["scenario"] = scenario
     for key, level in levels.items():
         if key != "scenario":
-            _put(data, key, suite.factors[key][level])
+            _set_path(data, key, suite.factors[key][level])
     return data
 
 
-def _laid_over(beneath: Any, above: Any) -> Any:
-    """Mappings are merged, anything else is replaced; neither argument is changed."""
-    if not isinstance(beneath, Mapping) or not isinstance(above, Mapping):
+def _deep_merge(below: Any, above: Any) -> Any:
+    """Merges mappings, replaces anything else. Does not change its arguments."""
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
         return json.loads(json.dumps(above))
-    merged = json.loads(json.dumps(beneath))
+    merged = json.loads(json.dumps(below))
     for key, value in above.items():
-        merged[key] = _laid_over(merged[key], value) if key in merged else value
+        merged[key] = _deep_merge(merged[key], value) if key in merged else value
     return json.loads(json.dumps(merged))
 
 
-def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Sets the place that a dotted key names; figures are positions in a list."""
+def _set_path(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Sets the value of a dotted key; numbers are positions in a list."""
     here: Any = data
     *path, last = dotted.split(".")
     try:
@@ -296,10 +327,10 @@ def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
                 here = here[int(part)]
         here[last if isinstance(here, dict) else int(last)] = value
     except (IndexError, TypeError, ValueError) as error:
-        raise ValueError(f"factors.{dotted}: is no place in a spec") from error
+        raise ValueError(f"factors.{dotted}: a spec has no such key") from error
 
 
-def _at(data: Mapping[str, Any], dotted: str) -> Any:
+def _get_path(data: Mapping[str, Any], dotted: str) -> Any:
     here: Any = data
     for part in dotted.split("."):
         here = here.get(part) if isinstance(here, Mapping) else None

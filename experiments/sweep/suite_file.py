@@ -1,4 +1,4 @@
-"""Reads a suite from YAML, and says what is wrong with it in the user's words."""
+"""Reads a suite from YAML. Errors name file, line and key."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from experiments.sweep.suite import (
 
 SUITES = Path(__file__).parents[1] / "suites"
 
-#: A file with one of these keys, which no spec has, is a suite.
-_SUITES_OWN = frozenset(("base", "factors", "repetitions", "except"))
+#: Keys that only suites have. A file with one of them is a suite.
+_SUITE_ONLY = frozenset(("base", "factors", "repetitions", "except"))
 
 
 def suite_names() -> list[str]:
-    """Names of the suites that ship with the testbed."""
+    """Names of the shipped suites."""
     return sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
 def find_suite(name: str) -> Path:
-    """The file that ``name`` means: a path to a YAML file, or a shipped suite.
+    """The file for ``name``: a path to a YAML file, or a shipped suite.
 
     Raises :class:`~experiments.spec.spec_file.SpecError`.
     """
@@ -44,29 +44,29 @@ def find_suite(name: str) -> Path:
     if shipped.is_file():
         return shipped
     raise SpecError(
-        f"{name}: no such file, and no such suite: {', '.join(suite_names())}"
+        f"{name}: no such file, and no such suite; suites: {', '.join(suite_names())}"
     )
 
 
 def is_suite(name: str) -> bool:
-    """Whether ``name`` means a suite, not a single run's spec."""
+    """Whether ``name`` is a suite, not the spec of a single run."""
     path = Path(name)
     if not path.is_file():
         return name in suite_names()
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return False  # whoever reads it as a spec says what is wrong
-    return isinstance(data, dict) and not _SUITES_OWN.isdisjoint(data)
+        return False  # the reader of specs reports the error
+    return isinstance(data, dict) and not _SUITE_ONLY.isdisjoint(data)
 
 
 def load_suite(path: Path, name: str | None = None) -> Suite:
-    """The suite in that file, called ``name``, or as the file, if it has no name itself.
+    """The suite in that file. Its default name is ``name``, or the file's name.
 
     Raises :class:`~experiments.spec.spec_file.SpecError`.
     """
     data = _mapping(path)
-    data.setdefault("name", name or names.fit(path.stem))
+    data.setdefault("name", name or names.valid_name(path.stem))
     try:
         return Suite.model_validate(data)
     except ValidationError as error:
@@ -77,11 +77,11 @@ def load_suite(path: Path, name: str | None = None) -> Suite:
 
 
 def expand(suite: Suite, path: Path) -> list[PlannedRun]:
-    """Every run of a suite, in the order in which they are to be made.
+    """Every run of a suite, in the order of execution.
 
-    Each configuration is checked as a spec is. Raises
-    :class:`~experiments.spec.spec_file.SpecError`, with ``path`` in it, for the first that
-    is none, and for a suite without runs.
+    Each configuration is checked like a spec. Raises
+    :class:`~experiments.spec.spec_file.SpecError` with ``path`` for the first invalid one,
+    and for a suite without runs.
     """
     scenarios = {name: _mapping(find_spec(name)) for name in scenario_names()}
     runs: list[PlannedRun] = []
@@ -93,16 +93,14 @@ def expand(suite: Suite, path: Path) -> list[PlannedRun]:
             raise
         raise SpecError(f"{path}: {error}") from error
     if not runs:
-        raise SpecError(
-            f"{path}: no run is left: 'except' takes away every combination"
-        )
+        raise SpecError(f"{path}: no run is left: 'except' matches every combination")
     return random_order(suite, runs)
 
 
 def _spec(one: Configuration, path: Path) -> RunSpec:
     try:
         spec = RunSpec.model_validate(one.data)
-        spec.check_room()
+        spec.check_capacity()
     except ValueError as error:
         chosen = ", ".join(f"{key}: {level}" for key, level in one.levels.items())
         problems = str(error)
@@ -126,7 +124,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 def _explain(problem: Any, path: Path, root: yaml.Node | None) -> str:
-    """One line for one problem: file, line, key, what is right."""
+    """One line for one error: file, line, key, remedy."""
     place = problem["loc"]
     line, node = 1, root
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():

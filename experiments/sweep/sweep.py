@@ -1,4 +1,4 @@
-"""A sweep from beginning to end: what is left to do, doing it, and its tables."""
+"""Executes a sweep: the remaining runs, then the tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from experiments.doctor.link_requirements import require
-from experiments.files.handover import give_to_caller, make_folders
+from experiments.files.handover import chown_to_caller, make_folders
 from experiments.files.whole_file import write_whole
 from experiments.machine.provenance import provenance
 from experiments.results.run_folder import RunFolder
@@ -29,27 +29,27 @@ from experiments.sweep.state import (
 )
 from experiments.sweep.suite import PlannedRun, Suite
 from experiments.sweep.suite_file import expand, load_suite
-from experiments.sweep.tables import Made, write_tables
+from experiments.sweep.tables import CompletedRun, write_tables
 from experiments.verdict.trust import AS_EXPECTED, EXIT_STATUS, UNEXPECTED, worst
 from topologies.datapaths import find_datapath
 
-#: Seconds that a run takes beyond its steady time, events and observation, before any
-#: has been measured.
+#: Estimate, until a run has been measured, of the seconds that a run takes beyond its
+#: steady time, events and observation.
 _OVERHEAD_S = 6.0
 
-_WORDS = {MET: "as expected", FAILED: "FAILED", UNTRUSTED: "cannot be trusted"}
-#: What makes a run worth another try (``--retry-failed``).
-_AGAIN = frozenset((FAILED, UNTRUSTED))
+_OUTCOME_TEXTS = {MET: "as expected", FAILED: "FAILED", UNTRUSTED: "cannot be trusted"}
+#: Outcomes of runs that ``--retry-failed`` repeats.
+_RETRIED = frozenset((FAILED, UNTRUSTED))
 
 
 def run_sweep(
     path: Path, out: Path | None, jobs: int, retry_failed: bool
 ) -> tuple[int, Path]:
-    """Makes what is left of the suite in ``path``: (exit status, the sweep's folder).
+    """Executes the remaining runs of the suite: (exit status, the sweep's folder).
 
-    0: every run is as expected; 1: some is not; 4: the measurement of some cannot be
-    trusted, and the others are. Raises
-    :class:`~experiments.spec.spec_file.SpecError`, :class:`~experiments.sweep.state.Busy`
+    0: every run is as expected; 1: some are not; 4: some measurements cannot be trusted,
+    and all other runs are as expected. Raises
+    :class:`~experiments.spec.spec_file.SpecError`, :class:`~experiments.sweep.state.SweepLocked`
     and, before any run, :class:`~experiments.machine.requirements.RequirementMissing`.
     """
     suite = load_suite(path)
@@ -58,11 +58,11 @@ def run_sweep(
         require(run.spec.links.options)
         find_datapath(run.spec.cluster.datapath)
     layout = Layout((out or Path("results") / suite.name).resolve())
-    _make_room(layout)
+    _prepare_folder(layout)
     state = StateFile(layout.state)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        _keep_suite(layout, path)
+        _save_suite(layout, path)
         state.append(
             "start",
             suite=suite.name,
@@ -70,18 +70,18 @@ def run_sweep(
             jobs=jobs,
             provenance=provenance(),
         )
-        _make_the_rest(suite, runs, layout, state, jobs, retry_failed)
+        _run_remaining(suite, runs, layout, state, jobs, retry_failed)
     finally:
-        made = made_runs(runs, layout)
+        made = completed_runs(runs, layout)
         if made:
             write_tables(layout.folder, made)
         state.close()
-        give_to_caller(layout.folder)
-    return EXIT_STATUS[worst([_came_to(one.record) for one in made])], layout.folder
+        chown_to_caller(layout.folder)
+    return EXIT_STATUS[worst([_run_outcome(one.record) for one in made])], layout.folder
 
 
 def print_plan(path: Path, out: Path | None) -> None:
-    """The runs of a suite in their order, and which of them are done."""
+    """Prints the runs of a suite in their order, and the outcomes of those done."""
     suite = load_suite(path)
     runs = expand(suite, path)
     layout = Layout(out or Path("results") / suite.name)
@@ -91,67 +91,69 @@ def print_plan(path: Path, out: Path | None) -> None:
         record = records.get(run.name)
         done = f"  {record.outcome}" if record else ""
         click.echo(f"{run.title():{width}}  seed {run.spec.seed:<10}{done}")
-    left = [run for run in runs if run.name not in records]
+    remaining = [run for run in runs if run.name not in records]
     click.echo(
-        f"{len(runs)} runs of {suite.name}, {len(left)} to do, "
-        f"about {_duration(_estimate(left, {}))} one at a time; folder {layout.folder}"
+        f"{len(runs)} runs of {suite.name}, {len(remaining)} to do, "
+        f"about {_duration(_estimate(remaining, {}))} one at a time; folder {layout.folder}"
     )
 
 
-def _came_to(record: Record) -> str:
-    """Its outcome as that of a run; one that failed is not as expected, for certain."""
+def _run_outcome(record: Record) -> str:
+    """The outcome of a record as that of a run. A failed run is not as expected."""
     if record.outcome == FAILED:
         return UNEXPECTED
     return AS_EXPECTED if record.outcome == MET else record.outcome
 
 
-def made_runs(runs: Sequence[PlannedRun], layout: Layout) -> list[Made]:
-    """Those runs of a suite that have ended, in the order of its factors.
+def completed_runs(runs: Sequence[PlannedRun], layout: Layout) -> list[CompletedRun]:
+    """The runs of a suite that have ended, in the order of its factors.
 
-    Only those whose figures are compared come with their folder. One that should, and
-    whose folder cannot be read, has failed.
+    Only runs whose figures are compared have a folder. If such a folder cannot be read,
+    the run has failed.
     """
     records = read_records(layout.state)
     order = {run.name: at for at, run in enumerate(_in_factors_order(runs))}
     done = [run for run in runs if run.name in records]
     ordered = sorted(done, key=lambda run: order[run.name])
-    return [_made(run, records[run.name], layout) for run in ordered]
+    return [_completed(run, records[run.name], layout) for run in ordered]
 
 
-def _made(run: PlannedRun, record: Record, layout: Layout) -> Made:
+def _completed(run: PlannedRun, record: Record, layout: Layout) -> CompletedRun:
     if record.outcome not in COMPARED:
-        return Made(run, record, None)
+        return CompletedRun(run, record, None)
     try:
-        return Made(run, record, RunFolder.read(layout.run(run.name)))
+        return CompletedRun(run, record, RunFolder.read(layout.run(run.name)))
     except (OSError, ValueError) as error:
         reason = f"its folder cannot be read: {error}"
-        return Made(run, replace(record, outcome=FAILED, reason=reason), None)
+        return CompletedRun(run, replace(record, outcome=FAILED, reason=reason), None)
 
 
 def _in_factors_order(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """As the suite lists its levels, repetitions last."""
+    """The runs in the order of the suite's levels, then by repetition."""
     return sorted(runs, key=lambda run: (run.position, run.repetition))
 
 
-def _make_room(layout: Layout) -> None:
-    """The sweep's folder, made if need be; not among another one's results."""
+def _prepare_folder(layout: Layout) -> None:
+    """Creates the sweep's folder. Refuses a folder with other content."""
     if (
         layout.folder.is_dir()
         and any(layout.folder.iterdir())
         and not layout.state.exists()
     ):
-        raise SpecError(f"--out {layout.folder}: exists and is no sweep's folder")
+        raise SpecError(
+            f"--out {layout.folder}: exists and is not the folder of a sweep"
+        )
     make_folders(layout.folder)
-    give_to_caller(layout.folder)  # now, since a sweep may be killed
+    chown_to_caller(layout.folder)  # now, since the sweep may be killed
 
 
-def _keep_suite(layout: Layout, path: Path) -> None:
-    """A copy of the suite, for the report; who holds the state file may change it."""
+def _save_suite(layout: Layout, path: Path) -> None:
+    """Copies the suite for the report. The caller holds the lock of the state file."""
     if not (layout.suite.exists() and layout.suite.samefile(path)):
         write_whole(layout.suite, path.read_text(encoding="utf-8"))
 
 
-def _make_the_rest(
+def _run_remaining(
     suite: Suite,
     runs: Sequence[PlannedRun],
     layout: Layout,
@@ -159,43 +161,45 @@ def _make_the_rest(
     jobs: int,
     retry_failed: bool,
 ) -> None:
-    records = {one.run.name: one.record for one in made_runs(runs, layout)}
+    records = {one.run.name: one.record for one in completed_runs(runs, layout)}
     written = read_records(layout.state)
-    again = {n for n, r in records.items() if r.outcome in _AGAIN and retry_failed}
-    again |= {n for n, r in records.items() if r.outcome != written[n].outcome}
-    left = [run for run in runs if run.name not in records or run.name in again]
-    done = len(runs) - len(left)
+    retried = {n for n, r in records.items() if r.outcome in _RETRIED and retry_failed}
+    retried |= {n for n, r in records.items() if r.outcome != written[n].outcome}
+    remaining = [run for run in runs if run.name not in records or run.name in retried]
+    done = len(runs) - len(remaining)
     if done:
         click.echo(f"{done} of {len(runs)} runs are done already", err=True)
-    progress = _Progress(runs, left, records, jobs)
-    Runner(layout, state, jobs, suite.deadline_s, progress.heard).make(left)
+    progress = _Progress(runs, remaining, records, jobs)
+    Runner(layout, state, jobs, suite.deadline_s, progress.on_run_finished).execute(
+        remaining
+    )
 
 
 class _Progress:
-    """Says how each run ended, how many are left, and for how long."""
+    """Prints the outcome of each run, the number of remaining runs, and their time."""
 
     def __init__(
         self,
         runs: Sequence[PlannedRun],
-        left: Sequence[PlannedRun],
+        remaining: Sequence[PlannedRun],
         records: dict[str, Record],
         jobs: int,
     ) -> None:
         self._total = len(runs)
-        self._left = list(left)
+        self._remaining = list(remaining)
         self._records = records
         self._jobs = jobs
 
-    def heard(self, run: PlannedRun, record: Record) -> None:
-        """One run has ended."""
-        self._left = [one for one in self._left if one.name != run.name]
+    def on_run_finished(self, run: PlannedRun, record: Record) -> None:
+        """Prints the outcome of a run that has ended."""
+        self._remaining = [r for r in self._remaining if r.name != run.name]
         self._records[run.name] = record
-        at = self._total - len(self._left)
-        word = _WORDS.get(record.outcome, "not as expected")
+        at = self._total - len(self._remaining)
+        word = _OUTCOME_TEXTS.get(record.outcome, "not as expected")
         reason = f" ({record.reason})" if record.reason else ""
-        seconds = _estimate(self._left, self._records) / self._jobs
+        seconds = _estimate(self._remaining, self._records) / self._jobs
         clock = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
-        rest = f"; {_duration(seconds)} left, until {clock}" if self._left else ""
+        rest = f"; {_duration(seconds)} left, until {clock}" if self._remaining else ""
         click.echo(
             f"[{at:{len(str(self._total))}}/{self._total}] {run.title()}: "
             f"{word}{reason}, {record.took_s:.1f} s{rest}",
@@ -203,18 +207,18 @@ class _Progress:
         )
 
 
-def _estimate(left: Sequence[PlannedRun], records: dict[str, Record]) -> float:
-    """Seconds that these runs take, one at a time: their own times and the overhead."""
-    if not left:
+def _estimate(runs: Sequence[PlannedRun], records: dict[str, Record]) -> float:
+    """Seconds for these runs, one at a time: the times in their specs and the overhead."""
+    if not runs:
         return 0.0
-    own = sum(_own_s(run) for run in left)
+    specified = sum(_specified_s(run) for run in runs)
     took = [r.took_s for r in records.values() if r.outcome != FAILED]
     if not took:
-        return own + _OVERHEAD_S * len(left)
-    return max(own, sum(took) / len(took) * len(left))
+        return specified + _OVERHEAD_S * len(runs)
+    return max(specified, sum(took) / len(took) * len(runs))
 
 
-def _own_s(run: PlannedRun) -> float:
+def _specified_s(run: PlannedRun) -> float:
     last = run.spec.events[-1].at if run.spec.events else 0.0
     return run.spec.steady_s + last + run.spec.observe_s
 

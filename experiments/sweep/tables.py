@@ -1,11 +1,11 @@
-"""The tables of a sweep, each as Parquet and as CSV, made from what its runs left.
+"""The tables of a sweep, as Parquet and as CSV, from the folders of its runs.
 
 ================ =====================================================================
-``runs``         one row a run, failed ones too: levels, seed, outcome, reason, and every
-                 figure of its summary under its dotted key, unless it failed or cannot
-                 be trusted
-``connections``  one row a connection of every run: who owned it, what became of it when
-``summary``      one row a configuration and figure: N, median, bootstrap interval
+``runs``         one row for each run, including failed ones: levels, seed, outcome,
+                 reason, and every figure of its summary under its dotted key, unless it
+                 failed or cannot be trusted
+``connections``  one row for each connection of every run: its owner and its outcome
+``summary``      one row for each configuration and figure: N, median, bootstrap interval
 ================ =====================================================================
 """
 
@@ -25,7 +25,7 @@ from experiments.sweep.figures import FIGURES, is_lower_bound
 from experiments.sweep.state import UNTRUSTED, Record
 from experiments.sweep.suite import PlannedRun
 
-#: Parts of a summary that are no figures, or stand in columns of their own.
+#: Keys of a summary that are not figures, or have their own columns.
 _NO_FIGURES = frozenset(
     (
         *("provenance", "claim", "wire_order", "events", "observation"),
@@ -35,17 +35,20 @@ _NO_FIGURES = frozenset(
 
 
 @dataclass(frozen=True)
-class Made:
-    """A run of a suite that has ended; ``folder`` is None where it has failed, or its
-    measurement cannot be trusted: then it is counted and its figures are left out."""
+class CompletedRun:
+    """A run of a suite that has ended.
+
+    ``folder``: None if the run has failed or cannot be trusted. Such a run is counted, but
+    has no figures.
+    """
 
     run: PlannedRun
     record: Record
     folder: RunFolder | None
 
 
-def write_tables(out: Path, made: Sequence[Made]) -> None:
-    """Writes the three tables into ``out``, in place of what was there."""
+def write_tables(out: Path, made: Sequence[CompletedRun]) -> None:
+    """Writes the three tables into ``out``. Replaces earlier ones."""
     tables = {
         "runs": [_run_row(one) for one in made],
         "connections": [row for one in made for row in _connection_rows(one)],
@@ -62,9 +65,9 @@ def write_tables(out: Path, made: Sequence[Made]) -> None:
             scratch.replace(out / f"{name}.{suffix}")
 
 
-def summary_rows(made: Sequence[Made]) -> list[dict[str, Any]]:
+def summary_rows(made: Sequence[CompletedRun]) -> list[dict[str, Any]]:
     """One row for each configuration and figure, in the order of first appearance."""
-    groups: dict[tuple[tuple[str, str], ...], list[Made]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[CompletedRun]] = {}
     for one in made:
         groups.setdefault(tuple(one.run.levels.items()), []).append(one)
     return [
@@ -74,12 +77,12 @@ def summary_rows(made: Sequence[Made]) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(members: Sequence[Made]) -> Iterator[dict[str, Any]]:
+def _figures(members: Sequence[CompletedRun]) -> Iterator[dict[str, Any]]:
     folders = [one.folder for one in members if one.folder]
     untrusted = sum(one.record.outcome == UNTRUSTED for one in members)
     for figure in FIGURES:
         values = [figure.of(folder.summary) for folder in folders]
-        found = median([value for value in values if value is not None])
+        result = median([value for value in values if value is not None])
         yield {
             "figure": figure.name,
             "title": figure.title,
@@ -88,18 +91,18 @@ def _figures(members: Sequence[Made]) -> Iterator[dict[str, Any]]:
             "runs": len(members),
             "failed": len(members) - len(folders) - untrusted,
             "untrusted": untrusted,
-            "n": found.n,
-            "median": found.value,
-            "ci_low": found.low,
-            "ci_high": found.high,
+            "n": result.n,
+            "median": result.value,
+            "ci_low": result.low,
+            "ci_high": result.high,
             "confidence": CONFIDENCE,
-            "min": found.least,
-            "max": found.most,
+            "min": result.minimum,
+            "max": result.maximum,
             "lower_bound": any(is_lower_bound(f.summary, figure) for f in folders),
         }
 
 
-def _run_row(one: Made) -> dict[str, Any]:
+def _run_row(one: CompletedRun) -> dict[str, Any]:
     row: dict[str, Any] = {
         "run": one.run.name,
         **_levels(one.run),
@@ -115,34 +118,34 @@ def _run_row(one: Made) -> dict[str, Any]:
     if one.folder is None:
         return row
     summary = one.folder.summary
-    origin = summary["provenance"]
+    provenance = summary["provenance"]
     figures = {k: v for k, v in summary.items() if k not in _NO_FIGURES}
     return {
         **row,
         **{k: v for k, v in _flat(figures) if k not in row},
-        "claim_passed": sum(each["passed"] for each in summary["claim"]),
+        "claim_passed": sum(element["passed"] for element in summary["claim"]),
         "moved_digest": _digest(summary["moved_connections"]),
-        "code": origin["code"],
-        "kernel": origin["kernel"],
-        "datapath": origin["datapath"],
-        "load_average": origin["load_average"][0],
+        "code": provenance["code"],
+        "kernel": provenance["kernel"],
+        "datapath": provenance["datapath"],
+        "load_average": provenance["load_average"][0],
     }
 
 
-def _connection_rows(one: Made) -> Iterator[dict[str, Any]]:
-    for said, half_open in one.folder.rows if one.folder else ():
+def _connection_rows(one: CompletedRun) -> Iterator[dict[str, Any]]:
+    for fields, half_open in one.folder.rows if one.folder else ():
         yield {
             "run": one.run.name,
             **_levels(one.run),
             "repetition": one.run.repetition,
-            **dict(_flat(said)),
+            **dict(_flat(fields)),
             "half_open_ms": half_open and half_open.lifetime_ms,
             "half_open_censored": half_open and half_open.censored,
         }
 
 
 def _levels(run: PlannedRun) -> dict[str, str]:
-    """Policy, balancer and scenario always; the others where they vary."""
+    """Policy, balancer and scenario always; the other levels if they vary."""
     spec = run.spec
     return {
         "policy": spec.policy,
@@ -162,5 +165,5 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _digest(moved: Sequence[str]) -> str:
-    """Equal where the same connections moved."""
+    """A digest that is equal if the same connections moved."""
     return hashlib.sha256("\n".join(moved).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
-"""One run of a sweep in a process of its own: ``python -m experiments.sweep.worker``.
+"""Executes one run of a sweep as a process: ``python -m experiments.sweep.worker FOLDER``.
 
-Its standard input is the spec as JSON, its argument the run's folder. A sandbox is
-entered from the main thread of a process and carries that process's number.
+Standard input is the spec as JSON. A run needs its own process, since a sandbox is entered
+from the main thread of a process and named after its process id.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from experiments.running.launch import launch_run
+from experiments.running.launch import run_in_sandbox
 from experiments.spec.run_spec import RunSpec
 
 
 def main(folder: str) -> int:
-    """Makes the run; its exit status, as ``./resetbed run`` has it."""
+    """Executes the run; returns the exit status of ``./resetbed run``."""
     spec = RunSpec.model_validate_json(sys.stdin.read())
-    status, _ = launch_run(spec, Path(folder))
+    status, _ = run_in_sandbox(spec, Path(folder))
     return status
 
 

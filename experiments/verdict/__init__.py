@@ -1,1 +1,1 @@
-"""What a run must show, and whether its measurement can be trusted."""
+"""What a run must show, and whether its measurement is reliable."""

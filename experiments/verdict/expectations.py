@@ -1,9 +1,9 @@
-"""Expectations held against a summary, and what of them could not be judged: pure.
+"""Checks expectations against a summary, and names those that cannot be judged: pure.
 
 An expectation is a dotted key of ``summary.json`` and a condition: a number or a text
 (equal), or an operator and a number, another key, or a sum of keys, e.g. ``"> 0"``,
 ``"== connections.moved"`` or ``"== half_open.at_end + half_open.silent"``. In a list of
-elements a key names one, e.g. ``claim.E1.held``. What a run of a spec must show is in
+elements a key names one element, e.g. ``claim.E1.held``. The expectations of a spec are in
 :mod:`experiments.verdict.promises`.
 """
 
@@ -26,21 +26,21 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
 }
 
-#: Parts of keys that only a capture can tell of.
+#: Parts of keys that need a capture.
 _CAPTURED = ("claim.", "wire_order.", "connections.spoke", "connections.silent")
-#: The claim's own, of which there must have been a case.
+#: Starts of the claim's keys, which need a case.
 _OF_CASES = ("claim.", "wire_order.")
 _NO_CAPTURE = "nothing was captured (capture: false)"
-_NO_CASE = "no connection that had moved sent a stray"
+_NO_CASE = "no moved connection sent a stray"
 _TOO_FEW = "the cluster was too small for a plurality"
 _LOSSY = "links lose segments (links.loss_percent)"
-_NO_HASH = "it is not the hash alone that leads segments"
-_NOTHING_COMPARED = "no segment came when it could be compared"
+_NO_HASH = "the hash alone does not decide where segments go"
+_NOTHING_COMPARED = "no segment arrived at a time when it could be compared"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One expectation held against a summary."""
+class ExpectationResult:
+    """The result of one expectation: what the summary has, and whether it meets it."""
 
     key: str
     condition: Condition
@@ -54,7 +54,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class NotJudged:
-    """One expectation that this run could neither meet nor miss, and why."""
+    """One expectation that this run can neither meet nor miss, and why."""
 
     key: str
     condition: Condition
@@ -62,12 +62,13 @@ class NotJudged:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What a run can tell of, by its spec.
+class Observability:
+    """Which expectations a run can judge, by its spec.
 
-    ``captured``: segments were. ``hashed``: the hash alone leads them to nodes.
-    ``lossy``: hosts' links lose some, resets before they are captured too. ``too_few``:
-    elements of the claim for whose plurality the cluster was too small at some time.
+    ``captured``: segments were captured. ``hashed``: the hash alone decides which node
+    they reach. ``lossy``: hosts' links lose segments, also resets before their capture.
+    ``too_few``: elements of the claim for whose plurality the cluster was too small at
+    some time.
     """
 
     captured: bool = True
@@ -79,30 +80,30 @@ class Sight:
 def judge(
     summary: Mapping[str, Any],
     conditions: Mapping[str, Condition],
-    sight: Sight,
-) -> tuple[list[Outcome], list[NotJudged]]:
-    """Each condition held against the summary, or why a run of that sight cannot be."""
-    left = {
+    observability: Observability,
+) -> tuple[list[ExpectationResult], list[NotJudged]]:
+    """The result of each condition, and those that such a run cannot judge."""
+    reasons = {
         key: why
         for key, condition in conditions.items()
-        if (why := _why_not(summary, key, condition, sight))
+        if (why := _why_not(summary, key, condition, observability))
     }
-    judged = {key: one for key, one in conditions.items() if key not in left}
-    others = [NotJudged(key, conditions[key], why) for key, why in left.items()]
+    judged = {key: one for key, one in conditions.items() if key not in reasons}
+    others = [NotJudged(key, conditions[key], why) for key, why in reasons.items()]
     return check(summary, judged), others
 
 
 def check(
     summary: Mapping[str, Any], conditions: Mapping[str, Condition]
-) -> list[Outcome]:
-    """Each condition held against the summary; a key that it lacks is not met."""
+) -> list[ExpectationResult]:
+    """The result of each condition. A condition on a missing key is not met."""
     return [
         _check_one(summary, key, condition) for key, condition in conditions.items()
     ]
 
 
 def look_up(summary: Mapping[str, Any], dotted: str) -> Any:
-    """The value at a dotted key, None where there is none."""
+    """The value at a dotted key; None if there is none."""
     value: Any = summary
     for key in dotted.split("."):
         if isinstance(value, list):
@@ -117,19 +118,21 @@ def _why_not(
     summary: Mapping[str, Any],
     key: str,
     condition: Condition,
-    sight: Sight,
+    observability: Observability,
 ) -> str | None:
-    """Why that expectation cannot be judged; None where it can."""
+    """Why that expectation cannot be judged; None if it can."""
     arrivals = key == "measurement.arrivals_not_as_predicted"
-    if arrivals and not sight.hashed:
+    if arrivals and not observability.hashed:
         return _NO_HASH
-    if not sight.captured and (arrivals or _mentions(key, condition, _CAPTURED)):
+    if not observability.captured and (
+        arrivals or _mentions(key, condition, _CAPTURED)
+    ):
         return _NO_CAPTURE
     if arrivals and not look_up(summary, "measurement.arrivals_compared"):
         return _NOTHING_COMPARED
-    if sight.lossy and key.startswith(_OF_CASES):
+    if observability.lossy and key.startswith(_OF_CASES):
         return _LOSSY
-    if any(key.startswith(f"claim.{element}.") for element in sight.too_few):
+    if any(key.startswith(f"claim.{element}.") for element in observability.too_few):
         return _TOO_FEW
     cases = _value(summary, "connections.spoke - connections.unfinished")
     if cases == 0 and key.startswith(_OF_CASES):
@@ -142,20 +145,22 @@ def _mentions(key: str, condition: Condition, parts: tuple[str, ...]) -> bool:
     return any(part in text for part in parts)
 
 
-def _check_one(summary: Mapping[str, Any], key: str, condition: Condition) -> Outcome:
+def _check_one(
+    summary: Mapping[str, Any], key: str, condition: Condition
+) -> ExpectationResult:
     found = look_up(summary, key)
-    symbol, wanted = _parse(condition)
-    if isinstance(wanted, str) and (value := _value(summary, wanted)) is not None:
-        wanted = value
+    symbol, expected = _parse(condition)
+    if isinstance(expected, str) and (value := _value(summary, expected)) is not None:
+        expected = value
     try:
-        met = found is not None and _OPERATORS[symbol](found, wanted)
+        met = found is not None and _OPERATORS[symbol](found, expected)
     except TypeError:
         met = False
-    return Outcome(key, condition, found, met)
+    return ExpectationResult(key, condition, found, met)
 
 
 def _value(summary: Mapping[str, Any], text: str) -> Any:
-    """What a key, or a sum of keys, comes to; None where one of them is not there."""
+    """The value of a key, or of a sum of keys; None if one of them is missing."""
     first, *rest = re.split(r" ([+-]) ", text)
     value = look_up(summary, first)
     for sign, key in zip(rest[::2], rest[1::2], strict=True):

@@ -1,9 +1,9 @@
-"""What a run must show, by its spec: the promises of its policy as figures of a run.
+"""The expectations of a run, by its spec: the promises of its policy as conditions.
 
 An expectation is a dotted key of ``summary.json`` and a condition
-(:mod:`experiments.verdict.expectations`). Some hold for every run, some come with the policy
-(:class:`~controller.policies.promise.Promise`), the rest stand in the spec's ``expect``,
-whose word is the last.
+(:mod:`experiments.verdict.expectations`). Some hold for every run, some follow from the
+policy (:class:`~controller.policies.promise.Promise`). Those in the spec's ``expect``
+override both.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray
 from experiments.spec.run_spec import RunSpec
 from experiments.verdict.expectations import Condition
 from nodes.clients.patterns import PATTERNS
@@ -20,9 +21,9 @@ from topologies.domain.events import EVENTS
 
 Conditions = Mapping[str, Condition]
 
-#: True of every design: who did not move is not disturbed, what was acknowledged stays,
-#: and what two instruments say of the same thing is the same.
-ALWAYS: Conditions = {
+#: For every policy: connections that did not move are not disturbed, acknowledged writes
+#: are not lost, and instruments that measure the same thing agree.
+COMMON: Conditions = {
     "connections.broken_unmoved": 0,
     "data.lost_writes": 0,
     "measurement.owners_not_as_predicted": 0,
@@ -35,19 +36,19 @@ ALWAYS: Conditions = {
     ),
 }
 
-#: What copies could reach is freed: half open is only what none could, because its
-#: chassis was cut off when they were made.
+#: Every owner that a copy could reach has freed its socket. Half open remain only those
+#: whose chassis was cut off when the copies were made.
 _ALL_IN_REACH_FREED = "== half_open.out_of_reach"
 _ALL_WHO_SPOKE = "== connections.spoke - connections.unfinished"
 
 
 def _element(name: str) -> dict[str, Condition]:
-    """That element was seen, for every connection that spoke and had an owner."""
+    """The element was seen for every connection that spoke and had an owner."""
     return {f"claim.{name}.passed": True, f"claim.{name}.held": _ALL_WHO_SPOKE}
 
 
-#: Each promise in figures.
-IN_FIGURES: Mapping[Promise, Conditions] = {
+#: The conditions of each promise.
+CONDITIONS_OF: Mapping[Promise, Conditions] = {
     Promise.STAYS_SILENT: {
         "connections.reset": 0,
         "packets.node_resets": 0,
@@ -71,65 +72,67 @@ IN_FIGURES: Mapping[Promise, Conditions] = {
     Promise.TELLS_NO_NODE: {"packets.tier2_copies": 0},
 }
 
-#: What is promised only where every event is planned, and not too many are.
+#: Conditions of promises that hold only if all events are planned, and not too many.
 WHEN_PLANNED: Mapping[Promise, Conditions] = {
     Promise.KEEPS_CONNECTIONS: {"connections.reset": 0, "connections.reconnected": 0},
 }
 
-#: Of a run whose connections all have to speak in the time that they are observed.
+#: For a run that is observed long enough for every connection to send something.
 WHEN_SPEAKING: Conditions = {"connections.silent": 0}
 
-#: A client that is led elsewhere finds out by a retransmission, if need be: so long may
-#: that take, in seconds, and so many connections a second does a machine get round to.
+#: Upper bound for a retransmission, by which a moved client may learn of its reset, s.
 _RETRANSMISSION_S = 1.0
-_TURNS_PER_S = 1000.0
+#: How many connections a machine serves in a second, at least.
+_CONNECTIONS_PER_S = 1000.0
 
 
 def expected(spec: RunSpec) -> dict[str, Condition]:
-    """All that a run of this spec must show; the spec's own word is the last.
+    """All expectations of a run of this spec; the spec's own override the others.
 
     Raises :class:`KeyError` for a policy or an event that is in no registry.
     """
     policy = POLICIES[spec.policy]
     kinds = [[event.kind for event in instant] for instant in spec.instants()]
-    found = {**ALWAYS, **promised(policy, kinds)}
-    if everyone_speaks(spec) and not policy.keeps_moved:
-        found |= WHEN_SPEAKING
-    return {**found, **spec.expect}
+    conditions = {**COMMON, **promised(policy, kinds)}
+    if all_connections_speak(spec) and not policy.preserves_moved:
+        conditions |= WHEN_SPEAKING
+    return {**conditions, **spec.expect}
 
 
 def promised(
     policy: ResetPolicy, instants: Sequence[Iterable[str]]
 ) -> dict[str, Condition]:
-    """What the policy promises in figures, of events of these kinds; those that happen
-    at once stand together."""
-    in_reach = planned(instants) and len(instants) <= _most_events(policy, instants)
-    found: dict[str, Condition] = {}
-    for promise in sorted(policy.promises, key=lambda one: one.value):
-        found |= IN_FIGURES.get(promise, {})
+    """The conditions of the policy's promises, for events of these kinds, grouped by
+    instant."""
+    within_memory = planned(instants) and len(instants) <= _max_instants(
+        policy, instants
+    )
+    conditions: dict[str, Condition] = {}
+    for promise in sorted(policy.promises, key=lambda promise: promise.value):
+        conditions |= CONDITIONS_OF.get(promise, {})
     for promise in policy.promises & WHEN_PLANNED.keys():
-        found |= WHEN_PLANNED[promise] if in_reach else {}
-    return found
+        conditions |= WHEN_PLANNED[promise] if within_memory else {}
+    return conditions
 
 
 def planned(instants: Iterable[Iterable[str]]) -> bool:
-    """Whether every event is somebody's intention."""
+    """Whether every event is planned, not a failure."""
     return all(EVENTS[kind].planned for kinds in instants for kind in kinds)
 
 
-def everyone_speaks(spec: RunSpec) -> bool:
-    """Whether every connection sends something after the last event, while observed."""
+def all_connections_speak(spec: RunSpec) -> bool:
+    """Whether every connection sends something between the last event and the end."""
     work = spec.workload
     pattern = PATTERNS[work.pattern]
-    pause_s = work.interval_s * pattern.pause_factor
-    trip_s = 2 * (spec.links.delay_ms or 0.0) / 1000
-    turns_s = work.connections / _TURNS_PER_S
-    needs_s = _RETRANSMISSION_S + 2 * (pause_s + trip_s) + turns_s
+    interval_s = work.interval_s * pattern.pause_factor
+    round_trip_s = 2 * (spec.links.delay_ms or 0.0) / 1000
+    serving_s = work.connections / _CONNECTIONS_PER_S
+    needs_s = _RETRANSMISSION_S + 2 * (interval_s + round_trip_s) + serving_s
     return not pattern.half_closed and spec.observe_s >= needs_s
 
 
-def _most_events(policy: ResetPolicy, instants: Sequence[Iterable[str]]) -> int:
-    """More than these move a connection beyond what the policy remembers."""
-    if policy.passes_on and policy.recall:
-        return policy.recall.versions
+def _max_instants(policy: ResetPolicy, instants: Sequence[Iterable[str]]) -> int:
+    """The number of instants that the policy's history of tables covers."""
+    if policy.on_stray is OnStray.REDIRECT and policy.table_history:
+        return policy.table_history.versions
     return len(instants)

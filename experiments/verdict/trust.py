@@ -1,8 +1,8 @@
-"""Whether a run's measurement can be trusted: the reasons against it, from what the
-instruments say of themselves and of each other. Pure.
+"""Whether a run's measurement is reliable: the reasons against it, by the losses and the
+disagreements of its instruments. Pure.
 
-A run that cannot be trusted is neither as expected nor not: its figures may be those of
-what was missed.
+An unreliable run is neither as expected nor unexpected: its figures may be wrong because
+of what was missed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-#: What a run came to.
+#: Outcomes of a run.
 AS_EXPECTED, UNEXPECTED, UNTRUSTED = "as-expected", "unexpected", "untrusted"
 
 #: Exit status of each outcome.
@@ -28,9 +28,9 @@ def _blind_probes(seen: Figures) -> str | None:
 
 
 def _opened_differs(seen: Figures) -> str | None:
-    told, counted = seen["opened"], seen["opened_by_kernel"]
-    if counted and told != counted:
-        return f"clients opened {told} connections by their word, {counted} by the kernel's"
+    reported, counted = seen["opened"], seen["opened_by_kernel"]
+    if counted and reported != counted:
+        return f"clients report {reported} opened connections, the kernel {counted}"
     return None
 
 
@@ -47,17 +47,17 @@ def _faulty_cluster(seen: Figures) -> str | None:
     return None
 
 
-#: A figure of ``measurement`` that must be zero -> what it is, for people.
+#: A figure of ``measurement`` that must be zero -> its description.
 LOSSES: Mapping[str, str] = {
     "events_lost": "socket events were lost",
-    "sockets_begun_unseen": "sockets were there whose beginning was not seen",
+    "sockets_begun_unseen": "sockets were seen, but not their opening",
     "dropped": "segments were dropped from the capture",
-    "switch_drops": "frames were lost at switches that did not read them in time",
+    "switch_drops": "frames were lost because switches did not read them in time",
     "clock_step_ns": "ns is how far the clock was set during the run",
     "clients_without_summary": "clients ended without a summary",
 }
 
-#: What the instruments say of each other.
+#: Checks of instruments against each other.
 DISAGREEMENTS: tuple[Callable[[Figures], str | None], ...] = (
     _blind_probes,
     _opened_differs,
@@ -67,10 +67,10 @@ DISAGREEMENTS: tuple[Callable[[Figures], str | None], ...] = (
 
 
 def reasons(measurement: Figures, opened: int) -> list[str]:
-    """Why the measurement cannot be trusted, a sentence each; none where it can.
+    """Why the measurement is unreliable, a sentence each; empty if it is reliable.
 
-    ``measurement``: the figures of that key in ``summary.json``; ``opened``: how many
-    connections the clients opened by their own word.
+    ``measurement``: the figures of that key in ``summary.json``. ``opened``: how many
+    connections the clients report as opened.
     """
     lost = [
         f"{measurement[key]} {what}"
@@ -78,20 +78,20 @@ def reasons(measurement: Figures, opened: int) -> list[str]:
         if measurement.get(key)
     ]
     seen = {**measurement, "opened": opened}
-    return lost + [why for one in DISAGREEMENTS if (why := one(seen))]
+    return lost + [why for check in DISAGREEMENTS if (why := check(seen))]
 
 
 def outcome(why_not: list[str], all_met: bool) -> str:
-    """The outcome of a run: of its measurement first, then of its expectations."""
+    """The outcome of a run: first by its measurement, then by its expectations."""
     if why_not:
         return UNTRUSTED
     return AS_EXPECTED if all_met else UNEXPECTED
 
 
 def worst(outcomes: list[str]) -> str:
-    """What several runs come to together: an expectation that was certainly not met
-    says more than one of which nothing is known."""
-    for one in (UNEXPECTED, UNTRUSTED):
-        if one in outcomes:
-            return one
+    """The outcome of several runs together. Unexpected ranks before untrusted: it is
+    known, the other is not."""
+    for rank in (UNEXPECTED, UNTRUSTED):
+        if rank in outcomes:
+            return rank
     return AS_EXPECTED

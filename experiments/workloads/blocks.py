@@ -1,4 +1,4 @@
-"""What the workloads that write blocks have in common: each client's own region."""
+"""Shared parts of the workloads that write blocks: each client has its own region."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from nodes.clients.patterns import Pattern
 from nodes.servers.nbd_server import backing_size, create_backing_file
 from topologies.domain.plan import MAX_CLIENTS
 
-#: Bytes of each client's own region of the store, or of names of objects: room for 256
-#: connections of large blocks. The store is sparse: untouched regions are free.
+#: Bytes of each client's region of the store, or of its object names: enough for 256
+#: connections with large blocks. The store is sparse: unused regions take no space.
 REGION_SIZE = 512 * 2**20
-#: Blocks that one connection goes round.
+#: Number of blocks of one connection, which are written in turn.
 BLOCKS = 8
 
 
 def prepare_disk(store: Path) -> None:
-    """The backing file that all nodes share, with a region for every client."""
+    """Creates the backing file that all nodes share, with a region for every client."""
     create_backing_file(store / "disk", backing_size(MAX_CLIENTS, REGION_SIZE))
 
 
 def region_options(job: ClientJob) -> list[str]:
-    """The options by which a client keeps to its region (nodes/clients/block_options.py)."""
+    """The options that give a client its region (nodes/clients/block_options.py)."""
     return [
         f"--region-size={REGION_SIZE}",
         f"--client-index={job.index - 1}",
@@ -31,11 +31,11 @@ def region_options(job: ClientJob) -> list[str]:
     ]
 
 
-def block_room(pattern: Pattern) -> int:
-    """How many connections of one client there is room for, by pattern."""
+def block_connections(pattern: Pattern) -> int:
+    """The maximum of connections of one client, by pattern."""
     return min(BLOCK_CONNECTIONS, REGION_SIZE // (BLOCKS * block_size(pattern)))
 
 
-def fio_room(pattern: Pattern) -> int:
-    """The same for fio."""
-    return min(FIO_CONNECTIONS, block_room(pattern))
+def fio_connections(pattern: Pattern) -> int:
+    """The maximum of connections of one fio client, by pattern."""
+    return min(FIO_CONNECTIONS, block_connections(pattern))

@@ -1,4 +1,4 @@
-"""``echo``: the embedded echo service, for many connections at little cost."""
+"""``echo``: an echo service of the testbed, for many connections at low cost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ECHO_PORT = 7777
 
 
 def prepare(_store: Path) -> None:
-    """Nothing is shared: an echo server stores nothing."""
+    """Does nothing: an echo server stores nothing."""
 
 
 def server(_store: Path) -> list[str]:
@@ -36,5 +36,5 @@ WORKLOAD = Workload(
     prepare=prepare,
     server=server,
     client=client,
-    room=lambda _pattern: ECHO_CONNECTIONS,
+    max_connections=lambda _pattern: ECHO_CONNECTIONS,
 )

@@ -1,4 +1,4 @@
-"""``fio``: the load generator, with its nbd engine, on the nodes' nbdkit."""
+"""``fio``: the load generator fio with its nbd engine; nbdkit on the nodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.workloads.blocks import fio_room, prepare_disk, region_options
+from experiments.workloads.blocks import fio_connections, prepare_disk, region_options
 from experiments.workloads.nbd import server
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.clients.fio_report import figures_of
@@ -28,7 +28,7 @@ def client(job: ClientJob) -> list[str]:
 
 
 def figures(folder: Path) -> Mapping[str, Any]:
-    """IOPS, latency and errors over all clients, as fio counts them."""
+    """IOPS, latency and errors over all clients, from fio's own output."""
     return figures_of(sorted(folder.glob("*-fio.json")))
 
 
@@ -39,7 +39,7 @@ WORKLOAD = Workload(
     prepare=prepare_disk,
     server=server,
     client=client,
-    refuses=FIO_UNSUPPORTED,
-    room=fio_room,
+    unsupported=FIO_UNSUPPORTED,
+    max_connections=fio_connections,
     figures=figures,
 )

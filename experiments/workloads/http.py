@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from experiments.workloads.blocks import block_room, region_options
+from experiments.workloads.blocks import block_connections, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.servers.http_server import (
     HTTP_PORT,
@@ -31,6 +31,6 @@ WORKLOAD = Workload(
     prepare=create_object_store,
     server=nginx_argv,
     client=client,
-    refuses=HTTP_UNSUPPORTED,
-    room=block_room,
+    unsupported=HTTP_UNSUPPORTED,
+    max_connections=block_connections,
 )

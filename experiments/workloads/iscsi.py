@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from experiments.workloads.blocks import block_room, prepare_disk, region_options
+from experiments.workloads.blocks import block_connections, prepare_disk, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_UNSUPPORTED
 
 
 def server(store: Path) -> list[str]:
-    """``nodes/servers/iscsi_server.py``, which becomes tgtd, over the shared file."""
+    """``nodes/servers/iscsi_server.py`` on the shared file; it executes tgtd."""
     return [
         sys.executable,
         program("servers/iscsi_server"),
@@ -21,7 +21,7 @@ def server(store: Path) -> list[str]:
 
 
 def client(job: ClientJob) -> list[str]:
-    """``nodes/clients/iscsi_client.py`` on this client's own region of the unit."""
+    """``nodes/clients/iscsi_client.py`` on this client's region of the logical unit."""
     return [
         sys.executable,
         program("clients/iscsi_client"),
@@ -37,6 +37,6 @@ WORKLOAD = Workload(
     prepare=prepare_disk,
     server=server,
     client=client,
-    refuses=ISCSI_UNSUPPORTED,
-    room=block_room,
+    unsupported=ISCSI_UNSUPPORTED,
+    max_connections=block_connections,
 )

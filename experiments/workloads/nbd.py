@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from experiments.workloads.blocks import block_room, prepare_disk, region_options
+from experiments.workloads.blocks import block_connections, prepare_disk, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.servers.nbd_server import NBD_PORT, NBD_UNSUPPORTED, nbdkit_argv
 
 
 def server(store: Path) -> list[str]:
-    """nbdkit over the shared file."""
+    """nbdkit on the shared file."""
     return nbdkit_argv(store / "disk")
 
 
@@ -32,6 +32,6 @@ WORKLOAD = Workload(
     prepare=prepare_disk,
     server=server,
     client=client,
-    refuses=NBD_UNSUPPORTED,
-    room=block_room,
+    unsupported=NBD_UNSUPPORTED,
+    max_connections=block_connections,
 )

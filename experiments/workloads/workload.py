@@ -1,4 +1,4 @@
-"""What a workload is: how its server starts on a node, and its clients on a host."""
+"""The definition of a workload: the commands of its servers and clients."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from nodes.clients.patterns import BUSY, Pattern, supported_patterns
 
 @dataclass(frozen=True)
 class ClientJob:
-    """What one client host is to do; ``interval_ms`` is between two requests.
+    """The work of one client host. ``interval_ms``: pause between two requests.
 
-    ``folder``: where the host may leave files beside its report; None: nowhere.
+    ``folder``: where the host may write files besides its report; None: nowhere.
     """
 
     target: str
@@ -27,7 +27,7 @@ class ClientJob:
     folder: Path | None = None
 
     def shared_options(self, port: int) -> list[str]:
-        """The options that every client program of ours has."""
+        """The options that all client programs have in common."""
         return [
             f"--target={self.target}",
             f"--port={port}",
@@ -40,21 +40,21 @@ class ClientJob:
 
 
 def program(name: str) -> str:
-    """Path of a program of ``nodes/``, e.g. ``servers/echo_server``, to be run as a script."""
+    """The path of a script in ``nodes/``, e.g. ``servers/echo_server``."""
     return str(Path(__file__).resolve().parents[2] / "nodes" / f"{name}.py")
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One storage protocol: ordinary programs that know nothing of the testbed.
+    """One storage protocol. Its servers and clients are ordinary programs.
 
-    ``prepare(store)`` makes what all nodes share, inside the directory ``store``;
-    ``server(store)`` is the command line on a node and ``client(job)`` the one on a
-    client host. The client reports as :mod:`nodes.clients.client_report` says.
-    ``room(pattern)``: how many connections one client holds. ``refuses``: the traffic
-    patterns (:mod:`nodes.clients.patterns`) that its clients cannot follow, and why.
-    ``figures(folder)``: what its clients measured by themselves, from the files that they
-    left in the folder of the hosts' output; in ``summary.json`` under the workload's name.
+    ``prepare(store)`` creates the data that all nodes share, in the directory ``store``.
+    ``server(store)`` is the command line on a node, ``client(job)`` the one on a client
+    host. The client's report is defined in :mod:`nodes.clients.client_report`.
+    ``max_connections(pattern)``: the limit of one client. ``unsupported``: traffic patterns
+    (:mod:`nodes.clients.patterns`) that its clients do not support, each with the reason.
+    ``figures(folder)``: measurements of the clients themselves, from files in the folder of
+    the hosts' output. They go into ``summary.json`` under the workload's name.
     """
 
     name: str
@@ -63,11 +63,11 @@ class Workload:
     prepare: Callable[[Path], None]
     server: Callable[[Path], list[str]]
     client: Callable[[ClientJob], list[str]]
-    room: Callable[[Pattern], int]
-    refuses: Mapping[str, str] = field(default_factory=dict)
+    max_connections: Callable[[Pattern], int]
+    unsupported: Mapping[str, str] = field(default_factory=dict)
     figures: Callable[[Path], Mapping[str, Any]] | None = None
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """The traffic patterns that its clients can follow."""
-        return supported_patterns(self.refuses)
+        """The traffic patterns that its clients support."""
+        return supported_patterns(self.unsupported)

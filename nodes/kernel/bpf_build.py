@@ -16,28 +16,34 @@ from nodes.kernel.libbpf import BpfError
 BUILD = Path(__file__).resolve().parents[2] / ".build"
 
 
-def compile_program(source: Path, generated: Mapping[str, str] | None = None) -> Path:
+def compile_program(
+    source: Path,
+    generated: Mapping[str, str] | None = None,
+    build: Path | None = None,
+) -> Path:
     """The object file of ``NAME.bpf.c``, compiled if it is not in the cache.
 
     It may include the ``*.bpf.h`` files in its folder, and the ``generated`` headers
-    (file name -> text). Raises :class:`~nodes.kernel.libbpf.BpfError` with the
+    (file name -> text). ``build``: the folder for object files, if not :data:`BUILD`.
+    Every warning is an error. Raises :class:`~nodes.kernel.libbpf.BpfError` with the
     compiler's output.
     """
-    generated = generated or {}
+    generated, build = generated or {}, build or BUILD
     # On Debian, the kernel headers of the architecture (asm/) have their own folder.
     system = f"-I/usr/include/{platform.machine()}-linux-gnu"
-    command = ["clang", "-O2", "-g", "-target", "bpf", system, "-Wall", "-Werror"]
+    warnings = ("-Wall", "-Wextra", "-Werror")
+    command = ["clang", "-O2", "-g", "-target", "bpf", system, *warnings]
     version = _output([command[0], "--version"])
     sources = [file.read_text() for file in sorted(source.parent.glob("*.bpf.[ch]"))]
     headers = [text for header in generated.items() for text in header]
     made_from = "\0".join([*command, version, *sources, *headers])
     digest = hashlib.sha256(made_from.encode()).hexdigest()[:16]
-    target = BUILD / f"{source.name.removesuffix('.bpf.c')}-{digest}.o"
+    target = build / f"{source.name.removesuffix('.bpf.c')}-{digest}.o"
     if not target.exists():
-        BUILD.mkdir(exist_ok=True)
+        build.mkdir(exist_ok=True)
         # Two runs may compile at the same time. Each writes its own file; os.replace
         # then puts it in place atomically.
-        with tempfile.TemporaryDirectory(dir=BUILD) as folder:
+        with tempfile.TemporaryDirectory(dir=build) as folder:
             for name, text in generated.items():
                 (Path(folder) / name).write_text(text)
             fresh = Path(folder) / target.name

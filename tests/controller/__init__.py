@@ -1,1 +1,1 @@
-"""Tests of the controller: its decisions without root, then under a real switch."""
+"""Tests of the controller: its decisions without root, then with a real switch."""

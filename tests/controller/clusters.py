@@ -1,11 +1,11 @@
-"""Small clusters, in the states that the tests need."""
+"""Small clusters in the states that the tests need."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from controller.balancers import balancer_of
+from controller.balancers import get_balancer
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from tests.controller.flow_table import Network
@@ -26,12 +26,12 @@ def state(
     weights: Mapping[str, float] = MappingProxyType({}),
 ) -> ClusterState:
     """A cluster's state by the names of its policy and balancer, with those weights."""
-    chosen = balancer_of(balancer, weights)
+    chosen = get_balancer(balancer, weights)
     return ClusterState(plan, membership, POLICIES[policy], chosen)
 
 
 def then(before: ClusterState, membership: Membership) -> ClusterState:
-    """The state that follows ``before`` when an event leads to ``membership``."""
+    """The state after ``before`` when an event results in ``membership``."""
     return before.becoming(Arrangement(before.plan, membership))
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the live tests: a switch of our own, a controller of either framework."""
+"""Fixtures of the live tests: a private switch, a controller under either framework."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PREPARE = """Ryu 4.34 needs an environment of its own, with Python 3.11 or olde
 
 
 def ryu_python() -> str:
-    """Interpreter of the environment that has Ryu, or skip; in CI it must be there."""
+    """Interpreter of the environment with Ryu, or skip; in CI it must exist."""
     named = os.environ.get("RESETBED_RYU_PYTHON")
     python = named or str(_ROOT / ".venv-ryu" / "bin" / "python")
     found = Path(python).exists() and not subprocess.call([python, "-c", "import ryu"])
@@ -69,7 +69,7 @@ def controller(
 
 @pytest.fixture
 def os_ken(cluster: VSwitch) -> Iterator[ControllerProcess]:
-    """The same, under os-ken only: for what does not depend on the framework."""
+    """The same under os-ken only, for tests independent of the framework."""
     process = ControllerProcess(cluster)
     try:
         yield process

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from controller.pipeline.cluster_state import ClusterState
-from controller.service.config import VARIABLE
+from controller.service.config import CONFIG_VARIABLE
 from controller.service.controller_client import ControllerClient
 from tests.controller.switches import VSwitch, accepts, wait_until
 
@@ -31,7 +31,7 @@ class ControllerProcess:
         self.listen = directory / "ofp.sock"
         self.state = directory / "state.json"
         self.log = directory / "controller.log"
-        #: Where it tells the nodes' guards of what is trapped to it.
+        #: Socket to which it sends trapped resets.
         self.guards = directory / "guards.sock"
         config = directory / "controller.json"
         socket = directory / "controller.sock"
@@ -45,7 +45,7 @@ class ControllerProcess:
                 }
             )
         )
-        self._environment = {**os.environ, VARIABLE: str(config)}
+        self._environment = {**os.environ, CONFIG_VARIABLE: str(config)}
         self._process: subprocess.Popen[bytes] | None = None
         self.client = ControllerClient(socket)
 
@@ -86,7 +86,7 @@ class ControllerProcess:
         return accepts(self._directory / "controller.sock") and accepts(self.listen)
 
     def kill(self) -> None:
-        """SIGKILL: it has no chance to say good-bye. Nothing, if it does not run."""
+        """Send SIGKILL and wait. Nothing if it does not run."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()

@@ -12,7 +12,7 @@ from tests.controller.clusters import PLAN
 from tests.controller.switches import VSwitch
 from topologies.domain.connection import FourTuple
 
-#: Length of a pcap file with nothing in it but its header.
+#: Length of an empty pcap file: its header.
 _EMPTY = 24
 
 _INTERFACES = {client.name: client.fabric_interface for client in PLAN.clients} | {

@@ -16,7 +16,7 @@ from controller.flows.entries import (
     Action,
     Field,
     FlowEntry,
-    GoTo,
+    GotoTable,
     Learn,
     Masked,
     Move,
@@ -39,11 +39,11 @@ from topologies.domain.plan import (
     Plan,
 )
 
-#: What a switch keeps beside a frame while it handles it.
+#: A switch's own fields of a frame: they exist only while it processes the frame.
 _INSIDE = (Field.METADATA, *REGISTERS)
 
 
-#: Where what is trapped goes to, as if it were a port (OFPP_CONTROLLER).
+#: The port of trapped frames (OFPP_CONTROLLER).
 _CONTROLLER = 0xFFFFFFFD
 
 
@@ -55,24 +55,24 @@ class Sent(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """A frame that has reached a host, or a switch on its way."""
+    """A frame that has arrived at a host or at a switch."""
 
     place: str
     frame: Frame
 
 
 class FlowTable:
-    """One switch's tables. ``hit`` has every entry that a frame has taken."""
+    """One switch's tables. ``hit`` has every entry that has matched a frame."""
 
     def __init__(self, entries: Sequence[FlowEntry]) -> None:
         """Tables that hold ``entries``."""
         self._entries = entries
         self.hit: set[FlowEntry] = set()
-        #: What ``learn`` has put here, by its match.
+        #: Entries installed by ``learn``, by match.
         self.learned: dict[object, FlowEntry] = {}
 
     def process(self, frame: Frame, port: int) -> list[Sent]:
-        """What is sent when ``frame`` comes in by ``port``, in order."""
+        """The frames sent when ``frame`` arrives at ``port``, in order."""
         packet = {**frame, Field.IN_PORT: port, **dict.fromkeys(_INSIDE, 0)}
         sent: list[Sent] = []
         self._walk(packet, 0, port, sent)
@@ -81,7 +81,7 @@ class FlowTable:
     def _walk(
         self, packet: dict[Field, int], start: int, port: int, sent: list[Sent]
     ) -> None:
-        """From that table on, until an entry does not go on to another."""
+        """From that table on, until an entry does not continue in another."""
         table: int | None = start
         while table is not None:
             entry = self._matching(packet, table)
@@ -91,7 +91,7 @@ class FlowTable:
             table = self._act(entry, packet, port, sent)
 
     def _matching(self, packet: Frame, table: int) -> FlowEntry | None:
-        """The entry of the highest priority; two of one priority are a mistake."""
+        """The matching entry of the highest priority; two of one priority are an error."""
         entries = (*self._entries, *self.learned.values())
         found = [e for e in entries if e.table == table and _fits(e, packet)]
         if not found:
@@ -104,9 +104,9 @@ class FlowTable:
     def _act(
         self, entry: FlowEntry, packet: dict[Field, int], port: int, sent: list[Sent]
     ) -> int | None:
-        """Carry out the entry's actions; returns the table to go on in."""
+        """Execute the entry's actions; returns the table to continue in."""
         for position, action in enumerate(entry.actions):
-            if isinstance(action, GoTo):
+            if isinstance(action, GotoTable):
                 assert action.table > entry.table, f"{entry}: goes back"
                 assert position == len(entry.actions) - 1, f"{entry}: goes on too early"
                 return action.table
@@ -148,7 +148,7 @@ def _learned(action: Learn, packet: Frame) -> FlowEntry:
 
 
 def _output(action: Output, packet: Frame, port: int) -> Iterator[Sent]:
-    """OVS never sends a frame back by "output" while it knows where it came from."""
+    """OVS never sends a frame back by "output" while its ingress port is set."""
     if action.port == IN_PORT:
         yield Sent(port, _outside(packet))
     elif action.port != packet[Field.IN_PORT]:
@@ -156,7 +156,7 @@ def _output(action: Output, packet: Frame, port: int) -> Iterator[Sent]:
 
 
 def _outside(packet: Frame) -> Frame:
-    """The frame without what only the switch knows of it."""
+    """The frame without the switch's own fields."""
     return {f: v for f, v in packet.items() if f not in (Field.IN_PORT, *_INSIDE)}
 
 
@@ -194,7 +194,7 @@ def _addresses(packet: Frame) -> tuple[str, str]:
 
 
 class Network:
-    """Every switch of a plan, wired as the plan says."""
+    """Every switch of a plan, connected as planned."""
 
     def __init__(self, plan: Plan, tables: Mapping[str, Sequence[FlowEntry]]) -> None:
         """``tables``: what :func:`controller.pipeline.pipeline.pipeline` returns."""
@@ -205,7 +205,7 @@ class Network:
         }
 
     def recall(self, earlier: Network) -> Network:
-        """This network, its switches knowing what those of ``earlier`` have learned."""
+        """This network, with the entries that the switches of ``earlier`` have learned."""
         for name, switch in self.switches.items():
             if name in earlier.switches:
                 switch.learned = dict(earlier.switches[name].learned)
@@ -232,7 +232,7 @@ class Network:
         return arrivals
 
     def delivered(self, host: str, frame: Frame) -> list[Arrival]:
-        """What of it reaches hosts."""
+        """The arrivals at hosts."""
         arrivals = self.send(host, frame)
         return [a for a in arrivals if a.place not in self.switches]
 

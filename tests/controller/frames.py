@@ -1,4 +1,4 @@
-"""Frames as the switches see them: the fields of a header, numbers all.
+"""Frames as the switches see them: header fields, all as numbers.
 
 A frame is a mapping from :class:`~controller.flows.entries.Field` to the field's value; a field
 that the frame has not (a TCP port in an ARP request) is not there.
@@ -55,7 +55,7 @@ def tcp(connection: FourTuple, eth_src: str, eth_dst: str, flags: int = ACK) -> 
 
 
 def connection(client: Client, sport: int, version: int = 4) -> FourTuple:
-    """A connection of that client's to the VIP."""
+    """A connection of that client to the VIP."""
     return FourTuple(client_address(client, version), sport, vip(version), PORT)
 
 
@@ -76,7 +76,7 @@ def from_node(
 
 
 def arp_request(mac: str, sender: str, target: str) -> Frame:
-    """Who has ``target``?"""
+    """An ARP request for ``target``."""
     return {
         Field.VLAN_TCI: 0,
         Field.ETH_SRC: number(mac),
@@ -91,7 +91,7 @@ def arp_request(mac: str, sender: str, target: str) -> Frame:
 
 
 def solicitation(mac: str, sender: str, target: str) -> Frame:
-    """The same question in IPv6, as far as our fields can tell it."""
+    """A neighbour solicitation, as far as our fields can express it."""
     last_bytes = number(target) & 0xFFFFFF
     multicast = number("ff02::1:ff00:0") | last_bytes
     return {

@@ -25,7 +25,7 @@ from topologies.domain.plan import (
 
 
 class LinuxHost:
-    """A network namespace with one interface, the other end of which a bridge has."""
+    """A network namespace with one interface, whose peer is a port of a bridge."""
 
     def __init__(self, switch: VSwitch, host: Client | Node, port: str) -> None:
         """``port``: name of the bridge's end, in the switch's namespace."""
@@ -37,7 +37,7 @@ class LinuxHost:
         switch.inside("ip", *pair.split(), "netns", str(self._holder.pid))
         switch.inside("ip", "link", "set", port, "up")
         self.run(f"ip link set {host.interface} address {host.mac}")
-        # OVS's userspace ports see what the kernel left for the card to compute.
+        # OVS's userspace ports get frames without the checksums that offloads defer.
         self.run(f"ethtool -K {host.interface} tx off")
         self.run("ip link set lo up")
         self.run(f"ip link set {host.interface} up")
@@ -57,7 +57,7 @@ class LinuxHost:
         return self.start(*command.split()).communicate(timeout=20)[0]
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """A command in the host, under way."""
+        """Start a command in the host."""
         namespace = f"--net=/proc/{self._holder.pid}/ns/net"
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "nsenter", namespace, *command],
@@ -66,7 +66,7 @@ class LinuxHost:
         )
 
     def stop(self) -> None:
-        """Take the host away."""
+        """Remove the host."""
         self._holder.send_signal(signal.SIGKILL)
         self._holder.wait()
 
@@ -74,7 +74,7 @@ class LinuxHost:
         self.run(f"ip address add {address} dev {interface}")
 
     def _neighbour(self, address: str, mac: str, interface: str) -> None:
-        """Known beforehand: switches answer ARP only (controller/flows/neighbours.py)."""
+        """Permanent entry: switches answer ARP only (controller/flows/arp.py)."""
         entry = f"{address} lladdr {mac} nud permanent dev {interface}"
         self.run(f"ip neigh replace {entry}")
 

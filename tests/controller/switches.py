@@ -1,4 +1,4 @@
-"""A real Open vSwitch with every switch of a plan, in namespaces of its own.
+"""A real Open vSwitch with every switch of a plan, in its own namespaces.
 
 Its ports are OVS's dummies: frames are handed in by ``netdev-dummy/receive``, and what
 leaves is read from a capture. Patch ports join the chassis to the fabric, so that the
@@ -27,14 +27,14 @@ from topologies.domain.plan import (
 )
 
 _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
-#: Everything started here dies with the test's own process, however that dies.
+#: Every process started here ends with the test's process.
 _BOUND = ("setpriv", "--pdeathsig", "KILL")
 
 
 def wait_until(
     condition: Callable[[], object], what: str, timeout_s: float = 10.0
 ) -> None:
-    """Return once ``condition()`` is true; fail, saying what was waited for."""
+    """Return when ``condition()`` is true; fail with ``what`` at the deadline."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"{what}: not in {timeout_s} s"
@@ -42,13 +42,13 @@ def wait_until(
 
 
 def accepts(path: Path) -> bool:
-    """Whether somebody listens on the UNIX socket at ``path``."""
+    """Whether a process listens on the UNIX socket at ``path``."""
     with socket.socket(socket.AF_UNIX) as stream:
         return stream.connect_ex(str(path)) == 0
 
 
 class VSwitch:
-    """One ovsdb-server and one ovs-vswitchd, in a network namespace of their own."""
+    """One ovsdb-server and one ovs-vswitchd, in their own network namespace."""
 
     def __init__(self) -> None:
         """Nothing runs yet."""
@@ -81,7 +81,7 @@ class VSwitch:
 
     @property
     def database(self) -> str:
-        """Where ovs-vsctl finds the database."""
+        """The database's address for ovs-vsctl."""
         return f"unix:{self.directory}/db.sock"
 
     @property
@@ -94,7 +94,7 @@ class VSwitch:
         return self._run("ovs-vsctl", f"--db={self.database}", *arguments)
 
     def appctl(self, *arguments: str) -> str:
-        """Output of a command of ovs-vswitchd's."""
+        """Output of an ovs-appctl command."""
         return self._run("ovs-appctl", "-t", self.control_socket, *arguments)
 
     def ofctl(self, command: str, bridge: str, *arguments: str) -> str:
@@ -103,7 +103,7 @@ class VSwitch:
         return self._run("ovs-ofctl", "-O", "OpenFlow14", command, address, *arguments)
 
     def differences(self, bridge: str, flows: Path) -> str:
-        """Where a bridge's entries, cookies too, differ from a file of ovs-ofctl's."""
+        """Differences of a bridge's entries, with cookies, from a file of ovs-ofctl."""
         address = f"unix:{self.directory}/{bridge}.mgmt"
         done = subprocess.run(
             ["ovs-ofctl", "-O", "OpenFlow14", "diff-flows", address, flows],
@@ -136,12 +136,12 @@ class VSwitch:
         self.vsctl(*words)
 
     def connect(self, bridges: Sequence[str], controller: Path) -> None:
-        """Have the bridges connect to a controller's socket."""
+        """Connect the bridges to a controller's socket."""
         for bridge in bridges:
             self.vsctl("set-controller", bridge, f"unix:{controller}")
 
     def retry_quickly(self, bridges: Sequence[str]) -> None:
-        """Have connected bridges find a controller that returns within a second.
+        """Make connected bridges retry within 1 s when the controller restarts.
 
         OVS applies max_backoff to established connections only, and only when it is
         set then (``ofconn_reconfigure``); else it is 8 s.

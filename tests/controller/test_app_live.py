@@ -10,7 +10,7 @@ from controller.balancers import BALANCERS
 from controller.flows.flow_tables import Table
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
-from controller.service.controller_client import Applied, ControllerError
+from controller.service.controller_client import ApplyResult, ControllerError
 from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, state, then
 from tests.controller.controllers import ControllerProcess
 from tests.controller.dummy_ports import segment, send
@@ -29,7 +29,7 @@ C1N1 = PLAN.find_node("c1n1")
 
 
 def differences(switch: VSwitch, wanted: ClusterState) -> str:
-    """What ovs-ofctl finds between the switches' entries and the pipeline's."""
+    """Differences between the switches' entries and the pipeline's, by ovs-ofctl."""
     found = ""
     for bridge, entries in wanted.tables().items():
         file = switch.directory / f"{bridge}.flows"
@@ -38,7 +38,7 @@ def differences(switch: VSwitch, wanted: ClusterState) -> str:
     return found
 
 
-def changes(applied: Applied) -> dict[str, tuple[int, int]]:
+def changes(applied: ApplyResult) -> dict[str, tuple[int, int]]:
     """Entries added and deleted, by the switch, where there were any."""
     return {
         name: (change.added, change.deleted)
@@ -47,7 +47,7 @@ def changes(applied: Applied) -> dict[str, tuple[int, int]]:
     }
 
 
-def test_the_switches_get_exactly_what_the_pipeline_says(
+def test_the_switches_get_exactly_the_pipelines_entries(
     os_ken: ControllerProcess, cluster: VSwitch
 ) -> None:
     os_ken.serve(state(policy="drop"))
@@ -101,7 +101,7 @@ def test_a_controller_that_is_killed_and_returns_changes_nothing(
     assert changes(controller.client.apply(FLOOD)) == {}
 
 
-def test_what_changed_while_the_controller_was_dead_is_made_good(
+def test_changes_while_the_controller_was_dead_are_repaired(
     controller: ControllerProcess, cluster: VSwitch
 ) -> None:
     controller.serve(FLOOD)
@@ -124,7 +124,7 @@ MEDDLING = [
 ]
 
 
-def test_somebody_elses_change_is_undone_at_once(
+def test_a_change_by_others_is_undone(
     controller: ControllerProcess, cluster: VSwitch
 ) -> None:
     controller.serve(FLOOD)
@@ -132,7 +132,8 @@ def test_somebody_elses_change_is_undone_at_once(
         command, *flow = meddling.split()
         cluster.ofctl(command, "c1", *flow)
         wait_until(lambda: differences(cluster, FLOOD) == "", meddling)
-        assert controller.log.read_text().count("somebody changed") >= number
+        log = controller.log.read_text()
+        assert log.count("entries changed by others") >= number
 
 
 def test_a_switch_that_reconnects_is_reconciled_by_itself(
@@ -150,10 +151,10 @@ def test_a_switch_that_reconnects_is_reconciled_by_itself(
     assert differences(cluster, FLOOD) == ""
 
 
-def test_an_entry_that_a_switch_refuses_fails_the_order_by_the_switchs_name(
+def test_a_refused_entry_fails_the_request_with_the_switchs_name(
     controller: ControllerProcess, cluster: VSwitch
 ) -> None:
-    """A switch with no room for more buckets; then the room is there."""
+    """A switch without space for more buckets, then with space."""
     controller.serve(FLOOD)
     cluster.vsctl(
         *("--", "--id=@t", "create", "Flow_Table"),
@@ -163,7 +164,7 @@ def test_an_entry_that_a_switch_refuses_fails_the_order_by_the_switchs_name(
     rendezvous = state(balancer="rendezvous")
     with pytest.raises(ControllerError, match="switch c2 refused .*TABLE_FULL"):
         controller.client.apply(rendezvous)
-    # All or nothing: c2 is as it was, and the fabric was not reached.
+    # All or nothing: c2 is unchanged, and the fabric was not updated.
     untouched = FLOOD.tables()
     for bridge in ("c2", "fabric"):
         file = cluster.directory / "before.flows"
@@ -186,7 +187,7 @@ def test_a_missing_switch_is_named_and_later_gets_the_state(
     assert differences(cluster, DRAINED) == ""
 
 
-def test_an_order_waits_for_a_switch_that_is_on_its_way(
+def test_a_request_waits_for_a_switch_that_is_connecting(
     os_ken: ControllerProcess, cluster: VSwitch
 ) -> None:
     os_ken.start()
@@ -207,14 +208,16 @@ def test_a_failed_chassis_is_not_waited_for(
     assert set(os_ken.client.apply(failed).switches) == {"fabric", "c1"}
 
 
-def test_a_switch_of_no_plan_is_told_nothing_until_a_plan_has_it(
+def test_an_unknown_switch_gets_no_messages_until_a_plan_has_it(
     os_ken: ControllerProcess, cluster: VSwitch
 ) -> None:
     os_ken.serve(FLOOD)
     grown, chassis = PLAN.with_chassis(2)
     cluster.add_bridge(chassis.name, chassis.dpid, [], "dummy")
     cluster.connect([chassis.name], os_ken.listen)
-    wait_until(lambda: "refused" in os_ken.log.read_text(), "the stranger is refused")
+    wait_until(
+        lambda: "refused" in os_ken.log.read_text(), "the unknown switch is refused"
+    )
     cluster.ofctl("add-flow", chassis.name, "table=0,priority=1,actions=drop")
     assert cluster.ofctl("dump-flows", chassis.name).count("cookie") == 1
     wanted = state(plan=grown)
@@ -224,7 +227,7 @@ def test_a_switch_of_no_plan_is_told_nothing_until_a_plan_has_it(
     assert differences(cluster, wanted) == ""
 
 
-def test_a_chassis_that_leaves_is_emptied_after_the_fabric(
+def test_a_chassis_that_leaves_is_updated_after_the_fabric(
     os_ken: ControllerProcess,
 ) -> None:
     os_ken.serve(FLOOD)
@@ -236,11 +239,11 @@ def test_a_chassis_that_leaves_is_emptied_after_the_fabric(
     assert applied.switches["fabric"].applied_s <= applied.switches["c2"].applied_s
 
 
-def test_an_order_is_not_done_before_the_switch_has_settled(
+def test_a_request_is_not_complete_before_the_switch_has_settled(
     os_ken: ControllerProcess, cluster: VSwitch
 ) -> None:
     os_ken.serve(FLOOD)
-    # From here on no megaflow is looked at again.
+    # From here on no megaflow is revalidated.
     cluster.appctl("revalidator/pause")
     with pytest.raises(ControllerError, match=r"vswitchd\.ctl: timed out"):
         os_ken.client.apply(DRAINED, timeout_s=0.5)
@@ -248,7 +251,7 @@ def test_an_order_is_not_done_before_the_switch_has_settled(
     os_ken.client.apply(FLOOD)
 
 
-def test_an_entry_put_over_another_keeps_its_counters(
+def test_a_replaced_entry_keeps_its_counters(
     os_ken: ControllerProcess, cluster: VSwitch
 ) -> None:
     os_ken.serve(FLOOD)
@@ -266,7 +269,7 @@ def test_an_entry_put_over_another_keeps_its_counters(
     assert copied()
 
 
-def test_what_the_switches_have_learned_is_left_to_them(
+def test_learned_entries_are_left_alone(
     controller: ControllerProcess, cluster: VSwitch
 ) -> None:
     def learned() -> int:
@@ -285,15 +288,15 @@ def test_what_the_switches_have_learned_is_left_to_them(
     controller.start()
     controller.client.wait_in_sync()
     assert learned() == 20
-    assert "somebody changed" not in controller.log.read_text()
+    assert "changed by others" not in controller.log.read_text()
     assert "fabric: 0 entries added, 0 deleted" in controller.log.read_text()[seen:]
 
 
 def test_a_controller_that_died_before_it_applied_a_state_keeps_the_tiers_order(
     controller: ControllerProcess, cluster: VSwitch
 ) -> None:
-    """Its successor finds the new state in the file: a chassis comes, on one that has
-    no switch to speak to yet, and so the fabric must not send it anything."""
+    """Its successor finds the new state in the file, in which c2 serves again. The switch
+    of c2 is not connected yet, so the fabric must not send it anything."""
     leaving = ALL_IN_SERVICE
     for number in (1, 2, 3):
         leaving = leaving.with_node(f"c2n{number}", NodeState.DRAINED)
@@ -306,7 +309,7 @@ def test_a_controller_that_died_before_it_applied_a_state_keeps_the_tiers_order(
     )
     controller.kill()
     controller.start(then(without, ALL_IN_SERVICE))
-    waits = "fabric is at work: it changes with its tier"
+    waits = "fabric is operating: updated with its tier"
     wait_until(lambda: waits in controller.log.read_text(), waits)
     tables = without.tables()["fabric"]
     file = cluster.directory / "before.flows"

@@ -1,4 +1,4 @@
-"""Bucket tables: what every algorithm must do, and what each of them promises."""
+"""Bucket tables: properties of every algorithm, and of each one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from controller.balancers import BALANCERS, Balancer
 from topologies.domain.plan import MAX_CHASSIS, MAX_NODES
 
-#: One pool of a tier, as the plan names it, longer than a pool of the tests.
+#: Members of one tier with the plan's names; more than a test uses.
 NAMES = [f"c1n{n}" for n in range(1, 33)]
-#: Of several chassis: no pool of a plan, but a table all the same.
+#: Members of several chassis: not possible in a plan, but a valid table.
 MIXED = [f"c{c}n{n}" for c in range(1, 5) for n in range(1, 9)]
 pools = st.lists(st.sampled_from(NAMES), min_size=1, max_size=20, unique=True)
 any_names = st.one_of(
@@ -23,9 +23,9 @@ any_names = st.one_of(
     st.lists(st.text(max_size=8), min_size=1, max_size=12, unique=True),
 )
 every_balancer = pytest.mark.parametrize("balancer", BALANCERS.values(), ids=BALANCERS)
-#: Those that never take a bucket from a member that stays, to give it to another.
+#: Balancers that never move a bucket between two members that stay.
 MINIMAL = ("rendezvous", "ring", "resilient")
-#: Shares of 2 to 20 members: the busiest by the mean, at most.
+#: Maximum of largest share / mean share, for 2 to 20 members.
 MOST_UNEVEN = {
     "modulo": 1.0,
     "hash-threshold": 1.1,
@@ -37,7 +37,7 @@ MOST_UNEVEN = {
 
 
 def moved(before: tuple[str, ...], after: tuple[str, ...]) -> float:
-    """Share of all hashes whose member is another one."""
+    """Share of all hashes whose member changes."""
     period = lcm(len(before), len(after))
     return (
         sum(before[h % len(before)] != after[h % len(after)] for h in range(period))
@@ -46,7 +46,7 @@ def moved(before: tuple[str, ...], after: tuple[str, ...]) -> float:
 
 
 def unevenness(table: tuple[str, ...]) -> float:
-    """The most buckets of a member by the mean of all that have any."""
+    """The largest number of buckets of a member / the mean."""
     shares = Counter(table).values()
     return max(shares) * len(shares) / len(table)
 
@@ -79,7 +79,7 @@ def test_the_same_members_have_the_same_table(
 
 @every_balancer
 @pytest.mark.parametrize("count", [2, 3, 5, 8, 10, 15, 20])
-def test_members_have_like_shares(balancer: Balancer, count: int) -> None:
+def test_members_have_similar_shares(balancer: Balancer, count: int) -> None:
     table = balancer.table(NAMES[:count])
     assert set(table) == set(NAMES[:count])
     assert unevenness(table) <= MOST_UNEVEN[balancer.name]
@@ -105,10 +105,10 @@ def test_the_number_of_buckets_is_fixed(
 
 @pytest.mark.parametrize("name", MINIMAL)
 @given(members=any_names.filter(lambda m: len(m) > 1), data=st.data())
-def test_only_the_buckets_of_who_leaves_move(
+def test_only_the_buckets_of_a_leaving_member_move(
     name: str, members: list[str], data: st.DataObject
 ) -> None:
-    """And, read backwards: who enters takes buckets, and nobody else does."""
+    """And in reverse: only a joining member takes buckets."""
     gone = data.draw(st.sampled_from(members))
     before = BALANCERS[name].table(members)
     after = BALANCERS[name].table([m for m in members if m != gone])
@@ -152,7 +152,7 @@ def test_modulo_gives_bucket_i_to_member_i(members: list[str]) -> None:
 
 
 def history(data: st.DataObject, steps: int) -> list[list[str]]:
-    """Pools in which one member at a time was lost, came back, or joined."""
+    """Pools after each event: one member is lost, returns or joins."""
     pools, everyone = [NAMES[:4]], 4
     for _ in range(steps):
         inside = pools[-1]
@@ -202,7 +202,7 @@ def test_resilient_spreads_a_lost_share_over_all(count: int) -> None:
 
 
 def test_resilient_golden_vector() -> None:
-    """A changed table would move the connections of every published figure."""
+    """A changed table would move the connections in every published figure."""
     table = BALANCERS["resilient"].table(["c1n1", "c1n2", "c1n3"])
     assert " ".join(table[:12]) == (
         "c1n3 c1n3 c1n2 c1n1 c1n3 c1n1 c1n2 c1n3 c1n2 c1n1 c1n3 c1n1"

@@ -1,4 +1,4 @@
-"""Bucket tables against what the papers say, written down again, and their examples."""
+"""Bucket tables against independent versions of the papers' methods and examples."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_hash_threshold_is_a_search_for_the_region(members: list[str]) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7, 15])
-def test_hash_threshold_moves_what_rfc_2992_says(count: int) -> None:
+def test_hash_threshold_moves_the_shares_of_rfc_2992(count: int) -> None:
     """Section 3's disruption for the loss of the k-th of n, up to rounded borders."""
     members, n = NAMES[:count], count
     before = BALANCERS["hash-threshold"].table(members)
@@ -75,7 +75,7 @@ def test_hash_threshold_is_within_the_published_bounds(count: int) -> None:
 
 @settings(max_examples=50)
 @given(members=pools)
-def test_rendezvous_is_what_its_definition_says(members: list[str]) -> None:
+def test_rendezvous_matches_its_definition(members: list[str]) -> None:
     oracle = [max(members, key=lambda m: digest(b, m)) for b in range(256)]
     assert list(BALANCERS["rendezvous"].table(members)) == oracle
 
@@ -86,22 +86,20 @@ def test_rendezvous_golden_vector() -> None:
 
 
 @settings(max_examples=50)
-@given(members=pools, capacity=st.floats(0.01, 100))
-def test_equal_capacities_are_no_capacities(
-    members: list[str], capacity: float
-) -> None:
-    weighted = weighted_table(dict.fromkeys(members, capacity))
+@given(members=pools, weight=st.floats(0.01, 100))
+def test_equal_weights_are_the_same_as_none(members: list[str], weight: float) -> None:
+    weighted = weighted_table(dict.fromkeys(members, weight))
     assert weighted == BALANCERS["rendezvous"].table(members)
 
 
-capacities = st.dictionaries(
+weights = st.dictionaries(
     st.sampled_from(NAMES), st.floats(0.1, 10), min_size=2, max_size=10
 )
 
 
 @settings(max_examples=50)
-@given(before=capacities, data=st.data())
-def test_a_changed_capacity_moves_buckets_of_that_member_only(
+@given(before=weights, data=st.data())
+def test_a_changed_weight_moves_buckets_of_that_member_only(
     before: dict[str, float], data: st.DataObject
 ) -> None:
     who = data.draw(st.sampled_from(sorted(before)))
@@ -111,26 +109,26 @@ def test_a_changed_capacity_moves_buckets_of_that_member_only(
         assert new in (old, who)
 
 
-def test_shares_follow_capacities() -> None:
+def test_shares_follow_weights() -> None:
     """Over many pools, so that a share is within a few standard deviations, 0.6 %."""
     shares: Counter[str] = Counter()
     for pool in range(60):
         members = {f"{pool}a": 1.0, f"{pool}b": 2.0, f"{pool}c": 5.0}
         shares.update(name[-1] for name in weighted_table(members))
     total = shares.total()
-    for name, capacity in (("a", 1), ("b", 2), ("c", 5)):
-        assert shares[name] / total == pytest.approx(capacity / 8, abs=0.015)
+    for name, weight in (("a", 1), ("b", 2), ("c", 5)):
+        assert shares[name] / total == pytest.approx(weight / 8, abs=0.015)
 
 
-def test_no_capacity_is_no_bucket() -> None:
+def test_weight_0_gets_no_bucket() -> None:
     assert set(weighted_table({"c1": 0, "c2": 1})) == {"c2"}
     assert weighted_table({"c1": 0}) == weighted_table({}) == ()
 
 
-@pytest.mark.parametrize("capacity", [-1, float("nan"), float("inf")])
-def test_a_capacity_that_is_none_is_refused(capacity: float) -> None:
-    with pytest.raises(ValueError, match="c2: capacity"):
-        weighted_table({"c1": 1, "c2": capacity})
+@pytest.mark.parametrize("weight", [-1, float("nan"), float("inf")])
+def test_an_invalid_weight_is_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match="c2: weight"):
+        weighted_table({"c1": 1, "c2": weight})
 
 
 # ---------------------------------------------------------------------- maglev

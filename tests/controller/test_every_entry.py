@@ -1,4 +1,4 @@
-"""No flow entry is there in vain: each is taken by some frame that can occur."""
+"""No flow entry is unused: each matches some frame that can occur."""
 
 from __future__ import annotations
 
@@ -88,9 +88,9 @@ STATES = {
 @every_policy
 @pytest.mark.parametrize("membership", STATES.values(), ids=STATES)
 def test_every_entry_is_reached(membership: Membership, policy: str) -> None:
-    """No entry is there in vain, given what hosts and the fabric can send.
+    """Every entry matches a frame that hosts or the fabric can send.
 
-    Of a chassis out of reach nothing is asked: the fabric sends it nothing.
+    Unreachable chassis are exempt: the fabric sends them nothing.
     """
     current = state(membership, policy)
     before = network(state(policy=policy))
@@ -101,8 +101,8 @@ def test_every_entry_is_reached(membership: Membership, policy: str) -> None:
         for frame in frames:
             cluster.send(host, frame)
     for name, switch in cluster.switches.items():
-        # What comes from the fabric only when a tier disagrees with the other, as it
-        # may for a moment while they change one after the other.
+        # Frames from the fabric that occur only while the tiers differ, because they are
+        # updated one after the other.
         marked = tcp(connection(H1, SPORT), FANOUT_MAC, VIP_MAC, ACK)
         switch.process(marked, UPLINK_PORT)
         for version in (4, 6):
@@ -115,4 +115,4 @@ def test_every_entry_is_reached(membership: Membership, policy: str) -> None:
                 brought = {**from_client(H1, sport, version), Field.ETH_SRC: _SECOND}
                 switch.process(brought, UPLINK_PORT)
         unreached = set(current.tables()[name]) - switch.hit
-        assert name in membership.out_of_reach or not unreached
+        assert name in membership.unreachable_chassis or not unreached

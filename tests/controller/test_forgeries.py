@@ -1,4 +1,4 @@
-"""What a port may not send goes nowhere, and a fan-out mark means nothing by itself."""
+"""Frames that a port may not send are dropped, and a fan-out mark alone has no effect."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ FORGED = {
 @every_policy
 @pytest.mark.parametrize("flags", [ACK, RST], ids=["ack", "rst"])
 @pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
-def test_what_a_client_may_not_send_goes_nowhere(
+def test_forged_frames_of_a_client_are_dropped(
     forged: Frame, flags: int, policy: str
 ) -> None:
     frame = {**OWN, Field.TCP_FLAGS: flags, **forged}
     assert network(state(policy=policy)).send("h1", frame) == []
 
 
-def test_a_datagram_goes_nowhere() -> None:
+def test_a_datagram_is_dropped() -> None:
     assert network(state()).send("h1", udp(H1)) == []
 
 
@@ -75,7 +75,7 @@ SPOOFED = {
 
 @every_policy
 @pytest.mark.parametrize("spoofed", SPOOFED.values(), ids=SPOOFED)
-def test_what_a_node_may_not_send_goes_nowhere(spoofed: Frame, policy: str) -> None:
+def test_forged_frames_of_a_node_are_dropped(spoofed: Frame, policy: str) -> None:
     frame = {**FROM_NODE, **spoofed}
     assert network(state(policy=policy)).send("c1n1", frame) == []
 

@@ -16,7 +16,7 @@ from topologies.domain.hashing import symmetric_l4
 
 pytestmark = pytest.mark.live
 
-#: Two remainders tell nearly all of 32 bits: hash % 65536 and hash % 65521 (a prime).
+#: Two remainders determine nearly all of 32 bits: modulo 65536 and 65521 (a prime).
 MODULI = (65536, 65521)
 BASES = (0, 1, 2, 0xFFFF)
 TUPLES = 500

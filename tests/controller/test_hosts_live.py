@@ -1,4 +1,4 @@
-"""Real Linux hosts on real switches: they find each other, and a connection opens."""
+"""Real Linux hosts on real switches resolve each other, and a connection opens."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_linux_host_resolves_its_neighbour(
 
     wait_until(lambda: "REACHABLE" in entry(), f"{asker} reaches {target}: {entry()}")
     assert f"lladdr {answer} " in entry()
-    # And again from its own side: the probe of a neighbour that it knows already.
+    # Again: the unicast probe of a neighbour that is resolved already.
     host.run(f"ip neigh change {target} lladdr {answer} dev {asker}-eth0 nud probe")
     wait_until(lambda: "REACHABLE" in entry(), f"{asker} probes {target}: {entry()}")
 

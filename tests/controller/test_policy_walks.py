@@ -1,4 +1,4 @@
-"""Resets walked through the tables of the policies that choose who gets a copy."""
+"""Resets simulated through the tables of the policies that choose the copies' targets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from controller.flows.entries import Field
 from controller.pipeline.cluster_state import ClusterState
-from controller.policies.proactive import departed
+from controller.policies.proactive import moved_away
 from tests.controller.clusters import ALL_IN_SERVICE, H1, PLAN, network, state, then
 from tests.controller.flow_table import Arrival
 from tests.controller.frames import (
@@ -50,7 +50,7 @@ def owner_in(of: ClusterState, sport: int, version: int) -> str:
 
 @both_versions
 @pytest.mark.parametrize("origin", NODES, ids=lambda node: node.name)
-def test_flood_others_copies_to_every_node_but_the_one_that_reset(
+def test_flood_others_copies_to_every_node_except_the_one_that_reset(
     version: int, origin: object
 ) -> None:
     node = next(one for one in NODES if one == origin)
@@ -103,7 +103,7 @@ def test_directed_hashes_at_both_tiers_as_the_clients_segment_did(version: int) 
 
 
 @both_versions
-def test_directed_recalls_four_tables_and_no_more(version: int) -> None:
+def test_directed_uses_four_earlier_tables_and_no_more(version: int) -> None:
     states = [state(policy="directed")]
     for name in ("c1n1", "c1n2", "c2n1", "c2n2"):
         last = states[-1]
@@ -126,7 +126,7 @@ def test_directed_recalls_four_tables_and_no_more(version: int) -> None:
 
 
 @both_versions
-def test_directed_leaves_out_who_is_out_of_reach(version: int) -> None:
+def test_directed_sends_no_copy_to_unreachable_nodes(version: int) -> None:
     before = state(policy="directed")
     after = then(before, ALL_IN_SERVICE.with_node("c1n2", NodeState.FAILED))
     switches = network(after)
@@ -136,7 +136,7 @@ def test_directed_leaves_out_who_is_out_of_reach(version: int) -> None:
         assert "c1n2" not in places(switches.delivered(new, frame))
 
 
-def test_a_directed_copy_is_what_a_flooded_one_is() -> None:
+def test_a_directed_copy_equals_a_flooded_one() -> None:
     after = then(state(policy="directed"), C1N2_DRAINED)
     frame = from_node(NODES[0], H1, 40001, 4, RST)
     flooded = network(state(C1N2_DRAINED)).delivered("c1n1", frame)
@@ -167,11 +167,11 @@ def test_out_of_band_traps_the_reset_after_its_client_has_it_and_copies_nothing(
     assert places(walked) == ["fabric", "h1", "controller"]
 
 
-def test_proactive_resets_exactly_what_the_new_tables_lead_elsewhere() -> None:
+def test_proactive_resets_exactly_the_moved_connections() -> None:
     held = [connection(H1, sport, v) for sport in range(40000, 40040) for v in (4, 6)]
     after = state(C1N2_DRAINED)
     for node in NODES:
-        gone = departed(PLAN, C1N2_DRAINED, after.balancer, node.name, held)
+        gone = moved_away(PLAN, C1N2_DRAINED, after.balancer, node.name, held)
         kept = [one for one in held if one not in gone]
         owners = {owner(PLAN, C1N2_DRAINED, after.balancer, one) for one in kept}
         assert owners <= {node.name}
@@ -179,7 +179,7 @@ def test_proactive_resets_exactly_what_the_new_tables_lead_elsewhere() -> None:
             owner_in(after, one.sport, 4 if "." in one.src else 6) == node.name
             for one in held
         )
-    assert departed(PLAN, C1N2_DRAINED, after.balancer, "c1n2", held) == held
+    assert moved_away(PLAN, C1N2_DRAINED, after.balancer, "c1n2", held) == held
 
 
 @both_versions
@@ -198,9 +198,9 @@ def test_stateful_keeps_each_connection_where_its_syn_went(
         moved += old != new
         segment = from_client(H1, sport, version, ACK)
         assert places(pinned.delivered("h1", segment)) == [old]
-        # A switch that was restarted has forgotten, and goes by the new table.
+        # A restarted switch has no pins and uses the new table.
         assert places(network(after).delivered("h1", segment)) == [new]
-        # So does whoever opens a new connection, also from the same port.
+        # So does a new connection, also from the same port.
         for flags in (SYN, ACK):
             again = from_client(H1, sport, version, flags)
             assert places(pinned.delivered("h1", again)) == [new]
@@ -208,7 +208,7 @@ def test_stateful_keeps_each_connection_where_its_syn_went(
 
 
 @both_versions
-def test_stateful_gives_up_a_pin_to_who_is_out_of_reach(version: int) -> None:
+def test_stateful_ignores_a_pin_to_an_unreachable_member(version: int) -> None:
     before = state(policy="stateful")
     after = then(before, ALL_IN_SERVICE.with_node("c1n2", NodeState.FAILED))
     opened = network(before)
@@ -221,8 +221,8 @@ def test_stateful_gives_up_a_pin_to_who_is_out_of_reach(version: int) -> None:
         assert to == ([owner_in(after, sport, version)] if old == "c1n2" else [old])
 
 
-def passed_on(frame: Frame, node: Node) -> Frame:
-    """What the guard of ``node`` makes of a stray: the same with other MACs."""
+def redirected(frame: Frame, node: Node) -> Frame:
+    """A stray as the guard of ``node`` redirects it: with other MACs."""
     macs = {
         Field.ETH_SRC: number(node.mac),
         Field.ETH_DST: number(SECOND_CHANCE_MAC),
@@ -235,7 +235,7 @@ reseeded = pytest.mark.parametrize("switches", RESEEDED, ids=", ".join)
 
 
 def with_other_bases(before: ClusterState, switches: Sequence[str]) -> ClusterState:
-    """The state that follows when those switches hash with another basis."""
+    """The next state, in which those switches hash with another basis."""
     membership = before.membership
     for switch in switches:
         membership = membership.with_reseeded(switch)
@@ -248,7 +248,7 @@ def with_other_bases(before: ClusterState, switches: Sequence[str]) -> ClusterSt
 def test_after_a_reseed_directed_copies_go_by_each_tables_own_basis(
     version: int, balancer: str, switches: Sequence[str]
 ) -> None:
-    # Not with the first bases either: whoever takes those for granted is found out.
+    # The bases before are not the first ones either, so a fixed basis would fail.
     before = with_other_bases(state(policy="directed", balancer=balancer), RESEEDED[-1])
     after = with_other_bases(before, switches)
     tables, moved = network(after), 0
@@ -272,7 +272,7 @@ def test_after_a_reseed_a_second_chance_is_at_the_earlier_basis_owner(
         old, new = (owner_in(of, sport, version) for of in (before, after))
         (stray,) = tables.delivered("h1", from_client(H1, sport, version, ACK))
         assert stray.place == new
-        (brought,) = tables.delivered(new, passed_on(stray.frame, PLAN.find_node(new)))
+        (brought,) = tables.delivered(new, redirected(stray.frame, PLAN.find_node(new)))
         assert brought.place == old
 
 
@@ -294,7 +294,7 @@ def test_a_second_chance_is_at_the_owner_before_the_event(
         segment = from_client(H1, sport, version, ACK)
         (stray,) = switches.delivered("h1", segment)
         assert stray.place == new
-        again = passed_on(stray.frame, after.plan.find_node(new))
+        again = redirected(stray.frame, after.plan.find_node(new))
         (brought,) = switches.delivered(new, again)
         assert brought.place == old
         macs = (number(SECOND_CHANCE_MAC), number(PLAN.find_node(old).mac))
@@ -304,20 +304,20 @@ def test_a_second_chance_is_at_the_owner_before_the_event(
 
 
 @both_versions
-def test_where_the_earlier_owner_is_gone_somebody_else_is_asked(version: int) -> None:
+def test_if_the_earlier_owner_is_gone_another_node_gets_the_stray(version: int) -> None:
     before = state(policy="second-chance")
     membership = ALL_IN_SERVICE.with_node("c1n2", NodeState.FAILED)
     after = then(before, membership.with_chassis_failed("c2"))
     switches = network(after)
     for sport in range(40000, 40060):
         new = owner_in(after, sport, version)
-        again = passed_on(from_client(H1, sport, version), PLAN.find_node(new))
+        again = redirected(from_client(H1, sport, version), PLAN.find_node(new))
         (brought,) = switches.delivered(new, again)
         assert brought.place in ("c1n1", "c1n3")
 
 
 @both_versions
-def test_an_answer_to_what_was_passed_on_goes_to_the_client_alone(version: int) -> None:
+def test_the_answer_to_a_redirected_stray_goes_only_to_the_client(version: int) -> None:
     answer = from_node(NODES[0], H1, 40001, version, RST)
     answer = {**answer, Field.ETH_DST: number(SECOND_CHANCE_MAC)}
     switches = network(state(policy="second-chance"))
@@ -325,7 +325,7 @@ def test_an_answer_to_what_was_passed_on_goes_to_the_client_alone(version: int) 
 
 
 @both_versions
-def test_no_client_can_have_a_stray_brought_to_a_node(version: int) -> None:
+def test_no_client_can_redirect_a_stray_to_a_node(version: int) -> None:
     frame = from_client(H1, 40001, version)
     for field in _MACS:
         forged = {**frame, field: number(SECOND_CHANCE_MAC)}

@@ -1,4 +1,4 @@
-"""Frames through a real switch: what arrives, byte by byte, and that nothing is lost."""
+"""Frames through a real switch: they arrive byte by byte, and none is lost."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ C1N2 = PLAN.find_node("c1n2")
 
 
 def reset_from(version: int) -> Packet:
-    """What the guard of c1n2 answers to a stray segment of h1's."""
+    """The reset by which the guard of c1n2 answers a stray of h1."""
     src, sport, dst, dport = connection(H1, SPORT, version)
     back = FourTuple(dst, dport, src, sport)
     return segment(back, C1N2.mac, GATEWAY_MAC, "R", seq=0x12345678)
 
 
 def with_right_checksums(frame: Packet) -> bytes:
-    """The same frame, its checksums computed anew."""
+    """The same frame with recomputed checksums."""
     again = frame.copy()
     del again[TCP].chksum
     if IP in again:
@@ -78,7 +78,7 @@ def test_a_reset_and_its_copies_leave_the_switch_with_right_addresses_and_checks
 
 @pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 @pytest.mark.parametrize("balancer", ["modulo", "rendezvous"])
-def test_every_connection_goes_where_it_was_foretold(
+def test_every_connection_goes_to_its_predicted_owner(
     os_ken: ControllerProcess, cluster: VSwitch, version: int, balancer: str
 ) -> None:
     membership = ALL_IN_SERVICE.with_node("c2n1", NodeState.DRAINED)
@@ -105,7 +105,7 @@ def arrived(switch: VSwitch) -> dict[int, str]:
 
 
 def drained(*names: str) -> Membership:
-    """All in service but those nodes."""
+    """All nodes in service except those."""
     membership = ALL_IN_SERVICE
     for name in names:
         membership = membership.with_node(name, NodeState.DRAINED)
@@ -114,7 +114,7 @@ def drained(*names: str) -> Membership:
 
 SEGMENTS = 300
 
-#: A node leaves, a whole chassis leaves, the other one comes in for it.
+#: A node leaves, a whole chassis leaves, the other one replaces it.
 ROUND = [
     state(drained("c1n2")),
     state(drained("c1n1", "c1n2", "c1n3")),
@@ -124,10 +124,10 @@ ROUND = [
 ]
 
 
-def test_no_segment_meets_a_hole_while_members_come_and_go(
+def test_no_segment_is_lost_while_members_join_and_leave(
     os_ken: ControllerProcess, cluster: VSwitch
 ) -> None:
-    """Each segment sent during the changes arrives at one node, and at one only."""
+    """Each segment sent during the changes arrives at exactly one node."""
     os_ken.serve(state())
     enough = threading.Event()
 

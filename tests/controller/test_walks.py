@@ -1,4 +1,4 @@
-"""Frames walked through the pipeline of both tiers: who gets what, and in which order."""
+"""Frames simulated through both tiers' pipeline: where they arrive, in which order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from controller.flows.entries import Field
-from controller.flows.flow_tables import IPV4, IPV6, Family
+from controller.flows.flow_tables import IPV4, IPV6, AddressFamily
 from controller.policies import POLICIES
 from tests.controller.clusters import ALL_IN_SERVICE, H1, H2, PLAN, network, state
 from tests.controller.flow_table import Arrival
@@ -41,7 +41,7 @@ both_versions = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 
-def family(version: int) -> Family:
+def family(version: int) -> AddressFamily:
     """The match fields of that IP version."""
     return {4: IPV4, 6: IPV6}[version]
 
@@ -66,7 +66,7 @@ def owner_of(
 @pytest.mark.parametrize(
     "flags", [SYN, ACK, PSH | ACK, FIN | ACK, RST, RST | ACK], ids=hex
 )
-def test_a_clients_segment_goes_to_its_owner_alone_with_nothing_but_its_macs_changed(
+def test_a_clients_segment_goes_only_to_its_owner_with_only_its_macs_changed(
     version: int, policy: str, flags: int
 ) -> None:
     frame = from_client(H1, SPORT, version, flags)
@@ -79,7 +79,7 @@ def test_a_clients_segment_goes_to_its_owner_alone_with_nothing_but_its_macs_cha
 @both_versions
 @every_policy
 @pytest.mark.parametrize("flags", [SYN | ACK, ACK, PSH | ACK, FIN | ACK, RST | ACK])
-def test_a_nodes_segment_goes_to_its_client_alone_as_if_the_vip_were_its_neighbour(
+def test_a_nodes_segment_goes_only_to_its_client_from_the_vips_mac(
     version: int, policy: str, flags: int
 ) -> None:
     frame = from_node(C1N1, H2, SPORT, version, flags)
@@ -100,7 +100,7 @@ def test_a_not_recognised_reset_goes_to_its_client_then_every_chassis_then_every
 
 
 @both_versions
-def test_a_copy_is_the_reset_with_its_direction_turned_and_the_mark_as_its_source(
+def test_a_copy_is_the_reset_with_swapped_addresses_and_the_mark_as_source(
     version: int,
 ) -> None:
     frame = from_node(C1N2, H1, SPORT, version, RST)
@@ -122,7 +122,7 @@ def test_without_the_flood_policy_a_not_recognised_reset_reaches_only_its_client
 
 
 @both_versions
-def test_a_reset_for_nobody_who_is_a_client_is_not_copied(version: int) -> None:
+def test_a_reset_for_an_unknown_client_is_not_copied(version: int) -> None:
     stranger = {4: "10.1.0.77", 6: "fd00:10:1::77"}[version]
     nobody = FourTuple(vip(version), 10809, stranger, SPORT)
     frame = tcp(nobody, C1N1.mac, GATEWAY_MAC, RST)
@@ -160,7 +160,7 @@ def test_a_chassis_with_no_node_in_service_gets_copies_and_no_connections(
 
 
 @both_versions
-def test_a_drained_node_goes_on_talking_and_a_failed_one_is_not_listened_to(
+def test_segments_of_drained_nodes_pass_and_of_failed_nodes_are_dropped(
     version: int,
 ) -> None:
     frame = from_node(C1N1, H1, SPORT, version)
@@ -172,13 +172,15 @@ def test_a_drained_node_goes_on_talking_and_a_failed_one_is_not_listened_to(
     assert network(dead_chassis).send("c1n1", frame) == []
 
 
-def test_with_nobody_in_service_a_segment_is_dropped() -> None:
+def test_without_a_member_in_service_a_segment_is_dropped() -> None:
     membership = Membership(dict.fromkeys((n.name for n in NODES), NodeState.DRAINED))
     assert network(state(membership)).send("h1", from_client(H1, SPORT)) == []
 
 
 @both_versions
-def test_moved_connections_meet_another_node_and_the_rest_do_not(version: int) -> None:
+def test_moved_connections_reach_another_node_and_the_others_do_not(
+    version: int,
+) -> None:
     drained = ALL_IN_SERVICE.with_node("c1n2", NodeState.DRAINED)
     before, after = network(state()), network(state(drained))
     for sport in range(SPORT, SPORT + 60):

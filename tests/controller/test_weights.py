@@ -1,4 +1,4 @@
-"""Weights of nodes and chassis: what follows from them at both tiers, without a switch."""
+"""Weights of nodes and chassis: their effect at both tiers, without a switch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.balancers import BALANCERS, WeightError, balancer_of
+from controller.balancers import BALANCERS, WeightError, get_balancer
 from controller.pipeline.cluster_state import ClusterState
 from tests.controller.clusters import ALL_IN_SERVICE, PLAN, state
 from topologies.domain.forecast import Forecast, forecast
+from topologies.domain.hash64 import hash64
 from topologies.domain.membership import NodeState
 from topologies.domain.plan import FABRIC
-from topologies.domain.weight import weight
 
 WEIGHTED = [name for name, each in BALANCERS.items() if each.weighted]
 DRAINED = ALL_IN_SERVICE.with_node("c1n2", NodeState.DRAINED)
@@ -26,14 +26,14 @@ weights_given = st.dictionaries(names, st.floats(0.1, 10), min_size=1)
 
 def tables(weights: Mapping[str, float], drained: bool = False) -> Forecast:
     membership = DRAINED if drained else ALL_IN_SERVICE
-    return forecast(PLAN, membership, balancer_of("rendezvous", weights))
+    return forecast(PLAN, membership, get_balancer("rendezvous", weights))
 
 
 @given(weights=weights_given)
 def test_rendezvous_gives_a_bucket_to_the_first_arrival(
     weights: dict[str, float],
 ) -> None:
-    """An oracle of its own: Schindelhauer and Schomaker's method, bucket by bucket.
+    """An independent oracle: Schindelhauer and Schomaker's method, bucket by bucket.
 
     A member's score is ``-ln(u) / w``, with ``u`` uniform in (0, 1), drawn from its
     name and the bucket; the least wins ("Weighted distributed hash tables", SPAA 2005).
@@ -43,7 +43,7 @@ def test_rendezvous_gives_a_bucket_to_the_first_arrival(
         nodes = [f"{chassis}n{n}" for n in (1, 2, 3)]
         for bucket, member in enumerate(table):
             scores = {
-                node: -log((weight(bucket, node) + 0.5) / 2**64) / weights.get(node, 1)
+                node: -log((hash64(bucket, node) + 0.5) / 2**64) / weights.get(node, 1)
                 for node in nodes
             }
             assert scores[member] == min(scores.values())
@@ -60,7 +60,7 @@ def test_a_chassis_counts_as_its_serving_nodes_unless_it_has_a_weight(
         assert count == pytest.approx(weights.get(chassis, total))
 
 
-def test_without_weights_every_member_of_a_tier_counts_the_same() -> None:
+def test_without_weights_every_member_of_a_tier_has_the_same_weight() -> None:
     plain = BALANCERS["rendezvous"]
     found = tables({}, drained=True)
     assert found.fabric == plain.table(["c1", "c2"])
@@ -68,7 +68,7 @@ def test_without_weights_every_member_of_a_tier_counts_the_same() -> None:
 
 
 def test_a_drain_moves_only_towards_the_other_chassis() -> None:
-    """c1 counts for less: some of its buckets go to c2, and none comes from there."""
+    """The weight of c1 is less: some of its buckets go to c2, and none the other way."""
     pairs = list(
         zip(tables({"c2n1": 2}).fabric, tables({"c2n1": 2}, True).fabric, strict=True)
     )
@@ -76,7 +76,7 @@ def test_a_drain_moves_only_towards_the_other_chassis() -> None:
     assert ("c2", "c1") not in pairs
 
 
-def test_a_chassis_with_a_weight_of_its_own_keeps_its_share() -> None:
+def test_a_chassis_with_its_own_weight_keeps_its_share() -> None:
     pinned = {"c1": 1, "c2": 1, "c1n2": 0.5}
     assert tables(pinned).fabric == tables(pinned, drained=True).fabric
 
@@ -84,27 +84,27 @@ def test_a_chassis_with_a_weight_of_its_own_keeps_its_share() -> None:
 @pytest.mark.parametrize("name", WEIGHTED)
 def test_shares_of_buckets_follow_weights(name: str) -> None:
     """5 to 1 in 256 buckets: 213 of them, give or take 6 for one standard deviation."""
-    balancer = balancer_of(name, {"c2": 5, "c1": 1})
-    table = balancer.over_chassis({"c1": ["c1n1"], "c2": ["c2n1"]})
+    balancer = get_balancer(name, {"c2": 5, "c1": 1})
+    table = balancer.chassis_table({"c1": ["c1n1"], "c2": ["c2n1"]})
     assert Counter(table)["c2"] / len(table) == pytest.approx(5 / 6, abs=0.07)
 
 
 @pytest.mark.parametrize("name", [name for name in BALANCERS if name not in WEIGHTED])
-def test_balancers_that_take_no_weights_say_who_does(name: str) -> None:
+def test_balancers_without_weights_name_those_with_weights(name: str) -> None:
     with pytest.raises(WeightError, match=f"{name!r} takes no weights; .*rendezvous"):
-        balancer_of(name, {"c1": 2})
-    assert balancer_of(name, {}) is not None
+        get_balancer(name, {"c1": 2})
+    assert get_balancer(name, {}) is not None
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan")])
 def test_a_weight_is_above_0(wrong: float) -> None:
     with pytest.raises(WeightError, match="c1: a weight is above 0"):
-        balancer_of("rendezvous", {"c1": wrong})
+        get_balancer("rendezvous", {"c1": wrong})
 
 
-def test_the_order_in_which_weights_are_named_is_of_no_matter() -> None:
-    one = balancer_of("rendezvous", {"c1": 2, "c2n1": 3.0})
-    other = balancer_of("rendezvous", {"c2n1": 3, "c1": 2.0})
+def test_the_order_of_weights_does_not_matter() -> None:
+    one = get_balancer("rendezvous", {"c1": 2, "c2n1": 3.0})
+    other = get_balancer("rendezvous", {"c2n1": 3, "c1": 2.0})
     assert one == other
     assert hash(one) == hash(other)
 
@@ -117,7 +117,7 @@ def test_the_controllers_state_file_holds_the_weights() -> None:
     assert read.tables()[FABRIC] != state(balancer="rendezvous").tables()[FABRIC]
 
 
-def test_a_state_from_before_there_were_weights_can_be_read() -> None:
+def test_a_state_file_without_weights_can_be_read() -> None:
     data = state(balancer="rendezvous").to_json()
     del data["weights"]
     assert ClusterState.from_json(data) == state(balancer="rendezvous")

@@ -1,7 +1,9 @@
-"""Records of real, good runs, small enough to keep: to be spoiled, fact by fact.
+"""Records of real, good runs, small enough to keep: to be judged again, and to be
+spoiled, fact by fact.
 
-What each is of stands in its ``spec.yaml``. Made anew from a run's folder, where the
-format of a record has changed::
+There is one of each shipped scenario, with ``flood``, and one of ``drain-node`` with each
+of some policies. ``spec.yaml`` says which run it was; ``figures.json`` what the run itself
+came to. They are made again, from a run's folder, when the format of a record changes::
 
     ./resetbed run drain-node --set policy=flood --set workload.kind=echo \
         --set workload.connections=24 --set workload.interval_ms=150 \
@@ -15,7 +17,7 @@ import gzip
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,13 @@ from typing import Any
 import yaml
 
 from experiments.analysis.analysis import analyse
-from experiments.analysis.observations import Observation, observe
+from experiments.analysis.observations import Observation, parse_packet
 from experiments.record.pcapng import PcapngWriter, open_pcapng
 from experiments.record.record_file import FILE, read_record
 from experiments.record.socket_events import SocketEvent
 from experiments.results.summary import summarise
 from experiments.spec.run_spec import RunSpec
+from experiments.sweep.figures import FIGURES
 from topologies.domain.connection import FourTuple
 
 FOLDER = Path(__file__).with_name("golden")
@@ -47,10 +50,10 @@ class Frame:
 
 @dataclass
 class GoldenRun:
-    """A record in memory: ``said`` is its ``record.json``, ``report`` the client's lines."""
+    """A record in memory: ``record`` is its ``record.json``, ``report`` the client's lines."""
 
     spec: dict[str, Any]
-    said: dict[str, Any]
+    record: dict[str, Any]
     frames: list[Frame]
     sockets: list[SocketEvent]
     report: list[dict[str, Any]]
@@ -81,7 +84,7 @@ class GoldenRun:
         """A run's folder as it is before anything has been judged."""
         (folder / "hosts").mkdir(exist_ok=True)
         (folder / "spec.yaml").write_text(yaml.safe_dump(self.spec))
-        (folder / FILE).write_text(json.dumps(self.said))
+        (folder / FILE).write_text(json.dumps(self.record))
         self._write_capture(folder / "capture.pcapng")
         sockets = "".join(event.to_line() for event in sorted(self.sockets))
         (folder / "sockets.jsonl").write_text(sockets)
@@ -102,7 +105,7 @@ class GoldenRun:
 
     def hold(self, connection: FourTuple, node: str) -> None:
         """The node's kernel has a socket of it at the end."""
-        held = self.said["held_after"]
+        held = self.record["held_after"]
         for other, nodes in held:
             if FourTuple(*other) == connection:
                 nodes.append(node)
@@ -130,7 +133,11 @@ def _frames(capture: bytes) -> list[Frame]:
             return [
                 Frame(seen, bytes(packet.data), packet.length)
                 for packet in reader.packets()
-                if (seen := observe(reader.interfaces[packet.interface].label, packet))
+                if (
+                    seen := parse_packet(
+                        reader.interfaces[packet.interface].label, packet
+                    )
+                )
             ]
 
 
@@ -142,9 +149,17 @@ def _unpacked(name: str, file: str) -> bytes:
     return gzip.decompress(_packed(name, file).read_bytes())
 
 
+def figures_of(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """The figures of sweeps and reports, by name."""
+    return {figure.name: figure.of(summary) for figure in FIGURES}
+
+
 def main(source: str, name: str) -> None:
     """Packs a run's folder into the record of that name."""
     (FOLDER / name).mkdir(parents=True, exist_ok=True)
+    summary = json.loads((Path(source) / "summary.json").read_text())
+    figures = json.dumps(figures_of(summary), indent=1)
+    (FOLDER / name / "figures.json").write_text(f"{figures}\n")
     for file in KEPT:
         data = (Path(source) / file).read_bytes()
         _packed(name, file).write_bytes(gzip.compress(data, mtime=0))

@@ -33,6 +33,8 @@ def connection(port: int, owner: str, **more: Any) -> dict[str, Any]:
         "first_stray_at": None,
         "reset_s": None,
         "owner_freed_s": None,
+        "half_open_s": None,
+        "half_open_at_end": False,
         "reset_latency_ms": None,
         **more,
     }
@@ -53,6 +55,8 @@ def moved(port: int, *, reset: bool, freed_ms: float | None) -> dict[str, Any]:
         reset_s=stray + 0.001 if reset else None,
         reset_latency_ms=1.0 if reset else None,
         owner_freed_s=None if freed_ms is None else stray + freed_ms / 1e3,
+        half_open_s=[stray, END_S if freed_ms is None else stray + freed_ms / 1e3],
+        half_open_at_end=freed_ms is None,
     )
 
 

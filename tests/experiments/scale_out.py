@@ -8,11 +8,15 @@ from controller.balancers import BALANCERS
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from experiments.analysis.claim import Case, ClaimChart, ClaimRow, cases_of
-from experiments.analysis.epochs import Epoch, History
-from experiments.analysis.fates import Fate, connection_fates, is_stray_candidate
-from experiments.analysis.observations import Observation, is_answer
-from experiments.analysis.socket_states import SocketLife, socket_lives
-from experiments.analysis.trails import Places, Trail, reset_trails
+from experiments.analysis.epochs import Epoch, EpochTimeline
+from experiments.analysis.observations import Observation, is_syn_ack
+from experiments.analysis.outcomes import (
+    Outcome,
+    connection_outcomes,
+    is_stray_candidate,
+)
+from experiments.analysis.reset_traces import PortRoles, ResetTrace, find_reset_traces
+from experiments.analysis.socket_states import SocketLifetime, socket_lifetimes
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
 from topologies.domain.connection import FourTuple
 from topologies.domain.membership import Membership, NodeState
@@ -29,7 +33,7 @@ class ScaleOut:
     """The model of one run: by default before and after ``c1nX`` came into service."""
 
     path: PacketPath
-    history: History
+    timeline: EpochTimeline
     moved: list[FourTuple]
     stayed: list[FourTuple]
 
@@ -74,19 +78,19 @@ class ScaleOut:
             ClusterState(plan, one, POLICIES[policy], BALANCERS["modulo"])
             for one in members
         )
-        history = History(
+        timeline = EpochTimeline(
             [
                 Epoch.of(before),
                 Epoch.of(after, (START + EVENT) / 1e9, (START + SETTLED) / 1e9),
             ]
         )
-        run = cls(PacketPath(plan), history, [], [])
+        run = cls(PacketPath(plan), timeline, [], [])
         for port in range(20001, 20001 + connections):
             run._live(FourTuple(CLIENT.ipv4, port, VIP4, PORT), policy)
         return run
 
     def _live(self, connection: FourTuple, policy: str) -> None:
-        old, new = (epoch.owner_of(connection) for epoch in self.history.epochs)
+        old, new = (epoch.owner_of(connection) for epoch in self.timeline.epochs)
         assert old is not None
         assert new is not None
         number = connection.sport - 20000
@@ -99,25 +103,25 @@ class ScaleOut:
             return
         copies = dict(self.reachable) if policy == "flood" else {}
         self.path.reset(connection, new, at, copies)
-        if policy == "flood" and old not in self.history.epochs[-1].cut_off:
+        if policy == "flood" and old not in self.timeline.epochs[-1].cut_off:
             self.path.freed(connection, old, at + MS)
 
     @property
     def reachable(self) -> dict[str, frozenset[str]]:
         """Chassis -> nodes that take copies after the event."""
-        return dict(self.history.epochs[-1].reachable)
+        return dict(self.timeline.epochs[-1].reachable)
 
     @property
-    def lives(self) -> list[SocketLife]:
+    def lifetimes(self) -> list[SocketLifetime]:
         """Every socket."""
-        return socket_lives(self.path.socket_events())
+        return socket_lifetimes(self.path.socket_events())
 
-    def fates(self) -> list[Fate]:
+    def outcomes(self) -> list[Outcome]:
         """What became of each connection."""
         nodes = {node.name for node in self.path.plan.nodes}
-        answers = [o for o in self.path.observations() if is_answer(o, nodes)]
-        return connection_fates(
-            self.lives, self.history, self.strays(), START + END, answers
+        answers = [o for o in self.path.observations() if is_syn_ack(o, nodes)]
+        return connection_outcomes(
+            self.lifetimes, self.timeline, self.strays(), START + END, answers
         )
 
     def strays(self) -> list[Observation]:
@@ -125,16 +129,16 @@ class ScaleOut:
         nodes = frozenset(node.name for node in self.path.plan.nodes)
         return [o for o in self.path.observations() if is_stray_candidate(o, nodes)]
 
-    def trails(self) -> list[Trail]:
-        """The trail of each reset."""
-        return reset_trails(self.path.observations(), Places.of(self.path.plan))
+    def traces(self) -> list[ResetTrace]:
+        """The trace of each reset."""
+        return find_reset_traces(self.path.observations(), PortRoles.of(self.path.plan))
 
     def cases(self) -> list[Case]:
         """What the claim chart looks at."""
-        return cases_of(self.fates(), self.trails())
+        return cases_of(self.outcomes(), self.traces())
 
     def chart(self) -> dict[str, ClaimRow]:
         """Its rows by element."""
-        chart = ClaimChart(self.history, Places.of(self.path.plan))
-        rows = chart.rows(self.fates(), self.trails(), START + END)
+        chart = ClaimChart(self.timeline, PortRoles.of(self.path.plan))
+        rows = chart.rows(self.outcomes(), self.traces(), START + END)
         return {row.element: row for row in rows}

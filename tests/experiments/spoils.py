@@ -47,12 +47,12 @@ class Spoil:
 
 def event_ns(run: GoldenRun) -> int:
     """When the record's event was asked for."""
-    return round(float(run.said["events"][0]["requested_s"]) * SECOND)
+    return round(float(run.record["events"][0]["requested_s"]) * SECOND)
 
 
 def settled_ns(run: GoldenRun) -> int:
     """When no cached flow was left of before the event."""
-    return round(float(run.said["events"][0]["settled_s"]) * SECOND)
+    return round(float(run.record["events"][0]["settled_s"]) * SECOND)
 
 
 def is_copy(one: Observation, victim: Victim) -> bool:
@@ -137,7 +137,7 @@ def only_the_events_miss_an_owners_end(
 
 def a_client_hangs(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
     run.drop_sockets(lambda event: is_end(event, moved, client=True))
-    run.said["clients_after"].append(list(moved.connection))
+    run.record["clients_after"].append(list(moved.connection))
 
 
 def a_clients_reset_is_no_reset(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
@@ -178,7 +178,7 @@ def a_socket_table_has_one_more(run: GoldenRun, moved: Victim, stayed: Victim) -
 
 
 def the_socket_tables_are_empty(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    run.said["held_after"], run.said["clients_after"] = [], []
+    run.record["held_after"], run.record["clients_after"] = [], []
 
 
 def a_write_is_lost(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
@@ -186,13 +186,13 @@ def a_write_is_lost(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
 
 
 def an_owner_is_not_as_predicted(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    for held in run.said["held_before"]:
+    for held in run.record["held_before"]:
         if FourTuple(*held[0]) == stayed.connection:
             held[1] = ["c2n1" if stayed.home != "c2n1" else "c2n2"]
 
 
 def the_first_look_saw_nothing(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    run.said["held_before"] = []
+    run.record["held_before"] = []
 
 
 def a_segment_comes_to_a_wrong_node(
@@ -211,20 +211,20 @@ def a_segment_comes_to_a_wrong_node(
 
 
 def nothing_moves(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    for event in run.said["events"]:
-        event["after"] = run.said["initial"]
+    for event in run.record["events"]:
+        event["after"] = run.record["initial"]
 
 
 def ten_socket_events_are_lost(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    run.said["instruments"]["probes"]["lost"] = 10
+    run.record["instruments"]["probes"]["lost"] = 10
 
 
 def the_clock_is_set(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    run.said["instruments"]["probes"]["clock_step_ns"] = -20_000_000
+    run.record["instruments"]["probes"]["clock_step_ns"] = -20_000_000
 
 
 def segments_are_dropped(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    run.said["instruments"]["capture"]["dropped"] = 3
+    run.record["instruments"]["capture"]["dropped"] = 3
 
 
 def a_client_says_no_last_word(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
@@ -251,29 +251,29 @@ def the_probes_are_blind(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
 
 def the_capture_is_blind(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
     run.frames = []
-    run.said["instruments"]["capture"]["packets"] = 0
+    run.record["instruments"]["capture"]["packets"] = 0
 
 
 def the_clusters_supervisor_failed(
     run: GoldenRun, moved: Victim, stayed: Victim
 ) -> None:
-    run.said["faults"] = ["supervisor: OSError"]
+    run.record["faults"] = ["supervisor: OSError"]
 
 
 def a_switch_lost_a_frame(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    run.said["switch_drops"] = 1
+    run.record["switch_drops"] = 1
 
 
 def a_node_answers(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    run.said["packets"]["node_resets"] = 1
+    run.record["packets"]["node_resets"] = 1
 
 
 def a_switch_copies(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    run.said["packets"]["tier1_copies"] = 1
+    run.record["packets"]["tier1_copies"] = 1
 
 
 def a_node_gets_a_copy(run: GoldenRun, moved: Victim, stayed: Victim) -> None:
-    run.said["packets"]["tier2_copies"] = 1
+    run.record["packets"]["tier2_copies"] = 1
 
 
 def a_client_reconnects(run: GoldenRun, moved: Victim, stayed: Victim) -> None:

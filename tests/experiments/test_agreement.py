@@ -7,8 +7,8 @@ from experiments.analysis.agreement import (
     Agreement,
     Place,
     agreement,
-    by_events,
-    in_flux,
+    sockets_by_events,
+    sockets_in_flux,
 )
 from tests.experiments.packet_path import MS, START, US
 from tests.experiments.scale_out import END, ScaleOut
@@ -22,21 +22,21 @@ def compared(
 ) -> Agreement:
     """The tables of a run's end beside its events."""
     powered = {node.name for node in run.path.plan.nodes}
-    flux = in_flux(run.lives, START + last_look, START + END)
-    events = by_events(run.lives, START + END, powered)
-    return agreement(tables, events, half_open, run.fates(), flux)
+    flux = sockets_in_flux(run.lifetimes, START + last_look, START + END)
+    events = sockets_by_events(run.lifetimes, START + END, powered)
+    return agreement(tables, events, half_open, run.outcomes(), flux)
 
 
 def tables(run: ScaleOut) -> frozenset[Place]:
     """What the kernels hold at the end: both ends of what stayed; of what moved, with
     ``client-only``, the owner's."""
-    owner_of = run.history.epochs[0].owner_of
+    owner_of = run.timeline.epochs[0].owner_of
     places: set[Place] = {(c, CLIENT) for c in run.stayed}
     return frozenset(places | {(c, owner_of(c) or "") for c in run.stayed + run.moved})
 
 
 def left(run: ScaleOut) -> frozenset[Place]:
-    owner_of = run.history.epochs[0].owner_of
+    owner_of = run.timeline.epochs[0].owner_of
     return frozenset((c, owner_of(c) or "") for c in run.moved)
 
 
@@ -46,7 +46,7 @@ def test_they_agree() -> None:
     assert found.compared == 2 * len(run.stayed) + len(run.moved)
     assert (found.not_agreed, len(found.half_open_not_agreed)) == (0, 0)
     assert found.half_open == left(run)
-    assert found.told() == []
+    assert found.descriptions() == []
 
 
 def test_a_socket_that_only_one_of_them_knows_is_named() -> None:
@@ -60,7 +60,9 @@ def test_a_socket_that_only_one_of_them_knows_is_named() -> None:
     assert found.only_in_events == {missing}
     assert found.half_open_not_agreed == {missing}
     assert found.not_agreed == 2
-    assert [text for text in found.told() if strange in text and "tables" in text]
+    assert [
+        text for text in found.descriptions() if strange in text and "tables" in text
+    ]
 
 
 def test_what_came_or_went_while_the_tables_were_read_is_not_compared() -> None:
@@ -77,7 +79,9 @@ def test_a_node_without_power_holds_nothing() -> None:
     run = ScaleOut.build(policy="client-only")
     gone = next(node for _, node in tables(run) if node != CLIENT)
     powered = {node.name for node in run.path.plan.nodes} - {gone}
-    assert gone not in {p for _, p in by_events(run.lives, START + END, powered)}
+    assert gone not in {
+        p for _, p in sockets_by_events(run.lifetimes, START + END, powered)
+    }
 
 
 def test_a_silent_connection_is_half_open_by_both() -> None:
@@ -89,8 +93,12 @@ def test_a_silent_connection_is_half_open_by_both() -> None:
         for one in run.path.segments
         if one.connection != silent or one.time_ns < START + 500 * MS
     ]
-    (fate,) = [fate for fate in run.fates() if fate.connection == silent]
-    assert (fate.silent, fate.spoke, fate.half_open_at_end) == (True, False, False)
-    assert (fate.held_in_vain, fate.half_open_silent) == (True, True)
+    (outcome,) = [outcome for outcome in run.outcomes() if outcome.connection == silent]
+    assert (outcome.silent, outcome.spoke, outcome.half_open_at_end) == (
+        True,
+        False,
+        False,
+    )
+    assert (outcome.stale_at_end, outcome.half_open_silent) == (True, True)
     places = tables(run) | {(c, CLIENT) for c in run.moved}
     assert compared(run, places, left(run)).half_open_not_agreed == frozenset()

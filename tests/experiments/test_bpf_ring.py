@@ -51,7 +51,7 @@ def ring(kernel: Kernel) -> Iterator[BpfRing]:
 
 
 def taken(ring: BpfRing) -> list[int]:
-    return [record[0] for record in records_of(ring.take(), LAYOUT)]  # type: ignore[misc]
+    return [record[0] for record in records_of(ring.read(), LAYOUT)]  # type: ignore[misc]
 
 
 def test_records_are_taken_once_and_in_their_order(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.analysis.trails import Places
+from experiments.analysis.reset_traces import PortRoles
 from experiments.record.capture_points import (
     capture_points,
     chassis_points,
@@ -16,7 +16,7 @@ from topologies.domain.plan import Plan
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 3, 2), (10, 15, 4)])
 def test_every_place_of_a_trail_is_captured_once(size: tuple[int, int, int]) -> None:
     plan = Plan.build(*size)
-    places = Places.of(plan)
+    places = PortRoles.of(plan)
     labels = [point.label for point in capture_points(plan)]
     assert sorted(labels) == sorted(
         [
@@ -39,7 +39,7 @@ def test_what_comes_later_adds_what_it_would_have_had() -> None:
 
 def test_only_nodes_and_clients_need_more_than_resets() -> None:
     plan = Plan.build(2, 3, 2)
-    clients = Places.of(plan).client_ports
+    clients = PortRoles.of(plan).client_ports
     for point in capture_points(plan):
         at_client = "data" if point.label in clients else "resets"
         assert point.filter == ("strays" if point.kind == "node" else at_client)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from experiments.analysis.fates import totals
 from experiments.analysis.observations import RST, Observation
+from experiments.analysis.outcomes import totals
 from nodes.guard.verdict import RESET_INTERVAL_S
 from tests.experiments.packet_path import MS, SEQ, START, US
 from tests.experiments.scale_out import END, ScaleOut
@@ -27,7 +27,7 @@ def is_copy(one: Observation) -> bool:
 
 @dataclass
 class Change:
-    """One thing changed in the first moved connection's trail."""
+    """One thing changed in the first moved connection's trace."""
 
     run: ScaleOut
 
@@ -131,13 +131,13 @@ def owner_not_freed(change: Change) -> None:
 
 
 def owner_got_no_copy(change: Change) -> None:
-    home = change.run.history.epochs[0].owner_of(change.run.moved[0])
-    change.without(lambda o: is_copy(o) and o.label == home)
+    owner = change.run.timeline.epochs[0].owner_of(change.run.moved[0])
+    change.without(lambda o: is_copy(o) and o.label == owner)
 
 
 def owner_freed_before_its_copy(change: Change) -> None:
-    home = change.run.history.epochs[0].owner_of(change.run.moved[0])
-    change.later(lambda o: is_copy(o) and o.label == home, 50 * MS)
+    owner = change.run.timeline.epochs[0].owner_of(change.run.moved[0])
+    change.later(lambda o: is_copy(o) and o.label == owner, 50 * MS)
 
 
 def copy_begets_a_reset(change: Change) -> None:
@@ -196,7 +196,7 @@ def test_one_broken_connection_fails_what_it_breaks(
 
 def test_a_word_for_word_repeated_segment_draws_everything_twice(run: ScaleOut) -> None:
     again = run.moved[0]
-    new = run.history.epochs[1].owner_of(again)
+    new = run.timeline.epochs[1].owner_of(again)
     assert new is not None
     events = list(run.path.events)
     run.path.reset(again, new, 601 * MS + (again.sport - 20000) * MS, run.reachable)
@@ -206,7 +206,7 @@ def test_a_word_for_word_repeated_segment_draws_everything_twice(run: ScaleOut) 
 
 def test_several_segments_in_flight_each_draw_their_own(run: ScaleOut) -> None:
     again = run.moved[0]
-    new = run.history.epochs[1].owner_of(again)
+    new = run.timeline.epochs[1].owner_of(again)
     assert new is not None
     events = list(run.path.events)
     at = 600 * MS + (again.sport - 20000) * MS + 30 * US
@@ -243,7 +243,7 @@ def test_drop_shows_only_that_segments_went_astray() -> None:
 def test_only_the_same_stray_soon_after_may_stay_unanswered(
     run: ScaleOut, later_s: float, wrong: list[str]
 ) -> None:
-    stray = run.trails()[0].strays[0]
+    stray = run.traces()[0].strays[0]
     again = stray._replace(time_ns=stray.time_ns + round(later_s * 1e9))
     run.path.segments.append(again)
     assert failed(run) == wrong
@@ -270,15 +270,15 @@ def test_resets_after_the_observation_are_left_out(run: ScaleOut) -> None:
 
 
 def test_evidence_names_packet_node_and_instant(run: ScaleOut) -> None:
-    chart, fates = run.chart(), run.fates()
-    first = next(f for f in fates if f.moved and f.first_stray is not None)
+    chart, outcomes = run.chart(), run.outcomes()
+    first = next(f for f in outcomes if f.moved and f.first_stray is not None)
     stray = first.first_stray
     assert stray is not None
     for word in (
         f"frame {stray.frame} ",
         stray.label,
-        f"owner is {first.home}",
+        f"owner is {first.owner}",
         " ms ",
     ):
         assert word in chart["E1"].evidence
-    assert totals(fates).moved == chart["E1"].checked
+    assert totals(outcomes).moved == chart["E1"].checked

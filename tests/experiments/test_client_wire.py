@@ -48,7 +48,7 @@ class Port:
     def see(self, at: int, outgoing: bool, packet: Packet) -> bool:
         data = bytes(ETHERNET / packet)
         seen = memoryview(data[:SNAPLEN])
-        return self.wire.take(CapturedPacket(1, 0, at, outgoing, len(data), seen))
+        return self.wire.handle(CapturedPacket(1, 0, at, outgoing, len(data), seen))
 
     def open(self, at: int, isn: int = 100) -> None:
         self.up(at, "S", isn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.analysis.fates import totals
+from experiments.analysis.outcomes import totals
 from tests.experiments.packet_path import MS
 from tests.experiments.scale_out import ScaleOut
 
@@ -16,12 +16,12 @@ def run() -> ScaleOut:
 
 def away(run: ScaleOut) -> int:
     """How many moved connections left their owner behind the cut."""
-    old, cut = run.history.epochs
+    old, cut = run.timeline.epochs
     return sum(old.owner_of(one) in cut.cut_off for one in run.moved)
 
 
 def test_what_is_cut_off_stays_half_open_and_is_counted(run: ScaleOut) -> None:
-    found = totals(run.fates())
+    found = totals(run.outcomes())
     assert 0 < away(run) < len(run.moved)
     assert found.moved == found.reset == len(run.moved)
     assert found.half_open_at_end == found.half_open_out_of_reach == away(run)
@@ -38,18 +38,18 @@ def test_the_claim_holds_for_who_could_be_reached_and_says_who_could_not(
 
 
 def test_what_frees_itself_later_is_no_longer_half_open(run: ScaleOut) -> None:
-    old, cut = run.history.epochs
+    old, cut = run.timeline.epochs
     one = next(c for c in run.moved if old.owner_of(c) in cut.cut_off)
-    home = old.owner_of(one)
-    assert home is not None
-    run.path.freed(one, home, 2000 * MS)
-    found = totals(run.fates())
+    owner = old.owner_of(one)
+    assert owner is not None
+    run.path.freed(one, owner, 2000 * MS)
+    found = totals(run.outcomes())
     assert found.half_open_at_end == found.half_open_out_of_reach == away(run) - 1
 
 
 def test_an_owner_in_reach_that_holds_on_is_not_excused() -> None:
     run = ScaleOut.cut_off(policy="client-only")
-    found = totals(run.fates())
+    found = totals(run.outcomes())
     assert found.half_open_at_end == len(run.moved)
     assert found.half_open_out_of_reach == away(run) < len(run.moved)
     assert not run.chart()["E3"].passed

@@ -26,18 +26,18 @@ class Talk:
 
     def __post_init__(self) -> None:
         self.dialogue = Dialogue(0, self.isn)
-        self.dialogue.accept(self.server_isn)
+        self.dialogue.syn_ack(self.server_isn)
 
     def ask(self, at: int, first: int, length: int, **more: Any) -> None:
         """Bytes of the client, the first one counted from 0."""
         seq = (self.isn + 1 + first) % WRAPS
-        self.dialogue.ask(at, seq, length, **more)
+        self.dialogue.client_segment(at, seq, length, **more)
 
     def answer(self, at: int, first: int, length: int, ack: int, **more: Any) -> None:
         """Bytes of the server; ``ack``: so many of the client's have come to it."""
         seq = (self.server_isn + 1 + first) % WRAPS
         acked = (self.isn + 1 + ack) % WRAPS
-        self.dialogue.answer(at, seq, acked, length, **more)
+        self.dialogue.server_segment(at, seq, acked, length, **more)
 
     def waits(self, until: int = 1000, *, ended: bool = False) -> list[Wait]:
         return self.dialogue.waits(until, ended)
@@ -183,8 +183,8 @@ def test_a_server_that_closes_has_answered(talk: Talk) -> None:
 
 def test_without_its_handshake_it_begins_with_the_first_answer() -> None:
     dialogue = Dialogue(0, ISN)
-    dialogue.ask(10, ISN + 1, 16)
-    dialogue.answer(13, 77, ISN + 17, 16)
+    dialogue.client_segment(10, ISN + 1, 16)
+    dialogue.server_segment(13, 77, ISN + 17, 16)
     assert dialogue.waits(99, False) == [Wait(10, 13)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.analysis.epochs import Epoch, History
+from experiments.analysis.epochs import Epoch, EpochTimeline
 from tests.topologies.domain.test_events import after, fresh, fresh_state
 
 
@@ -16,7 +16,7 @@ def epoch(start: int, settled: int, **chassis: str) -> Epoch:
 FIRST = epoch(0, 0, c1="c1n1 c1n2", c2="c2n1")
 WITHOUT_N2 = epoch(100, 110, c1="c1n1", c2="c2n1")
 WITHOUT_C2 = epoch(200, 210, c1="c1n1")
-HISTORY = History([FIRST, WITHOUT_N2, WITHOUT_C2])
+TIMELINE = EpochTimeline([FIRST, WITHOUT_N2, WITHOUT_C2])
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ HISTORY = History([FIRST, WITHOUT_N2, WITHOUT_C2])
     [(0, FIRST), (99, FIRST), (100, WITHOUT_N2), (199, WITHOUT_N2), (999, WITHOUT_C2)],
 )
 def test_epoch_at_an_instant(time_ns: int, expected: Epoch) -> None:
-    assert HISTORY.at(time_ns) is expected
+    assert TIMELINE.at(time_ns) is expected
 
 
 def test_later_epochs() -> None:
-    assert list(HISTORY.after(100)) == [WITHOUT_C2]
-    assert list(HISTORY.after(5)) == [WITHOUT_N2, WITHOUT_C2]
+    assert list(TIMELINE.after(100)) == [WITHOUT_C2]
+    assert list(TIMELINE.after(5)) == [WITHOUT_N2, WITHOUT_C2]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_later_epochs() -> None:
 def test_expected_copies(
     time_ns: int, must: dict[str, str], may: dict[str, str]
 ) -> None:
-    expected = HISTORY.expected(time_ns)
+    expected = TIMELINE.expected(time_ns)
     assert expected.must == {c: frozenset(n.split()) for c, n in must.items()}
     assert expected.may == {c: frozenset(n.split()) for c, n in may.items()}
 
@@ -63,9 +63,9 @@ MENDED = epoch(300, 310, c1="c1n1", c2="c2n1")
     ids=["before", "going", "away", "coming", "back"],
 )
 def test_who_is_out_of_reach_of_every_copy(time_ns: int, cut_off: bool) -> None:
-    history = History([FIRST, CUT_C2, MENDED])
-    assert history.cuts_off(time_ns, "c2n1") is cut_off
-    assert not history.cuts_off(time_ns, "c1n1")
+    timeline = EpochTimeline([FIRST, CUT_C2, MENDED])
+    assert timeline.cuts_off(time_ns, "c2n1") is cut_off
+    assert not timeline.cuts_off(time_ns, "c1n1")
 
 
 def test_who_is_cut_off_has_power_and_who_failed_has_none() -> None:

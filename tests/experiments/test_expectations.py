@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments.verdict.expectations import Condition, Sight, check, judge
+from experiments.verdict.expectations import Condition, Observability, check, judge
 
 SUMMARY = {
     "connections": {"moved": 12, "hung": 0},
@@ -66,17 +66,17 @@ ALL: dict[str, Condition] = {CLAIM: True, RESET: "== connections.spoke", ARRIVAL
 
 
 @pytest.mark.parametrize(
-    ("spoke", "unfinished", "compared", "sight", "left"),
+    ("spoke", "unfinished", "compared", "observability", "left"),
     [
-        (2, 0, 9, Sight(), set()),
-        (None, 0, 0, Sight(captured=False), {CLAIM, RESET, ARRIVALS}),
-        (0, 0, 9, Sight(), {CLAIM}),
-        (2, 2, 9, Sight(), {CLAIM}),
-        (2, 0, 0, Sight(), {ARRIVALS}),
-        (2, 0, 9, Sight(hashed=False), {ARRIVALS}),
-        (2, 0, 9, Sight(lossy=True), {CLAIM}),
-        (2, 0, 9, Sight(too_few=frozenset(("E1",))), {CLAIM}),
-        (2, 0, 9, Sight(too_few=frozenset(("E4",))), set()),
+        (2, 0, 9, Observability(), set()),
+        (None, 0, 0, Observability(captured=False), {CLAIM, RESET, ARRIVALS}),
+        (0, 0, 9, Observability(), {CLAIM}),
+        (2, 2, 9, Observability(), {CLAIM}),
+        (2, 0, 0, Observability(), {ARRIVALS}),
+        (2, 0, 9, Observability(hashed=False), {ARRIVALS}),
+        (2, 0, 9, Observability(lossy=True), {CLAIM}),
+        (2, 0, 9, Observability(too_few=frozenset(("E1",))), {CLAIM}),
+        (2, 0, 9, Observability(too_few=frozenset(("E4",))), set()),
     ],
     ids=[
         "all",
@@ -94,11 +94,11 @@ def test_what_cannot_be_judged_is_said(
     spoke: int | None,
     unfinished: int,
     compared: int,
-    sight: Sight,
+    observability: Observability,
     left: set[str],
 ) -> None:
     summary = of_claim(spoke, unfinished, compared)
-    met, others = judge(summary, ALL, sight)
+    met, others = judge(summary, ALL, observability)
     assert {one.key for one in others} == left
     assert all(one.why for one in others)
     assert {one.key for one in met} == ALL.keys() - left

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from experiments.files import handover
-from experiments.files.handover import give_to_caller, make_folders
+from experiments.files.handover import chown_to_caller, make_folders
 from experiments.files.whole_file import write_whole
 from experiments.report.report import NothingToReport, write_report
 from experiments.running.launch import make_folder
 from experiments.spec.run_spec import RunSpec
 from tests.experiments.run_folders import moved, write_run
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give")
+pytestmark = [pytest.mark.live]  # only root can give
 
 CALLER = 54321
 LONG_AGO = time.time() - 3600
@@ -40,7 +40,7 @@ def test_a_folder_that_was_there_stays_whose_it_was(tmp_path: Path) -> None:
     """``--out /tmp/r1`` must not give ``/tmp`` away."""
     folder = make_folder(RunSpec(), tmp_path / "r1")
     (folder / "summary.json").write_text("{}")
-    give_to_caller(folder)
+    chown_to_caller(folder)
     assert owner(folder) == owner(folder / "summary.json") == CALLER
     assert owner(tmp_path) == owner(tmp_path.parent) == 0
 
@@ -52,14 +52,14 @@ def test_folders_above_are_given_if_they_were_made_for_it(
     first = make_folder(RunSpec(), None)
     (first / "hosts").mkdir()
     (first / "hosts" / "h1.log").touch()
-    give_to_caller(first)
+    chown_to_caller(first)
     assert owner(tmp_path / "results") == owner(first) == CALLER
     assert owner(first / "hosts") == owner(first / "hosts" / "h1.log") == CALLER
     assert owner(tmp_path) == 0
     monkeypatch.setattr(handover, "_made", set())  # another process
     os.chown(tmp_path / "results", 0, 0)
     second = make_folders(tmp_path / "results" / "second")
-    give_to_caller(second)
+    chown_to_caller(second)
     assert owner(second) == CALLER
     assert owner(tmp_path / "results") == 0
 
@@ -70,7 +70,7 @@ def test_an_empty_folder_of_roots_stays_roots_and_what_is_put_into_it_is_given(
     (tmp_path / "out").mkdir()
     folder = make_folder(RunSpec(), tmp_path / "out")
     (folder / "flows").mkdir()
-    give_to_caller(folder)
+    chown_to_caller(folder)
     assert owner(folder) == 0
     assert owner(folder / "flows") == CALLER
 
@@ -88,7 +88,7 @@ def test_what_others_put_among_the_results_is_not_touched(tmp_path: Path) -> Non
     (folder / "old").touch()
     os.utime(folder / "old", (LONG_AGO, LONG_AGO))
     os.mkfifo(folder / "fifo")
-    give_to_caller(folder)
+    chown_to_caller(folder)
     assert owner(elsewhere) == owner(elsewhere / "secret") == 0
     assert owner(folder / "hard") == owner(folder / "old") == 0
     assert owner(folder / "link") == owner(folder / "file-link") == 0
@@ -114,7 +114,7 @@ def test_a_name_that_becomes_a_link_meanwhile_leads_nowhere(
         return status
 
     monkeypatch.setattr(os, "fstat", swap)
-    give_to_caller(folder)
+    chown_to_caller(folder)
     assert (folder / "log").is_symlink()
     assert (folder / "flows").is_symlink()
     assert owner(secret) == owner(tmp_path) == 0
@@ -125,7 +125,7 @@ def test_without_sudo_nothing_is_given(
 ) -> None:
     monkeypatch.delenv("SUDO_UID")
     folder = make_folders(tmp_path / "out")
-    give_to_caller(folder)
+    chown_to_caller(folder)
     assert owner(folder) == 0
 
 

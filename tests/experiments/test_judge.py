@@ -73,5 +73,5 @@ def test_a_folder_without_a_record_is_refused(tmp_path: Path) -> None:
 def test_a_record_of_another_version_is_refused(folder: Path) -> None:
     record = folder / "record.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"version": 99}))
-    with pytest.raises(NoRecord, match="version 99, and this reads 1"):
+    with pytest.raises(NoRecord, match="version 99, but only 1 can be read"):
         judge_folder(folder)

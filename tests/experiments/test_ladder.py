@@ -13,7 +13,7 @@ from experiments.ladder.ladder import (
     FREED,
     HELD,
     NODE,
-    REST,
+    OTHERS,
     TIER1,
     TIER2,
     Ladder,
@@ -22,7 +22,7 @@ from experiments.ladder.ladder import (
     ladder,
 )
 from experiments.ladder.svg import ladder_svg
-from experiments.ladder.text import WIDTH, ladder_text, since
+from experiments.ladder.text import WIDTH, format_offset, ladder_text
 from tests.experiments.scale_out import ScaleOut
 
 SIZES = [(2, 3, 40), (4, 6, 80), (10, 15, 80)]
@@ -65,7 +65,7 @@ def test_an_owner_that_is_not_freed_is_marked() -> None:
 def test_an_owner_that_failed_frees_nothing() -> None:
     run = ScaleOut.build(connections=40)
     case = choose(run.cases())
-    failed = replace(case, fate=replace(case.fate, home_failed=True))
+    failed = replace(case, outcome=replace(case.outcome, owner_failed=True))
     marks = ladder(failed, run.path.plan).marks
     assert [mark.kind for mark in marks] == ["client-reset", FAILED]
     assert choose([failed, case]) is case
@@ -74,7 +74,7 @@ def test_an_owner_that_failed_frees_nothing() -> None:
 def test_an_owner_that_was_cut_off_frees_its_end_by_itself_if_at_all() -> None:
     run = ScaleOut.build(connections=40)
     case = choose(run.cases())
-    away = replace(case, fate=replace(case.fate, home_out_of_reach=True))
+    away = replace(case, outcome=replace(case.outcome, owner_out_of_reach=True))
     diagram = ladder(away, run.path.plan)
     (freed,) = [mark for mark in diagram.marks if mark.kind == FREED]
     assert freed.text.endswith("frees the connection, by itself")
@@ -86,7 +86,7 @@ def test_an_owner_that_was_cut_off_frees_its_end_by_itself_if_at_all() -> None:
 @pytest.mark.parametrize("most", [8, 12, 24, 30])
 def test_narrowing_keeps_who_is_involved_and_forgets_nobody(most: int) -> None:
     whole = diagram(10, 15, 80)
-    narrow = whole.at_most(most)
+    narrow = whole.narrowed_to(most)
     assert len(narrow.columns) <= most
     assert {c.name for c in whole.columns if c.note} <= {c.name for c in narrow.columns}
     for column in whole.columns:
@@ -99,7 +99,7 @@ def test_narrowing_keeps_who_is_involved_and_forgets_nobody(most: int) -> None:
 
 def test_a_small_cluster_is_drawn_whole() -> None:
     whole = diagram()
-    assert whole.at_most(10) is whole
+    assert whole.narrowed_to(10) is whole
 
 
 @pytest.mark.parametrize("policy", ["flood", "client-only", "drop"])
@@ -149,8 +149,8 @@ def test_svg_tells_each_instant_on_a_line_of_its_own() -> None:
 
 
 def test_bystanders_of_a_large_cluster_stand_together() -> None:
-    narrow = diagram(10, 15, 80).at_most(30)
-    rest = [column for column in narrow.columns if column.kind == REST]
+    narrow = diagram(10, 15, 80).narrowed_to(30)
+    rest = [column for column in narrow.columns if column.kind == OTHERS]
     assert len(rest) == 10
     kept = [column for column in narrow.columns if column.kind == NODE]
     assert all(column.note for column in kept)
@@ -173,4 +173,4 @@ def test_nothing_to_draw_is_said() -> None:
     ],
 )
 def test_times_for_people(distance: int, expected: str) -> None:
-    assert since(distance) == expected
+    assert format_offset(distance) == expected

@@ -40,7 +40,7 @@ def command(*arguments: str) -> Result:
 
 
 def test_every_discipline_is_tried_and_examined() -> None:
-    names = {probe_of(kind) for kind in ALL.disciplines()}
+    names = {probe_of(kind) for kind in ALL.required_qdiscs()}
     assert names <= kernel_probes.PROBES.keys()
     assert names <= {check.name for check in CHECKS}
 
@@ -114,7 +114,7 @@ def test_the_trials_of_this_kernel_decide() -> None:
     tried = kernel_probes.probe_some(["sch_netem", "sch_tbf"])
     assert set(tried) == {"sch_netem", "sch_tbf"}
     for options in (LinkOptions(delay_ms=1), LinkOptions(rate_mbit=1)):
-        (kind,) = options.disciplines()
+        (kind,) = options.required_qdiscs()
         if tried[probe_of(kind)].state is State.MISSING:
             with pytest.raises(RequirementMissing, match=probe_of(kind)):
                 require(options)

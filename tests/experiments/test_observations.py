@@ -8,9 +8,9 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
 
-from experiments.analysis.observations import RST, SYN, Observation, observe
+from experiments.analysis.observations import RST, SYN, Observation, parse_packet
 from experiments.record.pcapng import CapturedPacket
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 from topologies.domain.plan import FANOUT_MAC, VIP4, VIP6, VIP_MAC
 
 ETHERNET = Ether(src=FANOUT_MAC, dst=VIP_MAC)
@@ -21,7 +21,7 @@ SNAPLEN = 100
 
 def seen(frame: Packet) -> Observation | None:
     data = bytes(frame)
-    return observe(
+    return parse_packet(
         "c1n1", CapturedPacket(1, 0, 5, False, len(data), memoryview(data[:SNAPLEN]))
     )
 
@@ -61,8 +61,14 @@ def test_both_directions_name_the_same_connection(version: int) -> None:
 
 
 def test_a_connection_is_written_as_people_do() -> None:
-    assert written(FourTuple("10.1.0.1", 1, VIP4, 2)) == "10.1.0.1:1 > 10.0.0.1:2"
-    assert written(FourTuple("fd00::1", 1, VIP6, 2)) == "[fd00::1]:1 > [fd00:10::1]:2"
+    assert (
+        format_connection(FourTuple("10.1.0.1", 1, VIP4, 2))
+        == "10.1.0.1:1 > 10.0.0.1:2"
+    )
+    assert (
+        format_connection(FourTuple("fd00::1", 1, VIP6, 2))
+        == "[fd00::1]:1 > [fd00:10::1]:2"
+    )
 
 
 @pytest.mark.parametrize(

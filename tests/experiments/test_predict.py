@@ -12,14 +12,14 @@ from experiments.analysis.arrivals import arrivals
 from experiments.analysis.epochs import IN_FLIGHT_NS
 from experiments.analysis.observations import RST
 from experiments.commands.cli import main
-from experiments.prediction.predict import connections_of, predict, shares
+from experiments.prediction.predict import connections_of, predict, split_evenly
 from experiments.spec.run_spec import RunSpec
 from nodes.clients.client_ports import seeded_ports
 from tests.controller.clusters import network
 from tests.controller.frames import from_client
 from tests.experiments.packet_path import MS
 from tests.experiments.scale_out import EVENT, SETTLED, ScaleOut
-from topologies.domain.connection import FourTuple, written
+from topologies.domain.connection import FourTuple, format_connection
 from topologies.domain.plan import FANOUT_MAC
 
 EVENTS = [
@@ -55,7 +55,7 @@ def test_connections_are_those_that_the_clients_open() -> None:
 
 @pytest.mark.parametrize(("total", "parts"), [(7, 3), (2, 5), (0, 2), (48, 2)])
 def test_shares_are_even_and_whole(total: int, parts: int) -> None:
-    found = shares(total, parts)
+    found = split_evenly(total, parts)
     assert (len(found), sum(found)) == (parts, total)
     assert max(found) - min(found) <= 1
 
@@ -119,7 +119,7 @@ def test_the_command_prints_every_owner_as_json() -> None:
     told = json.loads(result.stdout)
     of = RunSpec.model_validate({"workload": {"connections": 30}, "events": EVENTS[:1]})
     assert [row["connection"] for row in told["connections"]] == [
-        written(connection) for connection in connections_of(of)
+        format_connection(connection) for connection in connections_of(of)
     ]
     moved = [row for row in told["connections"] if len(set(row["owners"])) > 1]
     assert told["events"] == [
@@ -162,35 +162,37 @@ def nodes(run: ScaleOut) -> set[str]:
 
 def test_segments_arrive_as_foretold() -> None:
     run = wire()
-    found = arrivals(run.path.observations(), run.history, nodes(run))
-    assert found.wrong == frozenset()
+    found = arrivals(run.path.observations(), run.timeline, nodes(run))
+    assert found.mismatched == frozenset()
     assert found.compared == 2 * len(run.moved + run.stayed)
 
 
 def test_a_segment_at_another_node_is_found() -> None:
     run = wire()
-    elsewhere = run.history.epochs[0].owner_of(run.moved[0])
+    elsewhere = run.timeline.epochs[0].owner_of(run.moved[0])
     assert elsewhere
     run.path.data(run.moved[0], elsewhere, 900 * MS)
-    found = arrivals(run.path.observations(), run.history, nodes(run))
-    assert found.wrong == {(run.moved[0], elsewhere)}
+    found = arrivals(run.path.observations(), run.timeline, nodes(run))
+    assert found.mismatched == {(run.moved[0], elsewhere)}
 
 
 def test_while_an_event_is_under_way_both_owners_are_right() -> None:
     run = wire()
-    elsewhere = run.history.epochs[0].owner_of(run.moved[0])
+    elsewhere = run.timeline.epochs[0].owner_of(run.moved[0])
     assert elsewhere
     for at in (EVENT, (EVENT + SETTLED) // 2, SETTLED, SETTLED + IN_FLIGHT_NS):
         run.path.data(run.moved[0], elsewhere, at)
-    assert arrivals(run.path.observations(), run.history, nodes(run)).wrong == set()
+    assert (
+        arrivals(run.path.observations(), run.timeline, nodes(run)).mismatched == set()
+    )
 
 
 def test_what_was_on_its_way_when_it_settled_is_soon_there() -> None:
     run = wire()
-    elsewhere = run.history.epochs[0].owner_of(run.moved[0])
+    elsewhere = run.timeline.epochs[0].owner_of(run.moved[0])
     assert elsewhere
     run.path.data(run.moved[0], elsewhere, SETTLED + IN_FLIGHT_NS + MS)
-    assert arrivals(run.path.observations(), run.history, nodes(run)).wrong
+    assert arrivals(run.path.observations(), run.timeline, nodes(run)).mismatched
 
 
 def test_copies_are_not_arrivals() -> None:
@@ -198,4 +200,6 @@ def test_copies_are_not_arrivals() -> None:
     segment = (run.moved[0], RST, 1, 0, 900 * MS)
     run.path.see("c1n1", False, *segment, eth_src=FANOUT_MAC)
     run.path.see("c1n2", False, *segment, eth_src=FANOUT_MAC)
-    assert arrivals(run.path.observations(), run.history, nodes(run)).wrong == set()
+    assert (
+        arrivals(run.path.observations(), run.timeline, nodes(run)).mismatched == set()
+    )

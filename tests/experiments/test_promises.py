@@ -8,8 +8,14 @@ import pytest
 
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
+from controller.policies.questions import OnStray
 from experiments.spec.run_spec import RunSpec
-from experiments.verdict.promises import everyone_speaks, expected, planned, promised
+from experiments.verdict.promises import (
+    all_connections_speak,
+    expected,
+    planned,
+    promised,
+)
 from topologies.domain.events import EVENTS
 
 #: What each policy is expected to show of a planned event, beside what all are.
@@ -66,9 +72,11 @@ def _shortened(key: str) -> str:
 
 def test_a_policy_that_promises_nothing_is_none() -> None:
     with pytest.raises(ValueError, match="mute: a policy promises something"):
-        ResetPolicy("mute", "says nothing", guard_answers=False, promises=frozenset())
+        ResetPolicy(
+            "mute", "says nothing", on_stray=OnStray.STAY_SILENT, promises=frozenset()
+        )
     with pytest.raises(TypeError, match="promises"):
-        ResetPolicy("mute", "says nothing", guard_answers=False)  # type: ignore[call-arg]
+        ResetPolicy("mute", "says nothing", on_stray=OnStray.STAY_SILENT)  # type: ignore[call-arg]
 
 
 def test_a_policy_that_is_in_no_registry_is_an_error() -> None:
@@ -127,7 +135,7 @@ def test_silence_is_amiss_where_everyone_has_to_speak(
     work: dict[str, Any], observe_s: float, speaks: bool
 ) -> None:
     one = spec(workload=work, observe_s=observe_s)
-    assert everyone_speaks(one) is speaks
+    assert all_connections_speak(one) is speaks
     assert ("connections.silent" in expected(one)) is speaks
 
 

@@ -17,7 +17,7 @@ from experiments.report.data import NothingToReport, Report, load_report
 from experiments.report.page import page as page_of
 from experiments.report.report import write_report
 from experiments.report.survival import ended_share, quantile
-from experiments.report.theme import SERIES, TONES, stroke
+from experiments.report.theme import COLOURS, SERIES, line_style
 from experiments.results.run_folder import RunFolder
 from tests.experiments.run_folders import (
     END_S,
@@ -86,7 +86,7 @@ def with_events(folder: RunFolder, *events: str) -> RunFolder:
 
 def test_events_of_one_instant_are_one_change(report: Report) -> None:
     both = with_events(report.of("flood")[0], "drain-node c1n2", "fail-node c2n3")
-    assert [event[0] for event in timeline.course(both).events] == [
+    assert [event[0] for event in timeline.timeline_of(both).events] == [
         "drain-node c1n2 + fail-node c2n3"
     ]
     assert len(both.states) == 2
@@ -110,14 +110,6 @@ def test_half_open_lasts_to_the_owners_freeing_or_the_end(report: Report) -> Non
     kept = distributions.lifetimes(drop)
     assert [censored for _, censored in kept] == [True, True]
     assert kept[0][0] == pytest.approx((END_S - START_S - 0.12) * 1e3, abs=0.01)
-
-
-def test_a_failed_owner_holds_nothing_half_open(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", "drop", [moved(7, reset=False, freed_ms=None)])
-    for name in ("spec.yaml", "summary.json"):
-        text = (run / name).read_text()
-        (run / name).write_text(text.replace("drain-node", "fail-node"))
-    assert [row.half_open for row in RunFolder.read(run).rows] == [None]
 
 
 def test_best_and_worst_are_marked_ties_and_all(report: Report) -> None:
@@ -145,10 +137,10 @@ def test_findings_name_who_leaves_what(report: Report) -> None:
 
 
 def test_the_course_counts_half_open_connections(report: Report) -> None:
-    flood = timeline.course(report.of("flood")[0])
-    assert (flood.peak, flood.left, len(flood.freed)) == (2, 0, 2)
+    flood = timeline.timeline_of(report.of("flood")[0])
+    assert (flood.peak, flood.remaining, len(flood.freed)) == (2, 0, 2)
     assert flood.strays == pytest.approx((120, 120))
-    assert timeline.course(report.of("drop")[0]).left == 2
+    assert timeline.timeline_of(report.of("drop")[0]).remaining == 2
 
 
 def test_nodes_before_and_after(report: Report) -> None:
@@ -278,14 +270,14 @@ def _contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("dark", [0, 1], ids=["light", "dark"])
 def test_contrast_is_wcags_double_a(dark: int, ground: str) -> None:
     for role in ("ink", "faint", "link", "good", "bad", "stray", "reset"):
-        ratio = _contrast(TONES[role][dark], TONES[ground][dark])
+        ratio = _contrast(COLOURS[role][dark], COLOURS[ground][dark])
         assert ratio >= 4.5, f"{role} as text on {ground}: {ratio:.2f}"
     for role in ("edge", "freed", *(f"series-{n}" for n in range(SERIES))):
-        ratio = _contrast(TONES[role][dark], TONES[ground][dark])
+        ratio = _contrast(COLOURS[role][dark], COLOURS[ground][dark])
         assert ratio >= 3, f"{role} as a line on {ground}: {ratio:.2f}"
 
 
 def test_designs_differ_by_more_than_colour() -> None:
-    looks = [stroke(n) for n in range(SERIES)]
-    assert len({look.sign for look in looks}) == SERIES
-    assert len({tone.light for tone in TONES.values()}) == len(TONES)
+    styles = [line_style(n) for n in range(SERIES)]
+    assert len({style.marker for style in styles}) == SERIES
+    assert len({pair.light for pair in COLOURS.values()}) == len(COLOURS)

@@ -1,4 +1,4 @@
-"""The picture of the cluster keeps its text legible at every size."""
+"""The plot of the cluster keeps its text legible at every size."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.report import topology
-from experiments.report.canvas import NARROW, WIDE, picture
-from experiments.report.topology import Change, NodeView
+from experiments.report.canvas import NARROW, WIDE, plot
+from experiments.report.topology import NodeChange, NodeView
 
 POINTS = 72
 #: CSS pixels of the page's column on a desktop and on a phone.
@@ -18,7 +18,7 @@ DESKTOP_PX, PHONE_PX = 1150, 330
 LEAST_PX = 7.0
 
 
-def cluster(chassis: int, nodes: int) -> list[Change]:
+def cluster(chassis: int, nodes: int) -> list[NodeChange]:
     """Chassis 1 gives up a node with connections half open on it; the last is new."""
     found = []
     for c in range(1, chassis + 1):
@@ -30,7 +30,7 @@ def cluster(chassis: int, nodes: int) -> list[Change]:
             kept = 12 if drained else 0
             name, of = f"c{c}n{n}", f"c{c}"
             found.append(
-                Change(
+                NodeChange(
                     NodeView(name, of, before, 100, 0),
                     NodeView(name, of, state, 100, kept),
                 )
@@ -53,7 +53,7 @@ def test_text_is_as_large_in_a_large_cluster(
     chassis: int, nodes: int, tmp_path: Path
 ) -> None:
     drawn = topology.drawing(cluster(chassis, nodes))
-    made = picture("topology", "Cluster", "both states", drawn, tmp_path)
+    made = plot("topology", "Cluster", "both states", drawn, tmp_path)
     for svg, inches, column in (
         (made.wide, WIDE, DESKTOP_PX),
         (made.narrow, NARROW, PHONE_PX),

@@ -15,12 +15,12 @@ from unittest.mock import MagicMock, Mock
 import pytest
 
 from controller.pipeline.cluster_state import ClusterState
-from controller.service.controller_client import Applied
-from experiments.cluster import hands as hands_module
-from experiments.cluster.changes import Changes
+from controller.service.controller_client import ApplyResult
+from experiments.cluster import cluster_machines
+from experiments.cluster.cluster_machines import ClusterMachines
 from experiments.cluster.errors import ClusterError
+from experiments.cluster.event_executor import EventExecutor
 from experiments.cluster.event_log import EventLog
-from experiments.cluster.hands import ClusterHands
 from experiments.cluster.rollback import Rollback
 from nodes.guard.guard import GuardCounters
 from nodes.guard.verdict import Mode
@@ -108,11 +108,11 @@ class Machines:
         for name in (chassis.name, *(node.name for node in chassis.nodes)):
             self._do(self.off.discard, name)
 
-    def cut_uplink(self, chassis: Chassis) -> None:
+    def set_uplink_down(self, chassis: Chassis) -> None:
         """No carrier."""
         self._do(self.cut.add, chassis.name)
 
-    def mend_uplink(self, chassis: Chassis) -> None:
+    def set_uplink_up(self, chassis: Chassis) -> None:
         """A carrier."""
         self._do(self.cut.discard, chassis.name)
 
@@ -139,7 +139,7 @@ class Machines:
 
 @dataclass
 class House:
-    """A cluster's changes upon machines in memory."""
+    """A cluster's events on machines in memory."""
 
     folder: Path
     fuse: Fuse = field(default_factory=Fuse)
@@ -150,29 +150,29 @@ class House:
         machines: Any = Machines(state, self.fuse)
         self.machines = machines
         workload = Mock(**{"server.return_value": ["server", "--now"]})
-        self.hands = ClusterHands(
+        self.actions = ClusterMachines(
             machines, workload, machines, Mode.ANSWER, self.folder, self.folder
         )
-        self.hands.hasten = lambda switches: None  # type: ignore[method-assign]
-        self.hands.serve(tuple(state.plan.nodes))
-        controller = Mock(**{"apply.return_value": Applied(1.0, 2.0, 3.0, {})})
+        self.actions.limit_reconnect_backoff = lambda switches: None  # type: ignore[method-assign]
+        self.actions.serve(tuple(state.plan.nodes))
+        controller = Mock(**{"apply.return_value": ApplyResult(1.0, 2.0, 3.0, {})})
         self.log = self.folder / "events.jsonl"
-        self.changes = Changes(
-            *(state, self.hands, controller, self.folder / "state.json"),
+        self.executor = EventExecutor(
+            *(state, self.actions, controller, self.folder / "state.json"),
             *(EventLog(self.log), lambda: None),
         )
 
     def world(self) -> tuple[frozenset[str], ...]:
         """All that there is: what is built, off, cut off, guarded, and served."""
         parts = self.machines
-        served = self.hands.children.running
+        served = self.actions.processes.running
         sets = (parts.built, parts.off, parts.cut, parts.guarded, served)
         return tuple(frozenset(each) for each in sets)
 
     def make(self, words: str) -> None:
         """Events of one instant, as on the command line."""
         kinds, targets = words.split()[::2], words.split()[1::2]
-        self.changes.make(list(zip(kinds, targets, strict=True)))
+        self.executor.execute(list(zip(kinds, targets, strict=True)))
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
         house.fuse.tick()
         return True
 
-    monkeypatch.setattr(hands_module, "is_listening", listens)
+    monkeypatch.setattr(cluster_machines, "is_listening", listens)
     return house
 
 
@@ -209,7 +209,7 @@ def test_an_event_any_step_of_which_fails_can_be_tried_again(
     """It counts its steps on the way: with each attempt, the next one fails."""
     if before:
         house.make(before)
-    state, world = house.changes.state, house.world()
+    state, world = house.executor.state, house.world()
     attempts = 0
     while True:
         attempts += 1
@@ -220,12 +220,12 @@ def test_an_event_any_step_of_which_fails_can_be_tried_again(
             assert "a step" in str(error)
             assert "the same can be tried again" in str(error)
             assert house.world() == world
-            assert house.changes.state is state
+            assert house.executor.state is state
         else:
             break
     assert house.fuse.at is not None  # nothing was left to fail
     assert attempts > 2
-    assert house.changes.state is not state
+    assert house.executor.state is not state
     assert house.world() != world
     failed = [
         record
@@ -239,9 +239,9 @@ def test_a_server_that_does_not_come_up_is_undone_too(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = house.world()
-    monkeypatch.setattr(hands_module, "READY_DEADLINE_S", 0.0)
+    monkeypatch.setattr(cluster_machines, "READY_DEADLINE_S", 0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(hands_module, "is_listening", lambda pid, port: False)
+        patch.setattr(cluster_machines, "is_listening", lambda pid, port: False)
         with pytest.raises(ClusterError, match="server listens on c1n4"):
             house.make("add-node c1")
     assert house.world() == world
@@ -250,18 +250,18 @@ def test_a_server_that_does_not_come_up_is_undone_too(
 
 
 def test_what_undoing_does_not_bring_back_is_said(house: House) -> None:
-    """A node that lost its power has come back empty."""
+    """A node that lost its power has lost its TCP state."""
     house.fuse.at = house.fuse.ticks + 3
     with pytest.raises(ClusterError) as failed:
         house.make("fail-node c1n1 fail-node c1n2")
-    assert "giving c1n1 its power back: done, but it has come back empty." in str(
+    assert "restoring the power of c1n1: done, but it has lost its TCP state." in str(
         failed.value
     )
 
 
 def test_what_cannot_be_undone_is_said_with_a_remedy_and_the_rest_is_undone() -> None:
     rollback, undone = Rollback(), Mock()
-    with pytest.raises(ClusterError) as failed, rollback.whole():
+    with pytest.raises(ClusterError) as failed, rollback.transaction():
         rollback.step("the first", undone)
         rollback.step("the second", Mock(side_effect=Broken("stuck")))
         raise Broken("the third")
@@ -273,8 +273,8 @@ def test_what_cannot_be_undone_is_said_with_a_remedy_and_the_rest_is_undone() ->
 
 def test_what_went_well_is_not_undone_later() -> None:
     rollback, undone = Rollback(), Mock()
-    with rollback.whole():
+    with rollback.transaction():
         rollback.step("a step of a change that went well", undone)
-    with pytest.raises(ClusterError), rollback.whole():
+    with pytest.raises(ClusterError), rollback.transaction():
         raise Broken("another change")
     undone.assert_not_called()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.analysis.socket_states import SocketLife, socket_lives
+from experiments.analysis.socket_states import SocketLifetime, socket_lifetimes
 from experiments.record.socket_events import (
     RESET_RECEIVED,
     RESET_SENT,
@@ -39,8 +39,8 @@ def at_client(time_ns: int, change: str, port: int = CONNECTION.sport) -> Socket
     return node._replace(local=node.remote, remote=node.local)
 
 
-def only(events: list[SocketEvent]) -> SocketLife:
-    (life,) = socket_lives(events)
+def only(events: list[SocketEvent]) -> SocketLifetime:
+    (life,) = socket_lifetimes(events)
     return life
 
 
@@ -53,13 +53,13 @@ def test_a_reset_connection_at_its_node() -> None:
             at_node(4, "ESTABLISHED>CLOSE"),
         ]
     )
-    assert life == SocketLife(CONNECTION, False, 1, 2, reset_ns=3, closed_ns=4)
+    assert life == SocketLifetime(CONNECTION, False, 1, 2, reset_ns=3, closed_ns=4)
     assert not life.lost
 
 
 def test_before_linux_6_18_a_nodes_socket_begins_when_it_is_established() -> None:
     life = only([at_node(2, "SYN_RECV>ESTABLISHED"), at_node(4, "ESTABLISHED>CLOSE")])
-    assert life == SocketLife(CONNECTION, False, 2, 2, closed_ns=4)
+    assert life == SocketLifetime(CONNECTION, False, 2, 2, closed_ns=4)
 
 
 def test_a_socket_is_on_the_host_in_whose_namespace_it_is() -> None:
@@ -75,11 +75,11 @@ def test_a_client_whose_port_is_chosen_late() -> None:
             at_client(2, "SYN_SENT>ESTABLISHED"),
         ]
     )
-    assert life == SocketLife(CONNECTION, True, 1, 2)
+    assert life == SocketLifetime(CONNECTION, True, 1, 2)
 
 
 def test_an_address_is_used_again_for_another_connection() -> None:
-    first, second = socket_lives(
+    first, second = socket_lifetimes(
         [
             at_node(1, "LISTEN>SYN_RECV"),
             at_node(2, "SYN_RECV>ESTABLISHED"),
@@ -94,7 +94,7 @@ def test_an_address_is_used_again_for_another_connection() -> None:
 
 
 def test_an_address_is_used_again_for_the_same_connection() -> None:
-    first, second = socket_lives(
+    first, second = socket_lifetimes(
         [
             at_node(1, "LISTEN>SYN_RECV"),
             at_node(2, "SYN_RECV>CLOSE"),
@@ -106,7 +106,7 @@ def test_an_address_is_used_again_for_the_same_connection() -> None:
 
 
 def test_an_address_is_used_again_although_its_end_was_lost() -> None:
-    first, second = socket_lives(
+    first, second = socket_lifetimes(
         [at_node(1, "LISTEN>SYN_RECV"), at_node(9, "LISTEN>SYN_RECV", OTHER)]
     )
     assert first.closed_ns is None
@@ -149,7 +149,7 @@ def test_a_socket_from_before_the_probes_began() -> None:
 
 def test_what_is_no_connection_has_no_life() -> None:
     listener = CONNECTION._replace(src="0.0.0.0", sport=0)
-    assert not socket_lives(
+    assert not socket_lifetimes(
         [
             at_node(1, "CLOSE>LISTEN", listener),
             at_node(2, "LISTEN>CLOSE", listener),

@@ -1,4 +1,4 @@
-"""The cluster's own threads outlive what goes wrong in them, and say it."""
+"""The threads of a cluster survive errors and record them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from controller.service.notices import Notice
-from experiments.cluster.children import Children
+from controller.service.trapped_resets import TrappedReset
+from experiments.cluster.copy_injector import CopyInjector, SwitchPort
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.faults import Faults
-from experiments.cluster.messenger import CableEnd, Messenger
+from experiments.cluster.supervised_processes import SupervisedProcesses
 from experiments.cluster.supervisor import Supervisor
 from tests.topologies.waiting import eventually
 
@@ -49,7 +49,7 @@ class House:
 
     log: EventLog
     path: Path
-    children: Children = field(default_factory=Children)
+    processes: SupervisedProcesses = field(default_factory=SupervisedProcesses)
     guard: Mock = field(default_factory=lambda: Mock(check_cost_s=0.0))
     switches: list[tuple[str, Mock]] = field(default_factory=list)
 
@@ -58,16 +58,16 @@ class House:
         self.guard.check.return_value = []
         self.faults = Faults(self.log)
         self.supervisor = Supervisor(
-            *(self.children, self.guard, lambda: 1, lambda: self.switches),
+            *(self.processes, self.guard, lambda: 1, lambda: self.switches),
             *(threading.RLock(), self.log, self.faults),
         )
 
     def program(self, name: str, start: Callable[[], Program] = Program) -> Program:
         """One that runs and, once dead, is started by ``start``."""
-        child = self.children.start(name, Program)
-        child.start = start
-        assert isinstance(child.process, Program)
-        return child.process
+        supervised = self.processes.start(name, Program)
+        supervised.start = start
+        assert isinstance(supervised.process, Program)
+        return supervised.process
 
     def records(self, what: str) -> list[dict[str, str]]:
         """The event log's records of that kind."""
@@ -90,7 +90,7 @@ def restarted(house: House) -> set[str]:
     return {record["program"] for record in house.records("restarted")}
 
 
-def test_a_dead_controller_is_revived_though_all_else_fails(
+def test_a_dead_controller_is_restarted_though_all_else_fails(
     house: House, capfd: pytest.CaptureFixture[str]
 ) -> None:
     house.program("server c1n1", refuse).dead = True
@@ -103,12 +103,12 @@ def test_a_dead_controller_is_revived_though_all_else_fails(
     house.supervisor.start()
     eventually("a look", lambda: house.guard.check.called)
     controller.dead = True
-    eventually("revived", lambda: "controller" in restarted(house))
+    eventually("restarted", lambda: "controller" in restarted(house))
     eventually("c2 is started", lambda: well.restart.called)
     faults = [
-        "server c1n1 is not started again: OSError: no room",
-        "guards are not checked: ZeroDivisionError: a guard",
-        "switch c1 is not started again: RuntimeError: a daemon",
+        "server c1n1 could not be restarted: OSError: no room",
+        "guards could not be checked: ZeroDivisionError: a guard",
+        "switch c1 could not be restarted: RuntimeError: a daemon",
     ]
     assert house.faults.texts == faults
     assert [record["fault"] for record in house.records("fault")] == faults
@@ -123,33 +123,34 @@ def test_what_it_is_told_of_the_cluster_may_fail_too(house: House) -> None:
     house.supervisor.start()
     eventually("two faults", lambda: len(house.faults.texts) == 2)
     house.program("controller").dead = True
-    eventually("revived", lambda: "controller" in restarted(house))
+    eventually("restarted", lambda: "controller" in restarted(house))
 
 
 def test_a_fault_that_comes_back_with_other_words_does_not_fill_the_memory(
     house: House,
 ) -> None:
     for number in range(1000):
-        with house.faults.noted("here"):
+        with house.faults.recorded("here"):
             raise RuntimeError(number)
     assert len(house.faults.texts) == len(house.records("fault")) == 100
 
 
-NOTICE = Notice("10.1.0.1", 40001, "10.0.0.1", 10809, 7, 9)
+NOTICE = TrappedReset("10.1.0.1", 40001, "10.0.0.1", 10809, 7, 9)
 
 
-def test_the_messenger_hears_the_next_notice(house: House, tmp_path: Path) -> None:
+@pytest.mark.live  # only root may have such a long receive queue
+def test_the_copy_injector_goes_on_after_a_fault(house: House, tmp_path: Path) -> None:
     asked = threading.Semaphore(0)
     gone = iter(["c1n1"])
 
-    def cable_ends() -> list[CableEnd]:
+    def switch_ports() -> list[SwitchPort]:
         asked.release()
         for name in gone:
             raise KeyError(name)
         return []
 
     path = tmp_path / "guards.sock"
-    messenger = Messenger(path, cable_ends, house.faults)
+    injector = CopyInjector(path, switch_ports, house.faults)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as controller:
         controller.connect(str(path))
         for datagram in (NOTICE.to_bytes(), b"", b"no notice", NOTICE.to_bytes()):
@@ -157,6 +158,6 @@ def test_the_messenger_hears_the_next_notice(house: House, tmp_path: Path) -> No
     assert asked.acquire(timeout=10)
     assert asked.acquire(timeout=10)
     first, second = house.faults.texts
-    assert first == "nodes were not told of a reset: KeyError: 'c1n1'"
-    assert second.startswith("nodes were not told of a reset: ")
-    messenger.close()
+    assert first == "the copies of a reset were not sent: KeyError: 'c1n1'"
+    assert second.startswith("the copies of a reset were not sent: ")
+    injector.close()

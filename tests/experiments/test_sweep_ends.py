@@ -20,9 +20,9 @@ from experiments.sweep.state import (
     MET,
     UNMET,
     UNTRUSTED,
-    Busy,
     Record,
     StateFile,
+    SweepLocked,
     read_records,
 )
 from experiments.sweep.suite import PlannedRun
@@ -46,7 +46,7 @@ class Sweep:
         self.layout = Layout(path / "out")
         self.runs = expand(load_suite(self.file), self.file)
         self.made: list[str] = []
-        monkeypatch.setattr(Runner, "make", self._make)
+        monkeypatch.setattr(Runner, "execute", self._execute)
         monkeypatch.setattr(sweep, "provenance", dict)
         assert self.again() == 0
 
@@ -66,14 +66,14 @@ class Sweep:
         """The name of a run of that policy."""
         return next(run.name for run in self.runs if run.spec.policy == policy)
 
-    def _make(self, runs: Sequence[PlannedRun]) -> None:
+    def _execute(self, runs: Sequence[PlannedRun]) -> None:
         for run in runs:
             self.made.append(run.name)
             folder = self.layout.run(run.name)
             shutil.rmtree(folder, ignore_errors=True)
             rows = [moved(7, reset=run.spec.policy == "flood", freed_ms=4.0)]
             write_run(folder, run.spec.policy, STAYED + rows)
-            # The sweep that makes them holds the state file.
+            # The sweep that executes them holds the state file.
             with self.layout.state.open("a") as lines:
                 record = Record(run.name, MET, 0, None, 10.0, 12.5, 1)
                 lines.write(json.dumps({"what": "run", **vars(record)}) + "\n")
@@ -179,7 +179,7 @@ def test_a_report_leaves_it_out_too_and_says_how_many(done: Sweep) -> None:
     assert (line.failed, line.untrusted) == (0, 1)
     assert doubtful not in {run.path.name for run in report.of("flood")}
     page = write_report(done.layout.folder).read_text("utf-8")
-    assert "1 not to be trusted" in page
+    assert "1 not trusted" in page
     assert "cannot be trusted" in page
 
 
@@ -209,7 +209,7 @@ def test_a_second_sweep_in_the_same_folder_changes_nothing(
     other.write_text(SUITE.replace("flood", "directed"))
     state = StateFile(done.layout.state)
     try:
-        with pytest.raises(Busy):
+        with pytest.raises(SweepLocked):
             sweep.run_sweep(other, done.layout.folder, 1, False)
         assert done.layout.suite.read_text() == SUITE
     finally:

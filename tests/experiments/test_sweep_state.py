@@ -14,9 +14,9 @@ from experiments.sweep.state import (
     MET,
     UNMET,
     UNTRUSTED,
-    Busy,
     Record,
     StateFile,
+    SweepLocked,
     read_records,
 )
 
@@ -60,7 +60,7 @@ def test_no_state_file_is_no_record(tmp_path: Path) -> None:
 
 def test_one_sweep_at_a_time_in_a_folder(tmp_path: Path) -> None:
     state = StateFile(tmp_path / "state")
-    with pytest.raises(Busy):
+    with pytest.raises(SweepLocked):
         StateFile(tmp_path / "state")
     state.close()
     StateFile(tmp_path / "state").close()

@@ -143,7 +143,7 @@ def test_levels_that_are_no_plain_values_have_names(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("factor: {policy: [drop]}", "mine.yaml:1: unknown key 'factor'; did you mean"),
-        ("base: {seed: 3}", "seed stands beside base"),
+        ("base: {seed: 3}", "seed belongs beside base"),
         ("factors: {seed: [1, 2]}", "seed cannot be a factor"),
         (
             "factors: {policy: [floood]}",
@@ -159,10 +159,13 @@ def test_levels_that_are_no_plain_values_have_names(tmp_path: Path) -> None:
         ("factors: {scenario: [nowhere]}", "'nowhere' is not one of"),
         (
             "factors: {cluster.chassis.x: [1]}\nbase: {cluster: {chassis: 2}}",
-            "no place",
+            "a spec has no such key",
         ),
-        ("factors: {policy: [drop]}\nexcept: [{policy: flood}]", "no level of policy"),
-        ("factors: {policy: [drop]}\nexcept: [{ip: 4}]", "'ip' is no factor"),
+        (
+            "factors: {policy: [drop]}\nexcept: [{policy: flood}]",
+            "is not a level of policy",
+        ),
+        ("factors: {policy: [drop]}\nexcept: [{ip: 4}]", "'ip' is not a factor"),
         ("factors: {policy: [drop]}\nexcept: [{policy: drop}]", "no run is left"),
         ("repetitions: 0", "repetitions"),
         ("- 1", "expected a mapping"),
@@ -186,9 +189,9 @@ def test_a_scenario_is_no_suite() -> None:
 
 def test_a_suites_name_leads_nowhere(tmp_path: Path) -> None:
     said = refusal(tmp_path, "name: /etc/x\nfactors: {policy: [drop]}\n")
-    assert "mine.yaml:1: name: '/etc/x' is no name" in said
+    assert "mine.yaml:1: name: '/etc/x' is not a valid name" in said
     said = refusal(tmp_path, "base: {scenario: ../x}\nfactors: {policy: [drop]}\n")
-    assert "scenario: '../x' is no name" in said
+    assert "scenario: '../x' is not a valid name" in said
 
 
 def test_a_suite_in_a_file_of_any_name_has_a_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whose waits count, and as before or after: on fates and dialogues made by hand."""
+"""Whose waits count, and as before or after: on outcomes and dialogues made by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.analysis.dialogue import Dialogue
-from experiments.analysis.fates import Fate
+from experiments.analysis.outcomes import Outcome
 from experiments.analysis.statistics import Percentiles
 from experiments.analysis.waiting import Waiting, waiting_unmoved
 from topologies.domain.connection import FourTuple
@@ -16,26 +16,26 @@ from topologies.domain.plan import VIP4
 MS = 1_000_000
 STEADY, EVENT, END = 100 * MS, 500 * MS, 900 * MS
 CONNECTION = FourTuple("10.1.0.1", 20001, VIP4, 10809)
-FATE = Fate(CONNECTION, 12 * MS, "c1n1", END)
+FATE = Outcome(CONNECTION, 12 * MS, "c1n1", END)
 NOTHING = Percentiles()
 
 
 def dialogue(*exchanges: tuple[int, int | None], began: int = 10) -> Dialogue:
     """Requests and answers at those ms; None: no answer came."""
     made = Dialogue(began * MS, 0)
-    made.accept(0)
+    made.syn_ack(0)
     for number, (asked, answered) in enumerate(exchanges):
-        made.ask(asked * MS, 1 + number, 1)
+        made.client_segment(asked * MS, 1 + number, 1)
         if answered is not None:
-            made.answer(answered * MS, 1 + number, 2 + number, 1)
+            made.server_segment(answered * MS, 1 + number, 2 + number, 1)
     return made
 
 
 def waiting(
-    *lives: Dialogue, fate: Fate = FATE, events: tuple[int, ...] = (500,)
+    *lives: Dialogue, outcome: Outcome = FATE, events: tuple[int, ...] = (500,)
 ) -> Waiting:
     requested = [event * MS for event in events]
-    return waiting_unmoved([fate], {CONNECTION: lives}, requested, STEADY)
+    return waiting_unmoved([outcome], {CONNECTION: lives}, requested, STEADY)
 
 
 def alone(ms: float) -> Percentiles:
@@ -61,39 +61,39 @@ def test_what_is_not_over_counts_up_to_the_end() -> None:
 
 def test_a_socket_that_is_gone_waits_no_more() -> None:
     gone = replace(FATE, ended_ns=650 * MS)
-    found = waiting(dialogue((600, None)), fate=gone)
+    found = waiting(dialogue((600, None)), outcome=gone)
     assert found == Waiting(NOTHING, alone(50.0), 0)
 
 
 def test_a_connection_that_moved_does_not_count() -> None:
     moved = replace(FATE, moved_ns=EVENT, moved_to="c1n2")
-    found = waiting(dialogue((200, 203), (600, None)), fate=moved)
+    found = waiting(dialogue((200, 203), (600, None)), outcome=moved)
     assert found == Waiting(NOTHING, NOTHING, 0)
 
 
 @pytest.mark.parametrize(
-    "fate",
+    "outcome",
     [replace(FATE, opened_ns=510 * MS), replace(FATE, ended_ns=400 * MS)],
     ids=["opened after it", "ended before it"],
 )
-def test_one_that_saw_no_event_does_not_count(fate: Fate) -> None:
-    found = waiting(dialogue((200, 203), began=10), fate=fate)
+def test_one_that_saw_no_event_does_not_count(outcome: Outcome) -> None:
+    found = waiting(dialogue((200, 203), began=10), outcome=outcome)
     assert found == Waiting(NOTHING, NOTHING, 0)
 
 
 def test_one_opened_between_two_events_saw_the_second() -> None:
     late = replace(FATE, opened_ns=520 * MS)
-    found = waiting(dialogue((600, 604), began=519), fate=late, events=(500, 700))
+    found = waiting(dialogue((600, 604), began=519), outcome=late, events=(500, 700))
     assert found == Waiting(NOTHING, alone(4.0), 0)
 
 
 def test_each_life_of_a_socket_has_its_own_dialogue() -> None:
     first = dialogue((200, 203), (600, 605), began=10)
     second = dialogue((700, 790), began=650)
-    fate = replace(FATE, ended_ns=640 * MS)
-    assert waiting(first, second, fate=fate) == Waiting(alone(3.0), alone(5.0), 0)
+    outcome = replace(FATE, ended_ns=640 * MS)
+    assert waiting(first, second, outcome=outcome) == Waiting(alone(3.0), alone(5.0), 0)
     again = replace(FATE, opened_ns=651 * MS)
-    found = waiting(first, second, fate=again, events=(500, 660))
+    found = waiting(first, second, outcome=again, events=(500, 660))
     assert found == Waiting(NOTHING, alone(90.0), 0)
 
 

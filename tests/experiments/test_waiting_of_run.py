@@ -9,7 +9,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
 
-from experiments.analysis.analysis import analyse, history_of
+from experiments.analysis.analysis import analyse, timeline_of
 from experiments.analysis.observations import ACK, PSH
 from experiments.display.render import FIGURES, comparison, figure
 from experiments.record.capture_points import capture_points
@@ -46,7 +46,7 @@ def owner(state: Any, connection: FourTuple) -> str:
     """The node that has it."""
     (found,) = [
         epoch.owner_of(connection)
-        for epoch in history_of(record(state, None, Path())).epochs
+        for epoch in timeline_of(record(state, None, Path())).epochs
     ]
     assert found is not None
     return found

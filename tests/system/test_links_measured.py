@@ -28,6 +28,7 @@ RATE_MBIT, DELAY_MS, LOSS_PERCENT = 4.0, 40.0, 2.0
 FULL_FRAME, SMALL_FRAME = 1514, 64
 #: Enough for a loss of 2% to be known to a quarter of it, give or take.
 FRAMES = 20_000
+FULL_FRAMES = 1_600
 #: One tick of the kernels' clocks (CONFIG_HZ=250): a timer that fires at once may be
 #: noticed by then at the latest, whatever the timers' own resolution.
 TICK_MS = 4.0
@@ -64,13 +65,13 @@ def assert_rate(
     """
 
     def passes_its_rate() -> bool:
-        seen = send(run, host, 1000, FULL_FRAME, pace_mbit)
+        seen = send(run, host, FULL_FRAMES, FULL_FRAME, pace_mbit)
         assert pace_mbit or seen.lost == 0
         may_pass = RATE_MBIT * 1e6 * (seen.seconds() - delay_ms / 1e3)
         assert seen.bits() <= may_pass + burst_octets(RATE_MBIT) * 8
         return seen.bits() >= may_pass * 0.95
 
-    eventually("95% of its rate", passes_its_rate, deadline_s=60)
+    eventually("95% of its rate", passes_its_rate, deadline_s=120)
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=NAMES)
@@ -87,11 +88,19 @@ def test_delay_loss_and_rate_are_what_was_asked_for(
     disturbed: Background, host: Client | Node
 ) -> None:
     """One way: never early, the earliest within a tick; lost as often as by chance."""
-    seen = send(disturbed.name, host, FRAMES, SMALL_FRAME, pace_mbit=RATE_MBIT / 4)
-    assert DELAY_MS <= min(seen.delays_ms()) <= DELAY_MS + TICK_MS
-    assert seen.lost in binomial_bounds(seen.sent, LOSS_PERCENT / 100, DEVIATIONS)
-    # More than it passes; what its queue cannot hold is dropped.
-    assert_rate(disturbed.name, host, RATE_MBIT * 1.5, DELAY_MS)
+
+    def delays_and_loses() -> bool:
+        seen = send(disturbed.name, host, FRAMES, SMALL_FRAME, pace_mbit=RATE_MBIT / 4)
+        bounds = binomial_bounds(seen.sent, LOSS_PERCENT / 100, DEVIATIONS)
+        earliest_ms = min(seen.delays_ms())
+        assert earliest_ms >= DELAY_MS
+        assert seen.lost >= bounds.start
+        return earliest_ms <= DELAY_MS + TICK_MS and seen.lost < bounds.stop
+
+    # A machine that pauses is late, and the queue overflows. It does not pause each time.
+    eventually("the delay and the loss", delays_and_loses, deadline_s=150)
+    # Far more than it passes, also where the sender is late; the rest is dropped.
+    assert_rate(disturbed.name, host, RATE_MBIT * 4, DELAY_MS)
 
 
 @pytest.mark.kernel

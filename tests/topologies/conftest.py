@@ -1,4 +1,4 @@
-"""Runs tests marked ``sandboxed`` in a sandbox of their own, each in its own pytest.
+"""Runs each test marked ``sandboxed`` in its own sandbox, by its own pytest.
 
 Such a test reads like any other and may do to the network what it likes; nothing of it
 reaches the machine's own, and nothing of it is left, whatever it does.
@@ -26,12 +26,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a sandboxed test by another pytest, inside; its output is shown here."""
+    """Run a sandboxed test by another pytest inside; its output is shown here."""
     if RUN_VARIABLE in os.environ or not pyfuncitem.get_closest_marker("sandboxed"):
         return None
     inside = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=short"]
     inside += ["-p", "no:cacheprovider", pyfuncitem.nodeid]
-    # Plugins are of no use to it, and to load them takes longer than most tests.
+    # Without plugins: loading them takes longer than most tests.
     env = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     status = enter(inside, f"test-{os.getpid()}-{next(_numbers)}", env=env)
     if status != 0:
@@ -41,7 +41,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture
 def run_name() -> Iterator[str]:
-    """A name for a run that no other test uses; what is left of it is ended."""
+    """A unique name for a run; the run is ended afterwards if it still exists."""
     name = f"test-{os.getpid()}-{next(_numbers)}"
     yield name
     if RUN_VARIABLE not in os.environ:

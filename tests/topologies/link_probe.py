@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from topologies.domain.plan import FABRIC, Client, Node
 from topologies.sandbox import host_command
 
-#: For local experiments (IEEE 802, 10.3.3): no switch here admits it, no host sends it.
+#: Ethernet type for local experiments (IEEE 802, 10.3.3); nothing else here uses it.
 ETHERTYPE = 0x88B5
 _DEADLINE_S = 120.0
-#: The receiver ends when nothing has come for so long.
+#: The receiver ends after this time without a frame.
 _SILENCE_S = 2.0
 
-#: A frame holds its number and the time just before it was handed to the link. What is
-#: sent too late is not made up for: the queues behind hold little.
+#: A frame contains its number and the time just before it was sent. A late frame is not
+#: followed by a burst: the queues are short.
 _SENDER = f"""
 import errno, socket, struct, sys, time
 interface, count, octets, step = sys.argv[1], *map(int, sys.argv[2:])
@@ -49,8 +49,8 @@ for number in range(count):
 print(begin)
 """
 
-#: It hears all frames and picks ours, because the kernel's datapath takes them before
-#: receivers of one protocol are asked. SO_TIMESTAMPNS is 35, SO_RCVBUFFORCE 33, ETH_P_ALL
+#: It receives all frames and selects ours, because the kernel datapath takes frames before
+#: sockets of one protocol get them. SO_TIMESTAMPNS is 35, SO_RCVBUFFORCE 33, ETH_P_ALL
 #: 3, PACKET_STATISTICS 6 of SOL_PACKET 263.
 _RECEIVER = f"""
 import json, socket, struct, sys
@@ -85,24 +85,24 @@ class Arrivals:
     sent: int
     octets: int
     begin_ns: int
-    #: Of each frame: when it was handed over and when it came out, ns since 1970.
+    #: Of each frame: when it was sent and when it was received, ns since 1970.
     times_ns: Sequence[tuple[int, int]] = field(repr=False)
 
     @property
     def lost(self) -> int:
-        """Frames that did not come."""
+        """The number of frames that were lost."""
         return self.sent - len(self.times_ns)
 
     def delays_ms(self) -> list[float]:
-        """How long each frame that came was on its way."""
+        """The delay of each received frame."""
         return [(came - sent) / 1e6 for sent, came in self.times_ns]
 
     def seconds(self) -> float:
-        """From before the first frame was handed over until the last one came."""
+        """The time from before the first frame was sent until the last was received."""
         return (max(came for _, came in self.times_ns) - self.begin_ns) / 1e9
 
     def bits(self) -> int:
-        """What came, in bits."""
+        """The number of received bits."""
         return len(self.times_ns) * self.octets * 8
 
 
@@ -113,9 +113,9 @@ def send(
     octets: int,
     pace_mbit: float | None = None,
 ) -> Arrivals:
-    """Sends so many frames over that host's link, to the switch, and counts them there.
+    """Send frames over that host's link to the switch, and count them there.
 
-    With ``pace_mbit`` at that rate, else as fast as the link takes them.
+    With ``pace_mbit`` at that rate, otherwise as fast as the link accepts them.
     """
     step_ns = round(octets * 8 / pace_mbit * 1e3) if pace_mbit else 0
     switch, end = switch_end(host)

@@ -1,4 +1,4 @@
-"""As little of an OpenFlow controller as a switch calls connected; for tests.
+"""A minimal OpenFlow controller to which a switch connects; for tests.
 
 It says HELLO and answers ECHO (OpenFlow 1.4, 7.5.1 and 7.5.2).
 """
@@ -19,7 +19,7 @@ class Switch(socketserver.StreamRequestHandler):
     """One connected switch."""
 
     def handle(self) -> None:
-        """Say that it came, and answer until it goes."""
+        """Report the connection, and reply until it ends."""
         print("a switch", flush=True)
         self.wfile.write(HEADER.pack(VERSION, HELLO, HEADER.size, 0))
         while header := self.rfile.read(HEADER.size):

@@ -1,4 +1,4 @@
-"""A live cluster for a test inside a sandbox, whose switches learn as bridges do.
+"""A live cluster with learning switches, for a test inside a sandbox.
 
 What the switches of a storage cluster really do is the controller's matter; here the
 ground under it is tested: hosts, links, ports, daemons.
@@ -28,7 +28,7 @@ from topologies.shaping import UNSHAPED, LinkOptions
 def running(
     plan: Plan, controller: str | None = None, link: LinkOptions = UNSHAPED
 ) -> Iterator[ClusterNetwork]:
-    """A started network of that plan, ended afterwards."""
+    """A running network of that plan; it is ended afterwards."""
     network = ClusterNetwork(plan, link=link)
     network.start(controller)
     try:
@@ -40,7 +40,7 @@ def running(
 
 
 def learn(network: ClusterNetwork, switch: str) -> None:
-    """Make a switch a learning bridge, and keep the fabric's loop out of it."""
+    """Make a switch a learning bridge, without the fabric's loop cable."""
     if switch == FABRIC:
         for port in (LOOP_OUT_PORT, LOOP_IN_PORT):
             drop = f"priority=2,in_port={port},actions=drop"
@@ -62,7 +62,7 @@ def gateway(plan: Plan, switch: str) -> Iterator[str]:
 
 
 def openflow(network: ClusterNetwork, switch: str, command: str, *more: str) -> str:
-    """What ovs-ofctl(8) says, run in the switch's own namespaces."""
+    """Output of ovs-ofctl(8) in the switch's own namespaces."""
     return on(network, switch, "ovs-ofctl", "-O", "OpenFlow14", command, switch, *more)
 
 
@@ -75,7 +75,7 @@ def ports(network: ClusterNetwork, switch: str) -> dict[str, int]:
 
 
 def on(network: ClusterNetwork, element: str, *argv: str) -> str:
-    """Output of a command on a host or a switch; it has to succeed."""
+    """Output of a command on a host or a switch; it must succeed."""
     command = ["mnexec", "-a", str(network.net[element].pid), *argv]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{element}: {argv}: {done.stdout}{done.stderr}"
@@ -83,7 +83,7 @@ def on(network: ClusterNetwork, element: str, *argv: str) -> str:
 
 
 def reaches(network: ClusterNetwork, host: str, address: str) -> bool:
-    """Whether a ping of the host is answered."""
+    """Whether a ping from the host is answered."""
     ping = ["ping", "-n", "-c", "1", "-W", "1", address]
     pid = network.net[host].pid
     command = ["mnexec", "-a", str(pid), *ping]
@@ -91,7 +91,7 @@ def reaches(network: ClusterNetwork, host: str, address: str) -> bool:
 
 
 def assert_reaches(network: ClusterNetwork, host: str, *addresses: str) -> None:
-    """Every address answers the host, soon."""
+    """Wait until every address answers the host."""
     for address in addresses:
         reached = partial(reaches, network, host, address)
         eventually(f"{host} reaches {address}", reached)

@@ -1,4 +1,4 @@
-"""A program that keeps a small cluster running until it is ended; for tests to kill."""
+"""A program that runs a small cluster until it is killed; for tests."""
 
 from __future__ import annotations
 

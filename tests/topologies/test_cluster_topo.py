@@ -1,4 +1,4 @@
-"""The topology drawn from a plan has the plan's names and ports; no root is needed."""
+"""The topology of a plan has the plan's names and ports; without root."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def topo(plan: Plan) -> ClusterTopo:
     return ClusterTopo(plan=plan)
 
 
-def test_sizes_and_plan_draw_the_same() -> None:
+def test_sizes_and_plan_build_the_same() -> None:
     by_sizes, by_plan = ClusterTopo(2, 3, 4), ClusterTopo(plan=Plan.build(2, 3, 4))
     assert by_sizes.links(withInfo=True) == by_plan.links(withInfo=True)
 
@@ -68,7 +68,7 @@ def test_a_size_out_of_range_is_refused() -> None:
 
 
 def test_it_loads_as_mn_loads_it(tmp_path: Path) -> None:
-    """By exec, with a relative name, by an interpreter that has never heard of us."""
+    """By exec, with a relative name, in an interpreter without our path."""
     shutil.copytree(PACKAGE, tmp_path / "topologies")
     load = (
         "name = 'topologies/cluster.py'; customs = {}\n"
@@ -82,7 +82,7 @@ def test_it_loads_as_mn_loads_it(tmp_path: Path) -> None:
     assert (loaded.stdout, loaded.stderr) == ("8\n", "")
 
 
-def test_as_a_script_it_becomes_the_launcher(tmp_path: Path) -> None:
+def test_as_a_script_it_executes_the_launcher(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "topologies")
     launcher = tmp_path / "resetbed"
     launcher.write_text('#!/bin/sh\necho "$@"\nexit 4\n')

@@ -1,4 +1,4 @@
-"""Which datapath follows from what is asked for and what the machine lacks."""
+"""The datapath that follows from the choice and from what the machine lacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NEITHER = {"kernel": NO_MODULE, "userspace": NO_TUN}
         ("userspace", BOTH, "userspace"),
     ],
 )
-def test_the_kernels_is_taken_where_there_is_a_choice(
+def test_auto_prefers_the_kernel_datapath(
     asked: str, missing: dict[str, str | None], name: str
 ) -> None:
     found = choose(asked, missing)
@@ -31,7 +31,7 @@ def test_the_kernels_is_taken_where_there_is_a_choice(
     assert found.why in str(found)
 
 
-def test_auto_says_why_it_is_not_the_kernels() -> None:
+def test_auto_reports_why_it_is_not_the_kernel_datapath() -> None:
     assert choose("auto", ONLY_USERSPACE).why == NO_MODULE
 
 
@@ -43,14 +43,14 @@ def test_auto_says_why_it_is_not_the_kernels() -> None:
         ("auto", NEITHER, f"{NO_MODULE}; {NO_TUN}"),
     ],
 )
-def test_what_is_not_there_is_refused_with_the_reason(
+def test_a_missing_datapath_is_refused_with_the_reason(
     asked: str, missing: dict[str, str | None], reason: str
 ) -> None:
     with pytest.raises(DatapathMissing, match=reason):
         choose(asked, missing)
 
 
-def test_what_is_no_choice_is_refused() -> None:
+def test_an_unknown_choice_is_refused() -> None:
     with pytest.raises(ValueError, match="not one of: auto, kernel, userspace"):
         choose("dpdk", BOTH)
     assert set(CHOICES) == {"auto", *TYPES}

@@ -31,8 +31,8 @@ pytestmark = [pytest.mark.live, pytest.mark.sandboxed]
 PLAN = Plan.build(chassis=2, nodes=2, clients=2)
 SCRATCH = Path("/run/openvswitch")
 
-#: Listens on both IP versions, takes two connections, says so, holds them; a third it
-#: closes at once, which leaves its port in TIME-WAIT.
+#: Listens on both IP versions, accepts two connections, reports them and holds them. It
+#: closes a third immediately, which leaves its port in TIME-WAIT.
 SERVER = """
 import signal, socket
 four = socket.create_server(("10.2.1.1", 7000))
@@ -95,7 +95,7 @@ def test_every_node_holds_the_vip_and_no_node_answers_for_it() -> None:
         assert not reaches(network, "h1", VIP6)
 
 
-def test_addresses_serve_at_once_and_nobody_is_asked_for_them() -> None:
+def test_addresses_are_usable_immediately_and_without_queries() -> None:
     """No duplicate address detection, no router solicitation."""
     with running(PLAN) as network:
         for host in ("c1n1", "h1"):
@@ -129,8 +129,8 @@ def test_a_site_is_in_its_nodes_network() -> None:
         assert (site.name, site.mac) == ("c2n2", "02:02:00:00:02:02")
 
 
-def test_power_off_is_silent_and_forgets_everything() -> None:
-    """Not a FIN, not a RST: the client never hears of it."""
+def test_power_off_sends_nothing_and_destroys_all_sockets() -> None:
+    """No FIN and no RST reach the client."""
     node = PLAN.find_node("c1n1")
     with running(PLAN) as network:
         server = hold_connections(network)
@@ -146,7 +146,7 @@ def test_power_off_is_silent_and_forgets_everything() -> None:
         assert sum("ESTAB" in line for line in before) == 2
 
 
-def test_a_chassis_loses_its_power_and_gets_it_back() -> None:
+def test_a_chassis_is_powered_off_and_on() -> None:
     chassis = PLAN.find_chassis("c1")
     with running(PLAN) as network:
         server = hold_connections(network)
@@ -195,14 +195,14 @@ def test_a_chassis_joins_a_running_cluster() -> None:
             assert_reaches(network, "h1", node.ipv4, node.ipv6)
 
 
-def test_only_the_next_one_may_join() -> None:
+def test_only_the_plans_next_element_can_join() -> None:
     with running(PLAN) as network:
         later = PLAN.with_node("c1")[0].with_node("c1")[1]
         with pytest.raises(PlanError, match="c1n4 is not the next one; c1n3 is"):
             network.add_node(later)
 
 
-def test_hosts_are_published_for_those_outside() -> None:
+def test_hosts_are_published_outside() -> None:
     with running(PLAN) as network:
         published = run_directory(os.environ[RUN_VARIABLE]) / "hosts.json"
         network.add_node(PLAN.with_node("c1")[1])
@@ -222,13 +222,13 @@ CHASSIS_STEPS = ["_links.make", "_attach", "_publish", "host"]
 
 
 def daemons() -> int:
-    """How many daemons of switches run in this sandbox."""
+    """The number of switch daemons in this sandbox."""
     names = (one.read_text().strip() for one in Path("/proc").glob("[0-9]*/comm"))
     return sum(name in ("ovs-vswitchd", "ovsdb-server") for name in names)
 
 
 def break_once(network: ClusterNetwork, step: str, patch: pytest.MonkeyPatch) -> None:
-    """That method of the network does what it does, and then fails."""
+    """Make that method of the network fail, once, after its work."""
     *path, name = step.split(".")
     owner: Any = functools.reduce(getattr, path, network)
     works = getattr(owner, name)
@@ -243,7 +243,7 @@ def break_once(network: ClusterNetwork, step: str, patch: pytest.MonkeyPatch) ->
 def test_a_node_that_could_not_join_can_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever of it there was by then."""
+    """For every partly created state."""
     grown, node = PLAN.with_node("c2")
     with running(PLAN) as network:
         for step in NODE_STEPS:
@@ -266,7 +266,7 @@ def test_a_node_that_could_not_join_can_later(
 def test_a_chassis_that_could_not_join_can_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever of it there was by then, a switch at work with its database too."""
+    """For every partly created state, also with a running switch and its database."""
     grown, chassis = PLAN.with_chassis(3)
     names = {chassis.name, *(node.name for node in chassis.nodes)}
     with running(PLAN) as network:

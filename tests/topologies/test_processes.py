@@ -1,4 +1,4 @@
-"""Whether a process runs: to its last thread."""
+"""A process runs until its last thread has ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.system.commands import eventually
 from topologies.processes import Process
 
-#: __NR_exit: ends the thread that calls it, and no other.
+#: __NR_exit: ends only the calling thread.
 EXIT = {"x86_64": 60, "aarch64": 93}[platform.machine()]
 LEADERLESS = f"""
 import ctypes, threading, time
@@ -20,7 +20,7 @@ ctypes.CDLL(None).syscall({EXIT}, 0)
 
 
 def test_a_process_runs_until_its_last_thread_has_ended() -> None:
-    """As an ovs-vswitchd that was killed: it holds its locks a little longer."""
+    """Like a killed ovs-vswitchd, which holds its locks a little longer."""
     with subprocess.Popen([sys.executable, "-c", LEADERLESS]) as child:
         process, stat = Process.of(child.pid), Path(f"/proc/{child.pid}/stat")
         try:

@@ -1,4 +1,4 @@
-"""A sandbox passes through what it should, keeps in what it should, and dies whole."""
+"""A sandbox passes streams and signals through, isolates the rest, and ends completely."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Launch = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def launch() -> Iterator[Launch]:
-    """Starts launchers that wait for their sandbox, and ends them."""
+    """Start launchers that wait for their sandbox; end them afterwards."""
     started: list[subprocess.Popen[str]] = []
 
     def start(
@@ -83,14 +83,14 @@ def line(process: subprocess.Popen[str]) -> str:
     [("exit 0", 0), ("exit 7", 7), ("kill -KILL $$", 137), ("exec /nowhere", 127)],
     ids=["success", "failure", "killed", "not found"],
 )
-def test_exit_status_is_the_commands(run_name: str, script: str, status: int) -> None:
+def test_the_exit_status_is_the_commands(
+    run_name: str, script: str, status: int
+) -> None:
     assert sandbox.enter(["sh", "-c", script], run_name) == status
     assert not (RUNS / run_name).exists()
 
 
-def test_a_command_that_is_not_there(
-    run_name: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_command(run_name: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert sandbox.enter(["no-such-command"], run_name) == 127
     assert "no-such-command: No such file or directory" in capfd.readouterr().err
 
@@ -125,7 +125,7 @@ def test_signals_pass_through(run_name: str, launch: Launch) -> None:
 
 
 def test_a_terminals_interrupt_arrives_once(run_name: str) -> None:
-    """The terminal signals launcher and command alike: passing it on would be twice."""
+    """The terminal signals launcher and command; forwarding would duplicate the signal."""
     ours, terminal = pty.openpty()
     with open(ours, "rb", buffering=0) as screen:
         process = subprocess.Popen(
@@ -195,12 +195,12 @@ def test_kill_of_any_process_leaves_nothing(
     eventually("nothing is left", lambda: not traces.left())
     assert machine() == before
     assert not sandbox.is_alive(run_name)
-    sandbox.sweep()
+    sandbox.remove_dead_runs()
     assert not (RUNS / run_name).exists()
 
 
 def _stand_up(name: str, launch: Launch, detach: bool) -> subprocess.Popen[str] | None:
-    """A standing cluster; its launcher, if one waits for it."""
+    """Start a cluster; its launcher, if it is not detached."""
     if not detach:
         process = launch(name, CLUSTER)
         assert line(process) == "standing"
@@ -212,7 +212,7 @@ def _stand_up(name: str, launch: Launch, detach: bool) -> subprocess.Popen[str] 
 
 
 def _supervisor(traces: Traces) -> int:
-    """The command of the sandbox, told by its command line."""
+    """The pid of the sandbox's command, found by its command line."""
     for process in traces.processes:
         command = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
         if command[1:3] == [b"-m", b"tests.topologies.standing_cluster"]:
@@ -241,7 +241,7 @@ def test_a_detached_sandbox_outlives_its_launcher(run_name: str) -> None:
     assert sandbox.kill(run_name)
 
 
-def test_the_second_of_a_name_is_refused(run_name: str, launch: Launch) -> None:
+def test_a_second_run_of_one_name_is_refused(run_name: str, launch: Launch) -> None:
     process = launch(run_name, ["sh", "-c", "echo up; exec sleep 100"])
     assert line(process) == "up"
     with pytest.raises(sandbox.AlreadyRunning, match="already running"):
@@ -249,7 +249,9 @@ def test_the_second_of_a_name_is_refused(run_name: str, launch: Launch) -> None:
     assert sandbox.is_alive(run_name)
 
 
-def test_of_many_starts_of_a_name_one_wins(run_name: str, launch: Launch) -> None:
+def test_of_many_starts_with_one_name_one_succeeds(
+    run_name: str, launch: Launch
+) -> None:
     with registry_lock():  # they all wait here
         command = ["sh", "-c", "echo mine; exec sleep 100"]
         starts = [launch(run_name, command, stderr=subprocess.PIPE) for _ in range(4)]
@@ -269,8 +271,8 @@ def test_of_many_starts_of_a_name_one_wins(run_name: str, launch: Launch) -> Non
     assert line(winner) == "mine"
 
 
-def test_a_reused_pid_is_not_taken_for_life(run_name: str) -> None:
-    """The record names a process that lives, but with another start time."""
+def test_a_run_with_a_reused_pid_is_dead(run_name: str) -> None:
+    """The record has the pid of a live process, but another start time."""
     pid = os.getpid()
     run = sandbox.Run.started(run_name, pid, pid)
     other = type(run.init)(pid, run.init.start_time - 1)
@@ -278,7 +280,7 @@ def test_a_reused_pid_is_not_taken_for_life(run_name: str) -> None:
         run.directory.mkdir()
         sandbox.Run(run_name, other, other, run.started_s).register()
     assert not sandbox.is_alive(run_name)
-    assert run_name in sandbox.sweep()
+    assert run_name in sandbox.remove_dead_runs()
 
 
 def test_a_command_on_a_host(run_name: str, launch: Launch, tmp_path: Path) -> None:
@@ -289,7 +291,7 @@ def test_a_command_on_a_host(run_name: str, launch: Launch, tmp_path: Path) -> N
     assert "10.2.1.1/8" in _run(command, tmp_path, "in\n", 5)
     missing = sandbox.host_command(run_name, "c1n1", ["no-such-command"])
     _run(missing, tmp_path, "", 127)
-    with pytest.raises(sandbox.RunError, match="there are c1n1, h1"):
+    with pytest.raises(sandbox.SandboxError, match="there are c1n1, h1"):
         sandbox.host_command(run_name, "c7n7", ["true"])
 
 
@@ -322,18 +324,18 @@ def test_a_command_on_a_host_dies_with_the_sandbox(
     process.communicate()
 
 
-def test_a_run_that_is_not_there(run_name: str) -> None:
+def test_an_unknown_run(run_name: str) -> None:
     with pytest.raises(sandbox.NotRunning, match="is not running"):
         sandbox.host_command(run_name, "h1", ["true"])
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "-x", "a.b", "x" * 33])
-def test_a_name_that_cannot_be(name: str) -> None:
-    with pytest.raises(sandbox.RunError, match="cannot name a run"):
+def test_an_invalid_name(name: str) -> None:
+    with pytest.raises(sandbox.SandboxError, match="cannot name a run"):
         sandbox.enter(["true"], name)
 
 
 @pytest.mark.sandboxed
 def test_no_sandbox_in_a_sandbox(run_name: str) -> None:
-    with pytest.raises(sandbox.RunError, match="inside the sandbox"):
+    with pytest.raises(sandbox.SandboxError, match="inside the sandbox"):
         sandbox.enter(["true"], run_name)

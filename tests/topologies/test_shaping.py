@@ -1,4 +1,4 @@
-"""Shaped links: what tc is told, and that a host's link then does it, beside the guard."""
+"""Shaped links: the commands of tc, and their effect beside the guard's hook."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.topologies.waiting import eventually
 from topologies.domain.plan import Plan
 from topologies.network import ClusterNetwork
 from topologies.shaping import (
-    LEAST,
-    LEAST_BURST_OCTETS,
+    MIN_BURST_OCTETS,
+    MIN_VALUES,
     UNSHAPED,
-    LinkError,
     LinkOptions,
+    LinkOptionsError,
     burst_octets,
 )
 
@@ -31,12 +31,12 @@ PLAN = Plan.build(chassis=1, nodes=1, clients=1)
 
 
 def words(options: LinkOptions) -> list[str]:
-    return [*options.commands("h1-eth0")]
+    return [*options.tc_commands("h1-eth0")]
 
 
-def test_links_are_left_alone_unless_something_is_asked() -> None:
+def test_links_without_options_are_not_shaped() -> None:
     assert words(UNSHAPED) == words(LinkOptions(delay_ms=0, loss_percent=0)) == []
-    assert UNSHAPED.disciplines() == {}
+    assert UNSHAPED.required_qdiscs() == {}
 
 
 def test_a_rate_alone_is_the_interfaces_root() -> None:
@@ -46,7 +46,7 @@ def test_a_rate_alone_is_the_interfaces_root() -> None:
     ]
 
 
-def test_delay_and_loss_are_netems_and_the_rate_is_within() -> None:
+def test_netem_has_delay_and_loss_and_tbf_is_its_child() -> None:
     """The order of the example in tc-netem(8)."""
     netem, tbf = words(LinkOptions(rate_mbit=0.5, delay_ms=1.5, loss_percent=0.1))
     assert netem == (
@@ -72,15 +72,15 @@ def test_delay_and_loss_are_netems_and_the_rate_is_within() -> None:
 def test_each_option_names_the_discipline_it_needs(
     options: LinkOptions, needed: dict[str, str]
 ) -> None:
-    assert options.disciplines() == needed
+    assert options.required_qdiscs() == needed
     assert len(words(options)) == len(needed)
 
 
 @given(rate=st.floats(0.01, 100_000))
 def test_a_burst_holds_some_frames_and_is_short(rate: float) -> None:
     octets = burst_octets(rate)
-    assert octets >= LEAST_BURST_OCTETS
-    assert octets == LEAST_BURST_OCTETS or octets * 8 / (rate * 1e6) < 0.0011
+    assert octets >= MIN_BURST_OCTETS
+    assert octets == MIN_BURST_OCTETS or octets * 8 / (rate * 1e6) < 0.0011
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_a_burst_holds_some_frames_and_is_short(rate: float) -> None:
         ("loss_percent", 1e-9),
     ],
 )
-def test_what_no_link_can_have_is_refused_by_its_key(key: str, value: float) -> None:
-    with pytest.raises(LinkError, match=key):
+def test_an_impossible_value_is_refused_with_its_key(key: str, value: float) -> None:
+    with pytest.raises(LinkOptionsError, match=key):
         LinkOptions(**{key: value})
 
 
@@ -127,14 +127,14 @@ print(time.monotonic() - start)
 """
 
 
-def disciplines(network: ClusterNetwork, host: str) -> set[str]:
-    """Kind and place of each queueing discipline of a host's interface."""
+def qdiscs_of(network: ClusterNetwork, host: str) -> set[str]:
+    """Kind and parent of each queueing discipline of a host's interface."""
     shown = on(network, host, "tc", "qdisc", "show", "dev", f"{host}-eth0")
     return {" ".join(line.split()[1:4]) for line in shown.splitlines()}
 
 
 def transfer_s(network: ClusterNetwork) -> float:
-    """Seconds that :data:`OCTETS` take from h1 to c1n1."""
+    """Transfer time of :data:`OCTETS` from h1 to c1n1, in seconds."""
     network.popen("c1n1", [sys.executable, "-c", SINK])
     listening = partial(on, network, "c1n1", "ss", "-Hltn", "sport", "=", "7000")
     eventually("the sink listens", listening)
@@ -144,31 +144,33 @@ def transfer_s(network: ClusterNetwork) -> float:
 @pytest.mark.live
 @pytest.mark.sandboxed
 def test_a_rate_holds_and_stays_beside_the_guards_hook() -> None:
-    """8 Mbit at 20 Mbit/s, less a burst; a power failure changes nothing about it."""
+    """8 Mbit at 20 Mbit/s, without a burst; a power failure does not change it."""
     node = PLAN.find_node("c1n1")
     with running(PLAN, link=LinkOptions(rate_mbit=20)) as network:
         assert_reaches(network, "h1", node.ipv4)
         assert transfer_s(network) > 0.39
         on(network, "c1n1", "tc", "qdisc", "add", "dev", node.interface, "clsact")
         both = {"tbf 1: root", "clsact ffff: parent"}
-        assert disciplines(network, "c1n1") == both
+        assert qdiscs_of(network, "c1n1") == both
         network.power_off(node)
         network.power_on(node)
         assert_reaches(network, "h1", node.ipv4)
-        assert disciplines(network, "c1n1") == both
+        assert qdiscs_of(network, "c1n1") == both
         grown, joined = network.plan.with_node("c1")
         network.add_node(joined)
         assert network.plan == grown
-        assert disciplines(network, joined.name) == {"tbf 1: root"}
+        assert qdiscs_of(network, joined.name) == {"tbf 1: root"}
 
 
 @pytest.mark.live
-def test_tc_understands_what_it_is_told() -> None:
-    """Also where the kernel has no netem: tc(8) ends with 1 for words it cannot read."""
-    options = LinkOptions(rate_mbit=0.5, delay_ms=LEAST["delay_ms"], loss_percent=0.1)
+def test_tc_accepts_the_commands() -> None:
+    """Also without netem in the kernel: tc(8) ends with 1 for a syntax error."""
+    options = LinkOptions(
+        rate_mbit=0.5, delay_ms=MIN_VALUES["delay_ms"], loss_percent=0.1
+    )
     lacks_netem, lacks_parent = "kind is unknown", "Failed to find specified qdisc"
     for said, lacks in zip(
-        options.commands("lo"), (lacks_netem, lacks_parent), strict=True
+        options.tc_commands("lo"), (lacks_netem, lacks_parent), strict=True
     ):
         done = subprocess.run(
             ["unshare", "--net", "tc", *said.split()],
@@ -182,7 +184,7 @@ def test_tc_understands_what_it_is_told() -> None:
 @pytest.mark.live
 @pytest.mark.sandboxed
 def test_a_round_trip_takes_the_delay_twice_where_the_kernel_delays() -> None:
-    """Elsewhere its lack is named before anything is built."""
+    """Without netem it is reported as missing before anything is built."""
     link = LinkOptions(rate_mbit=50, delay_ms=30)
     found = kernel_probes.probe_some(["sch_netem", "sch_tbf"])
     if found["sch_netem"].state is State.MISSING:

@@ -1,4 +1,4 @@
-"""Every switch has its own Open vSwitch, which can die alone and come back the same."""
+"""Every switch has its own Open vSwitch, which can fail alone and be restarted."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_every_switch_has_the_plans_ports_and_id() -> None:
             assert f"dpid:{dpid:016x}" in openflow(network, switch, "show")
 
 
-def test_without_flow_entries_nothing_is_forwarded_nor_said() -> None:
-    """fail_mode=secure, and not one packet of a switch's own kernel."""
+def test_without_flow_entries_nothing_is_forwarded_or_sent() -> None:
+    """fail_mode=secure, and no packet from the kernel of a switch's namespace."""
     with running(PLAN) as network:
         for switch in PLAN.switches:
             openflow(network, switch, "del-flows")
@@ -71,7 +71,7 @@ def test_without_flow_entries_nothing_is_forwarded_nor_said() -> None:
 
 
 @pytest.mark.parametrize("daemon", [VSWITCHD, OVSDB])
-def test_a_restart_brings_ports_and_controller_back(daemon: str) -> None:
+def test_a_restart_restores_ports_and_controller(daemon: str) -> None:
     with running(PLAN, "tcp:127.0.0.1:6653") as network:
         switch = network.switch("c1")
         survivor = switch.daemon(OVSDB if daemon == VSWITCHD else VSWITCHD)
@@ -104,7 +104,7 @@ def test_a_restart_leaves_a_link_down_that_is_down() -> None:
         assert "state DOWN" in on(network, "c1", "ip", "link", "show", "c1-n1")
 
 
-def test_it_finds_its_controller_and_finds_it_again(tmp_path: Path) -> None:
+def test_it_connects_to_its_controller_and_reconnects(tmp_path: Path) -> None:
     """Over a UNIX socket outside its own directory, across network namespaces."""
     path = run_directory(os.environ[RUN_VARIABLE]) / "ofp.sock"
     serve = [sys.executable, "-m", "tests.topologies.openflow_listener", str(path)]
@@ -115,7 +115,7 @@ def test_it_finds_its_controller_and_finds_it_again(tmp_path: Path) -> None:
             switches = network.net.switches
             count = len(switches)
             eventually("all come", lambda: lines_of(greetings.name) == count)
-            IsolatedSwitch.hasten(switches)
+            IsolatedSwitch.limit_reconnect_backoff(switches)
             controller.kill()
             controller.wait()
             controller = subprocess.Popen(serve, stdout=greetings)
@@ -129,7 +129,7 @@ def lines_of(path: str) -> int:
     return Path(path).read_text().count("\n")
 
 
-def test_its_control_socket_is_where_it_is_said_to_be() -> None:
+def test_its_control_socket_is_at_its_documented_path() -> None:
     with running(PLAN) as network:
         control = network.switch("c2").unixctl
         assert control == Path("/run/openvswitch/c2/vswitchd.ctl")
@@ -139,7 +139,7 @@ def test_its_control_socket_is_where_it_is_said_to_be() -> None:
 
 
 def test_offloads_stay_on_and_checksums_right() -> None:
-    """10 MB through two switches: whole, and no segment refused by the receiver."""
+    """10 MB through two switches arrive whole, with no checksum error at the receiver."""
     with running(PLAN) as network:
         for address in ("10.2.1.1", "fd00:10:2:1::1"):
             assert _transfer(network, address) == 10_000_000
@@ -151,7 +151,7 @@ def test_offloads_stay_on_and_checksums_right() -> None:
 
 
 def _transfer(network: ClusterNetwork, address: str) -> int:
-    """Bytes that arrive at c1n1 of 10 MB sent by h1."""
+    """The number of bytes received by c1n1 of 10 MB sent by h1."""
     server = Path("/run/openvswitch/server.out")
     server.unlink(missing_ok=True)
     receiver = network.popen("c1n1", [sys.executable, "-c", _RECEIVE, address], server)

@@ -1,4 +1,4 @@
-"""What a sandbox consists of, to see that none of it is left when it has ended."""
+"""The parts of a sandbox, to check that none is left when it has ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Traces:
 
     @classmethod
     def of(cls, run: Run) -> Traces:
-        """All of it: every process in the sandbox's pid namespace, and where it is."""
+        """Every process in the sandbox's pid namespace, and its namespaces."""
         pid_namespace = os.readlink(f"/proc/{run.init.pid}/ns/pid")
         members = {
             pid for pid in all_pids() if pid_namespace in namespaces_of(pid, ["pid"])
@@ -36,7 +36,7 @@ class Traces:
         )
 
     def left(self) -> set[Process | str]:
-        """What of it there still is."""
+        """The processes and namespaces that still exist."""
         in_use = {each for pid in all_pids() for each in namespaces_of(pid, KINDS)}
         alive = {each for each in self.processes if each.alive()}
         return alive | (self.namespaces & in_use)
@@ -52,12 +52,12 @@ def machine() -> tuple[str, str]:
 
 
 def all_pids() -> Iterator[int]:
-    """Every process there is."""
+    """The pids of all processes."""
     return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
 
 
 def namespaces_of(pid: int, kinds: list[str] | tuple[str, ...]) -> set[str]:
-    """The namespaces of a process, of these kinds; none if it has ended."""
+    """The namespaces of a process, of these kinds; empty if it has ended."""
     found = set()
     for kind in kinds:
         with suppress(OSError):

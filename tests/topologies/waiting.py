@@ -1,4 +1,4 @@
-"""Waiting for something to become true, without sleeping longer than it takes."""
+"""Waits for a condition, with a deadline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEADLINE_S = 15.0
 
 
 def eventually(what: str, observe: Callable[[], T]) -> T:
-    """The first truthy observation; fails with the last one when time runs out."""
+    """The first truthy observation; fails with the last one at the deadline."""
     deadline = time.monotonic() + DEADLINE_S
     while not (seen := observe()):
         assert time.monotonic() < deadline, f"not in {DEADLINE_S} s: {what}; {seen!r}"

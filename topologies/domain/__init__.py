@@ -1,5 +1,5 @@
-"""The nouns of the testbed, pure and beneath everything: what a cluster is, and decides.
+"""The testbed's domain model as pure data and functions.
 
-Plan, connection, membership, hashing, bucket tables, forecast. Nothing here touches a
-machine, a switch or a file, and every other folder may import it.
+Plan, connection, membership, hashing, bucket tables, events, forecast. Nothing here
+touches a machine, a switch or a file. Every other folder may import it.
 """

@@ -1,4 +1,4 @@
-"""How a cluster is arranged at one time: who there is, and who of them serves."""
+"""An arrangement of a cluster: its members at one time, and which of them serve."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from topologies.domain.forecast import basis_of
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FABRIC, Plan
 
-#: How many earlier states are remembered: whatever happened to a cluster between two
-#: segments of a connection, it was hardly more than that. Older ones are forgotten.
-HISTORY = 4
+#: The number of earlier arrangements that are kept. More changes between two segments of
+#: a connection are unlikely.
+MAX_HISTORY = 4
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Plan and membership together: what bucket tables and events follow from."""
+    """Plan and membership together, which determine bucket tables and events."""
 
     plan: Plan
     membership: Membership
@@ -40,33 +40,33 @@ class Arrangement:
         )
 
     def table(self, switch: str, balancer: Balancer) -> BucketTable:
-        """That switch's bucket table; empty where it had none, or was not there.
+        """That switch's bucket table; empty if it had none or did not exist.
 
-        A chassis that is cut off has its table all the same: its switch keeps it.
+        A chassis that is cut off still has its table: its switch keeps it.
         """
         basis = basis_of(self.membership, switch)
         if switch == FABRIC:
             names = self.membership.serving_names(self.plan)
             members = tuple((name, tuple(nodes)) for name, nodes in names.items())
-            return BucketTable(basis, _over_chassis(balancer, members))
+            return BucketTable(basis, _chassis_table(balancer, members))
         for chassis in self.plan.chassis:
             if chassis.name == switch:
                 own = self.membership.of_chassis(chassis)
                 nodes = tuple(node.name for node in own.serving_nodes(chassis))
-                return BucketTable(basis, _over_nodes(balancer, nodes))
+                return BucketTable(basis, _node_table(balancer, nodes))
         return BucketTable(basis)
 
 
-# Made only once each: most events leave most switches' tables alone.
+# Cached: most events change few switches' tables.
 
 
 @lru_cache(maxsize=64)
-def _over_chassis(
+def _chassis_table(
     balancer: Balancer, members: tuple[tuple[str, tuple[str, ...]], ...]
 ) -> tuple[str, ...]:
-    return balancer.over_chassis(dict(members))
+    return balancer.chassis_table(dict(members))
 
 
 @lru_cache(maxsize=1024)
-def _over_nodes(balancer: Balancer, nodes: tuple[str, ...]) -> tuple[str, ...]:
-    return balancer.over_nodes(nodes)
+def _node_table(balancer: Balancer, nodes: tuple[str, ...]) -> tuple[str, ...]:
+    return balancer.node_table(nodes)

@@ -1,4 +1,4 @@
-"""A bucket table: which member of a switch each bucket leads to."""
+"""A bucket table: the member of each bucket of a switch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class BucketTable:
-    """A bucket table: ``members[i]`` is the member of bucket ``i``; a connection is in
-    bucket ``hash % len(members)``, hashed with ``basis``. Empty: it leads nowhere."""
+    """A bucket table: ``members[i]`` is the member of bucket ``i``.
+
+    A connection is in bucket ``hash % len(members)``, hashed with ``basis``. An empty
+    table has no member.
+    """
 
     basis: int
     members: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The name of one TCP connection to the virtual address, whoever looks at it."""
+"""The 4-tuple of a TCP connection to the virtual address, the same from either end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VIPS = frozenset((VIP4, VIP6))
 
 
 class FourTuple(NamedTuple):
-    """One TCP connection as its client sees it: text addresses, integer ports."""
+    """One TCP connection from its client's side: text addresses, integer ports."""
 
     src: str
     sport: int
@@ -19,12 +19,12 @@ class FourTuple(NamedTuple):
     dport: int
 
 
-@lru_cache(1 << 17)  # asked for every segment of a capture, of few connections
+@lru_cache(1 << 17)  # called for every segment of a capture, which has few connections
 def connection_of(src: str, sport: int, dst: str, dport: int) -> FourTuple | None:
     """The connection, from the client's side, of a segment ``src:sport > dst:dport``.
 
-    ``None`` where neither end is the VIP. A fan-out copy carries the client as its
-    source, so it names the same connection as the reset it was made from.
+    ``None`` if neither end is the VIP. A fan-out copy has the client as its source, so
+    it belongs to the same connection as the original reset.
     """
     if dst in VIPS:
         return FourTuple(src, sport, dst, dport)
@@ -33,8 +33,8 @@ def connection_of(src: str, sport: int, dst: str, dport: int) -> FourTuple | Non
     return None
 
 
-def written(connection: FourTuple) -> str:
-    """As a person writes it: ``10.1.0.1:20001 > 10.0.0.1:10809``."""
+def format_connection(connection: FourTuple) -> str:
+    """The connection as text: ``10.1.0.1:20001 > 10.0.0.1:10809``."""
     src, sport, dst, dport = connection
     return f"{_joined(src, sport)} > {_joined(dst, dport)}"
 

@@ -1,7 +1,7 @@
-"""Foretells which storage node the two tiers send a connection to, from plain data.
+"""Predicts the storage node that the two tiers send a connection to; pure.
 
-Nothing is asked of a switch: the hash is computable outside it, so an experiment knows
-before a membership event which connections will move.
+The hash can be computed outside the switch. So an experiment knows before a membership
+event which connections will move.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from topologies.domain.hashing import symmetric_l4
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FABRIC, VIP_MAC, Client, Plan, client_address
 
-#: Each tier hashes with a basis of its own: with one for both, the connections that
-#: tier 1 sends to a chassis would share hash bits and gather on a few of its nodes.
+#: Each tier has its own hash basis. With one basis for both, the connections of a chassis
+#: would share hash bits and load only some of its nodes.
 FABRIC_BASIS = 1
 CHASSIS_BASIS = 2
-#: From one basis of a switch to its next: the tiers' never become the same.
+#: Step from one basis of a switch to its next: the tiers never get the same basis.
 _NEXT_BASIS = 2
 #: A basis has 16 bits in OpenFlow (``nx_action_multipath``).
 _BASES = 1 << 16
 
 
 def basis_of(membership: Membership, switch: str) -> int:
-    """The basis with which that switch, ``fabric`` or a chassis' name, hashes now.
+    """The current hash basis of that switch: ``fabric`` or a chassis' name.
 
     >>> basis_of(Membership(), "fabric"), basis_of(Membership(reseeds={"c1": 2}), "c1")
     (1, 6)
@@ -37,30 +37,30 @@ def basis_of(membership: Membership, switch: str) -> int:
 
 
 class Route(NamedTuple):
-    """Where both tiers send a connection: the names of a chassis and a node of it."""
+    """The route of a connection: names of its chassis and its node."""
 
     chassis: str
     node: str
 
 
 class Forecast:
-    """Where every connection goes while plan, membership and balancer stay as they are.
+    """The route of every connection for one plan, membership and balancer.
 
-    Made once and asked often; hashes are remembered, so that the same connections cost
-    a twentieth in every further forecast. ``fabric`` is the bucket table of tier 1, of
-    chassis names; ``chassis`` those of tier 2, by the chassis' name, of those that tier
-    1 balances over; ``fabric_basis`` and ``chassis_bases`` with what basis each switch
-    hashes. Get it from :func:`forecast`, which remembers.
+    Build once, query often. Hashes are cached: the same connections cost a twentieth in
+    every further forecast. ``fabric``: the bucket table of tier 1, of chassis names.
+    ``chassis``: the bucket tables of tier 2, by the name of each chassis that tier 1
+    balances over. ``fabric_basis`` and ``chassis_bases``: the switches' hash bases. Use
+    :func:`forecast`, which caches.
     """
 
     def __init__(self, plan: Plan, membership: Membership, balancer: Balancer) -> None:
         #: Chassis in service -> its nodes in service, in the plan's order.
         self.members: Mapping[str, Sequence[str]] = membership.serving_names(plan)
         self.balancer = balancer
-        self.fabric: tuple[str, ...] = balancer.over_chassis(self.members)
+        self.fabric: tuple[str, ...] = balancer.chassis_table(self.members)
         self.fabric_basis = basis_of(membership, FABRIC)
         self.chassis: Mapping[str, tuple[str, ...]] = {
-            chassis: balancer.over_nodes(nodes)
+            chassis: balancer.node_table(nodes)
             for chassis, nodes in self.members.items()
         }
         self.chassis_bases: Mapping[str, int] = {
@@ -75,8 +75,8 @@ class Forecast:
     def route_of(self, connection: FourTuple) -> Route | None:
         """Chassis and node that segments of ``connection`` (client to VIP) are sent to.
 
-        None when no node is in service. Raises :class:`LookupError` when the source
-        address is no client's.
+        None if no node is in service. Raises :class:`LookupError` if the source address
+        is not a client's.
         """
         first = self.hash_of(connection, self.fabric_basis)
         if not self.fabric:
@@ -87,12 +87,12 @@ class Forecast:
         return Route(chassis, nodes[second % len(nodes)])
 
     def owner_of(self, connection: FourTuple) -> str | None:
-        """Name of the node alone; see :meth:`route_of`."""
+        """The node's name only; see :meth:`route_of`."""
         route = self.route_of(connection)
         return route.node if route else None
 
     def hash_of(self, connection: FourTuple, basis: int) -> int:
-        """What a switch of that basis hashes the connection to; see :meth:`route_of`."""
+        """The connection's hash with that basis; see :meth:`route_of` for errors."""
         mac = self._macs.get(connection.src)
         if mac is None:
             raise LookupError(f"no client has the address {connection.src}")
@@ -101,7 +101,7 @@ class Forecast:
 
 @lru_cache(maxsize=32)
 def forecast(plan: Plan, membership: Membership, balancer: Balancer) -> Forecast:
-    """The forecast of that state of a cluster, made only once."""
+    """The forecast for that state of a cluster; cached."""
     return Forecast(plan, membership, balancer)
 
 
@@ -110,16 +110,16 @@ def owner(
 ) -> str | None:
     """Name of the node that segments of ``connection`` (client to VIP) are sent to.
 
-    For one connection; for many, keep the :func:`forecast`. None when no node is in
-    service. Raises :class:`LookupError` when the source address is no client's.
+    For many connections, keep the :func:`forecast`. None if no node is in service.
+    Raises :class:`LookupError` if the source address is not a client's.
     """
     return forecast(plan, membership, balancer).owner_of(connection)
 
 
 def client_of(plan: Plan, address: str) -> Client:
-    """The client that has that address, of either IP version.
+    """The client with that address, of either IP version.
 
-    Raises :class:`LookupError` when none has.
+    Raises :class:`LookupError` for an unknown address.
     """
     for client in plan.clients:
         if address in (client_address(client, 4), client_address(client, 6)):
@@ -129,5 +129,5 @@ def client_of(plan: Plan, address: str) -> Client:
 
 @lru_cache(maxsize=1 << 17)
 def _hash(connection: FourTuple, mac: str, basis: int) -> int:
-    """Remembered for as many connections as a run may have, in both tiers."""
+    """Cached for as many connections as a run may have, in both tiers."""
     return symmetric_l4(connection, mac, VIP_MAC, basis)

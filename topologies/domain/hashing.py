@@ -1,4 +1,4 @@
-"""Open vSwitch's ``symmetric_l4`` hash, bit for bit: which bucket a connection is in.
+"""Open vSwitch's ``symmetric_l4`` hash, bit for bit: it selects a connection's bucket.
 
 ``multipath(symmetric_l4, basis, modulo_n, n, 0, dst)`` stores ``hash % n`` (ovs-actions
 (7)). The hash is ``flow_hash_symmetric_l4`` of OVS's ``lib/flow.c`` over Bob Jenkins's
@@ -27,9 +27,9 @@ def symmetric_l4(
 ) -> int:
     """The 32-bit hash of an untagged TCP segment of ``connection``.
 
-    Addresses of both IP versions are told apart by themselves. Source and destination
-    are exchangeable, at each layer for itself. Raises :class:`ValueError` for an
-    address that is none, or of two IP versions.
+    The IP version follows from the addresses. Source and destination can be exchanged,
+    at each layer independently. Raises :class:`ValueError` for an invalid address, or
+    for addresses of two IP versions.
     """
     version, source = _address(connection.src)
     other_version, destination = _address(connection.dst)
@@ -61,9 +61,9 @@ def _mac(text: str) -> int:
 
 
 def _jhash(data: bytes, basis: int) -> int:
-    """``jhash_bytes`` for :data:`_FIELDS_SIZE` bytes: two whole blocks and a rest.
+    """``jhash_bytes`` for :data:`_FIELDS_SIZE` bytes: two whole blocks and a remainder.
 
-    The words are in the machine's own byte order, as the switch on it reads them.
+    The words are in the machine's byte order, as the switch reads them.
     """
     word = struct.unpack("=8I", data)
     a = b = c = (_LOOKUP3_SEED + _FIELDS_SIZE + basis) & _MASK
@@ -78,7 +78,7 @@ def _rotate(word: int, bits: int) -> int:
 
 
 def _mix(a: int, b: int, c: int) -> tuple[int, int, int]:
-    """``jhash_mix``; sums are cut to 32 bits where they are rotated or returned."""
+    """``jhash_mix``; sums are truncated to 32 bits when they are rotated or returned."""
     a = (a - c) ^ _rotate(c, 4)
     c += b
     b = (b - a) ^ _rotate(a, 6)
@@ -95,7 +95,7 @@ def _mix(a: int, b: int, c: int) -> tuple[int, int, int]:
 
 
 def _final(a: int, b: int, c: int) -> int:
-    """``jhash_final``: the hash is what becomes of ``c``."""
+    """``jhash_final``: the hash is the final value of ``c``."""
     c = (c ^ b) - _rotate(b, 14)
     a = (a ^ c) - _rotate(c, 11)
     b = (b ^ a) - _rotate(a, 25)

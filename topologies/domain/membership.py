@@ -1,17 +1,17 @@
-"""Who is in service: the state of every storage node and switch, as pure data.
+"""Membership: the state of every storage node and switch, as pure data.
 
 ======== ============ =========== ==================================================
 state    balanced over gets copies what it means
 ======== ============ =========== ==================================================
 in       yes          yes         an ordinary member
 drained  no           yes         alive, keeps its connections until they are reset
-failed   no           no          gone; the switches do not listen to it either
+failed   no           no          no power; the switches drop what it sends
 ======== ============ =========== ==================================================
 
-A chassis as a whole can have failed (no power: its nodes are gone as well) or be cut off
-(its uplink has no carrier: its nodes have power and keep their TCP state, but nothing
-goes in or out). Of neither is anything balanced over or copied to. A cut-off chassis'
-own switch does not know: its tables stay as they are.
+A whole chassis can have failed or be cut off. Failed: its switch and nodes have no power.
+Cut off: its uplink is down; its nodes have power and keep their TCP state, but no packet
+goes in or out. Neither is balanced over or gets copies. The tables of a cut-off chassis'
+own switch stay unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from topologies.domain.plan import Chassis, Node, Plan
 
 
 class NodeState(str, Enum):
-    """What a storage node is to the load balancers; see the table of this module."""
+    """The state of a storage node for the load balancers; see the module's table."""
 
     IN_SERVICE = "in-service"
     DRAINED = "drained"
@@ -35,14 +35,13 @@ class NodeState(str, Enum):
 
 @dataclass(frozen=True)
 class Membership:
-    """State of every node, by name, and the names of chassis that have failed or are
-    cut off.
+    """The state of every node, and the names of failed and of cut-off chassis.
 
-    A node that is not mentioned is in service, so that a plan can grow (by
-    :meth:`~topologies.domain.plan.Plan.with_node`) and its new member counts at once.
-    Every node of such a chassis is out of reach, whatever its own state.
-    ``reseeds``: how often each switch, by name, has been given another hash basis; one
-    that is not mentioned has its first (:func:`topologies.domain.forecast.basis_of`).
+    A node that is not listed is in service. So a node that
+    :meth:`~topologies.domain.plan.Plan.with_node` adds to the plan is in service too. All
+    nodes of a failed or cut-off chassis are unreachable, in any state. ``reseeds``: how
+    often each switch, by name, has got another hash basis. A switch that is not listed
+    has its first basis (:func:`topologies.domain.forecast.basis_of`).
     """
 
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
@@ -56,7 +55,7 @@ class Membership:
         object.__setattr__(self, "reseeds", MappingProxyType(dict(self.reseeds)))
 
     def __hash__(self) -> int:
-        """Equal memberships hash alike, in whatever order their members were named."""
+        """Equal memberships have equal hashes, in any order of their members."""
         return hash(
             (
                 frozenset(self.nodes.items()),
@@ -97,9 +96,9 @@ class Membership:
         return replace(self, reseeds={**self.reseeds, switch: times})
 
     def of_chassis(self, chassis: Chassis) -> Membership:
-        """What of it matters to that chassis' own switch.
+        """The part of the membership that the chassis' own switch depends on.
 
-        That its uplink is down does not: nobody tells a switch whom it cannot hear.
+        The state of its uplink is not part of it: a cut-off switch cannot be updated.
         """
         name = chassis.name
         return Membership(
@@ -109,12 +108,12 @@ class Membership:
         )
 
     @property
-    def out_of_reach(self) -> frozenset[str]:
+    def unreachable_chassis(self) -> frozenset[str]:
         """Names of the chassis that the fabric cannot reach: failed or cut off."""
         return self.failed_chassis | self.cut_off_chassis
 
     def state(self, node: Node) -> NodeState:
-        """The node's own state (its chassis may have failed all the same)."""
+        """The node's own state; its chassis may have failed nevertheless."""
         return self.nodes.get(node.name, NodeState.IN_SERVICE)
 
     def serving_nodes(self, chassis: Chassis) -> tuple[Node, ...]:
@@ -126,14 +125,16 @@ class Membership:
         )
 
     def reachable_nodes(self, chassis: Chassis) -> tuple[Node, ...]:
-        """The live nodes of ``chassis``, if it is not cut off: each gets one of the
-        further resets (E5)."""
+        """The live nodes of ``chassis``; none if it is cut off.
+
+        Each gets one of the further resets (E5).
+        """
         if chassis.name in self.cut_off_chassis:
             return ()
         return self.powered_nodes(chassis)
 
     def powered_nodes(self, chassis: Chassis) -> tuple[Node, ...]:
-        """The nodes of ``chassis`` that have power, and so keep their TCP state."""
+        """The nodes of ``chassis`` that have power, and therefore TCP state."""
         if chassis.name in self.failed_chassis:
             return ()
         return tuple(
@@ -152,9 +153,11 @@ class Membership:
         }
 
     def reachable_chassis(self, plan: Plan) -> tuple[Chassis, ...]:
-        """The chassis that have not failed and are not cut off: each gets one of the
-        further resets (E4)."""
-        return tuple(c for c in plan.chassis if c.name not in self.out_of_reach)
+        """The chassis that have not failed and are not cut off.
+
+        Each gets one of the further resets (E4).
+        """
+        return tuple(c for c in plan.chassis if c.name not in self.unreachable_chassis)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON of this membership."""
@@ -169,8 +172,8 @@ class Membership:
     def from_json(cls, data: Mapping[str, Any]) -> Membership:
         """The membership that :meth:`to_json` described.
 
-        Raises :class:`KeyError` for a missing key, :class:`ValueError` for a state
-        that is none of :class:`NodeState`.
+        Raises :class:`KeyError` for a missing key, :class:`ValueError` for an unknown
+        :class:`NodeState`.
         """
         return cls(
             {name: NodeState(state) for name, state in data["nodes"].items()},

@@ -1,10 +1,10 @@
 """The plan of a cluster: every name, address, MAC, port and datapath id, as pure data.
 
-Nothing here touches a machine, and only the standard library is imported, so that
-Debian's own ``mn`` (system Python, no virtual environment) can load it too.
+Nothing here touches a machine. Only the standard library is imported, so Debian's own
+``mn`` (system Python, no virtual environment) can load it too.
 
-Numbering is a function of an element's own position, never of how many others there
-are: a cluster grows by a chassis, a node or a client and nothing else is renumbered.
+An element's numbers depend on its own position only, not on the number of others. So a
+cluster can grow by a chassis, a node or a client, and nothing else is renumbered.
 
 ======== ======================== ============================= ====================
 element  IPv4                     IPv6                          MAC
@@ -34,24 +34,25 @@ VIP6 = "fd00:10::1"
 PREFIX4 = 8
 PREFIX6 = 32
 
-#: What clients resolve the VIP to.
+#: MAC of the VIP, which clients resolve it to.
 VIP_MAC = "02:00:00:00:00:01"
-#: Where nodes send what is for clients: the chassis switch, which answers for everyone.
+#: MAC of the nodes' gateway to clients: the chassis switch, which answers all ARP.
 GATEWAY_MAC = "02:00:00:00:00:02"
-#: Addresses of that gateway, which nobody has. One neighbour entry a node, and a
-#: permanent one, whatever the number of clients: the kernel's neighbour table is one for
-#: all namespaces, and full at 1024 entries that are not (``neigh_alloc``, arp(7)).
+#: Addresses of that gateway; no interface has them. With a gateway each node needs only
+#: one neighbour entry, a permanent one, for any number of clients. The kernel has one
+#: neighbour table for all namespaces, with at most 1024 entries that are not permanent
+#: (``neigh_alloc``, arp(7)).
 GATEWAY4 = "10.3.0.1"
 GATEWAY6 = "fd00:10:3::1"
 CLIENTS4 = "10.1.0.0/16"
 CLIENTS6 = "fd00:10:1::/48"
-#: Ethernet *source* of a fan-out copy (claim E3). Only switches write it: the fabric
-#: admits from a client's port nothing but that client's own source MAC, so no packet
-#: of a client can carry the mark past the first tier.
+#: Ethernet *source* of a fan-out copy (claim E3). Only switches write it. From a client's
+#: port the fabric admits only that client's source MAC, so no packet of a client can
+#: carry the mark past the first tier.
 FANOUT_MAC = "02:00:00:00:00:0f"
 
-#: Ethernet destination of a stray that a node passes on to its connection's earlier
-#: owner, and source of one that is brought to it; switches alone write the source.
+#: Ethernet destination of a stray that a node redirects to its connection's earlier
+#: owner, and source of one on its way there; only switches write the source.
 SECOND_CHANCE_MAC = "02:00:00:00:00:0e"
 
 #: Port of a chassis switch that leads to the fabric; node ``n`` is on port ``n``.
@@ -59,10 +60,10 @@ UPLINK_PORT = 1000
 #: Client ``i`` is on the fabric's port ``CLIENT_PORT_BASE + i``; chassis ``c`` on ``c``.
 CLIENT_PORT_BASE = 1000
 
-#: A cable leads from one port of the fabric switch to another. What goes out and in
-#: again is handled in a second turn, after all that was sent in the first: that is how
-#: a client's reset precedes every further one on the wire. (Open vSwitch's userspace
-#: datapath sends what one packet gave rise to port by port, in no promised order.)
+#: The loop cable connects two ports of the fabric switch. A frame that goes through it is
+#: processed after all outputs of the first pass. So a client's reset precedes every further
+#: one on the wire. (Open vSwitch's userspace datapath sends the outputs of one packet port
+#: by port, in no guaranteed order.)
 LOOP_OUT_PORT = 901
 LOOP_IN_PORT = 902
 LOOP_OUT_INTERFACE = f"{FABRIC}-loop-out"
@@ -94,7 +95,7 @@ class Node:
 
     @property
     def ipv4(self) -> str:
-        """The node's own IPv4 address (the VIP is held beside it)."""
+        """The node's own IPv4 address (it holds the VIP too)."""
         return f"10.2.{self.chassis}.{self.number}"
 
     @property
@@ -243,7 +244,7 @@ class Plan:
         return {FABRIC: FABRIC_DPID} | {c.name: c.dpid for c in self.chassis}
 
     def with_node(self, chassis: str) -> tuple[Plan, Node]:
-        """This plan and one more node at the end of ``chassis``; the node beside it."""
+        """This plan with one more node at the end of ``chassis``, and that node."""
         shape = [len(c.nodes) for c in self.chassis]
         index = self.find_chassis(chassis).number - 1
         shape[index] += 1
@@ -251,20 +252,20 @@ class Plan:
         return grown, grown.chassis[index].nodes[-1]
 
     def with_chassis(self, nodes: int) -> tuple[Plan, Chassis]:
-        """This plan and one more chassis of ``nodes`` nodes; the chassis beside it."""
+        """This plan with one more chassis of ``nodes`` nodes, and that chassis."""
         shape = [len(c.nodes) for c in self.chassis] + [nodes]
         grown = Plan.of_shape(shape, len(self.clients))
         return grown, grown.chassis[-1]
 
     def find_chassis(self, name: str) -> Chassis:
-        """The chassis of that name. Raises :class:`PlanError` naming those there are."""
+        """The chassis of that name. Raises :class:`PlanError`, which lists all chassis."""
         match = _CHASSIS_NAME.fullmatch(name)
         if match and int(match[1]) <= len(self.chassis):
             return self.chassis[int(match[1]) - 1]
         raise PlanError(f"no chassis {name!r}; there are c1 to c{len(self.chassis)}")
 
     def find_node(self, name: str) -> Node:
-        """The node of that name. Raises :class:`PlanError` naming those there are."""
+        """The node of that name. Raises :class:`PlanError`, which lists all nodes."""
         match = _NODE_NAME.fullmatch(name)
         if match and int(match[1]) <= len(self.chassis):
             nodes = self.chassis[int(match[1]) - 1].nodes
@@ -276,7 +277,7 @@ class Plan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The plan's shape: all that is needed to make it again."""
+        """The plan's shape, from which it can be rebuilt."""
         return {
             "nodes_per_chassis": [len(c.nodes) for c in self.chassis],
             "clients": len(self.clients),
@@ -289,7 +290,7 @@ class Plan:
 
 
 def is_member_name(name: str) -> bool:
-    """Whether a chassis or a node may have that name, now or once one is added.
+    """Whether a chassis or a node can have that name, now or after it is added.
 
     >>> [is_member_name(name) for name in ("c3", "c1n12", "h1", "c1n")]
     [True, True, False, False]
@@ -307,6 +308,6 @@ def client_address(client: Client, ip_version: int) -> str:
     return {4: client.ipv4, 6: client.ipv6}[ip_version]
 
 
-def _check_range(what: str, value: int, most: int) -> None:
-    if not 1 <= value <= most:
-        raise PlanError(f"{what}: {value} is out of range, 1 to {most}")
+def _check_range(what: str, value: int, maximum: int) -> None:
+    if not 1 <= value <= maximum:
+        raise PlanError(f"{what}: {value} is out of range, 1 to {maximum}")

@@ -1,4 +1,4 @@
-"""Where on this machine a node is: what a guard needs to be attached to it."""
+"""A node's location on this machine, as a guard needs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Site:
-    """One node that is up; ``pid`` is a process in its network namespace."""
+    """One node that is up. ``pid``: a process in its network namespace."""
 
     name: str
     pid: int

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controller.flows.entries import Action, Field, FlowEntry, Output
 from controller.flows.flow_tables import (
-    FAMILIES,
+    ADDRESS_FAMILIES,
     NOT_RECOGNISED,
     Priority,
     Table,
@@ -15,6 +15,7 @@ from controller.flows.flow_tables import (
 )
 from controller.policies import POLICIES, ResetPolicy
 from controller.policies.promise import Promise
+from controller.policies.questions import OnStray
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FANOUT_MAC, UPLINK_PORT, Chassis, Plan
 
@@ -28,13 +29,13 @@ def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
     return tuple(
         FlowEntry.of(
             Table.RETURN,
-            Priority.RESET,
+            Priority.POLICY,
             {**to_client(client, family), Field.TCP_FLAGS: NOT_RECOGNISED},
             (*deliver_to(client), *_TO_CONTROLLER),
             f"reset for {client.name} (IPv{family.version}): and to the controller",
         )
         for client in plan.clients
-        for family in FAMILIES
+        for family in ADDRESS_FAMILIES
     )
 
 
@@ -44,10 +45,10 @@ def chassis_entries(chassis: Chassis, membership: Membership) -> tuple[FlowEntry
 
 
 def _copies() -> Iterator[FlowEntry]:
-    for family in FAMILIES:
+    for family in ADDRESS_FAMILIES:
         yield FlowEntry.of(
             Table.ADMIT,
-            Priority.RESET,
+            Priority.POLICY,
             {
                 **family.tcp,
                 Field.IN_PORT: UPLINK_PORT,
@@ -62,7 +63,7 @@ def _copies() -> Iterator[FlowEntry]:
 NAIVE = ResetPolicy(
     name="naive",
     summary="the controller makes every copy (a reference for the benchmark)",
-    guard_answers=True,
+    on_stray=OnStray.RESET,
     promises=frozenset((Promise.RESETS_WHO_SPOKE, Promise.FREES_OWNERS)),
     fabric_entries=fabric_entries,
     chassis_entries=chassis_entries,

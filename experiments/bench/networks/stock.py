@@ -23,7 +23,7 @@ from experiments.bench.basis.bench_network import ECHO_PORT
 from nodes.servers.server_ready import wait_listening
 from topologies.datapaths import KERNEL, USERSPACE
 from topologies.domain.plan import Plan
-from topologies.port_buffers import newly_dropped
+from topologies.port_buffers import count_dropped
 
 _RUN = "/run/openvswitch"
 _DATABASE = f"unix:{_RUN}/db.sock"
@@ -111,7 +111,7 @@ class StockNetwork:
     def dropped(self) -> int:
         """Frames lost at ports of the bridge so far."""
         pid = int(Path(_RUN, "ovs-vswitchd.pid").read_text())
-        self._dropped += newly_dropped(pid)
+        self._dropped += count_dropped(pid)
         return self._dropped
 
     def close(self) -> None:

@@ -48,7 +48,7 @@ def test_a_client_holds_what_its_workload_says_and_not_one_more(
     program, unsupported = CLIENTS[workload.name]
     if pattern in unsupported:
         return
-    room = workload.room(PATTERNS[pattern])
+    room = workload.max_connections(PATTERNS[pattern])
     job = ClientJob("10.0.0.1", room, 1, "h1", 1, 20, pattern)
     assert _options(program, workload.client(job)[2:]).connections == room
     with pytest.raises(SystemExit, match="2"):

@@ -1,4 +1,4 @@
-"""Membership events as pure changes: what follows, and what is refused and why."""
+"""Membership events as pure changes: their results, and what is refused and why."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ ALL = C1 | {"c2n1", "c2n2", "c2n3"}
     ],
     ids=lambda value: ", ".join(value) if isinstance(value, list) else "",
 )
-def test_what_follows(
+def test_the_resulting_state(
     events: list[str], serve: set[str], reach: set[str] | None
 ) -> None:
     state = after(fresh(), *events)
@@ -131,7 +131,9 @@ def test_what_follows(
         (["uplink-down c1"], "reseed c1", "uplink-up c1 first"),
     ],
 )
-def test_what_is_refused(before: list[str], refused: str, said: str) -> None:
+def test_impossible_events_are_refused(
+    before: list[str], refused: str, said: str
+) -> None:
     state = after(fresh(), *before)
     with pytest.raises((EventError, PlanError)) as error:
         after(state, refused)
@@ -139,7 +141,7 @@ def test_what_is_refused(before: list[str], refused: str, said: str) -> None:
 
 
 @given(st.data())
-def test_any_course_of_events_keeps_somebody_in_service(data: st.DataObject) -> None:
+def test_any_sequence_of_events_keeps_a_node_in_service(data: st.DataObject) -> None:
     state = fresh(2, 2)
     targets = [
         "fabric",
@@ -167,20 +169,20 @@ def test_any_course_of_events_keeps_somebody_in_service(data: st.DataObject) -> 
         state = new
 
 
-def test_a_change_leaves_the_old_state_alone() -> None:
+def test_a_change_does_not_modify_the_old_state() -> None:
     state = fresh()
     after(state, "drain-node c1n1", "add-chassis c3")
     assert state == replace(fresh())
     assert state.membership.state(state.plan.find_node("c1n1")) is NodeState.IN_SERVICE
 
 
-def test_nodes_behind_a_cut_uplink_keep_power() -> None:
+def test_nodes_behind_a_down_uplink_keep_power() -> None:
     cut = after(fresh(), "uplink-down c2", "fail-node c2n1")
     chassis = cut.plan.find_chassis("c2")
     powered = [node.name for node in cut.membership.powered_nodes(chassis)]
     assert powered == ["c2n2", "c2n3"]
 
 
-def test_all_reseeds_every_switch_in_reach_and_no_other() -> None:
+def test_all_reseeds_every_reachable_switch_and_no_other() -> None:
     seeded = after(fresh(3), "uplink-down c2", "reseed all").membership.reseeds
     assert seeded == {"fabric": 1, "c1": 1, "c3": 1}

@@ -17,7 +17,7 @@ from topologies.domain.hashing import symmetric_l4
 from topologies.domain.membership import Membership, NodeState
 from topologies.domain.plan import FABRIC, Client, Plan
 
-#: Told by Open vSwitch 3.1 (see test_hash_live.py): connection, MACs, basis, hash.
+#: Computed by Open vSwitch 3.1 (test_hash_live.py): connection, MACs, basis, hash.
 GOLDEN = [
     (
         FourTuple("65.11.253.228", 6588, "231.59.231.6", 53275),
@@ -88,7 +88,7 @@ memberships = st.builds(
     sport=st.integers(1, 65535),
     version=st.sampled_from([4, 6]),
 )
-def test_the_prediction_is_where_the_walk_ends(
+def test_the_prediction_is_the_node_that_the_flow_tables_select(
     membership: Membership, balancer: str, client: Client, sport: int, version: int
 ) -> None:
     current = state(membership, balancer=balancer)
@@ -113,7 +113,7 @@ def test_the_tiers_never_hash_with_one_basis(one: str, reseeds: dict[str, int]) 
     assert all(0 <= basis < 1 << 16 for basis in bases)
 
 
-def test_a_stranger_has_no_owner() -> None:
+def test_a_connection_of_an_unknown_client_has_no_owner() -> None:
     current = state()
     with pytest.raises(LookupError, match=r"10\.9\.9\.9"):
         owner(
@@ -125,7 +125,7 @@ def test_a_stranger_has_no_owner() -> None:
 
 
 def test_the_tiers_are_not_polarised() -> None:
-    """What tier 1 sends to one chassis spreads over all of its nodes alike.
+    """The connections of one chassis spread evenly over its nodes.
 
     With one basis for both tiers it would not, the more so as their sizes are the same:
     each chassis would then send everything to one of its nodes.

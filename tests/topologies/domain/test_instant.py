@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from experiments.prediction.predict import predict
 from experiments.spec.run_spec import RunSpec
 from tests.topologies.domain.test_events import fresh
-from topologies.domain.events import EVENTS, EventError, Hands
-from topologies.domain.events.instant import happenings, physical_order
+from topologies.domain.events import EVENTS, EventError, MachineActions
+from topologies.domain.events.instant import machine_order, resolve_events
 
 DRAIN = {"kind": "drain-node", "target": "c1n2"}
 FAIL = {"kind": "fail-node", "target": "c2n3"}
@@ -25,50 +25,52 @@ def spec(*events: dict[str, Any]) -> RunSpec:
 
 
 def at_once(*words: str) -> list[str]:
-    """The physical sides of those events, in the order of what is done."""
+    """The actions on machines of those events, in order."""
     pairs = [word.split() for word in words]
-    found = happenings(fresh(), [(EVENTS[kind], target) for kind, target in pairs])
-    hands = create_autospec(Hands, instance=True)
-    for one in physical_order(found):
-        one.physically(hands)
-    return [name for name, _, _ in hands.method_calls]
+    found = resolve_events(fresh(), [(EVENTS[kind], target) for kind, target in pairs])
+    machines = create_autospec(MachineActions, instance=True)
+    for one in machine_order(found):
+        one.apply_to_machines(machines)
+    return [name for name, _, _ in machines.method_calls]
 
 
-def test_what_comes_up_comes_before_what_goes_down() -> None:
+def test_starts_come_before_losses() -> None:
     assert at_once(
         "fail-chassis c2", "fail-node c1n1", "drain-node c1n2", "add-chassis c3"
     ) == ["build_chassis", "power_off_chassis", "power_off_node"]
 
 
 def test_two_nodes_added_at_once_are_two_nodes() -> None:
-    found = happenings(fresh(), [(EVENTS["add-node"], "c2")] * 2)
-    hands = create_autospec(Hands, instance=True)
+    found = resolve_events(fresh(), [(EVENTS["add-node"], "c2")] * 2)
+    machines = create_autospec(MachineActions, instance=True)
     for one in found:
-        one.physically(hands)
-    built = [call.args[1].name for call in hands.build_node.call_args_list]
+        one.apply_to_machines(machines)
+    built = [call.args[1].name for call in machines.build_node.call_args_list]
     assert built == ["c2n4", "c2n5"]
 
 
-def test_a_node_that_goes_with_its_chassis_goes_once() -> None:
-    found = happenings(
+def test_a_node_that_fails_with_its_chassis_is_powered_off_once() -> None:
+    found = resolve_events(
         fresh(), [(EVENTS["fail-node"], "c2n1"), (EVENTS["fail-chassis"], "c2")]
     )
-    hands = create_autospec(Hands, instance=True)
-    for one in physical_order(found):
-        one.physically(hands)
-    (_, nodes), _ = hands.power_off_chassis.call_args
+    machines = create_autospec(MachineActions, instance=True)
+    for one in machine_order(found):
+        one.apply_to_machines(machines)
+    (_, nodes), _ = machines.power_off_chassis.call_args
     assert [node.name for node in nodes] == ["c2n2", "c2n3"]
 
 
 def test_a_contradiction_is_refused() -> None:
     pairs = [(EVENTS["fail-node"], "c1n1"), (EVENTS["restore-node"], "c1n1")]
-    with pytest.raises(EventError, match="at the instant of its fail-node"):
-        happenings(fresh(), pairs)
+    with pytest.raises(EventError, match="already has a fail-node at this instant"):
+        resolve_events(fresh(), pairs)
 
 
-def test_a_spec_names_the_event_that_makes_no_sense_at_its_instant() -> None:
+def test_a_spec_names_the_event_that_is_impossible_at_its_instant() -> None:
     last = {"kind": "drain-node", "target": "c2n3"}
-    with pytest.raises(ValidationError, match=r"events\.2: drain-node: c2n3: at the"):
+    with pytest.raises(
+        ValidationError, match=r"events\.2: drain-node: c2n3: already has a"
+    ):
         spec(DRAIN, FAIL, last)
 
 

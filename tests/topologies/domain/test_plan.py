@@ -1,4 +1,4 @@
-"""The plan: names, addresses and numbers are unique, valid, and stay as they are."""
+"""The plan: names, addresses and numbers are unique, valid and stable."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ plans = st.builds(
     st.lists(st.integers(1, 5), min_size=1, max_size=5),
     st.integers(1, 5),
 )
-#: Small ones, and those at the far end of every range.
+#: Small plans, and those at the end of every range.
 all_plans = plans | st.just(Plan.build(MAX_CHASSIS, 2, MAX_CLIENTS))
 all_plans |= st.just(Plan.build(1, MAX_NODES, 1))
 
@@ -70,7 +70,7 @@ def test_names_are_unique(plan: Plan) -> None:
 
 
 @given(all_plans)
-def test_the_kernel_takes_every_interface_name(plan: Plan) -> None:
+def test_every_interface_name_is_valid_for_the_kernel(plan: Plan) -> None:
     assert all(len(name) <= LONGEST_INTERFACE_NAME for name in interfaces(plan))
 
 
@@ -159,13 +159,13 @@ def test_a_size_out_of_range_is_refused(sizes: dict[str, int], said: str) -> Non
         ("", "nodes are named"),
     ],
 )
-def test_an_unknown_node_is_refused_with_those_there_are(name: str, said: str) -> None:
+def test_an_unknown_node_is_refused_with_a_list(name: str, said: str) -> None:
     with pytest.raises(PlanError, match=said):
         Plan.build().find_node(name)
 
 
 @pytest.mark.parametrize("name", ["c3", "c0", "c01", "fabric", "c1n1"])
-def test_an_unknown_chassis_is_refused_with_those_there_are(name: str) -> None:
+def test_an_unknown_chassis_is_refused_with_a_list(name: str) -> None:
     with pytest.raises(PlanError, match="there are c1 to c2"):
         Plan.build().find_chassis(name)
 

@@ -4,43 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from topologies.domain.events import (
-    add_chassis,
-    add_node,
-    drain_node,
-    fail_chassis,
-    fail_node,
-    reseed,
-    restore_chassis,
-    restore_node,
-    uplink_down,
-    uplink_up,
+from topologies.domain.events.event import Event, EventError, MachineActions
+from topologies.domain.registry import gathered
+
+__all__ = ["EVENTS", "Event", "EventError", "MachineActions", "parse_events"]
+
+#: A line each, in the order in which they are listed.
+_MODULES = (
+    "drain_node",
+    "fail_node",
+    "restore_node",
+    "add_node",
+    "fail_chassis",
+    "restore_chassis",
+    "add_chassis",
+    "uplink_down",
+    "uplink_up",
+    "reseed",
 )
-from topologies.domain.events.event import Event, EventError, Hands
 
-__all__ = ["EVENTS", "Event", "EventError", "Hands", "parse_events"]
-
+#: Every kind of event, by the name that specifications use.
 EVENTS: dict[str, Event] = {
-    event.kind: event
-    for event in (
-        drain_node.EVENT,
-        fail_node.EVENT,
-        restore_node.EVENT,
-        add_node.EVENT,
-        fail_chassis.EVENT,
-        restore_chassis.EVENT,
-        add_chassis.EVENT,
-        uplink_down.EVENT,
-        uplink_up.EVENT,
-        reseed.EVENT,
-    )
+    event.kind: event for event in gathered(__name__, _MODULES, Event)
 }
 
 
 def parse_events(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Events as people type them: a kind and its target, as often as they like.
+    """Parse events from the command line: a kind and its target, one or more times.
 
-    Raises :class:`EventError` where a kind is none, or a target is missing.
+    Raises :class:`EventError` for an unknown kind or a missing target.
 
     >>> parse_events(["drain-node", "c1n2", "fail-chassis", "c2"])
     [('drain-node', 'c1n2'), ('fail-chassis', 'c2')]

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.events.event import Event, EventError, Hands, with_node
+from topologies.domain.events.event import Event, EventError, MachineActions, with_node
 from topologies.domain.membership import NodeState
 from topologies.domain.plan import Chassis, Plan
 
 
 def _grown(state: Arrangement, target: str) -> tuple[Plan, Chassis]:
-    """The plan with its new chassis; ``target`` must be the new one's name."""
+    """The plan with its new chassis; ``target`` must be its name."""
     plan, chassis = state.plan.with_chassis(len(state.plan.chassis[0].nodes))
     if target != chassis.name:
         raise EventError(f"{target}: the next chassis is {chassis.name}")
@@ -25,10 +25,12 @@ def change(state: Arrangement, target: str) -> Arrangement:
     return grown
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
-    """The chassis is wired in and its nodes serve before any bucket leads to it."""
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
+    """Connect the chassis and start its nodes, before it gets any bucket."""
     plan, chassis = _grown(old, target)
-    hands.build_chassis(plan, chassis)
+    machines.build_chassis(plan, chassis)
 
 
 EVENT = Event(
@@ -37,5 +39,5 @@ EVENT = Event(
     target="the next chassis' name, e.g. c3",
     change=change,
     planned=True,
-    before=before,
+    apply_to_machines=apply_to_machines,
 )

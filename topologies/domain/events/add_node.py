@@ -6,8 +6,8 @@ from topologies.domain.arrangement import Arrangement
 from topologies.domain.events.event import (
     Event,
     EventError,
-    Hands,
-    require_in_reach,
+    MachineActions,
+    require_reachable,
     with_node,
 )
 from topologies.domain.membership import NodeState
@@ -26,15 +26,17 @@ def _grown(state: Arrangement, target: str) -> tuple[Plan, Node]:
 def change(state: Arrangement, target: str) -> Arrangement:
     """One more node at the end of the chassis, in service."""
     plan, node = _grown(state, target)
-    require_in_reach(state, state.plan.chassis[node.chassis - 1], target)
+    require_reachable(state, state.plan.chassis[node.chassis - 1], target)
     grown = replace(state, plan=plan)
     return with_node(grown, node.name, NodeState.IN_SERVICE)
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
-    """The node is wired in and serves before any bucket leads to it."""
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
+    """Connect and start the node, before it gets any bucket."""
     plan, node = _grown(old, target)
-    hands.build_node(plan, node)
+    machines.build_node(plan, node)
 
 
 EVENT = Event(
@@ -43,5 +45,5 @@ EVENT = Event(
     target="a chassis, e.g. c2, or the next node's name, e.g. c2n4",
     change=change,
     planned=True,
-    before=before,
+    apply_to_machines=apply_to_machines,
 )

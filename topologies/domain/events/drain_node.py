@@ -11,7 +11,7 @@ from topologies.domain.membership import NodeState
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The node is no longer balanced over, yet reachable for fan-out copies."""
+    """The node is no longer balanced over, but still gets fan-out copies."""
     require_in_service(state, target)
     return require_service(with_node(state, target, NodeState.DRAINED), target)
 

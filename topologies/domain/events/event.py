@@ -1,9 +1,9 @@
-"""What a membership event is: a pure change of state, and what happens to machines first.
+"""A membership event: a pure change of state, and actions on machines before it.
 
-``change`` decides, with no machine in sight, which plan and membership follow from an
-event, or raises :class:`EventError`. ``before`` is what physically happens before the
-switches learn of it: a node that loses power does so first and is noticed later; a
-node that is added serves first and is balanced over later.
+``change`` computes the new plan and membership without touching a machine, or raises
+:class:`EventError`. ``apply_to_machines`` runs before the switches are updated: a node
+loses power first and leaves the tables later; a new node serves first and enters the
+tables later.
 """
 
 from __future__ import annotations
@@ -18,54 +18,55 @@ from topologies.domain.plan import Chassis, Node, Plan
 
 
 class EventError(ValueError):
-    """An event that makes no sense for the cluster as it is; says what would."""
+    """An event that is not possible in the current state; the text says what is."""
 
 
-class Hands(Protocol):
-    """What an event may do to the machines of a cluster."""
+class MachineActions(Protocol):
+    """The actions that an event can perform on a cluster's machines."""
 
     def power_off_node(self, node: Node) -> None:
-        """The node's link goes down; its programs and TCP state are gone."""
+        """Set the node's link down; end its programs and its TCP state."""
 
     def power_on_node(self, node: Node) -> None:
-        """The node comes back empty and serves."""
+        """Start the node, without TCP state; it serves."""
 
     def power_off_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
-        """The chassis switch and those nodes, all that had power, go down at once."""
+        """Stop the chassis switch and those nodes (all that are up) together."""
 
     def power_on_chassis(self, chassis: Chassis, nodes: tuple[Node, ...]) -> None:
-        """The chassis switch comes back, and those nodes, empty."""
+        """Start the chassis switch and those nodes, without TCP state."""
 
-    def cut_uplink(self, chassis: Chassis) -> None:
-        """The cable to the fabric loses its carrier; nothing behind it loses power."""
+    def set_uplink_down(self, chassis: Chassis) -> None:
+        """Set the link to the fabric down; the chassis and its nodes keep power."""
 
-    def mend_uplink(self, chassis: Chassis) -> None:
-        """The cable to the fabric has its carrier again."""
+    def set_uplink_up(self, chassis: Chassis) -> None:
+        """Set the link to the fabric up."""
 
     def build_node(self, plan: Plan, node: Node) -> None:
-        """A node that was not there is wired in and serves."""
+        """Connect a new node; it serves."""
 
     def build_chassis(self, plan: Plan, chassis: Chassis) -> None:
-        """A chassis that was not there is wired in with all its nodes."""
+        """Connect a new chassis with all its nodes."""
 
 
 #: From the old state and a target's name to the new state.
 Change = Callable[[Arrangement, str], Arrangement]
-#: Hands, old state, new state, target's name.
-Before = Callable[[Hands, Arrangement, Arrangement, str], None]
+#: Arguments: machine actions, old state, new state, target's name.
+MachineStep = Callable[[MachineActions, Arrangement, Arrangement, str], None]
 
 
-def _nothing(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
-    """No machine is touched: only the tables change."""
+def _nothing(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
+    """No action on machines: only the tables change."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One kind of event: its name, what it is for, its change and its physical side.
+    """One kind of event: its name, description, change of state and actions on machines.
 
-    ``planned``: it is somebody's intention; the others happen to a cluster.
-    ``loss``: the physical side takes power or a carrier away. Of events at one instant
-    these come last, since what comes up takes a while.
+    ``planned``: an operator's decision, not a failure. ``loss``: it removes power or a
+    link. Of events at one instant these come last, because starting a machine takes time.
     """
 
     kind: str
@@ -73,28 +74,30 @@ class Event:
     target: str
     change: Change
     planned: bool
-    before: Before = _nothing
+    apply_to_machines: MachineStep = _nothing
     loss: bool = False
 
 
 def with_node(state: Arrangement, name: str, node_state: NodeState) -> Arrangement:
-    """That state with one node's state changed."""
+    """The state with one node's state changed."""
     return replace(state, membership=state.membership.with_node(name, node_state))
 
 
 def node_state(state: Arrangement, name: str) -> NodeState:
-    """State of the node of that name. Raises ``PlanError`` where there is none."""
+    """State of the node of that name. Raises ``PlanError`` for an unknown name."""
     return state.membership.state(state.plan.find_node(name))
 
 
 def chassis_of(state: Arrangement, node: str) -> Chassis:
-    """The chassis of the node of that name. Raises ``PlanError`` where there is none."""
+    """The chassis of the node of that name. Raises ``PlanError`` for an unknown name."""
     return state.plan.chassis[state.plan.find_node(node).chassis - 1]
 
 
-def require_in_reach(state: Arrangement, chassis: Chassis, target: str) -> None:
-    """Refuses, by :class:`EventError`, what cannot be done to ``target``, of that
-    chassis or itself it, while it has failed or is cut off."""
+def require_reachable(state: Arrangement, chassis: Chassis, target: str) -> None:
+    """Raise :class:`EventError` if the chassis has failed or is cut off.
+
+    ``target`` is the event's target: the chassis itself, or a node of it.
+    """
     name, membership = chassis.name, state.membership
     if name in membership.failed_chassis:
         raise EventError(
@@ -105,15 +108,15 @@ def require_in_reach(state: Arrangement, chassis: Chassis, target: str) -> None:
 
 
 def require_in_service(state: Arrangement, name: str) -> None:
-    """Refuses, by :class:`EventError`, what only a serving node can undergo."""
-    require_in_reach(state, chassis_of(state, name), name)
+    """Raise :class:`EventError` if the node of that name is not in service."""
+    require_reachable(state, chassis_of(state, name), name)
     now = node_state(state, name)
     if now is not NodeState.IN_SERVICE:
         raise EventError(f"{name} is {now.value}, not in service")
 
 
 def require_service(state: Arrangement, what: str) -> Arrangement:
-    """That state, unless nothing in it serves: then :class:`EventError`."""
+    """The state itself. Raises :class:`EventError` if no node in it serves."""
     if not state.membership.serving_chassis(state.plan):
         raise EventError(f"{what}: no node would be left in service")
     return state

@@ -1,13 +1,18 @@
-"""``fail-chassis``: a chassis switch and every node behind it die at once."""
+"""``fail-chassis``: a chassis switch and all its nodes fail together."""
 
 from dataclasses import replace
 
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.events.event import Event, EventError, Hands, require_service
+from topologies.domain.events.event import (
+    Event,
+    EventError,
+    MachineActions,
+    require_service,
+)
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The fabric no longer balances over the chassis, nor sends it copies."""
+    """The fabric no longer balances over the chassis, and sends it no copies."""
     name = state.plan.find_chassis(target).name
     if name in state.membership.failed_chassis:
         raise EventError(f"{name} has failed already")
@@ -15,10 +20,12 @@ def change(state: Arrangement, target: str) -> Arrangement:
     return require_service(replace(state, membership=membership), target)
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
-    """Power off first; the fabric notices afterwards."""
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
+    """Power off first; the fabric's table changes afterwards."""
     chassis = old.plan.find_chassis(target)
-    hands.power_off_chassis(chassis, old.membership.powered_nodes(chassis))
+    machines.power_off_chassis(chassis, old.membership.powered_nodes(chassis))
 
 
 EVENT = Event(
@@ -27,6 +34,6 @@ EVENT = Event(
     target="a chassis, e.g. c2",
     change=change,
     planned=False,
-    before=before,
+    apply_to_machines=apply_to_machines,
     loss=True,
 )

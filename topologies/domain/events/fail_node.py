@@ -1,10 +1,10 @@
-"""``fail-node``: the node loses power, and the switches notice."""
+"""``fail-node``: the node loses power, and leaves the switches' tables."""
 
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.events.event import (
     Event,
     EventError,
-    Hands,
+    MachineActions,
     chassis_of,
     node_state,
     require_service,
@@ -14,8 +14,10 @@ from topologies.domain.membership import NodeState
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The node is neither balanced over nor reachable. A drained node can fail too, and
-    one whose chassis is cut off."""
+    """The node is neither balanced over nor reachable.
+
+    A drained node can fail too, and a node whose chassis is cut off.
+    """
     chassis = chassis_of(state, target).name
     if chassis in state.membership.failed_chassis:
         raise EventError(f"{target} has failed already, with its chassis {chassis}")
@@ -24,9 +26,11 @@ def change(state: Arrangement, target: str) -> Arrangement:
     return require_service(with_node(state, target, NodeState.FAILED), target)
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
-    """Power off first: segments sent before the tables change reach nobody."""
-    hands.power_off_node(old.plan.find_node(target))
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
+    """Power off first: segments sent before the tables change are lost."""
+    machines.power_off_node(old.plan.find_node(target))
 
 
 EVENT = Event(
@@ -35,6 +39,6 @@ EVENT = Event(
     target="a node that is up, e.g. c1n2",
     change=change,
     planned=False,
-    before=before,
+    apply_to_machines=apply_to_machines,
     loss=True,
 )

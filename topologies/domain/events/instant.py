@@ -1,4 +1,4 @@
-"""Events of one instant: several changes that the switches learn as one; pure."""
+"""Events at the same instant, applied to the switches as one change; pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Protocol, TypeVar
 
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.events.event import Event, EventError, Hands
+from topologies.domain.events.event import Event, EventError, MachineActions
 
 
 class Timed(Protocol):
-    """An event as a spec has it."""
+    """An event of a spec."""
 
     @property
     def at(self) -> float:
@@ -23,10 +23,10 @@ T = TypeVar("T", bound=Timed)
 
 
 @dataclass(frozen=True)
-class Happening:
-    """One of the events of an instant, between the states that it leads from and to.
+class EventStep:
+    """One event of an instant, with the states before and after it.
 
-    No switch ever has the states between the events of an instant.
+    No switch gets the states between the events of an instant.
     """
 
     event: Event
@@ -34,38 +34,38 @@ class Happening:
     old: Arrangement
     new: Arrangement
 
-    def physically(self, hands: Hands) -> None:
-        """What happens to machines."""
-        self.event.before(hands, self.old, self.new, self.target)
+    def apply_to_machines(self, machines: MachineActions) -> None:
+        """Perform the event's actions on machines."""
+        self.event.apply_to_machines(machines, self.old, self.new, self.target)
 
 
-def happenings(
+def resolve_events(
     state: Arrangement, events: Sequence[tuple[Event, str]]
-) -> tuple[Happening, ...]:
-    """What follows from events (each with its target) that happen at once in ``state``.
+) -> tuple[EventStep, ...]:
+    """The steps of events (each with its target) that happen together in ``state``.
 
-    They stand in an order in which each makes sense after those before it. Raises
-    :class:`EventError`, or ``PlanError``, for one that does not, and for two of
-    different kinds with one target: at one instant they would be a contradiction.
+    Each event must be possible after those before it. Raises :class:`EventError` or
+    ``PlanError`` for one that is not. Raises :class:`EventError` for two events of
+    different kinds with one target: at one instant they contradict each other.
     """
     kinds: dict[str, str] = {}
-    found: list[Happening] = []
+    steps: list[EventStep] = []
     for event, target in events:
         if (kind := kinds.setdefault(target, event.kind)) != event.kind:
             raise EventError(
-                f"{target}: at the instant of its {kind}; give one of them another time"
+                f"{target}: already has a {kind} at this instant; choose another time"
             )
         new = event.change(state, target)
-        found.append(Happening(event, target, state, new))
+        steps.append(EventStep(event, target, state, new))
         state = new
-    return tuple(found)
+    return tuple(steps)
 
 
-def physical_order(found: Iterable[Happening]) -> list[Happening]:
-    """The order of their physical sides: losses last and directly one after another."""
-    return sorted(found, key=lambda one: one.event.loss)
+def machine_order(steps: Iterable[EventStep]) -> list[EventStep]:
+    """The order of their actions on machines: losses last, one directly after another."""
+    return sorted(steps, key=lambda step: step.event.loss)
 
 
 def instants(events: Iterable[T]) -> list[tuple[T, ...]]:
-    """Events in the order of their times, those of equal times together."""
-    return [tuple(group) for _, group in groupby(events, key=lambda one: one.at)]
+    """Events grouped by their times, in order."""
+    return [tuple(group) for _, group in groupby(events, key=lambda event: event.at)]

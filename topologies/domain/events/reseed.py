@@ -1,16 +1,16 @@
-"""``reseed``: a switch hashes with another basis from now on, or all of them do."""
+"""``reseed``: one switch, or all of them, get another hash basis."""
 
 from dataclasses import replace
 
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.events.event import Event, require_in_reach
+from topologies.domain.events.event import Event, require_reachable
 from topologies.domain.plan import FABRIC
 
 ALL = "all"
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The members stay as they are; connections move to others of them.
+    """The members stay the same; connections move between them.
 
     ``all``: the fabric and every chassis that it reaches.
     """
@@ -20,7 +20,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
         switches = [FABRIC, *(each.name for each in chassis)]
     else:
         if target != FABRIC:
-            require_in_reach(state, state.plan.find_chassis(target), target)
+            require_reachable(state, state.plan.find_chassis(target), target)
         switches = [target]
     for switch in switches:
         membership = membership.with_reseeded(switch)
@@ -29,7 +29,7 @@ def change(state: Arrangement, target: str) -> Arrangement:
 
 EVENT = Event(
     kind="reseed",
-    summary="a switch hashes with another basis; no member comes or goes",
+    summary="a switch hashes with another basis; no member joins or leaves",
     target="fabric, a chassis, e.g. c2, or all",
     change=change,
     planned=True,

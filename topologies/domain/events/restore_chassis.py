@@ -1,29 +1,31 @@
-"""``restore-chassis``: a failed chassis comes back, its nodes empty."""
+"""``restore-chassis``: a failed chassis serves again, its nodes without TCP state."""
 
 from dataclasses import replace
 
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.events.event import Event, EventError, Hands
+from topologies.domain.events.event import Event, EventError, MachineActions
 from topologies.domain.membership import NodeState
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The chassis is balanced over again, with the nodes that had not failed before."""
+    """The chassis is balanced over again, with the nodes that had not failed themselves."""
     name = state.plan.find_chassis(target).name
     if name not in state.membership.failed_chassis:
         raise EventError(f"{name} has not failed")
     return replace(state, membership=state.membership.with_chassis_restored(name))
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
-    """Switch and nodes come up before the fabric sends them anything."""
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
+    """Start switch and nodes before the fabric sends them anything."""
     chassis = old.plan.find_chassis(target)
     up = tuple(
         node
         for node in chassis.nodes
         if new.membership.state(node) is not NodeState.FAILED
     )
-    hands.power_on_chassis(chassis, up)
+    machines.power_on_chassis(chassis, up)
 
 
 EVENT = Event(
@@ -32,5 +34,5 @@ EVENT = Event(
     target="a failed chassis, e.g. c2",
     change=change,
     planned=True,
-    before=before,
+    apply_to_machines=apply_to_machines,
 )

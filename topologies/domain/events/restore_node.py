@@ -1,13 +1,13 @@
-"""``restore-node``: a drained or failed node comes back into the bucket table."""
+"""``restore-node``: a drained or failed node returns to the bucket table."""
 
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.events.event import (
     Event,
     EventError,
-    Hands,
+    MachineActions,
     chassis_of,
     node_state,
-    require_in_reach,
+    require_reachable,
     with_node,
 )
 from topologies.domain.membership import NodeState
@@ -15,16 +15,18 @@ from topologies.domain.membership import NodeState
 
 def change(state: Arrangement, target: str) -> Arrangement:
     """The node is balanced over again."""
-    require_in_reach(state, chassis_of(state, target), target)
+    require_reachable(state, chassis_of(state, target), target)
     if node_state(state, target) is NodeState.IN_SERVICE:
         raise EventError(f"{target} is in service already")
     return with_node(state, target, NodeState.IN_SERVICE)
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
-    """A failed node boots, empty; a drained one has been up all the time."""
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
+    """Start a failed node, without TCP state. A drained node has been up all the time."""
     if node_state(old, target) is NodeState.FAILED:
-        hands.power_on_node(old.plan.find_node(target))
+        machines.power_on_node(old.plan.find_node(target))
 
 
 EVENT = Event(
@@ -33,5 +35,5 @@ EVENT = Event(
     target="a drained or failed node, e.g. c1n2",
     change=change,
     planned=True,
-    before=before,
+    apply_to_machines=apply_to_machines,
 )

@@ -1,28 +1,32 @@
-"""``uplink-down``: the cable between the fabric and a chassis loses its carrier."""
+"""``uplink-down``: the link between the fabric and a chassis goes down."""
 
 from dataclasses import replace
 
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.events.event import (
     Event,
-    Hands,
-    require_in_reach,
+    MachineActions,
+    require_reachable,
     require_service,
 )
 
 
 def change(state: Arrangement, target: str) -> Arrangement:
-    """The fabric no longer balances over the chassis, nor sends it copies. Its nodes
-    keep their connections: no copy of a reset can free one of them."""
+    """The fabric no longer balances over the chassis, and sends it no copies.
+
+    Its nodes keep their connections: no copy of a reset reaches them.
+    """
     chassis = state.plan.find_chassis(target)
-    require_in_reach(state, chassis, target)
+    require_reachable(state, chassis, target)
     membership = state.membership.with_chassis_cut_off(chassis.name)
     return require_service(replace(state, membership=membership), target)
 
 
-def before(hands: Hands, old: Arrangement, new: Arrangement, target: str) -> None:
-    """The carrier goes first; the fabric notices afterwards."""
-    hands.cut_uplink(old.plan.find_chassis(target))
+def apply_to_machines(
+    machines: MachineActions, old: Arrangement, new: Arrangement, target: str
+) -> None:
+    """Set the link down first; the fabric's table changes afterwards."""
+    machines.set_uplink_down(old.plan.find_chassis(target))
 
 
 EVENT = Event(
@@ -31,6 +35,6 @@ EVENT = Event(
     target="a chassis, e.g. c2",
     change=change,
     planned=False,
-    before=before,
+    apply_to_machines=apply_to_machines,
     loss=True,
 )

@@ -1,0 +1,16 @@
+"""``./resetbed schema``: prints a JSON Schema."""
+
+import click
+
+
+@click.command("schema")
+@click.argument("of", type=click.Choice(["spec", "suite", "summary"]))
+def command(of: str) -> None:
+    """Print the JSON Schema of a spec, a suite or a run's summary.json.
+
+    The same is in schemas/, and the first line of a shipped YAML file names it there:
+    editors complete and check by it.
+    """
+    from experiments.schemas.json_schemas import schema_text
+
+    click.echo(schema_text(of), nl=False)

@@ -1,0 +1,63 @@
+"""Waits until clients have opened their connections, as long as the number grows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+#: Seconds without a new connection after which opening has failed. A client is ready only
+#: when it has all connections; until then it may be busy with its protocol.
+STALL_S = 20.0
+#: How often connections are counted, and how often progress is reported.
+COUNT_PERIOD_S = 1.0
+REPORT_PERIOD_S = 5.0
+POLL_S = 0.02
+
+
+class OpeningStalled(RuntimeError):
+    """Connections did not open. The text gives their number and the clients."""
+
+
+@dataclass(frozen=True)
+class OpeningProgress:
+    """Functions that report the progress of the clients.
+
+    ``ready``: client name -> whether it has all its connections. ``opened``: the number
+    of TCP connections in the clients' kernels now.
+    """
+
+    ready: Callable[[str], bool]
+    opened: Callable[[], int]
+    total: int
+
+
+def await_opened(
+    clients: Iterable[str],
+    opening: OpeningProgress,
+    progress: Callable[[str], None],
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Returns when every client is ready.
+
+    Raises :class:`OpeningStalled` when no connection has opened for :data:`STALL_S`.
+    There is no other deadline, since a slow machine needs more time.
+    """
+    waiting = list(clients)
+    most, grew_at_s = -1, now()
+    count_at_s, report_at_s = now(), now() + REPORT_PERIOD_S
+    while waiting := [name for name in waiting if not opening.ready(name)]:
+        if now() >= count_at_s:
+            count_at_s = now() + COUNT_PERIOD_S
+            count = opening.opened()
+            most, grew_at_s = max(most, count), now() if count > most else grew_at_s
+        if now() >= report_at_s:
+            report_at_s = now() + REPORT_PERIOD_S
+            progress(f"{most} of {opening.total} connections are open")
+        if now() - grew_at_s > STALL_S:
+            raise OpeningStalled(
+                f"{max(most, 0)} of {opening.total} connections opened, and none for "
+                f"{STALL_S:g} s; not ready: {', '.join(waiting)}"
+            )
+        sleep(POLL_S)

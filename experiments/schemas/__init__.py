@@ -1,0 +1,1 @@
+"""JSON Schemas of what people write and of what a run leaves, made from the models."""

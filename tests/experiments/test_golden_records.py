@@ -1,0 +1,64 @@
+"""A record of each shipped scenario, through analysis, verdict, ladder and report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from experiments.report.data import load_report
+from experiments.report.report import write_report
+from experiments.results.judge import judge_folder
+from experiments.spec.spec_file import scenario_names
+from tests.experiments.golden_runs import FOLDER, GoldenRun, figures_of
+
+NAMES = scenario_names()
+every_scenario = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs, each judged from its record alone."""
+    folder = tmp_path_factory.mktemp("golden")
+    for name in NAMES:
+        (folder / name).mkdir()
+        GoldenRun.load(name).write(folder / name)
+        judge_folder(folder / name)
+    return folder
+
+
+@every_scenario
+def test_the_record_is_of_that_scenario(name: str) -> None:
+    assert GoldenRun.load(name).spec["scenario"] == name
+
+
+@every_scenario
+def test_its_figures_are_those_of_the_run(name: str, runs: Path) -> None:
+    """The same from the record, today, as when it was made, by the run itself."""
+    summary = json.loads((runs / name / "summary.json").read_text())
+    kept = json.loads((FOLDER / name / "figures.json").read_text())
+    assert figures_of(summary) == pytest.approx(kept)
+
+
+@every_scenario
+def test_every_element_of_the_claim_holds(name: str, runs: Path) -> None:
+    summary = json.loads((runs / name / "summary.json").read_text())
+    spoke = summary["connections"]["spoke"]
+    rows = [(row["checked"], row["held"], row["passed"]) for row in summary["claim"]]
+    assert [passed for *_, passed in rows] == [True] * 5
+    assert all(0 < held == checked <= spoke for checked, held, _ in rows)
+
+
+@every_scenario
+def test_its_ladder_shows_a_stray_and_the_copies(name: str, runs: Path) -> None:
+    text = (runs / name / "ladder.txt").read_text()
+    for word in ("stray", "fabric", "RST"):
+        assert word in text
+    assert (runs / name / "ladder.svg").read_text().startswith("<svg")
+
+
+def test_one_report_tells_of_them_all(runs: Path) -> None:
+    assert len(load_report(runs).entries) == len(NAMES)
+    page = write_report(runs).read_text("utf-8")
+    assert [name for name in NAMES if name not in page] == []

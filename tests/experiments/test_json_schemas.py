@@ -1,0 +1,159 @@
+"""The JSON Schemas that ship: made from the models, and true of every file that ships."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from controller.balancers import BALANCERS
+from controller.policies import POLICIES
+from experiments.commands.cli import main
+from experiments.schemas.json_schemas import FOLDER, SCHEMAS, schema_text
+from experiments.spec.run_spec import RunSpec
+from experiments.spec.spec_file import SCENARIOS
+from experiments.sweep.suite_file import SUITES
+from experiments.workloads import WORKLOADS
+from tests.experiments.golden_runs import FOLDER as GOLDEN
+from tests.experiments.golden_runs import GoldenRun
+from topologies.domain.events import EVENTS
+
+SHIPPED = {
+    **dict.fromkeys(sorted(SCENARIOS.glob("*.yaml")), "spec"),
+    **dict.fromkeys(sorted(SUITES.glob("*.yaml")), "suite"),
+}
+every_schema = pytest.mark.parametrize("of", SCHEMAS)
+every_file = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+
+
+@cache
+def kept(of: str) -> Any:
+    """That schema as it ships."""
+    return json.loads((FOLDER / f"{of}.schema.json").read_text("utf-8"))
+
+
+def wrong(of: str, data: Any, schema: Any = None) -> list[str]:
+    """What a schema finds in data; none where all is well."""
+    validator = jsonschema.Draft202012Validator(schema or kept(of))
+    return [f"{e.json_path}: {e.message}" for e in validator.iter_errors(data)]
+
+
+@every_schema
+def test_what_ships_is_what_the_models_say(of: str) -> None:
+    again = f"make it anew: ./resetbed schema {of} > schemas/{of}.schema.json"
+    assert kept(of) == json.loads(schema_text(of)), again
+
+
+@every_schema
+def test_it_is_a_schema(of: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(kept(of))
+
+
+@every_schema
+def test_the_command_prints_it(of: str) -> None:
+    assert CliRunner().invoke(main, ["schema", of]).output == schema_text(of)
+
+
+@every_file
+def test_a_file_that_ships_fits(path: Path) -> None:
+    assert wrong(SHIPPED[path], yaml.safe_load(path.read_text("utf-8"))) == []
+
+
+@every_file
+def test_a_file_that_ships_names_its_schema(path: Path) -> None:
+    first = path.read_text("utf-8").splitlines()[0]
+    comment, _, place = first.partition("=")
+    assert comment == "# yaml-language-server: $schema"
+    assert (path.parent / place).resolve() == FOLDER / f"{SHIPPED[path]}.schema.json"
+
+
+def test_a_spec_that_is_told_whole_fits() -> None:
+    spec = RunSpec.model_validate({"events": [{"kind": "fail-node", "target": "c1n2"}]})
+    assert wrong("spec", spec.model_dump(mode="json")) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [
+        ({"polcy": "flood"}, "'polcy'"),
+        ({"policy": "flod"}, "$.policy"),
+        ({"cluster": {"nodes": 0}}, "$.cluster.nodes"),
+        ({"workload": {"kind": "nfs3"}}, "$.workload.kind"),
+        ({"events": [{"kind": "drain-node"}]}, "$.events[0]"),
+        ({"ip": 5}, "$.ip"),
+        ({"scenario": "../x"}, "$.scenario"),
+    ],
+    ids=str,
+)
+def test_what_a_spec_must_not_be_does_not_fit(spec: Any, place: str) -> None:
+    [found] = wrong("spec", spec)
+    assert place in found
+
+
+SPECS = [{}, {"reset": "drop"}, {"ip": "ipv6"}, {"expect": {"claim.E1.passed": True}}]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_what_a_spec_may_be_fits(spec: Any) -> None:
+    assert RunSpec.model_validate(spec)
+    assert wrong("spec", spec) == []
+
+
+@pytest.mark.parametrize(
+    "suite",
+    [
+        {"factors": {"policy": "drop"}},
+        {"factors": {"policy": []}},
+        {"factors": {"events": [[{"kind": "drain-node", "target": "c1n1"}]]}},
+        {"base": {"seed": 1}},
+        {"base": {"observe_s": -1}},
+        {"except": ["drop"]},
+        {"exceptions": []},
+    ],
+    ids=str,
+)
+def test_what_a_suite_must_not_be_does_not_fit(suite: Any) -> None:
+    assert wrong("suite", suite)
+
+
+def test_names_are_completed_from_the_registries() -> None:
+    parts = kept("spec")["$defs"]
+    assert kept("spec")["properties"]["policy"]["enum"] == list(POLICIES)
+    assert kept("spec")["properties"]["balancer"]["enum"] == list(BALANCERS)
+    assert parts["EventSpec"]["properties"]["kind"]["enum"] == list(EVENTS)
+    assert parts["WorkloadSpec"]["properties"]["kind"]["enum"] == list(WORKLOADS)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.iterdir()))
+def test_a_summary_has_the_keys_of_the_schema_and_no_others(
+    name: str, tmp_path: Path
+) -> None:
+    summary = json.loads(json.dumps(GoldenRun.load(name).summary(tmp_path)))
+    assert wrong("summary", summary) == []
+    assert wrong("summary", summary, closed(kept("summary"))) == []
+
+
+def test_a_later_versions_summary_fits_too(tmp_path: Path) -> None:
+    summary = json.loads(json.dumps(GoldenRun.load("drop").summary(tmp_path)))
+    assert wrong("summary", {**summary, "later": 1}) == []
+    assert wrong("summary", {**summary, "later": 1}, closed(kept("summary")))
+    del summary["half_open"]["peak"]
+    assert wrong("summary", summary) == ["$.half_open: 'peak' is a required property"]
+
+
+def closed(schema: Any) -> Any:
+    """That schema, admitting none but the keys that it names."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: closed(value) for key, value in schema.items()}
+    if "properties" in found:
+        found["additionalProperties"] = False
+    return found

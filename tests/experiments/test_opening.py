@@ -1,0 +1,63 @@
+"""Connections that open slowly are waited for; those that do not open are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from experiments.running.opening import (
+    STALL_S,
+    OpeningProgress,
+    OpeningStalled,
+    await_opened,
+)
+
+
+class Clock:
+    """Time that passes by sleeping alone, and what clients have done by then."""
+
+    def __init__(self, opened: Callable[[float], int], ready_s: float) -> None:
+        self.seconds = 0.0
+        self.told: list[str] = []
+        self._opened = opened
+        self._ready_s = ready_s
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def await_them(self) -> None:
+        opening = OpeningProgress(
+            ready=lambda _: self.seconds >= self._ready_s,
+            opened=lambda: self._opened(self.seconds),
+            total=100,
+        )
+        clock = lambda: self.seconds  # noqa: E731
+        await_opened(["h1", "h2"], opening, self.told.append, clock, self.sleep)
+
+
+def test_who_is_ready_is_not_waited_for() -> None:
+    clock = Clock(lambda _: 100, ready_s=0)
+    clock.await_them()
+    assert (clock.seconds, clock.told) == (0, [])
+
+
+def test_as_long_as_some_open_there_is_no_deadline() -> None:
+    clock = Clock(lambda seconds: int(seconds / (STALL_S - 1)), ready_s=50 * STALL_S)
+    clock.await_them()
+    assert clock.seconds >= 50 * STALL_S
+    assert "1 of 100 connections are open" in clock.told
+
+
+def test_when_none_opens_it_is_said_how_many_did_and_who_is_not_ready() -> None:
+    clock = Clock(lambda seconds: min(31, int(seconds)), ready_s=1e9)
+    with pytest.raises(OpeningStalled, match=r"31 of 100 .* not ready: h1, h2"):
+        clock.await_them()
+    assert 31 + STALL_S <= clock.seconds < 33 + STALL_S
+
+
+def test_where_none_ever_opens_the_patience_is_the_same() -> None:
+    clock = Clock(lambda _: 0, ready_s=1e9)
+    with pytest.raises(OpeningStalled, match="0 of 100"):
+        clock.await_them()
+    assert clock.seconds < STALL_S + 2
