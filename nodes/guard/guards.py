@@ -104,7 +104,7 @@ def choose_guard(name: str = AUTO) -> Choice:
     missing = GUARDS[name].missing_requirement()
     if missing:
         raise GuardError(f"guard {name}: {missing}")
-    return Choice(GUARDS[name], f"guard {name}, as asked for")
+    return Choice(GUARDS[name], f"guard {name}, as requested")
 
 
 def open_guard(name: str, workdir: Path) -> Guard:

@@ -23,14 +23,14 @@ def waiting_lines(title: str, waits: Sequence[Mapping[str, Any]]) -> Iterator[Li
         for when in ("during", "before")
     )
     if during and before:
-        mine, other = statistics.median(during), statistics.median(before)
+        longest, usual = statistics.median(during), statistics.median(before)
         yield Line(
             title=f"{title}: unmoved kept waiting, max",
             unit="ms",
-            ours=mine,
-            reference=other,
-            reference_is="the same connections, asked at once before the event",
-            value=mine / other,
+            ours=longest,
+            reference=usual,
+            reference_is="the same burst of requests before the event",
+            value=longest / usual,
             spread=(min(during), max(during)),
             remarks=[waiting_remark(wait) for wait in waits],
         )
