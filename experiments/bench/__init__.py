@@ -1,1 +1,1 @@
-"""The benchmark: this testbed settings_of_kinds its references, in one run, on one machine."""
+"""The benchmark: this testbed and its references, in one run, on one machine."""

@@ -1,4 +1,4 @@
-"""The benchmark from beginning to end: settings one after the other, then the result."""
+"""Runs the benchmark: measures one setting after the other, then evaluates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class BenchResult:
-    """Everything that the benchmark found."""
+    """Results of the benchmark."""
 
     lines: Mapping[str, Sequence[Line]]
     doubts: Mapping[str, Sequence[str]]
@@ -34,7 +34,7 @@ class BenchResult:
 
     @property
     def reached(self) -> bool:
-        """Whether every bound is kept, and nothing failed."""
+        """Whether every bound holds, and nothing failed."""
         every = [line for lines in self.lines.values() for line in lines]
         return not self.errors and all(line.met is not False for line in every)
 
@@ -44,7 +44,7 @@ def run_bench(
 ) -> BenchResult:
     """Measures those figures, writes ``bench.json`` and the curves into ``folder``.
 
-    ``datapaths``: each of them is measured, ours settings_of_kinds the references on the same one.
+    ``datapaths``: each of them is measured, ours and the references on the same one.
     """
     figures = [FIGURES[name] for name in names]
     sizes = [size.on(datapath) for datapath in datapaths]
@@ -83,7 +83,7 @@ def _settings(figures: Sequence[Figure], size: Size) -> dict[Setting, list[str]]
 def _measure(
     setting: Setting, size: Size, figures: Sequence[str], folder: Path
 ) -> dict[str, Any]:
-    """One network in a sandbox of its own; what was found there."""
+    """Measure one network in its own sandbox. Returns its results."""
     job = {
         "setting": asdict(setting),
         "size": size.to_json(),
@@ -109,7 +109,7 @@ def _measure(
 def _results_of(
     figures: Sequence[Figure], raw: Mapping[Setting, Sequence[Mapping[str, Any]]]
 ) -> dict[str, Results]:
-    """Figure -> setting -> what its successful repetitions found."""
+    """Figure -> setting -> results of its successful repetitions."""
     results: dict[str, Results] = {}
     for figure in figures:
         by_setting: dict[Setting, Sequence[Found]] = {}
@@ -150,7 +150,7 @@ def _evaluate(
 
 
 def _lines(figure: Figure, size: Size, results: Results) -> Sequence[Line]:
-    """The figure's lines of that size; none where a setting of it was not measured."""
+    """The figure's lines for that size; none if one of its settings was not measured."""
     measured = all(setting in results for setting in figure.settings(size))
     return figure.lines(size, results) if measured else ()
 

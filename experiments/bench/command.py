@@ -1,4 +1,4 @@
-"""The command ``bench``: which figures, which folder, and what is printed at the end."""
+"""The command ``bench``: arguments, folder, output."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from experiments.files.handover import chown_to_caller
 from experiments.running.launch import empty_folder
 from topologies.datapaths import KERNEL, USERSPACE, DatapathMissing, find_datapath
 
-#: Every datapath that the machine has.
+#: Means all datapaths that the machine has.
 ALL = "all"
 
 
 class BenchError(ValueError):
-    """The options name a figure or a datapath that does not exist."""
+    """Invalid arguments of the command."""
 
 
 def launch_bench(quick: bool, out: Path | None, only: str | None, datapath: str) -> int:
-    """Runs it; 0 where every figure reaches what it must, 1 otherwise.
+    """Run the benchmark. Returns 0 if every figure is within its bound, else 1.
 
-    ``datapath``: ``kernel``, ``userspace``, or ``all`` for each that there is. Raises
+    ``datapath``: ``kernel``, ``userspace``, or ``all`` that the machine has. Raises
     :class:`BenchError`, or :class:`~topologies.datapaths.DatapathMissing`.
     """
     names, datapaths = _chosen(only), _datapaths(datapath)
@@ -43,10 +43,10 @@ def launch_bench(quick: bool, out: Path | None, only: str | None, datapath: str)
     return 0 if result.reached else 1
 
 
-def _datapaths(asked: str) -> Sequence[str]:
-    """Those that are asked for; of ``all``, those that the machine has."""
-    if asked != ALL:
-        return [find_datapath(asked).name]
+def _datapaths(requested: str) -> Sequence[str]:
+    """The requested datapaths; for ``all``, those that the machine has."""
+    if requested != ALL:
+        return [find_datapath(requested).name]
     found = []
     for name in (KERNEL, USERSPACE):
         with suppress(DatapathMissing):
@@ -58,5 +58,5 @@ def _chosen(only: str | None) -> Sequence[str]:
     names = only.split(",") if only else list(FIGURES)
     for name in names:
         if name not in FIGURES:
-            raise BenchError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
+            raise BenchError(f"no figure {name!r}; choose from {', '.join(FIGURES)}")
     return [name for name in FIGURES if name in names]

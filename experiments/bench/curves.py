@@ -1,4 +1,4 @@
-"""The benchmark's curves: growth of the mass reset, and the latencies' distributions."""
+"""Curves of the benchmark: growth of the mass reset, distributions of latencies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from experiments.bench.figures import growth
 
 
 def draw_curves(size: Size, results: Mapping[str, Results], folder: Path) -> None:
-    """Those curves for which there are points, each as SVG and as PNG."""
+    """Draw all curves that have points, each as SVG and PNG."""
     if all(s in results.get("growth", {}) for s in growth.settings(size)):
         _draw_growth(size, results["growth"], folder / f"growth-{size.datapath}")
     samples = list(_samples(size, results))
@@ -49,7 +49,7 @@ def _draw_growth(size: Size, results: Results, path: Path) -> None:
     over_nodes.set(xlabel="nodes", ylabel="time for one more reset, ms")
     for axes in (over_resets, over_nodes):
         axes.set(xscale="log", yscale="log")
-    # Marked where it was measured; the marks of a decade would run into each other.
+    # Ticks at the measured points; those of a whole decade would overlap.
     over_nodes.set_xticks([nodes for nodes, _ in costs], minor=False)
     over_nodes.set_yticks([cost for _, cost in costs], minor=False)
     for axis in (over_nodes.xaxis, over_nodes.yaxis):
@@ -64,14 +64,14 @@ def _samples(
 ) -> Sequence[tuple[str, Sequence[float]]]:
     """(label, latencies in ms) of the first repetition."""
     ours, stock = (Setting.array(kind, size) for kind in ("ours", "stock-tso"))
-    wanted = (
+    selected = (
         ("round-trip", stock, "sample_ms", "round trip, one learning bridge"),
         ("round-trip", ours, "sample_ms", "round trip through both tiers"),
         ("reset-latency", ours, "reset_sample_ms", "request to reset"),
     )
     return [
         (label, results[figure][setting][0][key])
-        for figure, setting, key, label in wanted
+        for figure, setting, key, label in selected
         if setting in results.get(figure, {})
     ]
 

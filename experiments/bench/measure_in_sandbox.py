@@ -1,8 +1,8 @@
-"""One network of the benchmark, inside its sandbox: brought up, measured, taken down.
+"""Brings one network of the benchmark up inside its sandbox, measures, and stops it.
 
-``python -m experiments.bench.measure_in_sandbox JOB``, the job as JSON: ``setting`` and ``size`` (as
-objects), ``figures`` (names), ``folder``, ``began_s`` (CLOCK_MONOTONIC, when the job was
-given). What was found is written to ``folder/found.json``.
+``python -m experiments.bench.measure_in_sandbox JOB``. The job is JSON: ``setting`` and
+``size`` (objects), ``figures`` (names), ``folder``, ``began_s`` (CLOCK_MONOTONIC, the start
+of the job). The results are written to ``folder/found.json``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from experiments.bench.figures import FIGURES
 from experiments.bench.networks import NETWORKS, Network
 from topologies.private import UMASK
 
-#: Before each measurement, until what the one before left behind has calmed down.
+#: Pause before each measurement, in seconds, until the effects of the last one are over.
 SETTLE_S = 0.5
 
 
 def main(text: str) -> int:
-    """Does the job; 1 where anything of it failed, and what did is in the file."""
+    """Do the job. Returns 1 if a part of it failed; the file says which."""
     job = json.loads(text)
     os.umask(UMASK)
     setting, size = Setting(**job["setting"]), Size.from_json(job["size"])
@@ -52,7 +52,7 @@ def main(text: str) -> int:
 def _measure_all(
     network: Network, setting: Setting, size: Size, names: Sequence[str]
 ) -> dict[str, Any]:
-    """Figure -> what it found and the load meanwhile; one that fails says why."""
+    """Figure -> its results and the load meanwhile, or its error."""
     found: dict[str, Any] = {}
     for name in names:
         time.sleep(SETTLE_S)

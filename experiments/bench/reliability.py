@@ -1,4 +1,4 @@
-"""Whether a figure can be believed: what else the machine was doing, and how late."""
+"""Whether a figure is reliable, by the load and the delays of the machine."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 from experiments.bench.basis.figure import Setting
 
-#: Shares of all cores; above them somebody else set the figure.
+#: Maximum shares of all cores: of other processes, and of other virtual machines.
 MAX_OTHERS = 0.10
 MAX_STEAL = 0.05
-#: Figures that are taken on a quiet cluster: a saturated machine is not quiet.
+#: Figures for a quiet cluster, which need a machine that is not saturated.
 QUIET = ("round-trip", "reset-latency")
 MAX_BUSY_WHEN_QUIET = 0.90
-#: And whose clocks must not be late: 99 of 100 naps end in time.
+#: For the same figures: maximum wake-up delay (p99).
 MAX_DELAY_WHEN_QUIET_MS = 5.0
 
 
 def unreliable_reasons(
     figure: str, raw: Mapping[Setting, Sequence[Mapping[str, Any]]]
 ) -> Sequence[str]:
-    """Why that figure is not reliable: one sentence for each reason; none if it is."""
+    """Why that figure is not reliable, one sentence per reason; empty if it is."""
     found = []
     for setting, repetitions in raw.items():
         for number, repetition in enumerate(repetitions, start=1):

@@ -1,4 +1,4 @@
-"""The benchmark's result as a table for people: ratios first."""
+"""The benchmark's results as a table, ratios first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from experiments.display.render import console
 
 
 def print_result(result: BenchResult) -> None:
-    """A table and its remarks for each datapath; then doubts and failures."""
+    """Print a table with remarks for each datapath, then unreliable figures and errors."""
     out = console()
     every = [line for lines in result.lines.values() for line in lines]
     for datapath in dict.fromkeys(line.datapath for line in every):
@@ -27,7 +27,7 @@ def print_result(result: BenchResult) -> None:
 
 
 def _table(result: BenchResult, datapath: str) -> Table:
-    """Ours settings_of_kinds the references, all on that datapath."""
+    """Ours and the references, all on that datapath."""
     table = Table(title=f"benchmark, {datapath} datapath", title_justify="left")
     for heading in ("ratio", "must be", "", "figure", "ours", "reference"):
         right = heading in ("ratio", "ours", "reference")

@@ -1,1 +1,1 @@
-"""What this machine has and lacks for the testbed, found by trying."""
+"""The doctor: checks the requirements of the testbed on this machine."""

@@ -1,6 +1,7 @@
-"""``resetbed doctor``: what this machine has and is_missing, and what each lack costs.
+"""``resetbed doctor``: which requirements this machine meets, and what a missing one costs.
 
-:func:`diagnose` is pure: findings in, results out. :func:`inspect_machine` goes and looks.
+:func:`inspect_machine` returns findings. :func:`diagnose` is pure: findings in, results
+out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CANNOT_RUN = 3
 
 
 class Importance(str, Enum):
-    """How much depends on something."""
+    """How important a requirement is."""
 
     EVERYTHING = "everything"
     SUITE = "suite"
@@ -35,10 +36,10 @@ class Importance(str, Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that is looked for.
+    """One requirement that is checked.
 
-    ``cost`` completes "without it, ..."; ``instead`` names a check that makes up for
-    this one where it is present.
+    ``cost`` completes "without it, ...". ``instead``: the name of a check that replaces
+    this one if it is present.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found of a check, and what that means."""
+    """The result of a check: finding and consequence."""
 
     check: Check
     finding: Finding
@@ -59,8 +60,8 @@ class CheckResult:
     @property
     def blocks_suite(self) -> bool:
         """Whether tests on a live cluster cannot pass on this machine."""
-        lacking = self.finding.state is State.MISSING
-        return self.fatal or (lacking and self.check.importance is Importance.SUITE)
+        is_missing = self.finding.state is State.MISSING
+        return self.fatal or (is_missing and self.check.importance is Importance.SUITE)
 
     def to_json(self) -> dict[str, Any]:
         """The result as ``resetbed doctor --json`` prints it."""
@@ -81,13 +82,15 @@ _PYTHON, _SIZE = "Python", "size"
 CHECKS: tuple[Check, ...] = (
     Check("namespaces", _KERNEL, _ALL, "no cluster can be built"),
     Check("virtual links", _KERNEL, _ALL, "no host can be wired"),
-    Check("socket probes", _KERNEL, _SUITE, "no runs: sockets' ends cannot be seen"),
+    Check(
+        "socket probes", _KERNEL, _SUITE, "no runs: socket events cannot be recorded"
+    ),
     Check("guard program", _KERNEL, _SUITE, "only the slow scapy guard"),
     Check("socket destroy", _KERNEL, _SUITE, "a failed node cannot lose its state"),
-    Check("BTF", _KERNEL, _SUITE, "no socket probes: what a socket is, is not told"),
+    Check("BTF", _KERNEL, _SUITE, "no socket probes: they read kernel structures"),
     Check("nftables", _KERNEL, _SUITE, "no scapy guard"),
     Check("sch_netem", _KERNEL, _CHOICE, "no links with delay_ms or loss_percent"),
-    Check("sch_htb", _KERNEL, _CHOICE, "no links of Mininet's own with a bandwidth"),
+    Check("sch_htb", _KERNEL, _CHOICE, "no links of Mininet with a bandwidth"),
     Check("sch_tbf", _KERNEL, _CHOICE, "no links with rate_mbit"),
     Check(
         *("userspace datapath", _SWITCH, _ALL, "no switch, unless in the kernel"),
@@ -109,7 +112,7 @@ CHECKS: tuple[Check, ...] = (
     Check("libnbd", _TOOLS, _SUITE, "no nbd workload, which is the default"),
     Check("fio", _TOOLS, _SUITE, "no fio workload"),
     Check("ethtool", _TOOLS, _SUITE, "links' offloads cannot be seen"),
-    Check("tcpdump", _TOOLS, _SUITE, "no captures of your own on hosts"),
+    Check("tcpdump", _TOOLS, _SUITE, "no manual captures on hosts"),
     Check("nft", _TOOLS, _SUITE, "no scapy guard"),
     Check("bpftool", _TOOLS, _CHOICE, "eBPF programs cannot be inspected"),
     *(
@@ -122,7 +125,7 @@ CHECKS: tuple[Check, ...] = (
     Check("memory", _SIZE, _CHOICE, "large clusters may not fit"),
 )
 
-#: How each check is looked at, except those that the kernel's trials answer together.
+#: Functions of the checks, except for those of :mod:`~experiments.doctor.kernel_probes`.
 _INSPECTORS: dict[str, Callable[[], Finding]] = {
     "mininet": machine.mininet,
     "libnbd": machine.libnbd,
@@ -138,9 +141,9 @@ _INSPECTORS: dict[str, Callable[[], Finding]] = {
 def diagnose(
     found: Mapping[str, Finding], checks: Sequence[Check] = CHECKS
 ) -> tuple[CheckResult, ...]:
-    """One result a check, in their order, from findings by the checks' names.
+    """One result per check, in order, from findings by the checks' names.
 
-    Raises :class:`KeyError` where a check was not looked at.
+    Raises :class:`KeyError` for a check without a finding.
     """
     return tuple(
         CheckResult(check, found[check.name], _is_fatal(check, found))
@@ -149,15 +152,15 @@ def diagnose(
 
 
 def _is_fatal(check: Check, found: Mapping[str, Finding]) -> bool:
-    lacking = found[check.name].state is State.MISSING
+    is_missing = found[check.name].state is State.MISSING
     spare = check.instead and found[check.instead].state is State.PRESENT
-    return lacking and check.importance is Importance.EVERYTHING and not spare
+    return is_missing and check.importance is Importance.EVERYTHING and not spare
 
 
 def inspect_machine(checks: Sequence[Check] = CHECKS) -> dict[str, Finding]:
-    """Looks at everything, in about a second; leaves nothing behind."""
-    tried = kernel_probes.probe_all()
-    return {check.name: tried.get(check.name) or _inspect(check) for check in checks}
+    """Run all checks, in about a second. Cleans up."""
+    probed = kernel_probes.probe_all()
+    return {check.name: probed.get(check.name) or _inspect(check) for check in checks}
 
 
 def _inspect(check: Check) -> Finding:
@@ -170,18 +173,18 @@ def _inspect(check: Check) -> Finding:
 
 @functools.cache
 def _inspected() -> Mapping[str, Finding]:
-    """What :func:`inspect_machine` found, once for a process."""
+    """The findings of :func:`inspect_machine`, cached for this process."""
     return inspect_machine()
 
 
 def is_missing(name: str) -> bool:
-    """Whether this machine is_missing what the check of that name looks for; needs root."""
+    """Whether the requirement of that check is missing here. Needs root."""
     return _inspected()[name].state is State.MISSING
 
 
 @functools.cache
 def suite_blockers() -> tuple[str, ...]:
-    """Why live tests cannot pass here, one line each; empty where they can."""
+    """Why live tests cannot pass here, one line per reason; empty if they can."""
     if os.geteuid() != 0:
         return ("needs root",)
     return tuple(
@@ -192,12 +195,12 @@ def suite_blockers() -> tuple[str, ...]:
 
 
 def exit_status(results: Sequence[CheckResult]) -> int:
-    """0, or :data:`CANNOT_RUN` where a lack is fatal."""
+    """0, or :data:`CANNOT_RUN` if something required by everything is missing."""
     return CANNOT_RUN if any(result.fatal for result in results) else 0
 
 
 def run_doctor(as_json: bool = False) -> int:
-    """Examines the machine, prints the results and returns the exit status."""
+    """Inspect the machine and print the results. Returns the exit status."""
     results = diagnose(inspect_machine())
     if as_json:
         shown = {
@@ -217,7 +220,7 @@ def run_doctor(as_json: bool = False) -> int:
 
 
 def datapath() -> dict[str, str | None]:
-    """Which datapath ``auto`` means here, and ``why``; ``name`` is None where none can be."""
+    """The datapath that ``auto`` means here, and ``why``; ``name`` None: there is none."""
     if os.geteuid() != 0:
         return {"name": None, "why": "unknown without root"}
     try:
@@ -254,9 +257,9 @@ def _table(results: Sequence[CheckResult]) -> Table:
 def _summary(results: Sequence[CheckResult]) -> str:
     fatal = [result.check.name for result in results if result.fatal]
     if fatal:
-        return f"\n[red]Nothing can run here.[/] It is_missing: {', '.join(fatal)}."
+        return f"\n[red]Nothing can run here.[/] Missing: {', '.join(fatal)}."
     if any(result.finding.state is State.UNKNOWN for result in results):
-        return "\nWhat is marked ? shows to root only: sudo ./resetbed doctor"
+        return "\nItems marked ? need root: sudo ./resetbed doctor"
     if any(result.blocks_suite for result in results):
-        return "\nClusters can run here, but not all that is done with them."
-    return "\nEverything that the testbed needs is here."
+        return "\nClusters can run here. Some features cannot: see above."
+    return "\nThis machine meets all requirements of the testbed."

@@ -1,11 +1,10 @@
-"""Trials of what a run asks of the kernel and of Open vSwitch, in a sandbox thrown away.
+"""Probes of the kernel and Open vSwitch features that a run needs, in a temporary sandbox.
 
-``python -m experiments.doctor.kernel_probes`` tries everything, or the trials that are
-named, *where it stands* and prints findings as JSON; :func:`probe_all` and
-:func:`probe_some` start it in namespaces of its own, so that
-interfaces, mounts, daemons and tables vanish with them. A module that the kernel loads
-by itself for a probe stays loaded, as after any other use of it; for what can also be
-seen from modprobe's dry run, nothing is tried.
+``python -m experiments.doctor.kernel_probes [NAME ...]`` runs all probes, or those named,
+*in the namespaces of the caller*, and prints the findings as JSON. :func:`probe_all` and
+:func:`probe_some` start it in its own namespaces. Interfaces, mounts, daemons and tables
+vanish with them. A module that the kernel loads for a probe stays loaded. Where
+modprobe's dry run is enough, nothing is loaded.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from experiments.machine.machine import (
 )
 from nodes.kernel.libbpf import BpfError
 
-#: What a cluster's sandbox is made of (unshare(1)); ``--kill-child`` ends it whole.
+#: The namespaces of a cluster's sandbox (unshare(1)). ``--kill-child`` ends all of it.
 SANDBOX = (
     "unshare",
     *("--net", "--mount", "--pid", "--ipc", "--uts"),
@@ -44,7 +43,7 @@ _TIMEOUT_S = 20.0
 _AF_XDP = 44
 _SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 
-#: The calls on which the guard stands: bpf_skc_lookup_tcp (99), bpf_sk_release (86).
+#: The helpers that the guard needs: bpf_skc_lookup_tcp (99), bpf_sk_release (86).
 _BPF_PROGRAM = """
 static void *(*const lookup)(void *, void *, unsigned, unsigned long long,
                              unsigned long long) = (void *)99;
@@ -60,16 +59,16 @@ __attribute__((section("license"), used)) char _license[] = "GPL";
 
 
 class ProbeFailed(Exception):
-    """A step of a probe did not work; the text says which and how."""
+    """A step of a probe failed. The text says which, and why."""
 
 
 def probe_all() -> dict[str, Finding]:
-    """Findings by the names in :data:`PROBES`; all unknown for who is not root."""
+    """Findings by the names in :data:`PROBES`; all unknown without root."""
     return probe_some(PROBES)
 
 
 def probe_some(names: Iterable[str]) -> dict[str, Finding]:
-    """As :func:`probe_all`, of those alone; ``namespaces`` too where they fail."""
+    """Findings of those probes; and of ``namespaces``, if the sandbox fails."""
     names = tuple(names)
     if os.geteuid() != 0:
         return {name: unknown("unknown without root") for name in names}
@@ -78,8 +77,8 @@ def probe_some(names: Iterable[str]) -> dict[str, Finding]:
     try:
         printed = _output(command, folder=CHECKOUT)
     except ProbeFailed as error:
-        untried = {name: unknown("no sandbox to try it in") for name in names}
-        return untried | {"namespaces": missing(str(error))}
+        unprobed = {name: unknown("no sandbox for the probe") for name in names}
+        return unprobed | {"namespaces": missing(str(error))}
     found: dict[str, dict[str, str]] = json.loads(printed)
     return {
         name: Finding(State(each["state"]), each["detail"])
@@ -88,21 +87,21 @@ def probe_some(names: Iterable[str]) -> dict[str, Finding]:
 
 
 def namespaces() -> Finding:
-    """Each kind of namespace that a sandbox is made of, one by one."""
+    """Each kind of namespace of a sandbox, one by one."""
     for kind in NAMESPACES:
         _output(("unshare", f"--{kind}", "true"))
     return present(f"all {len(NAMESPACES)} kinds")
 
 
 def virtual_links() -> Finding:
-    """A veth pair and a namespace to put one end into: the wires of a cluster."""
+    """A veth pair, as for the links of a cluster."""
     _output(("ip", "link", "add", "probe0", "type", "veth", "peer", "name", "probe1"))
     _output(("ip", "link", "del", "probe0"))
     return present("veth")
 
 
 def socket_probes() -> Finding:
-    """The programs that tell each socket's states and resets: built, loaded, attached."""
+    """The programs that record socket states and resets: built, loaded, attached."""
     with tempfile.TemporaryFile() as spool:
         try:
             probes = Probes(spool, ())
@@ -118,7 +117,7 @@ def guard_program() -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "probe.o")
         build = ("clang", "-O2", "-target", "bpf", "-x", "c", "-c", "-")
-        _output((*build, "-o", str(program)), given=_BPF_PROGRAM)
+        _output((*build, "-o", str(program)), text=_BPF_PROGRAM)
         _output(("tc", "qdisc", "add", "dev", "lo", "clsact"))
         attach = ("tc", "filter", "add", "dev", "lo", "ingress", "bpf", "da")
         _output((*attach, "obj", str(program), "sec", "tc"))
@@ -126,7 +125,7 @@ def guard_program() -> Finding:
 
 
 def nftables() -> Finding:
-    """A table of nftables' own with a rule that asks for a packet's socket."""
+    """An nftables table with a rule for a packet's socket."""
     rule = "type filter hook input priority 0; socket wildcard 0 accept"
     _output(("nft", "add table inet probe"))
     try:
@@ -137,28 +136,28 @@ def nftables() -> Finding:
 
 
 def destroy_sockets() -> Finding:
-    """SOCK_DESTROY (CONFIG_INET_DIAG_DESTROY): ``ss -K`` ends a live connection."""
+    """SOCK_DESTROY (CONFIG_INET_DIAG_DESTROY): whether ``ss -K`` ends a connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
         with socket.create_connection(address, timeout=0.5) as client:
             _output(("ss", "-K", "dst", address[0], "dport", "=", str(address[1])))
-            # Where the kernel cannot, ss prints nothing and succeeds all the same.
+            # Without the feature, ss prints nothing and still succeeds.
             try:
                 client.recv(1)
             except ConnectionAbortedError:
                 return present("a connection was ended")
             except TimeoutError:
                 pass
-    return missing("the connection outlived ss -K")
+    return missing("ss -K did not end a connection")
 
 
 def queueing(kind: str, *options: str) -> Finding:
-    """A queueing discipline: as a module that can be loaded, or tried on ``lo``."""
+    """A queueing discipline: a loadable module, or else added to ``lo``."""
     if _module_is_there(f"sch_{kind}"):
         return present(f"sch_{kind}")
     _output(("tc", "qdisc", "add", "dev", "lo", "root", "handle", "1:", kind, *options))
     _output(("tc", "qdisc", "del", "dev", "lo", "root"))
-    return present("tried")
+    return present(f"{kind} on lo")
 
 
 def kernel_datapath() -> Finding:
@@ -169,11 +168,11 @@ def kernel_datapath() -> Finding:
 
 
 def userspace_datapath() -> Finding:
-    """An Open vSwitch of our own makes a bridge in user space and connects a port."""
+    """A separate Open vSwitch creates a bridge in user space and opens its port."""
     with _open_vswitch() as (vsctl, log):
         bridge = ("--", "set", "bridge", "probe", "datapath_type=netdev")
         _output((*vsctl, "add-br", "probe", *bridge))
-        # A bridge that could not be made leaves no error in the database: no port is it.
+        # A failed bridge leaves no error in the database, only no port number.
         port = _output((*vsctl, "get", "interface", "probe", "ofport")).strip()
         if not port.isdigit():
             raise ProbeFailed(_first_warning(log.read_text()))
@@ -183,11 +182,10 @@ def userspace_datapath() -> Finding:
 
 @contextlib.contextmanager
 def _open_vswitch() -> Iterator[tuple[Sequence[str], Path]]:
-    """A database and a switch daemon in a folder of their own; yields ovs-vsctl's argv
-    and the daemon's log.
+    """Runs a database and a switch daemon in a temporary folder.
 
-    ``--disable-system`` keeps the daemon from asking for the kernel module, which would
-    load it (ovs-vswitchd(8)).
+    Yields the command prefix of ovs-vsctl, and the daemon's log. ``--disable-system``
+    keeps the daemon from loading the kernel module (ovs-vswitchd(8)).
     """
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         base, database = Path(folder), f"unix:{folder}/db.sock"
@@ -205,9 +203,9 @@ def _open_vswitch() -> Iterator[tuple[Sequence[str], Path]]:
 @contextlib.contextmanager
 def _daemon(command: Sequence[str], folder: Path) -> Iterator[None]:
     name = folder / command[0]
-    own = (f"--unixctl={name}.ctl", f"--log-file={name}.log")
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen((*command, *own), stdout=quiet, stderr=quiet) as process:
+    files = (f"--unixctl={name}.ctl", f"--log-file={name}.log")
+    null = subprocess.DEVNULL
+    with subprocess.Popen((*command, *files), stdout=null, stderr=null) as process:
         try:
             yield
         finally:
@@ -223,7 +221,7 @@ def _wait_for(path: Path) -> None:
 
 
 def af_xdp() -> Finding:
-    """Sockets of the family AF_XDP, for switch ports that bypass the kernel's stack."""
+    """AF_XDP sockets, for switch ports that bypass the kernel's stack."""
     socket.socket(_AF_XDP, socket.SOCK_RAW, 0).close()
     return present("AF_XDP sockets")
 
@@ -245,7 +243,7 @@ PROBES: dict[str, Callable[[], Finding]] = {
 
 
 def _probe_here(names: Sequence[str]) -> dict[str, Finding]:
-    """Those trials in the namespaces of the caller, which must be its own."""
+    """Run those probes in the namespaces of the caller, which must be temporary."""
     _output(("ip", "link", "set", "lo", "up"))
     _output(("mount", "-t", "tmpfs", "probe", tempfile.gettempdir()))
     return {name: _found(PROBES[name]) for name in names}
@@ -259,14 +257,14 @@ def _found(probe: Callable[[], Finding]) -> Finding:
 
 
 def _output(
-    command: Sequence[str], given: str | None = None, folder: Path | None = None
+    command: Sequence[str], text: str | None = None, folder: Path | None = None
 ) -> str:
-    """What a command prints. Raises :class:`ProbeFailed` with its last complaint."""
+    """The output of a command. Raises :class:`ProbeFailed` with its error."""
     try:
         done = subprocess.run(
             command,
             check=False,
-            input=given,
+            input=text,
             cwd=folder,
             capture_output=True,
             text=True,
@@ -277,25 +275,25 @@ def _output(
     except subprocess.TimeoutExpired:
         raise ProbeFailed(f"{command[0]} did not end in {_TIMEOUT_S:.0f} s") from None
     if done.returncode != 0:
-        raise ProbeFailed(f"{command[0]}: {_complaint(done.stderr or done.stdout)}")
+        raise ProbeFailed(f"{command[0]}: {_error_line(done.stderr or done.stdout)}")
     return done.stdout
 
 
-def _complaint(text: str) -> str:
-    """The line of a tool's words that says most: the first error, or else the last."""
-    lines = text.strip().splitlines() or ["failed without a word"]
+def _error_line(text: str) -> str:
+    """The first error line of a tool's output, or else its last line."""
+    lines = text.strip().splitlines() or ["failed without output"]
     return next((line for line in lines if "error:" in line.lower()), lines[-1])
 
 
 def _first_warning(log: str) -> str:
-    """What a daemon of Open vSwitch complained of first (``-vFILE`` lines, ``|``-separated)."""
+    """The first warning in a log of Open vSwitch (fields separated by ``|``)."""
     lines = (line.split("|", 4) for line in log.splitlines())
     found = (text for _, _, _, level, text in lines if level in ("WARN", "ERR", "EMER"))
-    return next(found, "ovs-vswitchd made no bridge, and does not say why")
+    return next(found, "ovs-vswitchd made no bridge, without a warning")
 
 
 def _module_is_there(name: str) -> bool:
-    """Whether a module is loaded, or could be: modprobe's dry run loads nothing."""
+    """Whether a module is loaded or loadable (modprobe's dry run loads nothing)."""
     if Path("/sys/module", name).exists():
         return True
     with contextlib.suppress(ProbeFailed):

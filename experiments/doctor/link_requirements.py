@@ -1,4 +1,4 @@
-"""What links with a rate, a delay or a loss need of the kernel, and whether it is there."""
+"""Kernel requirements of links with a rate, a delay or a loss."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from topologies.shaping import LinkOptions
 
 
 def require(links: LinkOptions) -> None:
-    """Nothing, where links can be like that; tries it, if need be, in a sandbox.
+    """Check that the kernel supports these link options, with probes in a sandbox.
 
-    To be called before anything is built. Raises
+    Call it before anything is built. Raises
     :class:`~experiments.machine.requirements.RequirementMissing`.
     """
     needed = tuple(links.required_qdiscs())
@@ -23,25 +23,25 @@ def require(links: LinkOptions) -> None:
 
 
 def missing_reasons(links: LinkOptions, found: Mapping[str, Finding]) -> Iterator[str]:
-    """A sentence for each option that the kernel cannot serve; ``found`` by trial."""
+    """A sentence for each unsupported option. ``found``: the findings of the probes."""
     for kind, options in links.required_qdiscs().items():
         finding = found[probe_of(kind)]
         if finding.state is State.MISSING:
             yield (
                 f"links: {options} needs the queueing discipline {kind}, which this "
-                f"kernel lacks ({finding.detail}). It is the module sch_{kind}: part of "
-                f"linux-image on Debian, of linux-modules-extra on Ubuntu, and of a "
-                f"kernel of one's own with CONFIG_NET_SCH_{kind.upper()}; or leave "
-                f"{options} out"
+                f"kernel does not have ({finding.detail}). It is the module sch_{kind}: "
+                f"part of linux-image on Debian, of linux-modules-extra on Ubuntu, and of "
+                f"a custom kernel with CONFIG_NET_SCH_{kind.upper()}; or leave {options} "
+                f"out"
             )
 
 
 def probe_of(kind: str) -> str:
-    """The trial, and the doctor's check, of that kind of queueing discipline."""
+    """Name of the probe, and of the doctor's check, of a queueing discipline."""
     return f"sch_{kind}"
 
 
 @functools.cache
 def _found(kinds: tuple[str, ...]) -> Mapping[str, Finding]:
-    """Tried once: a sweep asks for each of its runs."""
+    """The findings, cached: a sweep needs them for each of its runs."""
     return kernel_probes.probe_some([probe_of(kind) for kind in kinds])

@@ -1,1 +1,1 @@
-"""What a run stands on: what this machine has, lacks and was at the time."""
+"""This machine: tools, packages, limits, and the provenance of a run."""

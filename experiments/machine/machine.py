@@ -1,4 +1,4 @@
-"""What this machine has: tools, Python packages and limits, each with what was found."""
+"""Inspects this machine: tools, Python packages and limits."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pathlib import Path
 #: The folder that holds the launcher and ``setup.cfg``.
 CHECKOUT = Path(__file__).resolve().parents[2]
 _TIMEOUT_S = 10.0
-#: 2,000 connections at both ends, with room for captures and control sockets.
+#: For 2,000 connections with both ends, captures and control sockets.
 OPEN_FILES_NEEDED = 4096
 CORES_NEEDED = 2
 MEMORY_NEEDED_MIB = 2048
 
-#: How each tool is asked for its version.
+#: Tool -> option that prints its version.
 TOOLS: dict[str, Sequence[str]] = {
     "ovs-vswitchd": ("--version",),
     "ovsdb-server": ("--version",),
@@ -45,7 +45,7 @@ TOOLS: dict[str, Sequence[str]] = {
 
 
 class State(str, Enum):
-    """Whether something is there."""
+    """Whether something is present."""
 
     PRESENT = "present"
     MISSING = "missing"
@@ -54,30 +54,30 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether something is there, and a few words on what was seen."""
+    """Whether something is present, with a short detail."""
 
     state: State
     detail: str
 
 
 def present(detail: str) -> Finding:
-    """It is there; ``detail`` says which version or kind."""
+    """It is present. ``detail``: version or kind."""
     return Finding(State.PRESENT, detail)
 
 
 def missing(detail: str) -> Finding:
-    """It is not there, or does not work; ``detail`` says how that showed."""
+    """It is missing or does not work. ``detail``: the reason."""
     return Finding(State.MISSING, detail)
 
 
 def unknown(detail: str) -> Finding:
-    """It could not be seen; ``detail`` says why."""
+    """It could not be determined. ``detail``: the reason."""
     return Finding(State.UNKNOWN, detail)
 
 
 def tool(name: str) -> Finding:
     """A program of :data:`TOOLS` and the version that it prints."""
-    # Other people's PATH may lack the folders where Debian keeps what root uses.
+    # A user's PATH may not contain Debian's folders for root's programs.
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
     found = shutil.which(name, path=path)
     if found is None:
@@ -99,7 +99,7 @@ def tool(name: str) -> Finding:
 
 
 def version_in(text: str) -> str | None:
-    """The first thing in a tool's words that looks like a version; None without one.
+    """The first version number in a tool's output; None without one.
 
     >>> version_in("ss utility, iproute2-6.1.0, libbpf 1.1.2")
     '6.1.0'
@@ -109,7 +109,7 @@ def version_in(text: str) -> str | None:
 
 
 def mininet() -> Finding:
-    """Debian's Mininet, as this very interpreter sees it."""
+    """Debian's Mininet, for this interpreter."""
     try:
         return present(str(importlib.import_module("mininet.net").VERSION))
     except ImportError as error:
@@ -117,7 +117,7 @@ def mininet() -> Finding:
 
 
 def libnbd() -> Finding:
-    """Debian's Python module of libnbd, as this very interpreter sees it."""
+    """Debian's Python module of libnbd, for this interpreter."""
     try:
         return present(str(importlib.import_module("nbd").NBD().get_version()))
     except ImportError as error:
@@ -125,7 +125,7 @@ def libnbd() -> Finding:
 
 
 def libbpf() -> Finding:
-    """The library that loads eBPF programs, of either of its interfaces."""
+    """The library that loads eBPF programs, of version 1 or 0."""
     for name in ("libbpf.so.1", "libbpf.so.0"):
         with contextlib.suppress(OSError):
             ctypes.CDLL(name)
@@ -151,7 +151,7 @@ def python_package(name: str) -> Finding:
 
 
 def ryu() -> Finding:
-    """The second environment, with the last Ryu, which ``./resetbed test`` makes."""
+    """The second environment, with the last Ryu, which ``./resetbed test`` creates."""
     home = Path(os.environ.get("RESETBED_HOME", CHECKOUT))
     found = sorted(home.glob(".venv-ryu/lib/python3*/site-packages/ryu-*.dist-info"))
     if not found:
@@ -160,13 +160,13 @@ def ryu() -> Finding:
 
 
 def type_information() -> Finding:
-    """The kernel's own BTF, which says how its structures are laid out."""
+    """The kernel's BTF, which describes its structures."""
     path = Path("/sys/kernel/btf/vmlinux")
     return present("readable") if os.access(path, os.R_OK) else missing(f"no {path}")
 
 
 def open_files() -> Finding:
-    """RLIMIT_NOFILE; root may raise the soft limit up to the hard one."""
+    """RLIMIT_NOFILE. Root may raise the soft limit up to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = hard == resource.RLIM_INFINITY or hard >= OPEN_FILES_NEEDED
     return _measured(enough, f"{hard}", f"{OPEN_FILES_NEEDED}")
@@ -179,11 +179,11 @@ def cores() -> Finding:
 
 
 def memory() -> Finding:
-    """Memory that can be had without swapping (proc(5), MemAvailable)."""
+    """Available memory, without swapping (MemAvailable, proc(5))."""
     text = Path("/proc/meminfo").read_text()
     found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
     if found is None:
-        return unknown("the kernel does not say")
+        return unknown("no MemAvailable in /proc/meminfo")
     mib = int(found.group(1)) // 1024
     enough = mib >= MEMORY_NEEDED_MIB
     return _measured(enough, f"{mib} MiB", f"{MEMORY_NEEDED_MIB} MiB")

@@ -1,4 +1,4 @@
-"""Where a result comes from: code, machine, versions, kernel settings and load."""
+"""Provenance of a result: code, machine, versions, kernel settings and load."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SYSCTLS = (
 
 
 def provenance() -> dict[str, Any]:
-    """One object with all that is needed to judge and to repeat a run."""
+    """Everything that is needed to assess and repeat a run."""
     return {
         "code": _code_version(),
         "command": sys.argv,
@@ -52,18 +52,18 @@ def version() -> str:
     """Name and version of the testbed, and the commit of this checkout, in one line."""
     setup = ConfigParser(interpolation=None)
     setup.read(_ROOT / "setup.cfg", encoding="utf-8")
-    told = setup["metadata"]
-    return f"{told['name']} {told['version']} ({_code_version() or 'no commit'})"
+    project = setup["metadata"]
+    return f"{project['name']} {project['version']} ({_code_version() or 'no commit'})"
 
 
 def _code_version() -> str | None:
-    """Commit of this checkout, marked where the working tree differs from it."""
+    """Commit of this checkout, with a mark if the working tree differs."""
     git = ("git", "-c", f"safe.directory={_ROOT}", "-C", str(_ROOT))
     return _first_line((*git, "describe", "--always", "--dirty", "--abbrev=40"))
 
 
 def _first_line(argv: Sequence[str]) -> str | None:
-    """First line that a tool prints about itself; None where it is absent."""
+    """First line of a tool's version output; None if the tool is missing."""
     try:
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=10, check=True

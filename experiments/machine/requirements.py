@@ -1,7 +1,7 @@
-"""What is raised where the machine lacks what was asked for."""
+"""The error for a missing requirement."""
 
 from __future__ import annotations
 
 
 class RequirementMissing(RuntimeError):
-    """This machine cannot do what was asked; the text says why, and the remedy."""
+    """A requirement is missing on this machine. The text has the reason and the remedy."""

@@ -101,10 +101,10 @@ def choose_guard(name: str = AUTO) -> Choice:
         return _choose_first_possible()
     if name not in GUARDS:
         raise ValueError(f"no guard {name!r}; there are {', '.join([*GUARDS, AUTO])}")
-    lack = GUARDS[name].missing_requirement()
-    if lack:
-        raise GuardError(f"guard {name}: {lack}")
-    return Choice(GUARDS[name], f"guard {name}, as asked for")
+    missing = GUARDS[name].missing_requirement()
+    if missing:
+        raise GuardError(f"guard {name}: {missing}")
+    return Choice(GUARDS[name], f"guard {name}, as requested")
 
 
 def open_guard(name: str, workdir: Path) -> Guard:
@@ -113,11 +113,11 @@ def open_guard(name: str, workdir: Path) -> Guard:
 
 
 def _choose_first_possible() -> Choice:
-    missing_requirement: list[str] = []
+    reasons: list[str] = []
     for kind in GUARDS.values():
-        lack = kind.missing_requirement()
-        if lack is None:
+        missing = kind.missing_requirement()
+        if missing is None:
             why = f"guard {kind.name}, {kind.summary}"
-            return Choice(kind, "; ".join([why, *missing_requirement]))
-        missing_requirement.append(f"{kind.name} is not possible: {lack}")
-    raise GuardError("; ".join(missing_requirement))
+            return Choice(kind, "; ".join([why, *reasons]))
+        reasons.append(f"{kind.name} is not possible: {missing}")
+    raise GuardError("; ".join(reasons))

@@ -69,5 +69,5 @@ def _enumeration(name: str, kind: type[Enum]) -> str:
     return f"enum {name} {{ {members} }};"
 
 
-def _struct(name: str, words: Iterable[str]) -> str:
-    return f"struct {name} {{ {' '.join(f'__u64 {word};' for word in words)} }};"
+def _struct(name: str, members: Iterable[str]) -> str:
+    return f"struct {name} {{ {' '.join(f'__u64 {member};' for member in members)} }};"

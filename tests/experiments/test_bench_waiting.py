@@ -52,7 +52,7 @@ def few() -> Iterator[Few]:
     made.close()
 
 
-def test_each_answer_is_told_with_its_connection(few: Few) -> None:
+def test_each_answer_is_reported_with_its_connection(few: Few) -> None:
     for server in few.servers:
         server.send(REQUEST)
     few.requests.request([0, 2], timeout_s=5)
@@ -61,7 +61,7 @@ def test_each_answer_is_told_with_its_connection(few: Few) -> None:
     assert sorted(ms for _, ms in found["waited_ms"]) == sorted(found["answer_ms"])
 
 
-def test_who_hears_nothing_waited_as_long_as_it_was_watched(few: Few) -> None:
+def test_a_connection_without_an_answer_waits_until_the_timeout(few: Few) -> None:
     few.servers[0].send(REQUEST)
     few.requests.request([0, 1], timeout_s=0.05)
     found = few.requests.result()
@@ -69,7 +69,7 @@ def test_who_hears_nothing_waited_as_long_as_it_was_watched(few: Few) -> None:
     assert dict(found["waited_ms"])[1] >= 50
 
 
-def test_who_is_reset_waited_for_nothing(few: Few) -> None:
+def test_a_connection_that_was_reset_has_no_wait(few: Few) -> None:
     few.servers[0].close()
     few.servers[1].send(REQUEST)
     few.requests.request([0, 1], timeout_s=5)
@@ -78,21 +78,21 @@ def test_who_is_reset_waited_for_nothing(few: Few) -> None:
     assert [index for index, _ in found["waited_ms"]] == [1]
 
 
-def test_herds_know_them_by_client_and_port() -> None:
+def test_load_generators_name_connections_by_client_and_port() -> None:
     generators = LoadGenerators.__new__(LoadGenerators)
     generators._index = {("h1", 20001): 0, ("h1", 20002): 1, ("h2", 20001): 0}
-    reply = {"asked": 1, "answered": 1, "reset": [], "hung": [], "first_s": 1.0}
+    reply = {"requests": 1, "answered": 1, "reset": [], "hung": [], "first_s": 1.0}
     lists: dict[str, Any] = {"last_reset_s": None, "answer_ms": [], "reset_ms": []}
-    asked = generators._results(
+    results = generators._results(
         {
             "h1": {**reply, **lists, "waited_ms": [[1, 2.5]]},
             "h2": {**reply, **lists, "waited_ms": [[0, 7.5]]},
         }
     )
-    assert asked.waited_ms == {("h1", 20002): 2.5, ("h2", 20001): 7.5}
+    assert results.waited_ms == {("h1", 20002): 2.5, ("h2", 20001): 7.5}
 
 
-def test_only_those_that_stayed_count() -> None:
+def test_only_unmoved_connections_count() -> None:
     stayed, moved = connection(1), connection(2)
     found = waiting({stayed: 2.0, moved: 9.0}, {stayed: 3000.0, moved: 8.0}, {moved})
     assert found == {

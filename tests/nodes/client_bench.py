@@ -34,7 +34,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def eventually(what: Callable[[], T], timeout_s: float = 15.0) -> T:
-    """The first true value of ``what``; fails with the last one when time runs out."""
+    """Poll ``what`` until its value is true, and return it. Fails at the deadline."""
     deadline = time.monotonic() + timeout_s
     while not (value := what()):
         assert time.monotonic() < deadline, f"still {value!r} after {timeout_s} s"
@@ -70,7 +70,7 @@ class RunningClient:
 
 
 class Bench:
-    """A namespace of its own for one test; what was started in it ends with it."""
+    """A network namespace for one test. Processes started in it end with it."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -96,7 +96,7 @@ class Bench:
         process.wait()
 
     def run(self, *argv: str) -> str:
-        """Run a command in the namespace to its good end; what it prints."""
+        """Run a command in the namespace. Returns its output; fails if it fails."""
         return subprocess.run(
             ["nsenter", f"--net={self._netns}", "--", *argv],
             check=True,
@@ -140,7 +140,7 @@ class Bench:
         self.run("ss", "-Ktn", "state", "established", f"sport = :{server_port}")
 
     def wait_for_unacknowledged(self, server_port: int, connections: int) -> None:
-        """Until so many clients have sent what the server did not acknowledge."""
+        """Wait until that many clients have unacknowledged data."""
         which = ("state", "established", f"dport = :{server_port}")
         eventually(
             lambda: (
@@ -153,7 +153,7 @@ class Bench:
         return self.run("ss", "-tnH", *which).splitlines()
 
     def drop(self, match: str) -> None:
-        """Drop in silence what comes in and matches, e.g. ``tcp dport 7777``."""
+        """Drop incoming packets that match, e.g. ``tcp dport 7777``."""
         self.run("nft", "add table inet t")
         self.run("nft", "add chain inet t in { type filter hook input priority 0; }")
         self.run("nft", f"add rule inet t in {match} drop")
@@ -263,7 +263,7 @@ class EchoBench(Bench):
 
     @property
     def server_report(self) -> ClientReport:
-        """What the last server has said."""
+        """The output of the last server."""
         return parse_report(self.directory / "server")
 
     def echo_client(

@@ -49,7 +49,7 @@ class Observation:
 
 
 class Lab:
-    """A node, a wire to it, and whichever guard the last call asked for."""
+    """A node, a wire to it, and the guard of the last call."""
 
     def __init__(self) -> None:
         run("mount -t bpf bpf /sys/fs/bpf")
@@ -64,7 +64,7 @@ class Lab:
     def play(
         self, guard: str, ip: int, row_name: str, offload: Offload = Offload.NONE
     ) -> Observation:
-        """Bring a new connection to the row's state, send its packet, and look."""
+        """Bring a new connection to the row's state, send its packet, and observe."""
         row = _ROWS[row_name]
         self.use(guard, row.mode)
         peer = self.peer(ip)
@@ -134,7 +134,7 @@ class Lab:
             seen.received += len(data)
 
     def mark(self, ip: int) -> list[Caught]:
-        """Let all that was sent so far be judged; what the node has sent meanwhile.
+        """Wait until the guard has handled all that was sent. Returns what the node has sent.
 
         A segment of another client marks the instant, for guards take segments in
         order: a stray, or where those get no answer, a copy, which at least counts.

@@ -25,7 +25,7 @@ T = TypeVar("T")
 REAL_CLIENT = {4: "10.1.0.1", 6: "fd00:10:1::1"}
 #: The addresses of crafted clients: on-link, resolved by hand.
 CLIENTS = {4: "10.1.0.7", 6: "fd00:10:1::7"}
-#: One more of each, whose segments only mark an instant.
+#: One more client address of each version, whose segments only mark a point in time.
 MARKERS = {4: "10.1.0.9", 6: "fd00:10:1::9"}
 VIPS = {4: VIP4, 6: VIP6}
 #: The node's own addresses, which no guard minds.
@@ -126,7 +126,7 @@ class Node:
 
 
 def wait_for(predicate: Callable[[], bool], what: str) -> None:
-    """Return once the predicate holds. Raises :class:`Deadline` naming ``what``."""
+    """Wait until the predicate holds. Raises :class:`Deadline` with ``what``."""
     deadline = time.monotonic() + DEADLINE_S
     while not predicate():
         if time.monotonic() > deadline:

@@ -27,8 +27,8 @@ class State(Enum):
     ABORTED = "nothing: the application has just aborted the connection"
 
 
-#: State -> what a guard knows in it.
-KNOWN = {
+#: State -> status of the connection for a guard.
+STATUS = {
     State.NOTHING: Status.NOTHING,
     State.LISTENING: Status.NOTHING,
     State.SYN_RECEIVED: Status.EMBRYONIC,

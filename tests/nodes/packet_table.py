@@ -1,4 +1,4 @@
-"""The packet tests of the guard: what the node holds, a packet, what must follow.
+"""The packet tests of the guard: state of the node, packet, expected effect.
 
 The same rows run against the pure table (``test_verdict.py``) and, with a real listening
 server and real connections in a real kernel, against every guard (``test_guards.py``).
@@ -315,7 +315,7 @@ SECOND_CHANCES = (
 
 ROWS: tuple[Row, ...] = (*STRAYS, *KERNELS, *COPIES, *SECOND_CHANCES)
 
-#: Too large for any wire: such rows arrive with their segmentation owed.
+#: Larger than the MTU: such packets arrive before segmentation (TSO).
 SUPERPACKETS: tuple[Row, ...] = (
     _stray(
         "stray superpacket",

@@ -14,7 +14,7 @@ from topologies.domain.connection import FourTuple
 
 #: The client's numbers wrap around zero in the middle of every test.
 CLIENT_ISN = 2**32 - 2
-#: What a node is assumed to expect of a connection of which it knows nothing.
+#: RCV.NXT that is assumed for a connection that the node does not have.
 UNKNOWN = (77_000, 5)
 
 
@@ -30,12 +30,12 @@ class Peer:
         self.server: socket.socket | None = None
 
     def bring_to(self, state: State) -> Connection:
-        """Exchange what leads to that state; the connection as the node then has it."""
+        """Bring the connection to that state. Returns it as the node sees it."""
         getattr(self, f"_to_{state.name.lower()}")()
         return self.connection
 
     def reconnect(self) -> Connection:
-        """Connect from the same port again, after this connection has gone."""
+        """Connect from the same port again, after this connection has ended."""
         return self.bring_to(State.ESTABLISHED)
 
     def send(self, segment: Segment) -> None:

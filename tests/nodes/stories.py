@@ -40,7 +40,7 @@ _LIKE_TCP = [IPOption_NOP()] * 12 + [IPOption(b"\x50\x10" + bytes(14))]
 
 
 def resets_of(peer: Peer, caught: list[Caught]) -> list[Segment]:
-    """The node's resets of that connection among what was caught."""
+    """The node's resets of that connection among the captured segments."""
     mine = [
         one.segment for one in caught if one.segment.egress_connection == peer.tuple
     ]
@@ -128,7 +128,7 @@ def late_copy_while_opening(lab: Lab, guard: str, ip: int) -> str | None:
 
 
 def data_after_close(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], GuardCounters]:
-    """Data goes on arriving after the server has closed its end for good."""
+    """Data still arrive after the server has closed its socket."""
     lab.use(guard, Mode.ANSWER)
     peer = lab.peer(ip)
     connection = peer.bring_to(State.ESTABLISHED)
@@ -150,7 +150,7 @@ def data_after_close(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], GuardCo
 
 
 def connect_after_abort(lab: Lab, guard: str, ip: int) -> list[Segment]:
-    """The ends of an aborted connection connect anew, and go; then comes a stray."""
+    """The addresses of an aborted connection connect again and close; then a stray."""
     lab.use(guard, Mode.ANSWER)
     peer = lab.peer(ip)
     peer.bring_to(State.ABORTED)
@@ -164,7 +164,9 @@ def connect_after_abort(lab: Lab, guard: str, ip: int) -> list[Segment]:
     return resets
 
 
-def end_without_a_word(lab: Lab, guard: str, ip: int) -> tuple[set[Flags], set[Flags]]:
+def end_without_a_segment(
+    lab: Lab, guard: str, ip: int
+) -> tuple[set[Flags], set[Flags]]:
     """A socket goes while segments still come to it, and the guard hears of no reset.
 
     So it is between the kernel's unhashing of a socket and its reset. The resets that
@@ -280,7 +282,7 @@ def syn_cookies(lab: Lab, guard: str, ip: int) -> tuple[str | None, int, list[Se
 
 
 def not_judged(lab: Lab, guard: str, what: str) -> tuple[list[Segment], GuardCounters]:
-    """Strays of a form that is the kernel's; the node's resets and what was counted."""
+    """Strays of a form that is left to the kernel: the node's resets, and the counts."""
     lab.use(guard, Mode.ANSWER)
     lab.mark(4)
     before = lab.counters()

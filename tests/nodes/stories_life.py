@@ -20,14 +20,14 @@ _CLOSED_PORT = 7
 
 
 def restart(lab: Lab, guard: str, ip: int, state: State) -> dict[str, object]:
-    """The guard is struck down while connections exist, and ``check()`` is called."""
+    """The guard is killed while connections exist, and ``check()`` is called."""
     used = lab.use(guard, Mode.ANSWER)
     peer = lab.peer(ip)
     connection = peer.bring_to(state)
     lab.mark(ip)
     before = lab.counters()
     seen: dict[str, object] = {"undisturbed": used.check()}
-    _strike_down(lab, ip)
+    _kill_guard(lab, ip)
     seen["restored"] = used.check()
     seen["again"] = used.check()
     unacknowledged = (connection.snd_nxt - connection.snd_una) % 2**32
@@ -47,7 +47,7 @@ def restart(lab: Lab, guard: str, ip: int, state: State) -> dict[str, object]:
     return seen
 
 
-def _strike_down(lab: Lab, ip: int) -> None:
+def _kill_guard(lab: Lab, ip: int) -> None:
     """``kill -9`` of the guard's process, or, if it is none, removal of its hook."""
     if not isinstance(lab.guard, ScapyGuard):
         lab.node.run(f"tc qdisc del dev {lab.node.node_end} clsact")
@@ -57,15 +57,15 @@ def _strike_down(lab: Lab, ip: int) -> None:
     wait_for(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z", "its end")
 
 
-def strays_while_struck_down(lab: Lab, ip: int) -> list[Segment]:
+def strays_while_guard_is_dead(lab: Lab, ip: int) -> list[Segment]:
     """What the node of a dead guard process says to a stray and to a copy."""
     guard = lab.use("scapy", Mode.ANSWER)
     peer = lab.peer(ip)
     connection = peer.bring_to(State.ESTABLISHED)
-    stranger = lab.peer(ip)
+    other = lab.peer(ip)
     lab.mark(ip)
-    _strike_down(lab, ip)
-    stranger.send(stranger.connection.segment(ACK))
+    _kill_guard(lab, ip)
+    other.send(other.connection.segment(ACK))
     peer.send(connection.copy())
     # The kernel answers this one: all before it has been dealt with.
     port = _CLOSED_PORT
@@ -79,7 +79,7 @@ def strays_while_struck_down(lab: Lab, ip: int) -> list[Segment]:
     guard.check()
     kept = lab.node.state_of(peer.tuple)
     peer.close()
-    stranger.close()
+    other.close()
     assert kept == "ESTABLISHED", kept
     return [one.segment for one in caught if one.segment.sport != port]
 

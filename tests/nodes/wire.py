@@ -1,4 +1,4 @@
-"""The client's end of the wire to a node: puts frames on it and reads what comes back."""
+"""The client's end of the link to a node: sends frames and captures the answers."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class Caught:
     ttl: int
     header: int  # bytes of TCP header
     checksums_right: bool
-    checksum_owed: bool
+    checksum_partial: bool
     eth_src: str
     eth_dst: str
 
 
 class Deadline(AssertionError):
-    """Something that had to happen has not; the text says what was seen instead."""
+    """An expected event did not happen. The text says what was seen instead."""
 
 
 class Wire:
@@ -135,7 +135,7 @@ def _vnet_header(frame: bytes, offload: Offload) -> bytes:
 
 
 def _pseudo_sum(frame: bytes) -> int:
-    """The sum of the pseudo-header: what a checksum that is owed starts from."""
+    """The sum of the pseudo-header: the start value of a partial checksum."""
     ip = Ether(frame).payload
     size = ip.len - 20 if isinstance(ip, IP) else ip.plen
     ends = [ipaddress.ip_address(address).packed for address in (ip.src, ip.dst)]
@@ -163,7 +163,7 @@ def _catch(data: bytes) -> list[Caught]:
             ttl=ip.ttl if isinstance(ip, IP) else ip.hlim,
             header=tcp.dataofs * 4,
             checksums_right=_checksums_right(frame, owed),
-            checksum_owed=owed,
+            checksum_partial=owed,
             eth_src=ether.src,
             eth_dst=ether.dst,
         )

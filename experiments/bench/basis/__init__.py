@@ -1,1 +1,1 @@
-"""What the benchmark is made of: sizes, settings, figures, fits, and the machine's load."""
+"""Parts of the benchmark: sizes, settings, figures, fits, load of the machine."""

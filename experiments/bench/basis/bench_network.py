@@ -1,4 +1,4 @@
-"""What a figure needs of a network, be it ours or a reference."""
+"""The interface of a measured network, ours or a reference."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ PROGRAMS = Path(__file__).resolve().parents[1] / "measure" / "programs"
 
 
 class Network(Protocol):
-    """Clients and servers that are up, in the sandbox of this process."""
+    """A running network of clients and servers, in the sandbox of this process."""
 
     @property
     def clients(self) -> Sequence[str]:
-        """Names of the hosts that clients run on."""
+        """Names of the client hosts."""
 
     @property
     def servers(self) -> Sequence[str]:
-        """Names of the hosts that serve echo, at :data:`ECHO_PORT`."""
+        """Names of the hosts with an echo server, on :data:`ECHO_PORT`."""
 
     @property
     def steps(self) -> Mapping[str, float]:
-        """What bringing it up took, step by step, in seconds."""
+        """Steps of the bring-up -> seconds."""
 
     def pid(self, host: str) -> int:
         """A process in that host's network namespace."""
@@ -36,17 +36,17 @@ class Network(Protocol):
         """Addresses that a client connects to, in turn."""
 
     def server_of(self, client: str, port: int, target: str, source_port: int) -> str:
-        """The host that gets a client's connection to ``port`` from ``source_port``."""
+        """The server of a client's connection to ``port`` from ``source_port``."""
 
     def dropped(self) -> int:
-        """Frames lost so far because a switch did not read them in time."""
+        """Frames dropped so far because a switch did not read them in time."""
 
     def close(self) -> None:
-        """Take it down."""
+        """Stop it."""
 
 
 class Opener(Protocol):
-    """Brings a network up; what goes wrong is raised."""
+    """Brings a network up, or raises."""
 
     def __call__(self, plan: Plan, folder: Path, datapath: str) -> Network:
         """As many clients and servers as the plan has; ``folder`` is for logs.
@@ -58,7 +58,7 @@ class Opener(Protocol):
 def start_on_host(
     network: Network, host: str, program: str, *arguments: str
 ) -> subprocess.Popen[str]:
-    """One of our programs on a host, to be talked to through its standard streams."""
+    """Start one of :data:`PROGRAMS` on a host, with pipes as standard streams."""
     enter = ["nsenter", f"--net=/proc/{network.pid(host)}/ns/net"]
     return start_local(program, *arguments, enter=enter)
 
@@ -66,7 +66,7 @@ def start_on_host(
 def start_local(
     program: str, *arguments: str, enter: Sequence[str] = ()
 ) -> subprocess.Popen[str]:
-    """One of our programs, where this process stands."""
+    """Start one of :data:`PROGRAMS` in this process's namespaces."""
     command = [*enter, sys.executable, "-I", "-S", str(PROGRAMS / f"{program}.py")]
     return subprocess.Popen(
         [*command, *arguments],

@@ -1,4 +1,4 @@
-"""What a figure of the benchmark is: where it is measured, and what it must reach."""
+"""A figure of the benchmark: where it is measured, and its bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from topologies.domain.plan import Plan
 
 @dataclass(frozen=True)
 class Setting:
-    """A network to be brought up: ``kind`` is one of ``networks.NETWORKS``.
+    """A network to measure. ``kind`` is one of ``networks.NETWORKS``.
 
     ``datapath``: of all its switches, ``kernel`` or ``userspace``.
     """
@@ -27,12 +27,12 @@ class Setting:
 
     @classmethod
     def array(cls, kind: str, size: Size) -> Setting:
-        """That kind of network, as large as the array."""
+        """That kind of network, of the size of the array."""
         return cls(kind, size.chassis, size.nodes, size.clients, size.datapath)
 
     @property
     def plan(self) -> Plan:
-        """The plan of our network at that size."""
+        """The plan of our network of that size."""
         return Plan.build(self.chassis, self.nodes, self.clients)
 
     @property
@@ -41,24 +41,24 @@ class Setting:
         return f"{self.kind} {self.chassis}x{self.nodes} {self.datapath}"
 
 
-#: What one measurement found: plain numbers, lists and objects, for JSON.
+#: Results of one measurement: numbers, lists and objects, for JSON.
 Found = Mapping[str, Any]
-#: Setting -> what each repetition found.
+#: Setting -> results of each repetition.
 Results = Mapping[Setting, Sequence[Found]]
-#: Measures on a network that is up.
+#: Measures on a running network.
 Measure = Callable[[Any, Size], Found]
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What a ratio or a value must keep to."""
+    """The bound of a ratio or value."""
 
     limit: float
     at_least: bool
     unit: str = "x"
 
     def holds(self, value: float) -> bool:
-        """Whether that value keeps to it."""
+        """Whether that value is within the bound."""
         return value >= self.limit if self.at_least else value <= self.limit
 
     def __str__(self) -> str:
@@ -67,9 +67,9 @@ class Bound:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table. ``value`` is what the bound is about, a ratio mostly.
+    """One line of the table. ``value`` is compared with the bound; mostly it is a ratio.
 
-    ``spread``: (smallest, largest) of ``ours`` over the repetitions.
+    ``spread``: (minimum, maximum) of ``ours`` over the repetitions.
     """
 
     title: str
@@ -82,19 +82,19 @@ class Line:
     met: bool | None = None
     spread: tuple[float, float] | None = None
     remarks: Sequence[str] = field(default_factory=tuple)
-    #: Of all switches, ours and the reference's.
+    #: Datapath of all switches, ours and the reference's.
     datapath: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """All fields, for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: the settings it needs, what is measured in each, what the output says of it.
+    """One figure: its settings, its measurements, and its lines of the table.
 
-    ``measures``: kind of network -> how it is measured there.
+    ``measures``: kind of network -> measurement.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Figure:
 
 
 def settings_of_kinds(kinds: Sequence[str]) -> Callable[[Size], Sequence[Setting]]:
-    """The array in each of these kinds."""
+    """The array as each of these kinds of network."""
     return lambda size: [Setting.array(kind, size) for kind in kinds]
 
 
@@ -121,19 +121,18 @@ def line_with_reference(
     remarks: Sequence[str] = (),
     also: bool = True,
 ) -> Line:
-    """Ours settings_of_kinds the reference, medians over repetitions.
+    """Ours and the reference, medians over repetitions.
 
-    The ratio is ours to reference, with ``speedup`` reference to ours; no ``bound``: it
-    is told, and need not be anything. ``also``: what else must be true for the line to
-    be met.
+    The ratio is ours to reference, with ``speedup`` reference to ours. Without ``bound``
+    it is only reported. ``also``: a further condition for the line to be met.
     """
-    mine, other = statistics.median(ours), statistics.median(reference)
-    ratio = other / mine if speedup else mine / other
+    our_median, reference_median = statistics.median(ours), statistics.median(reference)
+    ratio = reference_median / our_median if speedup else our_median / reference_median
     return Line(
         title=title,
         unit=unit,
-        ours=mine,
-        reference=other,
+        ours=our_median,
+        reference=reference_median,
         reference_is=reference_is,
         value=ratio,
         bound=str(bound) if bound else "",
@@ -151,22 +150,22 @@ def line_alone(
     remarks: Sequence[str] = (),
     also: bool = True,
 ) -> Line:
-    """Ours without a reference: the bound, if there is one, is about the value."""
-    mine = statistics.median(ours)
+    """Ours without a reference. The bound, if any, is for the value."""
+    our_median = statistics.median(ours)
     return Line(
         title=title,
         unit=unit,
-        ours=mine,
-        value=mine if bound else None,
+        ours=our_median,
+        value=our_median if bound else None,
         bound=str(bound) if bound else "",
-        met=bound.holds(mine) and also if bound else None,
+        met=bound.holds(our_median) and also if bound else None,
         spread=(min(ours), max(ours)),
         remarks=tuple(remarks),
     )
 
 
-def each(results: Results, setting: Setting, key: str) -> list[Any]:
-    """That key of every repetition in that setting; ``a.b`` looks inside ``a``."""
+def values_of(results: Results, setting: Setting, key: str) -> list[Any]:
+    """The values of a key in all repetitions; ``a.b`` is key ``b`` of object ``a``."""
     return [_inside(found, key) for found in results[setting]]
 
 
@@ -178,5 +177,5 @@ def _inside(found: Found, key: str) -> Any:
 
 
 def steps_of(network: Network, _size: Size) -> Found:
-    """How long the network took to come up, and each step of it."""
+    """Duration of the bring-up, and of each step."""
     return {"seconds": sum(network.steps.values()), "steps": dict(network.steps)}

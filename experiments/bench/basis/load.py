@@ -1,4 +1,4 @@
-"""How busy the machine is, with what, and how late it lets a process be."""
+"""CPU load of the machine, and the wake-up delay of processes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-#: Columns of ``cpu`` in /proc/stat, proc(5): what processes did, and who took from us.
+#: Columns of ``cpu`` in /proc/stat (proc(5)): processes, idle, steal.
 _BY_PROCESSES = (0, 1, 2)
 _IDLE = (3, 4)
 _STEAL = 7
-#: How long the probe of lateness sleeps each time, in seconds.
+#: Duration of each sleep that measures the wake-up delay, in seconds.
 _SLEEP_S = 0.005
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Load:
-    """The machine during a measurement; shares are of all cores, 0 to 1.
+    """Load of the machine during a measurement. Shares are of all cores, 0 to 1.
 
-    ``cpu_seconds``: processor time that the processes of this sandbox took.
-    ``strangers``: by processes that are not of this sandbox; ``stolen``: by other
-    virtual machines. ``late_ms``: by how much a process that slept was woken late.
-    ``backlog_drops``: packets that the kernel dropped between interfaces.
+    ``cpu_seconds``: CPU time of the processes of this sandbox. ``strangers``: share of
+    processes outside of this sandbox. ``stolen``: share of other virtual machines.
+    ``late_*_ms``: wake-up delay of a sleeping process. ``backlog_drops``: packets that the
+    kernel dropped between interfaces.
     """
 
     seconds: float
@@ -42,7 +42,7 @@ class Load:
     load_average: float
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """All fields, for JSON."""
         return asdict(self)
 
 
@@ -115,12 +115,12 @@ def processes() -> list[int]:
 
 
 def resident_mib() -> float:
-    """Memory of all processes of this sandbox; what they share is counted once."""
+    """Memory of all processes of this sandbox. Shared memory counts once."""
     return sum(_proportional_kib(pid) for pid in processes()) / 1024
 
 
 def available_mib() -> float:
-    """What the machine could still give (MemAvailable, proc(5))."""
+    """Available memory of the machine (MemAvailable, proc(5))."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) / 1024
@@ -135,7 +135,7 @@ def _proportional_kib(pid: int) -> int:
 
 
 def _cpu_ticks(pid: int) -> int:
-    """Processor time of a process and of its children that were waited for."""
+    """CPU time of a process and of its children that were waited for."""
     for line in _lines(f"/proc/{pid}/stat"):
         return sum(map(int, line.rpartition(")")[2].split()[11:15]))
     return 0
@@ -148,6 +148,6 @@ def _drops() -> int:
 
 
 def _lines(path: str) -> Iterator[str]:
-    """The lines of a process's file; none if it has ended."""
+    """The lines of a process's file; none if the process has ended."""
     with suppress(OSError):
         yield from Path(path).read_text().splitlines()

@@ -1,4 +1,4 @@
-"""How large the benchmark is: the cluster, the numbers of connections, repetitions."""
+"""Size of the benchmark: cluster, numbers of connections, repetitions."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from topologies.datapaths import USERSPACE
 
 @dataclass(frozen=True)
 class Size:
-    """Everything that ``--quick`` changes, and the datapath that is measured."""
+    """All that ``--quick`` changes, and the measured datapath."""
 
     name: str
     repetitions: int
-    #: New connections of one measurement of their rate.
+    #: New connections in one measurement of their rate.
     openings: int
-    #: How many connections a client lets be unanswered; each network at its best.
+    #: Numbers of unanswered connects of a client; the best one counts for each network.
     windows: tuple[int, ...]
-    #: Connections that are open when a chassis leaves.
+    #: Open connections when a chassis leaves.
     held: int
     #: The same for the naive reference.
     held_naive: tuple[int, ...]
-    #: Growth: numbers of chassis, and of connections in each.
+    #: Growth: numbers of chassis, and numbers of connections for each.
     growth_chassis: tuple[int, ...]
     growth_connections: tuple[int, ...]
-    #: Single requests that a latency is taken from.
+    #: Single requests of a latency measurement.
     requests: int
     bulk_seconds: float
-    #: Chassis and nodes in each, beyond one array; none: left out.
+    #: Chassis, and nodes in each, of the large cluster; None: not measured.
     beyond: tuple[int, int] | None
     beyond_connections: int = 5000
     #: The datapath of all switches, ours and the references': ``kernel`` or ``userspace``.
@@ -39,16 +39,16 @@ class Size:
     clients: int = 4
 
     def on(self, datapath: str) -> Size:
-        """The same on that datapath."""
+        """The same size on that datapath."""
         return replace(self, datapath=datapath)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """All fields, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Size:
-        """What :meth:`to_json` wrote."""
+        """The size that :meth:`to_json` wrote."""
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in data.items()

@@ -1,6 +1,6 @@
-"""The figures of the benchmark, in the request of its table: one small module each.
+"""The figures of the benchmark in the order of its table, one module each.
 
-On each network they are measured in this request too: what needs quiet comes first.
+They are measured in this order on each network: figures that need a quiet cluster first.
 """
 
 from experiments.bench.basis.figure import Figure

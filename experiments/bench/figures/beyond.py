@@ -1,4 +1,4 @@
-"""Beyond one array: a thousand nodes come up, serve, lose a chassis and go away."""
+"""A large cluster: a thousand nodes come up, serve, and lose a chassis."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    each,
     line_alone,
     steps_of,
+    values_of,
 )
 from experiments.bench.basis.size import Size
 from experiments.bench.figures.mass_reset import OURS_TIMEOUT_S, remove_chassis
@@ -30,20 +30,22 @@ def settings(size: Size) -> Sequence[Setting]:
 
 
 def measure(network: OurNetwork, size: Size) -> Found:
-    """Its bring-up, and one wave."""
+    """The bring-up, and one wave of resets."""
     wave = remove_chassis(network, size.beyond_connections, OURS_TIMEOUT_S)
     return {"up": dict(steps_of(network, size)), "wave": wave.to_json()}
 
 
 def lines(size: Size, results: Results) -> Sequence[Line]:
-    """Times; the bound is that nothing is lost."""
+    """Durations, and whether anything was lost."""
     lines = []
     for setting in settings(size):
-        waves = [Wave(**wave) for wave in each(results, setting, "wave")]
+        waves = [Wave(**wave) for wave in values_of(results, setting, "wave")]
         complete = all(wave.complete for wave in waves)
         title = f"{setting.chassis * setting.nodes} nodes"
         lines += [
-            line_alone(f"{title}: bring-up", "s", each(results, setting, "up.seconds")),
+            line_alone(
+                f"{title}: bring-up", "s", values_of(results, setting, "up.seconds")
+            ),
             line_alone(
                 f"{title}: {size.beyond_connections} connections, a chassis leaves",
                 "s",

@@ -1,4 +1,4 @@
-"""Bring-up: from nothing to every node serving the VIP."""
+"""Bring-up: until every node serves the virtual address."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    each,
     line_with_reference,
     settings_of_kinds,
     steps_of,
+    values_of,
 )
 from experiments.bench.basis.size import Size
 
-#: No step may take longer.
+#: Maximum duration of a step.
 MAX_STEP_S = 10.0
 
 
 def lines(size: Size, results: Results) -> Sequence[Line]:
-    """Ours with guards, servers, tables and sandbox; the reference is bare hosts."""
+    """Ours with guards, servers, tables and sandbox; the reference has bare hosts."""
     ours, stock = (Setting.array(kind, size) for kind in ("ours", "stock"))
-    slowest = max(max(steps.values()) for steps in each(results, ours, "steps"))
+    slowest = max(max(steps.values()) for steps in values_of(results, ours, "steps"))
     return [
         line_with_reference(
             f"bring-up of {size.chassis}x{size.nodes}",
             "s",
-            each(results, ours, "seconds"),
-            each(results, stock, "seconds"),
+            values_of(results, ours, "seconds"),
+            values_of(results, stock, "seconds"),
             f"stock Mininet: as many bare hosts on one bridge, {size.datapath} datapath",
             Bound(2.5, at_least=False),
             remarks=[f"longest step {slowest:.1f} s"],

@@ -14,9 +14,9 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    each,
     line_with_reference,
     settings_of_kinds,
+    values_of,
 )
 from experiments.bench.basis.size import Size
 from experiments.bench.measure.load_generators import receive_reply
@@ -25,12 +25,12 @@ from experiments.bench.networks.stock import BRIDGE
 BULK_PORT = 9000
 FIRST_SOURCE_PORT = 30000
 COUNTS = (1, 16)
-#: Until TCP has found its speed.
+#: Time for TCP to reach its full rate.
 WARM_UP_S = 1.0
 
 
 def measure(network: Network, size: Size) -> Found:
-    """Gbit/s by number of connections, all of one client."""
+    """Gbit/s for each number of connections, all of one client."""
     return {
         f"gbit_{count}": _gbit(network, count, size.bulk_seconds) for count in COUNTS
     }
@@ -38,19 +38,21 @@ def measure(network: Network, size: Size) -> Found:
 
 def _gbit(network: Network, count: int, seconds: float) -> float:
     client, targets = network.clients[0], network.targets()
-    ways = [(FIRST_SOURCE_PORT + i, targets[i % len(targets)]) for i in range(count)]
-    servers = {network.server_of(client, BULK_PORT, to, own) for own, to in ways}
+    endpoints = [
+        (FIRST_SOURCE_PORT + i, targets[i % len(targets)]) for i in range(count)
+    ]
+    servers = {network.server_of(client, BULK_PORT, to, port) for port, to in endpoints}
     pids = [f"--pid={network.pid(server)}" for server in sorted(servers)]
     sink = start_local("bulk_sink", f"--port={BULK_PORT}", *pids)
     receive_reply(sink)
-    to = [f"--to={own}@{target}" for own, target in ways]
+    to = [f"--to={port}@{target}" for port, target in endpoints]
     source = start_on_host(network, client, "bulk_source", f"--port={BULK_PORT}", *to)
     try:
         receive_reply(source)
         time.sleep(WARM_UP_S)
-        before = _mark(sink)
+        before = _read_counter(sink)
         time.sleep(seconds)
-        after = _mark(sink)
+        after = _read_counter(sink)
     finally:
         for program in (source, sink):
             program.kill()
@@ -59,7 +61,7 @@ def _gbit(network: Network, count: int, seconds: float) -> float:
     return octets * 8 / 1e9 / (after["monotonic_s"] - before["monotonic_s"])
 
 
-def _mark(sink: subprocess.Popen[str]) -> dict[str, float]:
+def _read_counter(sink: subprocess.Popen[str]) -> dict[str, float]:
     assert sink.stdin
     sink.stdin.write("\n")
     sink.stdin.flush()
@@ -73,8 +75,8 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
         line_with_reference(
             f"bulk throughput, {count} connection{'s' if count > 1 else ''}",
             "Gbit/s",
-            each(results, ours, f"gbit_{count}"),
-            each(results, stock, f"gbit_{count}"),
+            values_of(results, ours, f"gbit_{count}"),
+            values_of(results, stock, f"gbit_{count}"),
             BRIDGE[size.datapath],
             Bound(0.9, at_least=True),
         )

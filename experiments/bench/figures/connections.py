@@ -1,4 +1,4 @@
-"""New connections a second, through both tiers."""
+"""New connections per second, through both tiers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    each,
     line_with_reference,
     settings_of_kinds,
+    values_of,
 )
 from experiments.bench.basis.size import Size
 from experiments.bench.measure.load_generators import (
@@ -31,7 +31,7 @@ _ESTABLISHED = "01"
 
 
 def measure(network: Network, size: Size) -> Found:
-    """The best rate over the windows: each network as it likes it."""
+    """The best rate over all window sizes."""
     by_window = {
         window: _rate(network, size.openings, window) for window in size.windows
     }
@@ -39,20 +39,21 @@ def measure(network: Network, size: Size) -> Found:
     return {"rate": best["rate"], "by_window": by_window}
 
 
-def measure_beside_loopback(network: Network, size: Size) -> Found:
-    """The same, and what the opener and the server reach with no network between."""
+def measure_with_loopback(network: Network, size: Size) -> Found:
+    """The same, and the rate over loopback, without a network in between."""
     return {**measure(network, size), "loopback_rate": _loopback(network, size)}
 
 
 def _rate(network: Network, connections: int, window: int) -> Mapping[str, Any]:
-    sent_again = _retransmitted(network)
+    retransmitted = _retransmitted(network)
     with load_generators(network, seed=window) as generators:
         opened = generators.open(connections, window)
-        mine = {port for _client, port in generators.connections}
+        client_ports = {port for _client, port in generators.connections}
         accepted = sum(
-            len(_established(network.pid(name)) & mine) for name in network.servers
+            len(_established(network.pid(name)) & client_ports)
+            for name in network.servers
         )
-    if accepted < len(mine):
+    if accepted < len(client_ports):
         raise LoadGeneratorError(
             f"{opened.opened} opened, but servers hold {accepted} of them"
         )
@@ -60,14 +61,14 @@ def _rate(network: Network, connections: int, window: int) -> Mapping[str, Any]:
         "rate": opened.rate,
         "opened": opened.opened,
         "failures": dict(opened.failures),
-        "retransmitted": _retransmitted(network) - sent_again,
+        "retransmitted": _retransmitted(network) - retransmitted,
     }
 
 
 def _established(pid: int) -> set[int]:
-    """Clients' ports of the echo connections that the kernel of that host holds.
+    """Client ports of the established echo connections of that host.
 
-    A connection that a client aborted may be there still, if its RST was lost.
+    A connection that a client aborted may still be among them, if its RST was lost.
     """
     port = f":{ECHO_PORT:04X}"
     with open(f"/proc/{pid}/net/tcp", encoding="ascii") as lines:
@@ -81,9 +82,9 @@ def _established(pid: int) -> set[int]:
 
 
 def _loopback(network: Network, size: Size) -> float:
-    """One opener on a server's own host."""
+    """The rate of one load generator on a server's host, over loopback."""
     options = ["--target=127.0.0.1", f"--port={ECHO_PORT}"]
-    program = start_on_host(network, network.servers[0], "generator", *options)
+    program = start_on_host(network, network.servers[0], "load_generator", *options)
     request = {"op": "open", "connections": size.openings, "timeout_s": 60}
     send_request(program, {**request, "window": max(size.windows)})
     reply = receive_reply(program)
@@ -94,7 +95,7 @@ def _loopback(network: Network, size: Size) -> float:
 
 
 def _retransmitted(network: Network) -> int:
-    """Segments that the clients' kernels sent again so far (RFC 4022)."""
+    """Segments that the clients' kernels have retransmitted so far (RFC 4022)."""
     total = 0
     for client in network.clients:
         with open(f"/proc/{network.pid(client)}/net/snmp", encoding="ascii") as lines:
@@ -103,20 +104,22 @@ def _retransmitted(network: Network) -> int:
     return total
 
 
-#: In the kernel, a learning bridge needs one cached flow for each pair of hosts and asks
-#: nobody about a new connection; our hash needs one flow, and one upcall, for each.
+#: In the kernel, a learning bridge needs one cached flow per pair of hosts, and no upcall
+#: for a new connection. Our hash needs one flow and one upcall per connection.
 BOUNDS = {KERNEL: None, USERSPACE: Bound(5, at_least=True)}
-#: What had to be done to the reference, by datapath.
+#: Necessary changes to the reference, by datapath.
 _OFFLOAD_REMARKS: Mapping[str, Sequence[str]] = {
     KERNEL: (),
-    USERSPACE: ("hosts' checksum offload is off with the reference, which else drops",),
+    USERSPACE: (
+        "hosts' checksum offload is off in the reference, which drops otherwise",
+    ),
 }
 
 
 def lines(size: Size, results: Results) -> Sequence[Line]:
     """Connections that were established and kept."""
     ours, stock = (Setting.array(kind, size) for kind in ("ours", "stock"))
-    loopback = max(each(results, stock, "loopback_rate"))
+    loopback = max(values_of(results, stock, "loopback_rate"))
     failed = [
         one["failures"]
         for found in results[ours]
@@ -127,12 +130,12 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
         line_with_reference(
             "new connections through both tiers",
             "/s",
-            each(results, ours, "rate"),
-            each(results, stock, "rate"),
+            values_of(results, ours, "rate"),
+            values_of(results, stock, "rate"),
             "the same clients and servers on one learning bridge",
             BOUNDS[size.datapath],
             remarks=[
-                f"the opener line_alone, over loopback: {loopback:.0f}/s",
+                f"the load generator alone, over loopback: {loopback:.0f}/s",
                 *_OFFLOAD_REMARKS[size.datapath],
                 *(f"failed: {one}" for one in failed),
             ],
@@ -144,6 +147,6 @@ FIGURE = Figure(
     name="connections",
     title="new connections a second",
     settings=settings_of_kinds(("ours", "stock")),
-    measures={"ours": measure, "stock": measure_beside_loopback},
+    measures={"ours": measure, "stock": measure_with_loopback},
     lines=lines,
 )

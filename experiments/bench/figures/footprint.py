@@ -11,9 +11,9 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    each,
     line_alone,
     settings_of_kinds,
+    values_of,
 )
 from experiments.bench.basis.load import available_mib, processes, resident_mib
 from experiments.bench.basis.size import Size
@@ -24,7 +24,7 @@ MAX_GIB = 8.0
 
 
 def measure(network: OurNetwork, size: Size) -> Found:
-    """``taken``: what the machine has less than before it came up, the kernel's too."""
+    """``taken``: decrease of the machine's available memory since before the bring-up."""
     with load_generators(network) as generators:
         generators.open_all(size.held, window=32)
         nodes = sum(1 for _ in network.state.plan.nodes)
@@ -41,7 +41,7 @@ def measure(network: OurNetwork, size: Size) -> Found:
 
 
 def lines(size: Size, results: Results) -> Sequence[Line]:
-    """Whichever is more: what is gone from the machine, or what processes share."""
+    """Memory is the larger of that decrease and the memory of all processes."""
     setting = Setting.array("ours", size)
     found = results[setting][-1]
     gib = [max(one["taken_gib"], one["processes_gib"]) for one in results[setting]]
@@ -56,9 +56,7 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
                 f"{found['processes_for_each_node']:.2f} processes for each node"
             ],
         ),
-        line_alone(
-            "processes of it, all in all", "", each(results, setting, "processes")
-        ),
+        line_alone("processes in total", "", values_of(results, setting, "processes")),
     ]
 
 

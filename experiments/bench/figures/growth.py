@@ -24,7 +24,7 @@ from experiments.bench.measure.load_generators import load_generators
 from experiments.bench.measure.reset_wave import Wave, reset_wave
 from experiments.bench.networks.ours import OurNetwork
 
-#: Of nodes: cost ~ nodes ** exponent. The slack is for the scatter of the fit.
+#: cost ~ nodes ** exponent.
 MAX_EXPONENT = 1.0
 
 
@@ -37,7 +37,7 @@ def settings(size: Size) -> Sequence[Setting]:
 
 
 def measure(network: OurNetwork, size: Size) -> Found:
-    """A wave for each number of connections."""
+    """A wave of resets for each number of connections."""
     wave = remove_chassis if len(network.state.plan.chassis) > 1 else _remove_one_node
     return {
         "nodes": sum(1 for _ in network.state.plan.nodes),
@@ -49,7 +49,7 @@ def measure(network: OurNetwork, size: Size) -> Found:
 
 
 def _remove_one_node(network: OurNetwork, connections: int, timeout_s: float) -> Wave:
-    """With one chassis, its last node leaves: nearly all connections move, too."""
+    """With a single chassis, its last node fails. Nearly all connections move, too."""
     last = network.state.plan.chassis[-1].nodes[-1].name
     with load_generators(network) as generators:
         generators.open_all(connections, OPENING_WINDOW)

@@ -1,4 +1,4 @@
-"""Mass reset: one chassis of ten leaves, and nearly every connection moves."""
+"""Mass reset: one chassis of ten fails, and nearly every connection moves."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    each,
     line_alone,
     line_with_reference,
     settings_of_kinds,
+    values_of,
 )
 from experiments.bench.basis.size import Size
 from experiments.bench.measure.load_generators import load_generators
@@ -22,14 +22,14 @@ from experiments.bench.measure.reset_wave import Wave, reset_wave
 from experiments.bench.measure.wave_waiting import waiting_lines, waiting_remark
 from experiments.bench.networks.ours import OurNetwork
 
-#: Time is up by then; what is half open is counted as lost.
+#: Time limit. Connections that are still half open then count as lost.
 OURS_TIMEOUT_S = 60.0
 NAIVE_TIMEOUT_S = 120.0
 OPENING_WINDOW = 32
 
 
 def remove_chassis(network: OurNetwork, connections: int, timeout_s: float) -> Wave:
-    """Opens them, has the last chassis remove_chassis, and brings it back."""
+    """Open that many connections, fail the last chassis, and restore it."""
     last = network.state.plan.chassis[-1].name
     with load_generators(network) as generators:
         generators.open_all(connections, OPENING_WINDOW)
@@ -39,12 +39,12 @@ def remove_chassis(network: OurNetwork, connections: int, timeout_s: float) -> W
 
 
 def measure(network: OurNetwork, size: Size) -> Found:
-    """All connections at once."""
+    """All connections in one wave."""
     return remove_chassis(network, size.held, OURS_TIMEOUT_S).to_json()
 
 
 def measure_naive(network: OurNetwork, size: Size) -> Found:
-    """As many as it can be waited for; the last is the largest."""
+    """A few connections, as the reference is slow. The last wave is the largest."""
     waves = [
         remove_chassis(network, n, NAIVE_TIMEOUT_S).to_json() for n in size.held_naive
     ]
@@ -52,7 +52,7 @@ def measure_naive(network: OurNetwork, size: Size) -> Found:
 
 
 def lines(size: Size, results: Results) -> Sequence[Line]:
-    """Time per reset: the reference is too slow for as many connections."""
+    """Time per reset, since the reference is too slow for as many connections."""
     ours, naive = (Setting.array(kind, size) for kind in ("ours", "naive"))
     complete = all(Wave(**one).complete for one in results[ours])
     held = size.held_naive[-1]
@@ -65,13 +65,15 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
             f"naive: controller and scapy, {held} connections, per reset",
             Bound(20, at_least=True),
             speedup=True,
-            remarks=[_left(results[ours][0]), f"naive: {_left(results[naive][0])}"],
+            remarks=[_remark(results[ours][0]), f"naive: {_remark(results[naive][0])}"],
             also=complete,
         ),
         line_alone(
-            "the same, first stray to last end", "s", each(results, ours, "seconds")
+            "the same, first stray to last end",
+            "s",
+            values_of(results, ours, "seconds"),
         ),
-        *waiting_lines("the same", each(results, ours, "waiting")),
+        *waiting_lines("the same", values_of(results, ours, "waiting")),
     ]
 
 
@@ -79,7 +81,7 @@ def _per_reset_ms(found: Found) -> float:
     return float(found["seconds"] / max(1, found["moved"]) * 1e3)
 
 
-def _left(found: Found) -> str:
+def _remark(found: Found) -> str:
     return (
         f"{found['moved']} of {found['connections']} moved, {found['clients_lost']} "
         f"clients and {found['half_open']} half-open left, {found['disturbed']} others "

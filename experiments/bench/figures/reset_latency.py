@@ -1,4 +1,4 @@
-"""Reset latency on a quiet cluster, settings_of_kinds one round trip of the same connections."""
+"""Reset latency on a quiet cluster, and one round trip of the same connections."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    each,
     line_with_reference,
     settings_of_kinds,
+    values_of,
 )
 from experiments.bench.basis.size import Size
 from experiments.bench.measure.load_generators import load_generators
@@ -26,28 +26,30 @@ BOUNDS = {"p50": Bound(1.5, at_least=False), "p99": Bound(5, at_least=False)}
 
 
 def measure(network: OurNetwork, size: Size) -> Found:
-    """From a client's send to its reset, one connection after the other.
+    """From a client's request to its reset, one connection after the other.
 
-    That is more than from the first stray's arrival at a node, and it is what a client
-    waits: its request, and in the place of the answer the reset.
+    This is the time that a client waits. It is longer than the time from the first stray's
+    arrival at a node.
     """
     last = network.state.plan.chassis[-1].name
     with load_generators(network) as generators:
         generators.open_all(size.requests * len(network.clients), window=16)
-        mine = [c for c in generators.connections if c[0] == network.clients[0]]
-        before = {c: _owner(network, c) for c in mine}
-        trips = generators.request(mine, at_once=False, timeout_s=5, pause_s=PAUSE_S)
+        connections = [c for c in generators.connections if c[0] == network.clients[0]]
+        before = {c: _owner(network, c) for c in connections}
+        trips = generators.request(
+            connections, at_once=False, timeout_s=5, pause_s=PAUSE_S
+        )
         network.cluster.event("fail-chassis", last)
-        moved = [c for c in mine if before[c] != _owner(network, c)]
-        asked = generators.request(moved, at_once=False, timeout_s=5, pause_s=PAUSE_S)
+        moved = [c for c in connections if before[c] != _owner(network, c)]
+        resets = generators.request(moved, at_once=False, timeout_s=5, pause_s=PAUSE_S)
     network.cluster.event("restore-chassis", last)
     return {
         "round_trip": percentiles(trips.answer_ms)._asdict(),
-        "reset": percentiles(asked.reset_ms)._asdict(),
+        "reset": percentiles(resets.reset_ms)._asdict(),
         "moved": len(moved),
-        "not_reset": len(moved) - len(asked.reset_ms),
+        "not_reset": len(moved) - len(resets.reset_ms),
         "round_trip_sample_ms": trips.answer_ms,
-        "reset_sample_ms": asked.reset_ms,
+        "reset_sample_ms": resets.reset_ms,
     }
 
 
@@ -58,16 +60,16 @@ def _owner(network: OurNetwork, connection: tuple[str, int]) -> str | None:
 
 
 def lines(size: Size, results: Results) -> Sequence[Line]:
-    """Both percentiles are line_with_reference with the median round trip."""
+    """Both percentiles are compared with the median round trip."""
     ours = Setting.array("ours", size)
-    all_reset = not any(each(results, ours, "not_reset"))
+    all_reset = not any(values_of(results, ours, "not_reset"))
     return [
         line_with_reference(
             f"reset latency, {which}",
             "ms",
-            each(results, ours, f"reset.{which}"),
-            each(results, ours, "round_trip.p50"),
-            "one round trip (p50), measured settings_of_kinds it",
+            values_of(results, ours, f"reset.{which}"),
+            values_of(results, ours, "round_trip.p50"),
+            "one round trip (p50) of the same connections",
             bound,
             also=all_reset,
         )

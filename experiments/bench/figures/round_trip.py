@@ -13,9 +13,9 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    each,
     line_with_reference,
     settings_of_kinds,
+    values_of,
 )
 from experiments.bench.basis.size import Size
 from experiments.bench.measure.load_generators import load_generators
@@ -26,17 +26,17 @@ PAUSE_S = 0.001
 
 
 def measure(network: Network, size: Size) -> Found:
-    """One request at a time, of one client, on connections that are in use."""
+    """One request at a time, of one client, on connections in use."""
     with load_generators(network) as generators:
         generators.open_all(CONNECTIONS * len(network.clients), window=8)
-        mine = [c for c in generators.connections if c[0] == network.clients[0]]
+        connections = [c for c in generators.connections if c[0] == network.clients[0]]
         latencies: list[float] = []
-        generators.request(mine, at_once=False, timeout_s=5)
+        generators.request(connections, at_once=False, timeout_s=5)
         while len(latencies) < size.requests:
-            asked = generators.request(
-                mine, at_once=False, timeout_s=5, pause_s=PAUSE_S
+            round_trips = generators.request(
+                connections, at_once=False, timeout_s=5, pause_s=PAUSE_S
             )
-            latencies += asked.answer_ms
+            latencies += round_trips.answer_ms
     return {**percentiles(latencies)._asdict(), "sample_ms": latencies}
 
 
@@ -47,8 +47,8 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
         line_with_reference(
             "round trip through both tiers, p50",
             "ms",
-            each(results, ours, "p50"),
-            each(results, stock, "p50"),
+            values_of(results, ours, "p50"),
+            values_of(results, stock, "p50"),
             BRIDGE[size.datapath],
             Bound(1.3, at_least=False),
         )

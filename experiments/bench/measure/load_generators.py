@@ -1,4 +1,4 @@
-"""The generator programs of all client hosts, driven as one."""
+"""Controls the load generators of all client hosts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 
 from experiments.bench.basis.bench_network import ECHO_PORT, Network, start_on_host
 
-#: A connection that is not open by then counts as failed.
+#: Time limit; a connection that is not open by then counts as failed.
 OPEN_TIMEOUT_S = 60.0
 
 
 class LoadGeneratorError(RuntimeError):
-    """A generator program ended, or did not do what everything after it needs."""
+    """A load generator ended, or could not open all connections."""
 
 
 @dataclass(frozen=True)
 class OpenResults:
-    """What came of opening connections; instants are CLOCK_REALTIME seconds."""
+    """Result of opening connections."""
 
     opened: int
     failures: Mapping[str, int]
@@ -30,19 +30,20 @@ class OpenResults:
 
     @property
     def rate(self) -> float:
-        """Connections a second."""
+        """Connections per second."""
         return self.opened / self.seconds
 
 
 @dataclass(frozen=True)
 class RequestResults:
-    """What came of one request on each connection; latencies in milliseconds.
+    """Result of one request on each connection. Latencies are in milliseconds.
 
-    ``reset`` and ``hung``: (client, source port) of those connections. ``waited_ms``:
-    how long each that was not reset waited for its answer, hung ones to the end.
+    ``reset`` and ``hung``: (client, source port) of those connections. ``waited_ms``: the
+    wait for an answer of each connection that was not reset; hung ones waited to the end.
+    ``*_s``: CLOCK_REALTIME seconds.
     """
 
-    asked: int
+    requests: int
     answered: int
     reset: frozenset[tuple[str, int]]
     hung: frozenset[tuple[str, int]]
@@ -54,15 +55,15 @@ class RequestResults:
 
 
 class LoadGenerators:
-    """One generator on every client; connections are known by (client, source port)."""
+    """One load generator per client. Connections are named (client, source port)."""
 
     def __init__(self, network: Network, seed: int, echo_port: int = ECHO_PORT) -> None:
-        """``seed`` fixes the source ports."""
+        """``seed`` determines the source ports."""
         self._programs = {
             client: start_on_host(
                 network,
                 client,
-                "generator",
+                "load_generator",
                 *_options(network, client, seed, echo_port),
             )
             for client in network.clients
@@ -72,11 +73,11 @@ class LoadGenerators:
 
     @property
     def connections(self) -> Sequence[tuple[str, int]]:
-        """Every connection that was opened, and not closed by :meth:`close`."""
+        """All connections that were opened and not closed by :meth:`close`."""
         return list(self._index)
 
     def open(self, connections: int, window: int) -> OpenResults:
-        """Open that many more, evenly; ``window`` unanswered ones on each client."""
+        """Open that many more, evenly, with ``window`` unanswered connects per client."""
         shares = _split_evenly(connections, len(self._programs))
         requests = {
             client: {
@@ -99,7 +100,7 @@ class LoadGenerators:
         return OpenResults(opened, failures, ended - begun)
 
     def open_all(self, connections: int, window: int) -> OpenResults:
-        """As :meth:`open`. Raises :class:`LoadGeneratorError` unless every one opens."""
+        """As :meth:`open`. Raises :class:`LoadGeneratorError` unless all open."""
         done = self.open(connections, window)
         if done.opened < connections:
             raise LoadGeneratorError(
@@ -115,13 +116,13 @@ class LoadGenerators:
         timeout_s: float,
         pause_s: float = 0.0,
     ) -> RequestResults:
-        """One request on each of those connections (None: on all)."""
+        """Send one request on each of those connections (None: on all)."""
         requests = {}
         for client in self._programs:
-            own = [self._index[each] for each in which or () if each[0] == client]
+            indices = [self._index[each] for each in which or () if each[0] == client]
             requests[client] = {
-                "op": "ask",
-                "which": None if which is None else own,
+                "op": "request",
+                "which": None if which is None else indices,
                 "at_once": at_once,
                 "timeout_s": timeout_s,
                 "pause_s": pause_s,
@@ -143,7 +144,7 @@ class LoadGenerators:
         self._pool.shutdown()
 
     def _results(self, replies: Mapping[str, Any]) -> RequestResults:
-        by_index = {(own[0], index): own for own, index in self._index.items()}
+        by_index = {(name[0], index): name for name, index in self._index.items()}
 
         def named(key: str) -> frozenset[tuple[str, int]]:
             return frozenset(
@@ -155,7 +156,7 @@ class LoadGenerators:
         firsts = [r["first_s"] for r in replies.values() if r["first_s"]]
         resets = [r["last_reset_s"] for r in replies.values() if r["last_reset_s"]]
         return RequestResults(
-            asked=sum(reply["asked"] for reply in replies.values()),
+            requests=sum(reply["requests"] for reply in replies.values()),
             answered=sum(reply["answered"] for reply in replies.values()),
             reset=named("reset"),
             hung=named("hung"),
@@ -171,7 +172,7 @@ class LoadGenerators:
         )
 
     def _exchange(self, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """Give each client its request, all at the same time; client -> reply."""
+        """Send each client its request in parallel. Returns client -> reply."""
         for client, request in requests.items():
             send_request(self._programs[client], request)
         programs = [self._programs[client] for client in requests]
@@ -180,7 +181,7 @@ class LoadGenerators:
 
 @contextmanager
 def load_generators(network: Network, seed: int = 1) -> Iterator[LoadGenerators]:
-    """LoadGenerators that are ended, and their connections with them."""
+    """Load generators that end, with their connections, at the end of the block."""
     generators = LoadGenerators(network, seed)
     try:
         yield generators
@@ -190,14 +191,14 @@ def load_generators(network: Network, seed: int = 1) -> Iterator[LoadGenerators]
 
 
 def send_request(program: subprocess.Popen[str], request: Mapping[str, Any]) -> None:
-    """One JSON line to a program."""
+    """Send one JSON line to a program."""
     assert program.stdin
     program.stdin.write(json.dumps(request) + "\n")
     program.stdin.flush()
 
 
 def receive_reply(program: subprocess.Popen[str]) -> dict[str, Any]:
-    """The next JSON line of a program. Raises :class:`LoadGeneratorError` if it has ended."""
+    """The next JSON line of a program. Raises :class:`LoadGeneratorError` at its end."""
     assert program.stdout
     line = program.stdout.readline()
     if not line:
@@ -212,5 +213,5 @@ def _options(network: Network, client: str, seed: int, port: int) -> list[str]:
 
 
 def _split_evenly(total: int, parts: int) -> list[int]:
-    """``total`` split into ``parts`` as evenly as can be, the larger first."""
+    """``total`` split into ``parts`` as evenly as possible, the larger first."""
     return [total // parts + (i < total % parts) for i in range(parts)]

@@ -1,8 +1,8 @@
-"""A membership event that moves many connections, and how long their resets take.
+"""A membership event that moves many connections, and the duration of their resets.
 
-From the first stray segment until the last client is reset *and* the last half-open
-connection is gone: the clients' ends as their kernels report them, the nodes' ends by
-the kernel's tracepoints, and in the end every kernel's socket table.
+It is measured from the first stray segment until the last client is reset *and* the last
+half-open connection has ended. Sources: the kernel's tracepoints for the ends of sockets,
+and at the end the socket tables of all nodes.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from experiments.record.socket_events import (
 )
 from topologies.domain.connection import FourTuple
 
-#: How often the nodes' tables are looked at, once the clients have been reset: rarely,
-#: because looking takes time from those who work.
+#: Interval of reading the nodes' socket tables, after the clients were reset. It is long,
+#: because reading them loads the machine.
 POLL_INTERVAL_S = 0.25
 
 
@@ -38,13 +38,13 @@ POLL_INTERVAL_S = 0.25
 class Wave:
     """One wave of resets.
 
-    ``seconds``: first stray to the last end of a moved connection, at either side.
-    ``half_open``: moved connections that live nodes still held when time was up;
-    ``clients_lost``: moved ones whose client was not reset; ``disturbed``: connections
-    that were reset though they had not moved. ``freed``: half-open connections that
-    the fan-out ended. ``probes_lost``: events that the tracepoints lost. ``strays``
-    count those that were sent again too, ``copies`` those that arrived at nodes.
-    ``waiting``: how long connections that did not move waited for their answers.
+    ``seconds``: first stray to the last end of a moved connection, on either side.
+    ``half_open``: moved connections that live nodes still held at the timeout.
+    ``clients_lost``: moved connections whose client was not reset. ``disturbed``: reset
+    connections that had not moved. ``freed``: half-open connections that the fan-out
+    ended. ``probes_lost``: lost events of the tracepoints. ``strays`` includes
+    retransmissions; ``copies`` counts arrivals at nodes. ``waiting``: the wait for answers
+    on connections that did not move.
     """
 
     connections: int
@@ -67,58 +67,58 @@ class Wave:
         return not (self.half_open or self.clients_lost or self.disturbed)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it."""
+        """All fields, for JSON."""
         return asdict(self)
 
 
 def reset_wave(
     network: OurNetwork,
-    load_generators: LoadGenerators,
+    generators: LoadGenerators,
     event: tuple[str, str],
     timeout_s: float,
 ) -> Wave:
-    """One request on every connection at once, before the event and after it.
+    """Send one request on every connection at once, before the event and after it.
 
-    ``load_generators`` hold connections of which nothing was heard since they were opened. What
-    the first requests cost an unmoved connection is what such a burst costs anyway.
+    The connections of ``generators`` must be unused. The requests before the event show
+    the cost of such a burst without resets.
     """
-    before = _owners(network, load_generators, network.state)
-    quiet = load_generators.request(at_once=True, timeout_s=timeout_s)
+    before = _owners(network, generators, network.state)
+    quiet = generators.request(at_once=True, timeout_s=timeout_s)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "sockets.jsonl")
         options = ["--output", str(file), "--port", str(ECHO_PORT)]
         probes = Instrument("probes", options, Path(folder, "log"))
         try:
-            seen = _counted(network)
+            seen = _guard_counts(network)
             record = network.cluster.event(*event)
-            after = _owners(network, load_generators, network.state)
+            after = _owners(network, generators, network.state)
             moved = {c: before[c] for c in before if before[c] != after[c]}
-            asked = load_generators.request(at_once=True, timeout_s=timeout_s)
+            results = generators.request(at_once=True, timeout_s=timeout_s)
             live = {node.name for node in network.cluster.live_nodes()}
             half_open = {c: o for c, o in moved.items() if o is not None and o in live}
-            left = _await_freed(network, half_open, asked.first_s + timeout_s)
+            remaining = _await_freed(network, half_open, results.first_s + timeout_s)
             lost = probes.finish()["lost"]
             strays, copies = (
-                b - a for a, b in zip(seen, _counted(network), strict=True)
+                b - a for a, b in zip(seen, _guard_counts(network), strict=True)
             )
         finally:
             probes.kill()
         ends = _Ends.read(file, moved)
     settled = (record.settled_s or record.applied_s) - record.requested_s
     return replace(
-        _wave(network, moved, half_open, left, asked, ends),
+        _wave(network, moved, half_open, remaining, results, ends),
         probes_lost=lost,
         settled_seconds=settled,
         strays=strays,
         copies=copies,
-        waiting=waiting(_waited(network, quiet), _waited(network, asked), moved),
+        waiting=waiting(_waited(network, quiet), _waited(network, results), moved),
     )
 
 
-def _waited(network: OurNetwork, asked: RequestResults) -> dict[FourTuple, float]:
+def _waited(network: OurNetwork, results: RequestResults) -> dict[FourTuple, float]:
     return {
         network.connection(client, ECHO_PORT, port): ms
-        for (client, port), ms in asked.waited_ms.items()
+        for (client, port), ms in results.waited_ms.items()
     }
 
 
@@ -127,9 +127,9 @@ def waiting(
     during: Mapping[FourTuple, float],
     moved: Collection[FourTuple],
 ) -> dict[str, Any]:
-    """How long connections that did not move waited for their answers, in ms.
+    """The wait for answers on connections that did not move, in ms.
 
-    ``before`` the event and ``during`` the wave: the same connections, asked at once.
+    ``before`` the event and ``during`` the wave, for the same burst of requests.
     """
     unmoved = [
         {c: ms for c, ms in waited.items() if c not in moved}
@@ -169,39 +169,39 @@ def _wave(
     network: OurNetwork,
     moved: Mapping[FourTuple, str | None],
     half_open: Collection[FourTuple],
-    left: Collection[FourTuple],
-    asked: RequestResults,
+    remaining: Collection[FourTuple],
+    results: RequestResults,
     ends: _Ends,
 ) -> Wave:
-    """The wave, as far as it can be told from the connections' ends."""
-    reset = {network.connection(c, ECHO_PORT, port) for c, port in asked.reset}
+    """The figures of the wave that follow from the ends of connections."""
+    reset = {network.connection(c, ECHO_PORT, port) for c, port in results.reset}
     last_client = max(ends.clients.values(), default=0) / 1e9
     freed = {c: t for c, t in ends.nodes.items() if c in half_open}
     last = max(last_client, max(freed.values(), default=0) / 1e9)
     return Wave(
-        connections=asked.asked,
+        connections=results.requests,
         moved=len(moved),
-        freed=len(half_open) - len(left),
-        seconds=max(0.0, last - asked.first_s),
-        clients_seconds=max(0.0, last_client - asked.first_s),
-        half_open=len(left),
+        freed=len(half_open) - len(remaining),
+        seconds=max(0.0, last - results.first_s),
+        clients_seconds=max(0.0, last_client - results.first_s),
+        half_open=len(remaining),
         clients_lost=len(moved.keys() - reset),
         disturbed=len(reset - moved.keys()),
     )
 
 
-def _counted(network: OurNetwork) -> tuple[int, int]:
-    """Strays and copies that the guards have seen so far."""
+def _guard_counts(network: OurNetwork) -> tuple[int, int]:
+    """Strays and copies that the guards have counted so far."""
     guards = network.cluster.guard_counters()
     return sum(one.strays for one in guards), sum(one.copies_received for one in guards)
 
 
 def _owners(
-    network: OurNetwork, load_generators: LoadGenerators, state: ClusterState
+    network: OurNetwork, generators: LoadGenerators, state: ClusterState
 ) -> dict[FourTuple, str | None]:
     connections = (
         network.connection(client, ECHO_PORT, port)
-        for client, port in load_generators.connections
+        for client, port in generators.connections
     )
     return {each: network.owner(state, each) for each in connections}
 
@@ -209,20 +209,20 @@ def _owners(
 def _await_freed(
     network: OurNetwork, half_open: Mapping[FourTuple, str], deadline_s: float
 ) -> set[FourTuple]:
-    """Those of the half-open connections (and owners) that are held when time is up.
+    """The half-open connections (connection -> owner) that still exist at the deadline.
 
-    A look at a thousand busy nodes takes many seconds, and what it saw first may be
-    gone by its end: only one that began after the deadline says what is left.
+    Reading the tables of a thousand busy nodes takes many seconds, and the first results
+    may be outdated at the end. So only a reading that began after the deadline counts.
     """
-    left = set(half_open)
+    remaining = set(half_open)
     while True:
         began_s = time.time()
         held = {
             one.connection
-            for owner in {half_open[connection] for connection in left}
+            for owner in {half_open[connection] for connection in remaining}
             for one in sockets_of(network.pid(owner))
         }
-        left &= held
-        if not left or began_s > deadline_s:
-            return left
+        remaining &= held
+        if not remaining or began_s > deadline_s:
+            return remaining
         time.sleep(POLL_INTERVAL_S)

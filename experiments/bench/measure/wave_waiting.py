@@ -1,4 +1,4 @@
-"""How long unmoved connections waited during waves of resets: a line of the table."""
+"""Lines of the table for the wait of unmoved connections during waves of resets."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ _SHARES = ("p50", "p99", "max")
 
 
 def waiting_lines(title: str, waits: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """The longest wait settings_of_kinds the longest before the event, medians over the waves.
+    """The longest wait, and the longest before the event, as medians over the waves.
 
-    ``waits``: :attr:`Wave.waiting` of each. No bound hangs on it. Where every
-    connection moved there is none to wait, and :func:`waiting_remark` says so.
+    ``waits``: :attr:`Wave.waiting` of each wave. There is no bound. If every connection
+    moved, there is no line, and :func:`waiting_remark` says so.
     """
     during, before = (
         [found for wait in waits if (found := wait[when]["max"]) is not None]
         for when in ("during", "before")
     )
     if during and before:
-        mine, other = statistics.median(during), statistics.median(before)
+        longest, usual = statistics.median(during), statistics.median(before)
         yield Line(
             title=f"{title}: unmoved kept waiting, max",
             unit="ms",
-            ours=mine,
-            reference=other,
-            reference_is="the same connections, asked at once before the event",
-            value=mine / other,
+            ours=longest,
+            reference=usual,
+            reference_is="the same burst of requests before the event",
+            value=longest / usual,
             spread=(min(during), max(during)),
             remarks=[waiting_remark(wait) for wait in waits],
         )
 
 
 def waiting_remark(wait: Mapping[str, Any]) -> str:
-    """One wave's in words."""
+    """The waits of one wave, as a sentence."""
     if not wait["connections"]:
         return "no connection stayed unmoved, to be kept waiting"
     during, before = (

@@ -1,11 +1,11 @@
-"""The networks that are measured, by kind: ours and the references."""
+"""The measured networks by kind: ours and the references."""
 
 from experiments.bench.basis.bench_network import Network, Opener
 from experiments.bench.networks.naive import open_naive
 from experiments.bench.networks.ours import open_ours
 from experiments.bench.networks.stock import open_stock, open_stock_tso
 
-#: Kind -> how it is brought up.
+#: Kind -> function that brings it up.
 NETWORKS: dict[str, Opener] = {
     "ours": open_ours,
     "stock": open_stock,

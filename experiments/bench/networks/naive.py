@@ -1,8 +1,8 @@
 """The naive reference for resets, on our own hosts and links.
 
 The switches send every "not recognised" reset, and every copy of one, to the controller
-(:mod:`experiments.bench.networks.naive_controller`), which sends the further ones as packet-outs;
-on each node a scapy process is the guard. All else is as with ours.
+(:mod:`experiments.bench.networks.naive_controller`). It sends all further copies as
+packet-outs. The guard of each node is a scapy process. All else is as in our network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from topologies.domain.plan import Plan
 
 
 def open_naive(plan: Plan, folder: Path, datapath: str) -> OurNetwork:
-    """A cluster under that policy, controller and guard."""
+    """A cluster with that policy, controller and guard."""
     register()
     options = {
         "policy": NAIVE.name,

@@ -1,8 +1,8 @@
-"""The controller of the naive reference: takes each reset apart and sends the copies.
+"""The controller of the naive reference: it parses each reset and sends the copies.
 
-``python -m experiments.bench.networks.naive_controller --listen SOCKET``, as ``controller``. It
-keeps the switches' tables as ours does, and answers each packet-in with one packet-out
-for each copy, put together with the framework's own packet library.
+``python -m experiments.bench.networks.naive_controller --listen SOCKET`` runs it like
+``controller``. It maintains the switches' tables like ours. For each packet-in it sends
+one packet-out per copy, built with the framework's packet library.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _library = importlib.import_module(f"{FRAMEWORK}.lib.packet.packet")
 
 
 class NaiveController(LoadBalancerController):
-    """The reconciler of our tables, and a handler of packet-ins."""
+    """Our controller, with a handler for packet-ins."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -54,7 +54,7 @@ class NaiveController(LoadBalancerController):
 
 
 def _swapped(frame: bytes) -> bytes:
-    """The reset, as if the client had sent it, with the mark of a copy."""
+    """The reset as if sent by the client, with the mark of a copy."""
     packet = _packet(frame)
     ethernet, ip, tcp = packet.protocols[:3]
     ethernet.src, ethernet.dst = FANOUT_MAC, VIP_MAC
@@ -74,7 +74,7 @@ def _packet(frame: bytes) -> Any:
 
 
 def _serialized(packet: Any) -> bytes:
-    """With both checksums made anew."""
+    """The packet with new checksums."""
     packet.protocols[2].csum = 0
     packet.serialize()
     return bytes(packet.data)

@@ -1,4 +1,4 @@
-"""What the switches do about resets in the naive reference: ask the controller."""
+"""The reset policy of the naive reference: switches send resets to the controller."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from topologies.domain.plan import FANOUT_MAC, UPLINK_PORT, Chassis, Plan
 
 #: OFPP_CONTROLLER (OpenFlow 1.4, 7.2.1).
 CONTROLLER_PORT = 0xFFFFFFFD
-_ASK: tuple[Action, ...] = (Output(CONTROLLER_PORT),)
+_TO_CONTROLLER: tuple[Action, ...] = (Output(CONTROLLER_PORT),)
 
 
 def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
-    """A reset goes to its client, and to the controller."""
+    """Send a reset to its client and to the controller."""
     return tuple(
         FlowEntry.of(
             Table.RETURN,
             Priority.POLICY,
             {**to_client(client, family), Field.TCP_FLAGS: NOT_RECOGNISED},
-            (*deliver_to(client), *_ASK),
+            (*deliver_to(client), *_TO_CONTROLLER),
             f"reset for {client.name} (IPv{family.version}): and to the controller",
         )
         for client in plan.clients
@@ -40,7 +40,7 @@ def fabric_entries(plan: Plan, membership: Membership) -> tuple[FlowEntry, ...]:
 
 
 def chassis_entries(chassis: Chassis, membership: Membership) -> tuple[FlowEntry, ...]:
-    """A copy goes to the controller."""
+    """Send a copy to the controller."""
     return tuple(_copies())
 
 
@@ -55,7 +55,7 @@ def _copies() -> Iterator[FlowEntry]:
                 Field.ETH_SRC: FANOUT_MAC,
                 Field.TCP_FLAGS: NOT_RECOGNISED,
             },
-            _ASK,
+            _TO_CONTROLLER,
             f"copy from the fabric (IPv{family.version}): to the controller",
         )
 

@@ -29,7 +29,7 @@ class OurNetwork:
         datapath: str,
         options: Mapping[str, str] | None = None,
     ) -> None:
-        """Brings it up; ``options`` are those of the cluster that differ."""
+        """Bring it up. ``options``: cluster options that differ from the defaults."""
         runtime = sandbox.run_directory(os.environ[RUN_VARIABLE])
         chosen: dict[str, Any] = {
             "name": runtime.name,
@@ -40,7 +40,7 @@ class OurNetwork:
             "datapath": datapath,
             **(options or {}),
         }
-        #: Memory that was available before any of it was there.
+        #: Available memory before the bring-up.
         self.available_before_mib = available_mib()
         steps = _Steps()
         self.cluster = Cluster(plan, ClusterOptions(**chosen), folder, runtime)
@@ -54,12 +54,12 @@ class OurNetwork:
 
     @property
     def state(self) -> ClusterState:
-        """Plan and membership as they are now."""
+        """The current plan and membership."""
         return self.cluster.state
 
     @property
     def servers(self) -> Sequence[str]:
-        """Nodes that have power."""
+        """Nodes that are powered on."""
         return [node.name for node in self.cluster.live_nodes()]
 
     def pid(self, host: str) -> int:
@@ -67,24 +67,24 @@ class OurNetwork:
         return self.cluster.pid(host)
 
     def targets(self) -> Sequence[str]:
-        """The VIP, for everything."""
+        """The virtual address only."""
         return [VIP4]
 
     def connection(self, client: str, port: int, source_port: int) -> FourTuple:
-        """The connection of that client from that source port."""
+        """The four-tuple of that client's connection."""
         plan = self.state.plan
         (element,) = (each for each in plan.clients if each.name == client)
         return FourTuple(client_address(element, 4), source_port, VIP4, port)
 
     def server_of(self, client: str, port: int, target: str, source_port: int) -> str:
-        """The node that the two tiers send that connection to."""
+        """The node to which the two tiers send that connection."""
         connection = self.connection(client, port, source_port)
         name = self.owner(self.state, connection)
         assert name is not None, "some node is in service"
         return name
 
     def owner(self, state: ClusterState, connection: FourTuple) -> str | None:
-        """The owner of a connection when the cluster is in that state."""
+        """The owner of a connection in that state of the cluster."""
         return owner(state.plan, state.membership, state.balancer, connection)
 
     def dropped(self) -> int:
@@ -92,28 +92,28 @@ class OurNetwork:
         return self.cluster.dropped_frames()
 
     def close(self) -> None:
-        """Take it down."""
+        """Stop it."""
         self.cluster.stop()
 
 
 def open_ours(plan: Plan, folder: Path, datapath: str) -> OurNetwork:
-    """As users get it."""
+    """A cluster with the default options."""
     return OurNetwork(plan, folder, datapath)
 
 
 class _Steps:
-    """Times between lines of progress."""
+    """Durations between lines of progress."""
 
     def __init__(self) -> None:
         self._marks: list[tuple[str, float]] = []
         self.begin("preparing")
 
     def begin(self, name: str) -> None:
-        """A step begins, and the one before has ended."""
+        """Start a step, and end the one before."""
         self._marks.append((name, time.monotonic()))
 
     def end(self) -> dict[str, float]:
-        """Seconds that each step took."""
+        """Duration of each step, in seconds."""
         self.begin("")
         return {
             name: following - begun

@@ -1,8 +1,8 @@
-"""The reference that is at hand: stock Mininet, every host on one learning bridge.
+"""The stock reference: stock Mininet, with all hosts on one learning bridge.
 
-Mininet's own classes, unchanged: ``OVSBridge`` with the datapath that is measured, on one
-Open vSwitch as distributions start it, hosts with an address each. Only Mininet's raising of limits of
-the whole machine is left out (``Mininet.inited``).
+It uses Mininet's own classes: ``OVSBridge`` with the measured datapath, on an Open
+vSwitch started as distributions do, and hosts with one address each. Only Mininet's
+change of machine-wide limits is left out (``Mininet.inited``).
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ ovs-vswitchd {_DATABASE} --pidfile --detach --no-chdir \\
 _TSO = "ovs-vsctl --no-wait set Open_vSwitch . other_config:userspace-tso-enable=true\n"
 READY_S = 60.0
 
-#: The reference for throughput and round trips, by datapath, for people.
+#: Description of the reference for throughput and round trips, by datapath.
 BRIDGE = {
     KERNEL: "one learning bridge, as many hosts, kernel datapath",
     USERSPACE: "one learning bridge with userspace-tso, as many hosts",
 }
-#: What Mininet calls them.
+#: Mininet's names of the datapaths.
 _MININETS = {KERNEL: "kernel", USERSPACE: "user"}
 
 
@@ -62,7 +62,7 @@ class _OneBridge(Topo):  # type: ignore[misc]
 
 
 def host_names(clients: int, servers: int) -> list[str]:
-    """Clients are h1 and so on, servers n1 and so on."""
+    """Clients are h1, h2, ...; servers are n1, n2, ..."""
     return [
         *(f"h{i}" for i in range(1, clients + 1)),
         *(f"n{i}" for i in range(1, servers + 1)),
@@ -70,11 +70,13 @@ def host_names(clients: int, servers: int) -> list[str]:
 
 
 class StockNetwork:
-    """One bridge and as many hosts as the array has."""
+    """One bridge with as many hosts as the array."""
 
     def __init__(self, plan: Plan, folder: Path, datapath: str, tso: bool) -> None:
-        """Brings it up. ``tso``: hosts' offloads stay on, as they are with ours; with
-        the kernel's datapath they always do."""
+        """Bring it up. ``tso``: offloads of the hosts stay on, as in our network.
+
+        With the kernel datapath they always do.
+        """
         plain = datapath == USERSPACE and not tso
         Mininet.inited = True
         _shell(_START_OVS + (_TSO if tso else "") + _START_VSWITCHD)
@@ -94,16 +96,16 @@ class StockNetwork:
         self._serve(folder)
 
     def pid(self, host: str) -> int:
-        """The shell that is that host."""
+        """The shell process of that host."""
         pid: int = self._net[host].pid
         return pid
 
     def targets(self) -> Sequence[str]:
-        """Every server's own address."""
+        """The addresses of all servers."""
         return [self._net[name].IP() for name in self.servers]
 
     def server_of(self, client: str, port: int, target: str, source_port: int) -> str:
-        """Whose address it is."""
+        """The server with that address."""
         return self.servers[self.targets().index(target)]
 
     def dropped(self) -> int:
@@ -113,19 +115,19 @@ class StockNetwork:
         return self._dropped
 
     def close(self) -> None:
-        """End servers and network; the rest goes with the sandbox."""
+        """Stop servers and network. The rest ends with the sandbox."""
         for program in self._programs:
             program.kill()
         self._net.stop()
 
     def _switch_off_checksum_offload(self) -> None:
-        """Else a userspace bridge without TSO drops what the hosts send."""
+        """Without this, a userspace bridge without TSO drops the hosts' packets."""
         for name in (*self.clients, *self.servers):
             pid, interface = self.pid(name), f"{name}-eth0"
             _shell(f"nsenter --net=/proc/{pid}/ns/net ethtool -K {interface} tx off")
 
     def _serve(self, folder: Path) -> None:
-        """The same echo server on every host as in our network."""
+        """Start the same echo server on every host as in our network."""
         program = (
             Path(__file__).resolve().parents[3] / "nodes" / "servers" / "echo_server.py"
         )
@@ -139,7 +141,7 @@ class StockNetwork:
 
 
 def open_stock(plan: Plan, folder: Path, datapath: str) -> StockNetwork:
-    """What one gets: in user space, plain ports."""
+    """Stock settings: plain ports in user space."""
     return StockNetwork(plan, folder, datapath, tso=False)
 
 
@@ -149,7 +151,7 @@ def open_stock_tso(plan: Plan, folder: Path, datapath: str) -> StockNetwork:
 
 
 def _shell(script: str) -> None:
-    """Run it to its end. Raises ``RuntimeError`` with what it said."""
+    """Run it to its end. Raises ``RuntimeError`` with its errors."""
     done = subprocess.run(
         ["sh", "-euc", script], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Source ports: the same seed gives the same ports, whoever is reset first."""
+"""Source ports: the same seed gives the same ports, in any order of resets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nodes.clients.client_ports import PORT_RANGE, SourcePorts, seeded_ports
 
 
 def take(slots: SourcePorts, slot: int) -> int:
-    """The port that the slot binds next; let go of at once."""
+    """The port that the slot binds next. The socket is closed again."""
     sock, port = slots.bind(slot, socket.AF_INET, lambda _: None)
     sock.close()
     return port

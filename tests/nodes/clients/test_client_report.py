@@ -1,4 +1,4 @@
-"""The report of a client: what is written is what is read."""
+"""The report of a client: the reader returns what the writer has written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nodes.clients.client_report import (
 
 
 def report_of(written: io.StringIO, tmp_path: Path, tail: str = "") -> Path:
-    """A file with what a report wrote, and ``tail``."""
+    """A file with the written report, and ``tail``."""
     path = tmp_path / "report"
     path.write_text(written.getvalue() + tail)
     return path

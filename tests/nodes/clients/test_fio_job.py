@@ -1,4 +1,4 @@
-"""What fio is asked to do, and from which port it is made to ask."""
+"""fio's command lines, and its source port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traffic patterns: which client follows which, and what a pattern asks of it."""
+"""Traffic patterns: which client supports which, and the options of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traffic patterns on a loopback: each does what it says, and loses nothing."""
+"""Traffic patterns over loopback: each behaves as described, and loses no write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference guard's flow state: what it concludes from segments, and when it asks."""
+"""The reference guard's flow table: updates by segments, and look-ups in the kernel."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _ISN, _CLIENT_ISN = 2**32 - 1, 2**32 - 4
 
 
 class _Kernel:
-    """A kernel that holds what it is told, and remembers that it was asked."""
+    """A fake kernel with one socket. It counts look-ups."""
 
     def __init__(self) -> None:
         self.holds = SocketInfo(Status.NOTHING)
-        self.asked = 0
+        self.lookups = 0
 
     def find(self, connection: FourTuple) -> SocketInfo:
         assert connection == _ENDS
-        self.asked += 1
+        self.lookups += 1
         return self.holds
 
 
@@ -79,7 +79,7 @@ def test_handshake_is_followed(world: _World) -> None:
     assert world.knows() == FlowInfo(Status.EMBRYONIC, numbers)
     world.arrive(Flags.ACK, _CLIENT_ISN + 1, _ISN + 1)
     assert world.knows() == FlowInfo(Status.CONNECTION, Numbers(0, 0, _CLIENT_ISN + 1))
-    assert world.kernel.asked == 0
+    assert world.kernel.lookups == 0
 
 
 def test_data_of_both_directions_is_followed_around_zero(world: _World) -> None:
@@ -129,59 +129,61 @@ def test_acknowledgment_of_what_was_not_sent_is_ignored(
     assert numbers.snd_una == 0
 
 
-def test_unknown_connection_is_asked_for_and_adopted_without_numbers(
+def test_unknown_connection_is_looked_up_and_added_without_numbers(
     world: _World,
 ) -> None:
     assert world.knows() == FlowInfo(Status.NOTHING)
     world.kernel.holds = SocketInfo(Status.CONNECTION, unacknowledged=30)
     assert world.knows() == FlowInfo(Status.CONNECTION)
-    assert world.kernel.asked == 2
+    assert world.kernel.lookups == 2
     world.leave(Flags.ACK, 1000, 5)
     assert world.knows().numbers == Numbers(970, 1000, 5)
 
 
-def test_connection_that_sends_is_adopted(world: _World) -> None:
+def test_connection_that_sends_is_added(world: _World) -> None:
     world.kernel.holds = SocketInfo(Status.CONNECTION)
     world.leave(Flags.ACK, 1000, 5, length=10)
     assert world.knows().numbers == Numbers(1010, 1010, 5)
 
 
-def test_last_words_of_a_closed_connection_make_no_flow(world: _World) -> None:
+def test_last_segment_of_a_closed_connection_makes_no_flow(world: _World) -> None:
     world.leave(Flags.ACK | Flags.FIN, 1000, 5)
     assert world.knows() == FlowInfo(Status.NOTHING)
 
 
-def test_quiet_connection_is_asked_for_again(world: _World) -> None:
+def test_quiet_connection_is_looked_up_again(world: _World) -> None:
     world.shake_hands()
     world.time = FLOW_VALID_S
     assert world.knows() == FlowInfo(Status.NOTHING)
 
 
-def test_connection_heard_of_lately_is_believed_in(world: _World) -> None:
+def test_connection_with_a_recent_segment_is_not_looked_up(world: _World) -> None:
     world.shake_hands()
     world.time = FLOW_VALID_S * 0.9
     world.leave(Flags.ACK, 0, _CLIENT_ISN + 1)
     world.time = FLOW_VALID_S * 1.8
     assert world.knows().status is Status.CONNECTION
-    assert world.kernel.asked == 0
+    assert world.kernel.lookups == 0
 
 
-def test_copy_always_asks(world: _World) -> None:
+def test_copy_is_always_looked_up(world: _World) -> None:
     world.shake_hands()
     world.kernel.holds = SocketInfo(Status.TIME_WAIT)
     assert world.knows(marked=True).status is Status.TIME_WAIT
 
 
 @pytest.mark.parametrize("flags", [Flags.RST, Flags.RST | Flags.ACK])
-def test_clients_reset_makes_the_kernel_be_asked(world: _World, flags: Flags) -> None:
+def test_connection_is_looked_up_after_a_reset_of_the_client(
+    world: _World, flags: Flags
+) -> None:
     world.shake_hands()
     world.kernel.holds = SocketInfo(Status.CONNECTION)
     world.arrive(flags, 12345)
     assert world.knows() == FlowInfo(Status.CONNECTION)
-    assert world.kernel.asked == 1
+    assert world.kernel.lookups == 1
 
 
-def test_abort_is_remembered_for_a_while(world: _World) -> None:
+def test_abort_is_remembered_for_a_limited_time(world: _World) -> None:
     world.shake_hands()
     world.leave(Flags.RST | Flags.ACK, 0)
     assert world.knows() == FlowInfo(Status.ABORTED)
@@ -189,14 +191,14 @@ def test_abort_is_remembered_for_a_while(world: _World) -> None:
     assert world.knows() == FlowInfo(Status.NOTHING)
 
 
-def test_an_answer_is_remembered_for_less(world: _World) -> None:
+def test_answer_is_remembered_for_the_reset_interval(world: _World) -> None:
     world.flows.record_reset(_from_client(Flags.ACK, 12345, ack=0, length=0))
     assert world.knows() == FlowInfo(Status.ANSWERED)
     world.time = RESET_INTERVAL_S
     assert world.knows() == FlowInfo(Status.NOTHING)
 
 
-def test_a_client_that_has_received_more_is_answered_anew(world: _World) -> None:
+def test_a_client_that_has_received_more_is_answered_again(world: _World) -> None:
     world.flows.record_reset(_from_client(Flags.ACK, 12345, ack=77, length=0))
     assert world.knows() == FlowInfo(Status.NOTHING)
 
@@ -204,7 +206,7 @@ def test_a_client_that_has_received_more_is_answered_anew(world: _World) -> None
 @pytest.mark.parametrize(
     "recent_action", [Status.ABORTED, Status.FREED, Status.ANSWERED]
 )
-def test_syn_ends_the_memory(world: _World, recent_action: Status) -> None:
+def test_syn_clears_the_recent_action(world: _World, recent_action: Status) -> None:
     world.flows.record_action(_ENDS, recent_action)
     assert world.flows.recent_action(_ENDS) is recent_action
     world.arrive(Flags.SYN, 5)
@@ -216,12 +218,14 @@ def _finish(world: _World) -> None:
     world.leave(Flags.ACK | Flags.FIN, 0, _CLIENT_ISN + 1)
 
 
-def test_data_after_the_end_was_refused(world: _World) -> None:
+def test_data_after_the_end_is_refused(world: _World) -> None:
     _finish(world)
     assert world.knows(length=5) == FlowInfo(Status.ABORTED)
 
 
-def test_data_after_the_nodes_fin_is_taken_by_a_socket_half_open(world: _World) -> None:
+def test_data_after_the_nodes_fin_is_accepted_by_a_half_closed_socket(
+    world: _World,
+) -> None:
     _finish(world)
     world.kernel.holds = SocketInfo(Status.CONNECTION)
     assert world.knows(length=5).status is Status.CONNECTION
@@ -249,7 +253,7 @@ def _answer_cookie(world: _World, seq: int, ack: int) -> FlowInfo:
         (_CLIENT_ISN + 2, _ISN + 1, Status.NOTHING),
     ],
 )
-def test_only_the_kernel_judges_what_may_be_its_cookie(
+def test_a_possible_syn_cookie_is_left_to_the_kernel(
     world: _World, seq: int, ack: int, status: Status
 ) -> None:
     assert _answer_cookie(world, seq, ack).status is status
@@ -262,7 +266,7 @@ def test_only_the_kernel_judges_what_may_be_its_cookie(
         lambda world: world.flows.record_action(_ENDS, Status.ABORTED),
     ],
 )
-def test_memory_is_bounded(
+def test_number_of_entries_is_bounded(
     world: _World, make: Callable[[_World], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nodes.guard.flow_state.CAPACITY", 3)

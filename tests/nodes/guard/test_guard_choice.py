@@ -1,4 +1,4 @@
-"""Which guard a machine gets, and what it is told about the others."""
+"""The choice of the guard, and the reasons against the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guards in the course of events: reuse of ports, lost resets, death and return."""
+"""Guards over several events: reuse of ports, lost resets, kill and restart."""
 
 from __future__ import annotations
 
@@ -62,16 +62,18 @@ def test_data_after_close_is_refused_and_not_fanned_out(
 
 
 @versions
-def test_syn_ends_the_memory_of_an_abort(lab: LabProcess, guard: str, ip: int) -> None:
+def test_syn_clears_the_record_of_an_abort(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
     resets = lab.run(stories.connect_after_abort, guard, ip)
     assert [reset.flags for reset in resets] == [RST]
 
 
 @versions
-def test_what_ends_here_by_itself_is_not_fanned_out(
+def test_a_connection_that_ends_silently_here_is_not_fanned_out(
     lab: LabProcess, guard: str, ip: int
 ) -> None:
-    at_once, later = lab.run(stories.end_without_a_word, guard, ip)
+    at_once, later = lab.run(stories.end_without_a_segment, guard, ip)
     assert at_once == ({_ABORTED} if guard == "ebpf" else set())
     assert RST in later
 
@@ -87,7 +89,7 @@ def test_real_client_is_reset(lab: LabProcess, guard: str, ip: int) -> None:
 
 
 @versions
-def test_listener_under_syn_flood_takes_its_cookies_back_and_no_others(
+def test_listener_under_syn_flood_accepts_only_its_own_cookies(
     lab: LabProcess, guard: str, ip: int
 ) -> None:
     state, read, resets = lab.run(stories.syn_cookies, guard, ip)
@@ -96,7 +98,7 @@ def test_listener_under_syn_flood_takes_its_cookies_back_and_no_others(
 
 
 @pytest.mark.parametrize("what", ["own ipv4 address", "own ipv6 address"])
-def test_other_addresses_are_the_kernels(
+def test_other_addresses_are_left_to_the_kernel(
     lab: LabProcess, guard: str, what: str
 ) -> None:
     resets, counted = lab.run(stories.not_judged, guard, what)
@@ -112,7 +114,7 @@ def test_forms_that_are_not_judged_are_never_fanned_out(
     lab: LabProcess, guard: str, what: str, answer: list[Flags]
 ) -> None:
     resets, counted = lab.run(stories.not_judged, guard, what)
-    # The reference guard has the kernel's resets of any kind kept back.
+    # With the reference guard, all resets of the kernel are suppressed.
     assert [one.flags for one in resets] == (answer if guard == "ebpf" else [])
     assert counted == _NOTHING
 
@@ -126,7 +128,7 @@ def test_marked_frame_of_another_protocol_is_dropped(
 
 @versions
 @pytest.mark.parametrize("state", [State.ESTABLISHED, State.UNACKNOWLEDGED])
-def test_struck_down_guard_returns_and_knows_what_is_there(
+def test_killed_guard_is_restarted_and_sees_the_connections(
     lab: LabProcess, guard: str, ip: int, state: State
 ) -> None:
     seen = lab.run(stories_life.restart, guard, ip, state)
@@ -146,7 +148,7 @@ def test_struck_down_guard_returns_and_knows_what_is_there(
 def test_node_is_silent_while_its_guard_process_is_dead(
     lab: LabProcess, ip: int
 ) -> None:
-    assert lab.run(stories_life.strays_while_struck_down, ip) == []
+    assert lab.run(stories_life.strays_while_guard_is_dead, ip) == []
 
 
 def test_closed_guard_leaves_nothing(lab: LabProcess, guard: str) -> None:

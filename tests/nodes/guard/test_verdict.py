@@ -22,7 +22,7 @@ from nodes.guard.verdict import (
     judge_ingress,
     kind_of,
 )
-from tests.nodes.packet_states import KNOWN, Connection, State
+from tests.nodes.packet_states import STATUS, Connection, State
 from tests.nodes.packet_table import ROWS, SUPERPACKETS, Row, refusal
 from topologies.domain.connection import FourTuple
 
@@ -38,7 +38,7 @@ def _connection(state: State) -> Connection:
 
 
 def _knowledge(row: Row, connection: Connection) -> FlowInfo:
-    status = KNOWN[row.state]
+    status = STATUS[row.state]
     if status is not Status.CONNECTION:
         return FlowInfo(status)
     numbers = Numbers(connection.snd_una, connection.snd_nxt, connection.rcv_nxt)
@@ -76,9 +76,9 @@ def test_every_rule_is_needed_by_some_row(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(verdict, "INGRESS", INGRESS[:i] + INGRESS[i + 1 :])
         if _all_rows_hold():
             unneeded.append(rule)
-    # What a guard knows of a connection's numbers is no matter of packets; those of one
-    # that is still opening the kernel shows to none that asks it. ANSWERED and HELD
-    # need several packets (test_guard_stories.py).
+    # Rows have one packet each. UNSURE depends on the guard's state, not on the packet.
+    # The numbers of an embryonic connection cannot be read from the kernel. ANSWERED and
+    # HELD need several packets (test_guard_stories.py).
     assert unneeded == [
         rule
         for rule in INGRESS

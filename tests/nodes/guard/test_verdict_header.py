@@ -47,7 +47,7 @@ def test_every_enumeration_of_the_program_is_one_of_the_table() -> None:
 
 
 def test_every_status_but_nothing_and_freed_has_a_row() -> None:
-    # FREED matters for segments that leave; NOTHING is what the last rows are for.
+    # FREED is for judge_egress; the last rows are for NOTHING.
     with_row = {rule.status for rule in INGRESS} - {None}
     assert with_row == set(Status) - {Status.NOTHING, Status.FREED}
 

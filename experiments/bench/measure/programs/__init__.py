@@ -1,1 +1,1 @@
-"""Stand-line_alone programs that the benchmark runs on hosts: standard library only."""
+"""Stand-alone programs that the benchmark runs on hosts: standard library only."""

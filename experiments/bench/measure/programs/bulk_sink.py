@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Receives over TCP in the network namespaces of many hosts, and counts the octets.
+"""Receives and counts TCP data in the network namespaces of many hosts.
 
-One process for all hosts: it opens its listeners inside each namespace and then waits
-for all of them. It says ``{"listening": N}``, and to every line on standard input
-answers with the octets received so far and the time (CLOCK_MONOTONIC).
+One process serves all hosts: it opens its listeners inside each namespace and waits for
+all of them. It writes ``{"listening": N}``. To every line on standard input it replies
+with the octets received so far and the time (CLOCK_MONOTONIC).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import time
 
 _CLONE_NEWNET = 0x40000000
-#: With MSG_TRUNC the kernel throws away what it counts (tcp(7)); nothing is written.
+#: Not written to: with MSG_TRUNC the kernel counts and discards the data (tcp(7)).
 _SCRATCH = bytearray(1 << 20)
 
 
@@ -52,14 +52,14 @@ def serve(listening: dict[int, socket.socket]) -> None:
                 if not octets:
                     connections.pop(fd).close()
             elif sys.stdin.readline():
-                said = {"octets": received, "monotonic_s": time.monotonic()}
-                print(json.dumps(said), flush=True)
+                reply = {"octets": received, "monotonic_s": time.monotonic()}
+                print(json.dumps(reply), flush=True)
             else:
                 return
 
 
 def _discard(connection: socket.socket) -> int:
-    """Octets taken in; 0: it has ended."""
+    """Octets received; 0 at the end of the connection."""
     try:
         return connection.recv_into(_SCRATCH, len(_SCRATCH), socket.MSG_TRUNC)
     except ConnectionError:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Sends as fast as TCP takes it, on some connections at once, until it is ended.
+"""Sends as fast as TCP accepts, on several connections, until it is killed.
 
-It says ``{"connected": N}`` when all of them are open.
+It writes ``{"connected": N}`` when all of them are open.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CHUNK = bytes(1 << 20)
 
 
 def connect(target: str, port: int, source_port: int) -> socket.socket:
-    """An open, then non-blocking connection. Raises ``OSError``."""
+    """Open a connection and make it non-blocking. Raises ``OSError``."""
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     # The port is used again at once: its end is a reset, which leaves no TIME-WAIT.
@@ -29,7 +29,7 @@ def connect(target: str, port: int, source_port: int) -> socket.socket:
 
 
 def send(connections: dict[int, socket.socket]) -> None:
-    """For ever."""
+    """Send until the process is killed."""
     epoll = select.epoll()
     for fd in connections:
         epoll.register(fd, select.EPOLLOUT)
@@ -46,8 +46,11 @@ def main(argv: list[str]) -> int:
         "--to", action="append", required=True, metavar="SOURCE_PORT@TARGET"
     )
     options = parser.parse_args(argv)
-    ways = [way.partition("@") for way in options.to]
-    opened = [connect(target, options.port, int(own)) for own, _, target in ways]
+    endpoints = [text.partition("@") for text in options.to]
+    opened = [
+        connect(target, options.port, int(source_port))
+        for source_port, _, target in endpoints
+    ]
     print(json.dumps({"connected": len(opened)}), flush=True)
     send({each.fileno(): each for each in opened})
     return 0

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Many TCP connections in one process: opened fast, then asked, all at once or singly.
+"""Opens many TCP connections in one process, and sends requests on them.
 
-It obeys JSON lines on standard input and answers each with one on standard output:
+It reads requests as JSON lines on standard input, and writes a JSON line for each reply:
 
 ``{"op": "open", "connections": N, "window": W, "timeout_s": S}``
-    Opens N more, at most W of them unanswered at a time, and keeps them.
-``{"op": "ask", "which": [..] or null, "at_once": bool, "timeout_s": S, "pause_s": P}``
-    Sends one request on each of those (null: on all) that are open, and waits until each
-    is answered, reset, or the time is up. Not at once: one after the other.
+    Opens N more, with at most W unanswered connects at a time.
+``{"op": "request", "which": [..] or null, "at_once": bool, "timeout_s": S, "pause_s": P}``
+    Sends one request on each open connection of those (null: of all). Waits until each is
+    answered or reset, or the timeout. ``at_once`` false: one after the other.
 ``{"op": "close"}``
-    Aborts all (RST), so that no port is in TIME_WAIT.
+    Aborts all (RST), so that no port is left in TIME_WAIT.
 
-Times are CLOCK_REALTIME seconds, latencies milliseconds. A connection is known by its
-index, in the request of opening; its source port is in the answer to ``open``.
+Times are CLOCK_REALTIME seconds, latencies milliseconds. A connection is identified by
+its index, in the order of opening. The reply to ``open`` has its source port.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-#: As nodes/clients/client_ports.py deals them.
+#: As in nodes/clients/client_ports.py, which this program must not import.
 PORT_RANGE = range(20000, 60000)
 REQUEST = b"0123456789abcdef"
 #: SO_LINGER on, 0 seconds: close(2) sends RST (socket(7)).
@@ -45,7 +45,7 @@ class LoadGenerator:
     def __init__(
         self, targets: Sequence[str], port: int, ports: Sequence[int], source: str
     ) -> None:
-        """``ports``: source ports in the request they are to be used."""
+        """``ports``: source ports in the order of use."""
         self._addresses = [(target, port) for target in targets]
         self._family = socket.AF_INET6 if ":" in targets[0] else socket.AF_INET
         self._ports = ports
@@ -55,16 +55,16 @@ class LoadGenerator:
         self._epoll = select.epoll()
 
     def open(self, connections: int, window: int, timeout_s: float) -> dict[str, Any]:
-        """Open that many more; those that fail are counted and forgotten."""
+        """Open that many more. Failed ones are counted and dropped."""
         first, last = len(self._sockets), len(self._sockets) + connections
         waiting: set[int] = set()
         failures: dict[str, int] = {}
-        begun = time.time()
-        deadline = begun + timeout_s
-        following, done = first, begun
+        began = time.time()
+        deadline = began + timeout_s
+        following, done = first, began
         while (following < last or waiting) and time.time() < deadline:
             while following < last and len(waiting) < window:
-                waiting.add(self._begin(following))
+                waiting.add(self._connect(following))
                 following += 1
             for fd, events in self._epoll.poll(0.1, EVENTS_AT_ONCE):
                 waiting.discard(fd)
@@ -77,7 +77,7 @@ class LoadGenerator:
         return {
             "opened": len(opened),
             "failures": failures,
-            "first_s": begun,
+            "first_s": began,
             "last_s": done,
             "ports": [[i, self._ports[i]] for i in opened],
         }
@@ -89,14 +89,14 @@ class LoadGenerator:
         timeout_s: float,
         pause_s: float = 0.0,
     ) -> dict[str, Any]:
-        """One request each; what came of it."""
+        """Send one request on each. Returns the results."""
         indices = range(len(self._sockets)) if which is None else which
-        asked = [i for i in indices if self._sockets[i] is not None]
+        selected = [i for i in indices if self._sockets[i] is not None]
         requests = RequestRound(self._sockets, self._index, self._epoll)
         if at_once:
-            requests.request(asked, timeout_s)
+            requests.request(selected, timeout_s)
         else:
-            for index in asked:
+            for index in selected:
                 requests.request([index], timeout_s)
                 time.sleep(pause_s)
         return requests.result()
@@ -112,16 +112,16 @@ class LoadGenerator:
         self._sockets = [None] * len(self._sockets)
         return {"closed": closed}
 
-    def _begin(self, index: int) -> int:
-        """Begin to connect; the descriptor. What fails at once shows up in epoll."""
+    def _connect(self, index: int) -> int:
+        """Start to connect. Returns the descriptor; epoll reports failures."""
         sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.bind((self._source, self._ports[index]))
         status = sock.connect_ex(self._addresses[index % len(self._addresses)])
         if status not in (0, errno.EINPROGRESS):
             raise OSError(status, "connect")
         fd = sock.fileno()
-        # Edge-triggered, so the one registration serves the handshake (OUT) and
-        # every answer (IN) alike.
+        # Edge-triggered, so that one registration is enough for the handshake (OUT) and
+        # all answers (IN).
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLOUT | select.EPOLLET)
         self._sockets.append(sock)
         self._index[fd] = index
@@ -139,7 +139,7 @@ class LoadGenerator:
 
 
 class RequestRound:
-    """Requests that were sent, and what became of each."""
+    """One request on each of some connections, with the results."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class RequestRound:
         self._last_reset_s: float | None = None
 
     def request(self, indices: Sequence[int], timeout_s: float) -> None:
-        """Send on all of these, then wait for all of them."""
+        """Send a request on each of these, then wait for all of them."""
         clock = time.perf_counter
         if self._first_s is None:
             self._first_s = time.time()
@@ -182,10 +182,10 @@ class RequestRound:
         self._watched_s = clock()
 
     def result(self) -> dict[str, Any]:
-        """Latencies by result, and who was reset or heard nothing."""
+        """Latencies, and the connections that were reset or got no answer."""
         hung = self._sent.keys() - self._answered.keys() - self._reset.keys()
         return {
-            "asked": len(self._sent),
+            "requests": len(self._sent),
             "answered": len(self._answered),
             "reset": sorted(self._reset),
             "hung": sorted(hung),
@@ -197,9 +197,9 @@ class RequestRound:
         }
 
     def _waited(self, hung: Collection[int]) -> Iterator[tuple[int, float]]:
-        """Each connection that was asked and not reset, and how long it waited.
+        """The wait of each connection that was not reset.
 
-        One that heard nothing waited until it was watched no longer.
+        A connection without an answer waited until the timeout.
         """
         yield from self._answered.items()
         for index in hung:
@@ -221,7 +221,7 @@ class RequestRound:
             self._answered[index] = time.perf_counter() - self._sent[index]
 
     def _ended(self, index: int) -> None:
-        """The connection is gone: the kernel has told us by an error."""
+        """The connection has ended, by an error of the socket."""
         self._reset[index] = time.perf_counter() - self._sent[index]
         self._last_reset_s = time.time()
         sock = self._sockets[index]
@@ -232,12 +232,14 @@ class RequestRound:
 
 
 def main(argv: list[str]) -> int:
-    """Obey until the end of standard input."""
+    """Serve requests until the end of standard input."""
     parser = argparse.ArgumentParser(prog="load_generator.py", description=__doc__)
     parser.add_argument("--target", action="append", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--stream", default="h1", help="fixes the request of ports")
+    parser.add_argument(
+        "--stream", default="h1", help="determines the order of the ports"
+    )
     options = parser.parse_args(argv)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -246,7 +248,7 @@ def main(argv: list[str]) -> int:
     generator = LoadGenerator(options.target, options.port, ports, "")
     operations: dict[str, Callable[..., dict[str, Any]]] = {
         "open": generator.open,
-        "ask": generator.request,
+        "request": generator.request,
         "close": generator.close,
     }
     for line in sys.stdin:
