@@ -13,7 +13,7 @@ from nodes.clients.client_report import ServerClosed
 from nodes.clients.http_session import HttpSession
 
 Story = Callable[[HttpSession], Awaitable[None]]
-TIMEOUT_S = 30.0
+TIMEOUT_S = 10.0
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
@@ -177,6 +177,17 @@ def test_a_server_that_ends_before_its_answer_is_whole_acknowledges_nothing() ->
             await session.read(0, 10)
 
     play(Server(answer(200, bytes(10))[:-1]), story)
+
+
+def test_an_interim_answer_is_passed_over() -> None:
+    """RFC 9110, 15.2: also one that is not expected, and comes with the final one."""
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+
+    async def story(session: HttpSession) -> None:
+        assert await session.read(0, 4) == b"data"
+        await session.write(0, b"more")
+
+    play(Server(2 * interim + answer(200, b"data"), interim + answer(201)), story)
 
 
 def test_what_is_not_http_is_an_error_of_the_protocol() -> None:
