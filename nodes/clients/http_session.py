@@ -142,8 +142,8 @@ class HttpSession(asyncio.Protocol):
             elif isinstance(event, h11.EndOfMessage):
                 if self._answer is not None and not self._answer.done():
                     self._answer.set_result(None)
-            else:  # h11.NEED_DATA, h11.PAUSED, or a 1xx
-                return
+            elif not isinstance(event, h11.InformationalResponse):
+                return  # h11.NEED_DATA or h11.PAUSED
 
     def _end(self, error: OSError) -> None:
         if not self.closed.done():
