@@ -154,7 +154,8 @@ def test_both_percentiles_are_beside_the_median_round_trip() -> None:
     given = changed(results("reset-latency"), "ours", round_trip=trips, reset=resets)
     p50, p99 = lines_of("reset-latency", given)
     assert (p50.value, p50.met, p50.bound) == (1.5, True, "≤ 1.5x")
-    assert (p99.value, p99.met, p99.bound) == (pytest.approx(5.05), False, "≤ 5x")
+    assert p99.value == pytest.approx(5.05)
+    assert (p99.met, p99.bound) == (False, "≤ 5x")
     assert p50.reference == p99.reference == 2.0
 
 
@@ -212,8 +213,9 @@ def test_a_line_says_what_was_measured_how_large(name: str) -> None:
 
 def test_a_mass_reset_is_so_many_times_the_naive_ones() -> None:
     line = first("mass-reset")
-    assert (line.ours, line.reference) == (pytest.approx(1), pytest.approx(100))
-    assert (line.value, line.bound) == (pytest.approx(100), "≥ 20x")
+    numbers = (line.ours, line.reference, line.value)
+    assert numbers == pytest.approx((1, 100, 100))
+    assert line.bound == "≥ 20x"
     assert f"{QUICK.held_naive[-1]} connections" in line.reference_is
 
 

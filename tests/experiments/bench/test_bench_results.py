@@ -16,6 +16,7 @@ from experiments.bench.basis.size import QUICK, Size
 from experiments.bench.bench import BenchResult, run_bench
 from experiments.bench.figures import FIGURES
 from tests.experiments.bench.made_up_results import measured, wave
+from topologies import sandbox
 from topologies.datapaths import KERNEL, USERSPACE
 
 Found = dict[str, Any]
@@ -49,7 +50,7 @@ class Sandboxes:
 @pytest.fixture
 def sandboxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandboxes:
     made = Sandboxes(tmp_path)
-    monkeypatch.setattr(bench.sandbox, "enter", made.enter)
+    monkeypatch.setattr(sandbox, "enter", made.enter)
     monkeypatch.setattr(bench, "provenance", lambda: {"code": "of the test"})
     return made
 

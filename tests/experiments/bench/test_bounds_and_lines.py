@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from experiments.bench.basis.figure import (
     Bound,
     Line,
+    Results,
     Setting,
     each,
     line_alone,
@@ -154,7 +155,7 @@ def test_json_has_all_of_a_line(
 def test_a_key_is_taken_of_each_repetition_in_turn() -> None:
     found = [{"a": 1, "b": {"c": {"d": 2}}}, {"a": 3, "b": {"c": {"d": 4}}}]
     other = Setting("stock", 3, 2, 1, "kernel")
-    results = {OURS: found, other: [{"a": 9}]}
+    results: Results = {OURS: found, other: [{"a": 9}]}
     assert each(results, OURS, "a") == [1, 3]
     assert each(results, OURS, "b.c.d") == [2, 4]
     assert each(results, other, "a") == [9]

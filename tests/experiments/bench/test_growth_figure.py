@@ -97,6 +97,5 @@ def test_every_repetitions_waves_are_fitted() -> None:
 
 def test_one_size_of_cluster_is_no_growth_but_has_a_cost() -> None:
     size = replace(QUICK, growth_chassis=(10,))
-    assert growth.costs(size, results("growth", size)) == [
-        (150, pytest.approx(0.1)),
-    ]
+    ((nodes, cost),) = growth.costs(size, results("growth", size))
+    assert (nodes, cost) == pytest.approx((150, 0.1))
