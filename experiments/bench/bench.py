@@ -21,6 +21,8 @@ from experiments.machine.provenance import provenance
 from topologies import sandbox
 
 SCHEMA = 1
+#: What lines raise of results that nothing follows from, e.g. where no reset came.
+_NO_LINE = (ArithmeticError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def _evaluate(
         figure.name: [
             replace(line, datapath=size.datapath)
             for size in sizes
-            for line in _lines(figure, size, results[figure.name])
+            for line in _lines(figure, size, results[figure.name], errors)
         ]
         for figure in figures
     }
@@ -149,10 +151,22 @@ def _evaluate(
     return BenchResult(lines, doubtful, errors, document)
 
 
-def _lines(figure: Figure, size: Size, results: Results) -> Sequence[Line]:
-    """The figure's lines for that size; none if one of its settings was not measured."""
-    measured = all(setting in results for setting in figure.settings(size))
-    return figure.lines(size, results) if measured else ()
+def _lines(
+    figure: Figure, size: Size, results: Results, errors: list[str]
+) -> Sequence[Line]:
+    """The figure's lines for that size; none if one of its settings was not measured.
+
+    None either if they cannot be computed from the results. Then ``errors`` gets the
+    reason, and the other figures keep their lines.
+    """
+    if not all(setting in results for setting in figure.settings(size)):
+        return ()
+    try:
+        return figure.lines(size, results)
+    except _NO_LINE as error:
+        why = f"{type(error).__name__}: {error}"
+        errors.append(f"{figure.name}, {size.datapath}: no line follows: {why}")
+        return ()
 
 
 def _errors(raw: Mapping[Setting, Sequence[Mapping[str, Any]]]) -> Iterator[str]:

@@ -22,11 +22,22 @@ from experiments.bench.figures import growth
 
 def draw_curves(size: Size, results: Mapping[str, Results], folder: Path) -> None:
     """Draw all curves that have points, each as SVG and PNG."""
-    if all(s in results.get("growth", {}) for s in growth.settings(size)):
+    if _has_growth(size, results.get("growth", {})):
         _draw_growth(size, results["growth"], folder / f"growth-{size.datapath}")
     samples = list(_samples(size, results))
     if samples:
         _draw_latencies(samples, folder / f"latency-{size.datapath}")
+
+
+def _has_growth(size: Size, results: Results) -> bool:
+    """Whether there is a law to be drawn; where none follows, the result says so."""
+    if not all(setting in results for setting in growth.settings(size)):
+        return False
+    try:
+        power_law(growth.costs(size, results))
+    except (ValueError, ZeroDivisionError):
+        return False
+    return True
 
 
 def _draw_growth(size: Size, results: Results, path: Path) -> None:
@@ -72,7 +83,7 @@ def _samples(
     return [
         (label, results[figure][setting][0][key])
         for figure, setting, key, label in selected
-        if setting in results.get(figure, {})
+        if setting in results.get(figure, {}) and results[figure][setting][0][key]
     ]
 
 

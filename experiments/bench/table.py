@@ -41,9 +41,9 @@ def _table(result: BenchResult, datapath: str) -> Table:
 
 def number(value: float) -> str:
     """Three significant digits, without exponents."""
-    if value >= 100 or value == int(value):
+    if abs(value) >= 100 or value == int(value):
         return f"{value:,.0f}"
-    return f"{value:.3g}" if value >= 0.001 else f"{value:.5f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.5f}"
 
 
 def _row(line: Line, doubtful: bool) -> list[str]:

@@ -70,7 +70,8 @@ class LoadMeter:
         self.load = _Reading.now().since(self._before, sorted(self._late))
 
     def _measure_wakeups(self) -> None:
-        while not self._ending.is_set():
+        """At least once: a measurement may end before this thread gets a processor."""
+        while not self._late or not self._ending.is_set():
             begun = time.monotonic()
             time.sleep(_SLEEP_S)
             self._late.append((time.monotonic() - begun - _SLEEP_S) * 1e3)
@@ -93,13 +94,14 @@ class _Reading:
 
     def since(self, before: _Reading, late: Sequence[float]) -> Load:
         passed = [b - a for a, b in zip(before.cpu, self.cpu, strict=True)]
-        total = max(1, sum(passed[:8]))
+        spent = sum(passed[:8])
+        total = max(1, spent)
         by_processes = sum(passed[i] for i in _BY_PROCESSES)
         ours = min(self.ours - before.ours, by_processes)
         return Load(
             seconds=self.at_s - before.at_s,
             cpu_seconds=ours / _TICKS_PER_S,
-            busy=1 - sum(passed[i] for i in _IDLE) / total,
+            busy=(spent - sum(passed[i] for i in _IDLE)) / total,
             strangers=(by_processes - ours) / total,
             stolen=passed[_STEAL] / total,
             late_p99_ms=late[int(0.99 * (len(late) - 1))],

@@ -1,0 +1,98 @@
+"""When a figure is doubted: others on the machine, and a quiet one that was not quiet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.bench.basis.figure import Setting
+from experiments.bench.figures import FIGURES
+from experiments.bench.reliability import (
+    MAX_BUSY_WHEN_QUIET,
+    MAX_DELAY_WHEN_QUIET_MS,
+    MAX_OTHERS,
+    MAX_STEAL,
+    QUIET,
+    unreliable_reasons,
+)
+from tests.experiments.bench.made_up_results import CALM
+
+OURS = Setting("ours", 10, 15, 4, "kernel")
+STOCK = Setting("stock", 10, 15, 4, "kernel")
+LIMITS = {
+    "strangers": MAX_OTHERS,
+    "stolen": MAX_STEAL,
+    "busy": MAX_BUSY_WHEN_QUIET,
+    "late_p99_ms": MAX_DELAY_WHEN_QUIET_MS,
+}
+ALWAYS = ("strangers", "stolen")
+
+
+def measured(figure: str, **load: float) -> dict[str, Any]:
+    return {"figures": {figure: {"found": {}, "load": {**CALM, **load}}}}
+
+
+def reasons(figure: str, **load: float) -> list[str]:
+    return list(unreliable_reasons(figure, {OURS: [measured(figure, **load)]}))
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_a_calm_machine_is_believed(figure: str) -> None:
+    assert reasons(figure) == []
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("what", LIMITS)
+def test_each_limit_is_allowed_and_no_more(figure: str, what: str) -> None:
+    counts = what in ALWAYS or figure in QUIET
+    assert reasons(figure, **{what: LIMITS[what]}) == []
+    assert len(reasons(figure, **{what: LIMITS[what] * 1.01})) == counts
+
+
+def test_the_quiet_figures_are_figures() -> None:
+    assert set(QUIET) <= set(FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("load", "said"),
+    [
+        ({"strangers": 0.254}, "other processes took 25% of the machine"),
+        ({"stolen": 0.5}, "other machines took 50% of this one"),
+        ({"busy": 0.97}, "the machine was 97% busy"),
+        ({"late_p99_ms": 7.25}, "clocks ran 7.2 ms late"),
+    ],
+)
+def test_the_reason_is_said(load: dict[str, float], said: str) -> None:
+    assert reasons("round-trip", **load) == [f"ours 10x15 kernel, repetition 1: {said}"]
+
+
+@given(
+    st.fixed_dictionaries(
+        {what: st.floats(0, 2 * most) for what, most in LIMITS.items()}
+    )
+)
+def test_there_is_a_sentence_for_each_reason(load: dict[str, float]) -> None:
+    above = {what for what, value in load.items() if value > LIMITS[what]}
+    assert len(reasons("round-trip", **load)) == len(above)
+    assert len(reasons("bulk", **load)) == len(above & set(ALWAYS))
+
+
+def test_it_is_said_of_which_network_and_which_repetition() -> None:
+    calm, busy = measured("bulk"), measured("bulk", stolen=0.2)
+    found = unreliable_reasons("bulk", {OURS: [calm, calm, busy], STOCK: [busy]})
+    assert [reason.partition(": ")[0] for reason in found] == [
+        "ours 10x15 kernel, repetition 3",
+        "stock 10x15 kernel, repetition 1",
+    ]
+
+
+def test_another_figures_load_is_not_this_ones() -> None:
+    assert unreliable_reasons("growth", {OURS: [measured("bulk", stolen=0.9)]}) == []
+
+
+def test_a_figure_that_failed_has_no_load_to_doubt() -> None:
+    failed = {"figures": {"bulk": {"error": "it broke"}}}
+    assert unreliable_reasons("bulk", {OURS: [failed], STOCK: []}) == []

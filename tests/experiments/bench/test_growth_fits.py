@@ -1,0 +1,83 @@
+"""The fits of growth: they find the law that points were made by, and the nearest else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.bench.basis.fit import Point, PowerLaw, power_law, slope
+
+xs = st.lists(st.integers(1, 1000), min_size=2, max_size=8, unique=True)
+scattered = st.lists(
+    st.tuples(st.integers(1, 1000), st.floats(0.1, 1e3)), min_size=2, max_size=8
+)
+
+
+@given(xs, st.floats(-100, 100), st.floats(-100, 100))
+def test_points_on_a_line_have_its_slope(
+    xs: list[int], rise: float, start: float
+) -> None:
+    points = [(float(x), start + rise * x) for x in xs]
+    assert slope(points) == pytest.approx(rise, abs=1e-6)
+
+
+@given(scattered, st.floats(-1e3, 1e3))
+def test_what_every_wave_costs_is_no_part_of_a_slope(
+    points: list[Point], fixed: float
+) -> None:
+    if len({x for x, _ in points}) > 1:
+        raised = [(x, y + fixed) for x, y in points]
+        assert slope(raised) == pytest.approx(slope(points), abs=1e-6)
+
+
+def test_one_size_only_is_a_line_from_nothing() -> None:
+    assert slope([(4.0, 2.0)]) == 0.5
+    assert slope([(4.0, 2.0), (4.0, 2.0)]) == 0.5
+
+
+@given(scattered)
+def test_no_other_line_is_nearer(points: list[Point]) -> None:
+    if len({x for x, _ in points}) < 2:
+        return
+    found = slope(points)
+
+    def error(rise: float) -> float:
+        rests = [y - rise * x for x, y in points]
+        middle = sum(rests) / len(rests)
+        return sum((rest - middle) ** 2 for rest in rests)
+
+    least = error(found)
+    for other in (found + 0.1, found - 0.1, 0.0):
+        assert error(other) >= least * (1 - 1e-9) - 1e-6
+
+
+@given(xs, st.floats(0.01, 100), st.floats(-2, 2))
+def test_points_of_a_power_law_give_it_back(
+    xs: list[int], factor: float, exponent: float
+) -> None:
+    made = PowerLaw(factor, exponent)
+    law = power_law([(x, made.at(x)) for x in xs])
+    assert law.exponent == pytest.approx(exponent, abs=1e-6)
+    assert law.factor == pytest.approx(factor, rel=1e-4)
+    assert law.at(7) == pytest.approx(made.at(7), rel=1e-4)
+
+
+@given(scattered, st.floats(0.01, 100))
+def test_the_unit_changes_no_exponent(points: list[Point], unit: float) -> None:
+    if len({x for x, _ in points}) > 1:
+        one, other = power_law(points), power_law([(x, y * unit) for x, y in points])
+        assert other.exponent == pytest.approx(one.exponent, abs=1e-6)
+        assert other.factor == pytest.approx(one.factor * unit, rel=1e-6)
+
+
+def test_a_cost_that_does_not_grow_has_exponent_nought() -> None:
+    law = power_law([(15, 0.1), (45, 0.1), (150, 0.1)])
+    assert law.exponent == pytest.approx(0)
+    assert law.at(1000) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("points", [[(0, 1.0), (1, 1.0)], [(1, 0.0), (2, -1.0)]])
+def test_logarithms_need_what_is_positive(points: list[Point]) -> None:
+    with pytest.raises(ValueError):
+        power_law(points)
