@@ -221,7 +221,12 @@ class RequestRound:
             self._answered[index] = time.perf_counter() - self._sent[index]
 
     def _ended(self, index: int) -> None:
-        """The connection is gone: the kernel has told us by an error."""
+        """The connection is gone: the kernel has told us by an error.
+
+        One that was not asked is left as it is: it is found when it is sent to.
+        """
+        if index not in self._sent:
+            return
         self._reset[index] = time.perf_counter() - self._sent[index]
         self._last_reset_s = time.time()
         sock = self._sockets[index]
