@@ -83,7 +83,7 @@ def _established(pid: int) -> set[int]:
 def _loopback(network: Network, size: Size) -> float:
     """One opener on a server's own host."""
     options = ["--target=127.0.0.1", f"--port={ECHO_PORT}"]
-    program = start_on_host(network, network.servers[0], "generator", *options)
+    program = start_on_host(network, network.servers[0], "load_generator", *options)
     request = {"op": "open", "connections": size.openings, "timeout_s": 60}
     send_request(program, {**request, "window": max(size.windows)})
     reply = receive_reply(program)

@@ -62,7 +62,7 @@ class LoadGenerators:
             client: start_on_host(
                 network,
                 client,
-                "generator",
+                "load_generator",
                 *_options(network, client, seed, echo_port),
             )
             for client in network.clients
