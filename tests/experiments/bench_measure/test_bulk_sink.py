@@ -136,6 +136,14 @@ def test_a_connection_that_is_reset_disturbs_no_other() -> None:
         assert running.octets_once(12) == 12
 
 
+def test_the_sink_ends_what_its_sender_has_ended() -> None:
+    with sink() as running, socket.socket() as sender:
+        sender.settimeout(DEADLINE_S)
+        sender.connect(("127.0.0.1", running.ports[0]))
+        sender.shutdown(socket.SHUT_WR)
+        assert sender.recv(1) == b""
+
+
 def test_the_time_never_goes_back() -> None:
     with sink() as running:
         times = [running.asked()["monotonic_s"] for _ in range(3)]
