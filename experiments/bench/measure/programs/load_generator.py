@@ -221,7 +221,12 @@ class RequestRound:
             self._answered[index] = time.perf_counter() - self._sent[index]
 
     def _ended(self, index: int) -> None:
-        """The connection has ended, by an error of the socket."""
+        """The connection has ended, by an error of the socket.
+
+        A connection that got no request is left alone: its next request finds the error.
+        """
+        if index not in self._sent:
+            return
         self._reset[index] = time.perf_counter() - self._sent[index]
         self._last_reset_s = time.time()
         sock = self._sockets[index]
