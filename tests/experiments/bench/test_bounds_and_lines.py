@@ -14,10 +14,10 @@ from experiments.bench.basis.figure import (
     Line,
     Results,
     Setting,
-    each,
     line_alone,
     line_with_reference,
     settings_of_kinds,
+    values_of,
 )
 from experiments.bench.basis.size import QUICK
 
@@ -156,14 +156,14 @@ def test_a_key_is_taken_of_each_repetition_in_turn() -> None:
     found = [{"a": 1, "b": {"c": {"d": 2}}}, {"a": 3, "b": {"c": {"d": 4}}}]
     other = Setting("stock", 3, 2, 1, "kernel")
     results: Results = {OURS: found, other: [{"a": 9}]}
-    assert each(results, OURS, "a") == [1, 3]
-    assert each(results, OURS, "b.c.d") == [2, 4]
-    assert each(results, other, "a") == [9]
+    assert values_of(results, OURS, "a") == [1, 3]
+    assert values_of(results, OURS, "b.c.d") == [2, 4]
+    assert values_of(results, other, "a") == [9]
 
 
 def test_what_was_not_found_is_no_nought() -> None:
     with pytest.raises(KeyError):
-        each({OURS: [{"a": {"b": 1}}]}, OURS, "a.c")
+        values_of({OURS: [{"a": {"b": 1}}]}, OURS, "a.c")
 
 
 def test_a_settings_name_tells_it_from_its_like() -> None:

@@ -104,7 +104,7 @@ def test_connections_that_failed_are_not_asked(make: Make) -> None:
     nobody, *ports = unused_ports(3)
     generator = make(nobody, ports)
     generator.open(2, 2, DEADLINE_S)
-    assert generator.request(None, True, DEADLINE_S)["asked"] == 0
+    assert generator.request(None, True, DEADLINE_S)["requests"] == 0
 
 
 def test_some_targets_refused_leaves_the_others_open(
@@ -180,7 +180,7 @@ def test_every_open_connection_is_asked_once_and_answered(
     generator = make(server.port, ports)
     generator.open(4, 4, DEADLINE_S)
     found = generator.request(None, at_once, DEADLINE_S)
-    assert (found["asked"], found["answered"]) == (4, 4)
+    assert (found["requests"], found["answered"]) == (4, 4)
     assert (found["reset"], found["hung"]) == ([], [])
     assert found["last_reset_s"] is None
     assert sorted(index for index, _ in found["waited_ms"]) == [0, 1, 2, 3]
@@ -203,7 +203,7 @@ def test_only_those_named_are_asked(server: LoopbackServer, make: Make) -> None:
 def test_nobody_named_is_nobody_asked(server: LoopbackServer, make: Make) -> None:
     generator = make(server.port, unused_ports(1))
     generator.open(1, 1, DEADLINE_S)
-    assert generator.request([], True, DEADLINE_S)["asked"] == 0
+    assert generator.request([], True, DEADLINE_S)["requests"] == 0
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -217,7 +217,7 @@ def test_each_fate_is_told_apart(
     generator = make(server.port, ports)
     generator.open(3, 3, DEADLINE_S)
     found = generator.request(None, at_once, SHORT_S)
-    assert (found["asked"], found["answered"]) == (3, 1)
+    assert (found["requests"], found["answered"]) == (3, 1)
     assert (found["reset"], found["hung"]) == ([1], [2])
     assert len(found["reset_ms"]) == 1
     assert found["last_reset_s"] >= found["first_s"]
@@ -231,7 +231,7 @@ def test_who_was_reset_is_not_asked_again(server: LoopbackServer, make: Make) ->
     generator.open(2, 2, DEADLINE_S)
     assert generator.request(None, True, DEADLINE_S)["reset"] == [0]
     found = generator.request([0, 1], True, DEADLINE_S)
-    assert (found["asked"], found["answered"], found["reset"]) == (1, 1, [])
+    assert (found["requests"], found["answered"], found["reset"]) == (1, 1, [])
 
 
 def test_who_hung_is_asked_again(server: LoopbackServer, make: Make) -> None:
@@ -263,7 +263,7 @@ def test_a_reset_before_the_request_is_found_by_sending(
     server.abort(ports[0])
     until_reset(generator, 0)
     found = generator.request(None, True, DEADLINE_S)
-    assert (found["asked"], found["answered"], found["reset"]) == (2, 1, [0])
+    assert (found["requests"], found["answered"], found["reset"]) == (2, 1, [0])
 
 
 def test_a_reset_of_one_that_was_not_asked_disturbs_nobody(
@@ -276,7 +276,7 @@ def test_a_reset_of_one_that_was_not_asked_disturbs_nobody(
     server.abort(ports[1])
     until_reset(generator, 1)
     found = generator.request([0], True, DEADLINE_S)
-    assert (found["asked"], found["answered"], found["reset"]) == (1, 1, [])
+    assert (found["requests"], found["answered"], found["reset"]) == (1, 1, [])
     assert generator.request([1], True, DEADLINE_S)["reset"] == [1]
 
 
@@ -289,7 +289,7 @@ def test_one_after_the_other_finds_a_reset_that_came_before_its_turn(
     server.abort(ports[2])
     until_reset(generator, 2)
     found = generator.request(None, False, DEADLINE_S)
-    assert (found["asked"], found["answered"], found["reset"]) == (3, 2, [2])
+    assert (found["requests"], found["answered"], found["reset"]) == (3, 2, [2])
 
 
 def test_closing_resets_every_connection(make: Make) -> None:
@@ -317,7 +317,7 @@ def test_closed_ones_are_neither_asked_nor_closed_again(
     generator.open(2, 2, DEADLINE_S)
     generator.close()
     assert generator.close() == {"closed": 0}
-    assert generator.request(None, True, DEADLINE_S)["asked"] == 0
+    assert generator.request(None, True, DEADLINE_S)["requests"] == 0
     assert generator.open(1, 1, DEADLINE_S)["ports"] == [[2, ports[2]]]
 
 
@@ -343,7 +343,7 @@ def exchange(started: subprocess.Popen[str], request: dict[str, Any]) -> dict[st
 
 
 OPENING = {"op": "open", "connections": 3, "window": 3, "timeout_s": DEADLINE_S}
-ASKING = {"op": "ask", "which": None, "at_once": True, "timeout_s": DEADLINE_S}
+ASKING = {"op": "request", "which": None, "at_once": True, "timeout_s": DEADLINE_S}
 
 
 def test_the_program_obeys_line_by_line_until_its_input_ends(

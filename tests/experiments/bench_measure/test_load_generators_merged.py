@@ -89,7 +89,7 @@ def opened(
 
 def answered(**different: Any) -> Reply:
     return {
-        "asked": 0,
+        "requests": 0,
         "answered": 0,
         "reset": [],
         "hung": [],
@@ -201,7 +201,7 @@ def test_asking_names_each_clients_own_by_index() -> None:
         generators.request(which, at_once=False, timeout_s=5, pause_s=0.5)
         assert [one.told[1]["which"] for one in programs.values()] == [[1], [0], []]
         assert programs["h1"].told[1] == {
-            "op": "ask",
+            "op": "request",
             "which": [1],
             "at_once": False,
             "timeout_s": 5,
@@ -229,8 +229,8 @@ def test_a_connection_that_nobody_opened_cannot_be_asked() -> None:
 
 
 def test_replies_are_merged_by_client_and_port() -> None:
-    one = answered(asked=2, answered=1, reset=[1], first_s=5.0, last_reset_s=6.0)
-    other = answered(asked=1, hung=[0], first_s=4.0, last_reset_s=None)
+    one = answered(requests=2, answered=1, reset=[1], first_s=5.0, last_reset_s=6.0)
+    other = answered(requests=1, hung=[0], first_s=4.0, last_reset_s=None)
     replies = {
         "h1": [opened([1, 2]), {**one, "answer_ms": [3.0], "reset_ms": [9.0]}],
         "h2": [opened([2]), {**other, "waited_ms": [[0, 50.0]]}],
@@ -238,7 +238,7 @@ def test_replies_are_merged_by_client_and_port() -> None:
     with generators_with(replies) as (generators, _):
         generators.open(3, 3)
         found = generators.request(at_once=True, timeout_s=1)
-    assert (found.asked, found.answered) == (3, 1)
+    assert (found.requests, found.answered) == (3, 1)
     assert set(found.reset) == {("h1", 2)}
     assert set(found.hung) == {("h2", 2)}
     assert (found.first_s, found.last_reset_s) == (4.0, 6.0)
@@ -249,7 +249,7 @@ def test_replies_are_merged_by_client_and_port() -> None:
 def test_nothing_asked_has_no_reset_and_no_beginning() -> None:
     with generators_with({"h1": [answered()], "h2": [answered()]}) as (generators, _):
         found = generators.request([], at_once=False, timeout_s=1)
-    assert (found.asked, found.first_s, found.last_reset_s) == (0, 0.0, None)
+    assert (found.requests, found.first_s, found.last_reset_s) == (0, 0.0, None)
 
 
 instants = st.none() | st.floats(1, 1e9)
@@ -265,7 +265,7 @@ def test_merging_loses_no_connection_and_keeps_the_outermost_instants(
     for number, (fate, first_s, last_s) in enumerate(clients):
         of = {name: [i for i, f in enumerate(fate) if f == name] for name in fate}
         mine = answered(
-            asked=len(fate),
+            requests=len(fate),
             answered=len(of.get("answered", [])),
             reset=of.get("reset", []),
             hung=of.get("hung", []),
@@ -278,8 +278,8 @@ def test_merging_loses_no_connection_and_keeps_the_outermost_instants(
     with generators_with(replies) as (generators, _):
         generators.open(0, 1)
         found = generators.request(at_once=True, timeout_s=1)
-    assert found.asked == sum(len(fate) for fate, _, _ in clients)
-    assert found.answered + len(found.reset) + len(found.hung) == found.asked
+    assert found.requests == sum(len(fate) for fate, _, _ in clients)
+    assert found.answered + len(found.reset) + len(found.hung) == found.requests
     assert len(found.answer_ms) == found.answered
     assert len(found.reset_ms) == len(found.reset)
     for name, port in found.reset:
@@ -341,12 +341,12 @@ def test_real_programs_of_two_clients_are_driven_as_one() -> None:
             )
             server.ways = {reset[1]: RESET, mute[1]: MUTE, other[1]: RESET}
             found = generators.request(at_once=True, timeout_s=0.5)
-            assert (found.asked, found.answered) == (5, 2)
+            assert (found.requests, found.answered) == (5, 2)
             assert set(found.reset) == {reset, other}
             assert set(found.hung) == {mute}
             server.ways = {}
             again = generators.request(at_once=True, timeout_s=DEADLINE_S)
-            assert (again.asked, again.answered) == (3, 3)
+            assert (again.requests, again.answered) == (3, 3)
             generators.close()
         finally:
             generators.end()

@@ -57,7 +57,7 @@ def asked(
     reset: Sequence[int] = (), waited: Mapping[int, float] | None = None
 ) -> RequestResults:
     return RequestResults(
-        asked=len(PORTS),
+        requests=len(PORTS),
         answered=0,
         reset=frozenset((CLIENT.name, port) for port in reset),
         hung=frozenset(),
@@ -271,7 +271,7 @@ def test_owners_are_those_of_the_state_that_is_asked_about() -> None:
 
 def test_strays_and_copies_are_counted_over_all_guards() -> None:
     guards = [SimpleNamespace(strays=s, copies_received=c) for s, c in ((1, 5), (2, 7))]
-    assert reset_wave._counted(network(guard_counters=lambda: guards)) == (3, 12)
+    assert reset_wave._guard_counts(network(guard_counters=lambda: guards)) == (3, 12)
 
 
 def test_waits_are_known_by_connection() -> None:
