@@ -75,7 +75,9 @@ def probe_some(names: Iterable[str]) -> dict[str, Finding]:
     module = "experiments.doctor.kernel_probes"
     command = (*SANDBOX, sys.executable, "-m", module, *names)
     try:
-        printed = _output(command, folder=CHECKOUT)
+        # Each has its time, on a machine that is slow or emulated, too.
+        timeout_s = _TIMEOUT_S * (1 + len(names))
+        printed = _output(command, folder=CHECKOUT, timeout_s=timeout_s)
     except ProbeFailed as error:
         unprobed = {name: unknown("no sandbox for the probe") for name in names}
         return unprobed | {"namespaces": missing(str(error))}
@@ -257,7 +259,10 @@ def _found(probe: Callable[[], Finding]) -> Finding:
 
 
 def _output(
-    command: Sequence[str], text: str | None = None, folder: Path | None = None
+    command: Sequence[str],
+    text: str | None = None,
+    folder: Path | None = None,
+    timeout_s: float = _TIMEOUT_S,
 ) -> str:
     """The output of a command. Raises :class:`ProbeFailed` with its error."""
     try:
@@ -268,12 +273,12 @@ def _output(
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=_TIMEOUT_S,
+            timeout=timeout_s,
         )
     except FileNotFoundError:
         raise ProbeFailed(f"{command[0]} is not installed") from None
     except subprocess.TimeoutExpired:
-        raise ProbeFailed(f"{command[0]} did not end in {_TIMEOUT_S:.0f} s") from None
+        raise ProbeFailed(f"{command[0]} did not end in {timeout_s:.0f} s") from None
     if done.returncode != 0:
         raise ProbeFailed(f"{command[0]}: {_error_line(done.stderr or done.stdout)}")
     return done.stdout
