@@ -101,20 +101,6 @@ class Arrivals:
         """The time from before the first frame was sent until the last was received."""
         return (max(came for _, came in self.times_ns) - self.begin_ns) / 1e9
 
-    def fullest_bucket_bits(self, rate_mbit: float) -> float:
-        """The most bits that came in any stretch of time beyond the rate for as long.
-
-        Of a link behind a token bucket never more than the bucket holds, whenever the
-        machine stands still: no frame takes its tokens before the last one has come out.
-        """
-        level = fullest = 0.0
-        before = self.begin_ns
-        for _, came in self.times_ns:
-            level = max(0.0, level - (came - before) / 1e3 * rate_mbit)
-            level += self.octets * 8
-            fullest, before = max(fullest, level), came
-        return fullest
-
     def bits(self) -> int:
         """The number of received bits."""
         return len(self.times_ns) * self.octets * 8

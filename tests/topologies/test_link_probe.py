@@ -2,32 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.topologies.link_probe import Arrivals, binomial_bounds
 
 MS = 10**6
-
-
-def at(*ms: float) -> Arrivals:
-    """Frames of 500 octets, 4 kbit, that came at those times."""
-    times = [(0, round(each * MS)) for each in ms]
-    return Arrivals(sent=len(ms), octets=500, begin_ns=0, times_ns=times)
-
-
-@pytest.mark.parametrize(
-    ("seen", "kilobits"),
-    [
-        (at(4, 8, 12), 4),  # just the rate of 1 Mbit/s
-        (at(0, 0, 0), 12),  # what was in the bucket
-        (at(0, 0, 0, 4, 8), 12),  # and then the rate
-        (at(0, 0, 0, 2, 4), 16),  # faster than the rate after that
-        (at(0, 100, 100, 100), 12),  # a pause fills the bucket, but no more
-        (at(1, 3, 5, 7, 9), 12),  # twice the rate for long
-    ],
-)
-def test_a_stretch_above_the_rate_is_found(seen: Arrivals, kilobits: float) -> None:
-    assert seen.fullest_bucket_bits(rate_mbit=1) == kilobits * 1000
 
 
 def test_what_did_not_come_is_lost() -> None:
