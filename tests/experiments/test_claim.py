@@ -249,6 +249,18 @@ def test_only_the_same_stray_soon_after_may_stay_unanswered(
     assert failed(run) == wrong
 
 
+@pytest.mark.parametrize(
+    ("earlier_s", "wrong"), [(0.001, []), (RESET_INTERVAL_S * 1.2, ["E2"])]
+)
+def test_a_slow_guard_answers_the_first_stray_when_the_second_has_come(
+    run: ScaleOut, earlier_s: float, wrong: list[str]
+) -> None:
+    stray = run.traces()[0].strays[0]
+    first = stray._replace(time_ns=stray.time_ns - round(earlier_s * 1e9))
+    run.path.segments.append(first)
+    assert failed(run) == wrong
+
+
 def test_nothing_moved_proves_nothing(run: ScaleOut) -> None:
     run.path.segments = [
         one for one in run.path.segments if one.time_ns < START + 400 * MS
