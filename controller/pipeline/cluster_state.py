@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ClusterState:
-    """Plan, membership, reset policy and balancer: all inputs of the pipeline.
+    """Plan, membership, reset policy, balancer, healing: all inputs of the pipeline.
 
     ``history``: the earlier arrangements, latest first, at most
     :data:`~topologies.domain.arrangement.MAX_HISTORY`.
@@ -33,6 +33,7 @@ class ClusterState:
     policy: ResetPolicy
     balancer: Balancer
     history: tuple[Arrangement, ...] = ()
+    healing: bool = False
 
     @property
     def arrangement(self) -> Arrangement:
@@ -47,12 +48,14 @@ class ClusterState:
     def tables(self) -> dict[str, tuple[FlowEntry, ...]]:
         """The desired flow entries of every switch, by the switch's name."""
         return pipeline(
-            self.plan, self.membership, self.policy, self.balancer, self.history
+            *(self.plan, self.membership, self.policy, self.balancer),
+            history=self.history,
+            healing=self.healing,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: ``{"plan", "membership", "policy", "balancer", "weights",
-        "history"}``, the policy and the balancer by name."""
+        "history", "healing"}``, the policy and the balancer by name."""
         return {
             "plan": self.plan.to_json(),
             "membership": self.membership.to_json(),
@@ -60,6 +63,7 @@ class ClusterState:
             "balancer": self.balancer.name,
             "weights": dict(self.balancer.weights),
             "history": [version.to_json() for version in self.history],
+            "healing": self.healing,
         }
 
     @classmethod
@@ -74,6 +78,7 @@ class ClusterState:
             _choose("policy", POLICIES, data["policy"]),
             get_balancer(data["balancer"], data.get("weights", {})),
             tuple(map(Arrangement.from_json, data.get("history", ()))),
+            bool(data.get("healing", False)),
         )
 
     def write(self, path: Path) -> None:

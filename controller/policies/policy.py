@@ -79,6 +79,12 @@ class ResetPolicy:
             )
 
     @property
+    def sends_copies(self) -> bool:
+        """Whether nodes are told of a reset. Then half-open connections are healed too,
+        if nothing else is asked for."""
+        return self.travel is not Travel.TO_CLIENT
+
+    @property
     def preserves_moved(self) -> bool:
         """Whether a connection keeps its old owner after its bucket has moved."""
         redirects = self.on_stray is OnStray.REDIRECT

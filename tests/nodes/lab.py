@@ -12,7 +12,7 @@ import socket
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from nodes.guard.guard import Guard, GuardCounters
+from nodes.guard.guard import Guard, GuardCounters, GuardSettings
 from nodes.guard.guards import open_guard
 from nodes.guard.segment import Segment
 from nodes.guard.verdict import Mode
@@ -88,9 +88,9 @@ class Lab:
         if self.guard is None or self.guard.name != name:
             self.close_guard()
             self.guard = open_guard(name, _WORKDIR)
-            self.guard.attach([self.node.site], mode)
+            self.guard.attach([self.node.site], GuardSettings(mode))
         elif mode is not self._mode:
-            self.guard.attach([], mode)
+            self.guard.attach([], GuardSettings(mode))
         self._mode = mode
         return self.guard
 
