@@ -89,7 +89,6 @@ def _weights(
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a cluster, for ``up`` and ``console``."""
-    command = healing_options(command)
     for option in reversed(
         (
             click.option("--chassis", default=2, show_default=True, help="Chassis."),
@@ -168,7 +167,8 @@ def datapath_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options for weights and links, for ``up`` and ``console``."""
+    """Options for weights, links and healing, for ``up`` and ``console``."""
+    command = healing_options(command)
     for option in reversed(
         (
             click.option(

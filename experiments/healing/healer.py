@@ -25,7 +25,7 @@ from typing import TextIO
 
 from controller.pipeline.cluster_state import ClusterState
 from experiments.healing.acts import act
-from experiments.healing.history import RouteHistory
+from experiments.healing.route_history import RouteHistory
 from experiments.healing.schedule import NEXT_PROBE, Held, Schedule
 from experiments.healing.sites import read_sites
 from nodes.guard.request_frame import request_frame

@@ -7,7 +7,7 @@ import pytest
 from controller.balancers import get_balancer
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
-from experiments.healing.history import VERSIONS, RouteHistory
+from experiments.healing.route_history import VERSIONS, RouteHistory
 from topologies.domain.connection import FourTuple
 from topologies.domain.events import EVENTS
 from topologies.domain.events.instant import resolve_events

@@ -66,7 +66,7 @@ def test_row(row: Row) -> None:
 def test_every_segment_has_a_verdict() -> None:
     flags = [Flags(bits) for bits in range(64)]
     info = [FlowInfo(status) for status in Status]
-    sources = ({"marked": True}, {"relayed": True}, {})
+    sources: tuple[dict[str, bool], ...] = ({"marked": True}, {"relayed": True}, {})
     settings = itertools.product(Mode, (True, False), (True, False))
     for bits, knows, source, setting in itertools.product(
         flags, info, sources, [*settings]

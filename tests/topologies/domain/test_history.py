@@ -24,8 +24,8 @@ def test_each_bucket_has_its_own_earlier_members() -> None:
 def test_a_table_of_another_shape_follows_as_it_is() -> None:
     tables = table("ab"), table("bb"), table("abc"), table("ab")
     assert by_bucket(tables, 4) == (table("ab"), table("bb"), table("abc"), table("ab"))
-    tables = table("ab"), table("ab", basis=3)
-    assert by_bucket(tables, 4) == tables
+    reseeded = table("ab"), table("ab", basis=3)
+    assert by_bucket(reseeded, 4) == reseeded
 
 
 def test_no_more_than_are_asked_for() -> None:
