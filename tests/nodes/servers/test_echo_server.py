@@ -159,6 +159,20 @@ def test_a_line_is_repeated_also_to_who_has_shut_down(echo: Echo) -> None:
         assert read(connection, 50) == b"tick\n" * 10
 
 
+def test_a_second_line_replaces_the_first(echo: Echo) -> None:
+    """An interval of an hour: the second line is sent once, and the first one no longer."""
+    with echo.connect() as connection, echo.connect() as clock:
+        connection.sendall(b"tick\n\x111\n")
+        assert read(connection, 5) == b"tick\n"
+        connection.sendall(b"tock\n\x113600000\n")
+        while read(connection, 5) != b"tock\n":
+            pass
+        clock.sendall(b"wait\n\x111\n")
+        assert read(clock, 100) == b"wait\n" * 20, "longer than the first interval"
+        connection.sendall(b"\x04")
+        assert read(connection, 100) == b""
+
+
 def test_a_descriptor_used_again_repeats_nothing_of_the_last_connection(
     echo: Echo,
 ) -> None:
