@@ -292,6 +292,21 @@ def test_one_after_the_other_finds_a_reset_that_came_before_its_turn(
     assert (found["requests"], found["answered"], found["reset"]) == (3, 2, [2])
 
 
+def test_a_later_opening_does_not_count_the_reset_of_an_earlier_connection(
+    server: LoopbackServer, make: Make
+) -> None:
+    """The connection's next request finds it."""
+    ports = unused_ports(3)
+    generator = make(server.port, ports)
+    generator.open(2, 2, DEADLINE_S)
+    server.abort(ports[0])
+    until_reset(generator, 0)
+    found = generator.open(1, 1, DEADLINE_S)
+    assert (found["opened"], found["failures"]) == (1, {})
+    asked = generator.request(None, True, DEADLINE_S)
+    assert (asked["requests"], asked["answered"], asked["reset"]) == (3, 2, [0])
+
+
 def test_closing_resets_every_connection(make: Make) -> None:
     """So that no source port is left in TIME-WAIT."""
     ports = unused_ports(2)
