@@ -8,6 +8,7 @@ import pytest
 
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
+from controller.policies.promise import CLAIM
 from controller.policies.questions import OnStray
 from experiments.spec.run_spec import RunSpec
 from experiments.verdict.promises import (
@@ -63,6 +64,11 @@ def test_what_a_policy_promises(policy: str) -> None:
     figures = {_shortened(key) for key in promised(POLICIES[policy], [["drain-node"]])}
     resetting = RESETTING if "E2" in PROMISED[policy] else set()
     assert figures == PROMISED[policy] | resetting
+
+
+def test_both_fan_outs_promise_the_claim_and_nothing_beside_it() -> None:
+    whole = {name for name, policy in POLICIES.items() if policy.promises == CLAIM}
+    assert whole == {"flood", "flood-others"}
 
 
 def _shortened(key: str) -> str:
