@@ -15,6 +15,7 @@ import pytest
 from experiments.cluster import control
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.live_cluster import Cluster
+from experiments.files.disk_full import DiskFullError
 from experiments.instruments.instruments import InstrumentError
 from experiments.running import sandbox_job
 from experiments.running.run import RunError
@@ -69,6 +70,7 @@ def test_a_job_gets_its_own_words_and_the_umask_of_private_files(
         (BpfError("no BTF"), 3),
         (GuardError("no guard"), 3),
         (ClusterError("no cluster"), 1),
+        (DiskFullError("no space"), 1),
         (InstrumentError("no probe"), 1),
         (RunError("no client"), 1),
         (ScriptError("no script"), 1),
