@@ -175,6 +175,19 @@ def test_doubts_are_written_down_with_their_figure(sandboxes: Sandboxes) -> None
     assert result.reached, "a doubt is no miss"
 
 
+def finding(figure: str, found: Found) -> Callable[[Sequence[str], Setting], Found]:
+    """As measured, but with these results of that figure."""
+
+    def odd(names: Sequence[str], setting: Setting) -> Found:
+        good = measured(names, setting)
+        if figure in good["figures"]:
+            one = good["figures"][figure]
+            one["found"] = {**one["found"], **found}
+        return good
+
+    return odd
+
+
 NOBODY = {"p50": None, "p99": None, "max": None}
 
 
@@ -191,21 +204,46 @@ def test_results_that_no_line_follows_from_lose_no_others(
     sandboxes: Sandboxes, figure: str, found: Found
 ) -> None:
     """E.g. no connection was reset at all: there is no percentile to divide."""
-
-    def odd(names: Sequence[str], setting: Setting) -> Found:
-        good = measured(names, setting)
-        if figure in good["figures"]:
-            one = good["figures"][figure]
-            one["found"] = {**one["found"], **found}
-        return good
-
-    sandboxes.found = odd
+    sandboxes.found = finding(figure, found)
     result = sandboxes.run(figure, "footprint")
     assert (len(result.lines["footprint"]), result.lines[figure]) == (2, [])
     (error,) = result.errors
     assert error.startswith(f"{figure}, userspace: no line follows: ")
+    assert "Traceback" not in error
     assert not result.reached
     assert sandboxes.written()["errors"] == [error]
+
+
+@pytest.mark.parametrize("raised", [KeyError, TypeError, ValueError, ZeroDivisionError])
+def test_an_error_of_a_figures_program_has_its_traceback_and_loses_no_others(
+    sandboxes: Sandboxes, monkeypatch: pytest.MonkeyPatch, raised: type[Exception]
+) -> None:
+    def lines(size: Size, results: Any) -> Any:
+        raise raised("of the program")
+
+    broken = replace(FIGURES["bulk"], lines=lines)
+    monkeypatch.setitem(bench.FIGURES, "bulk", broken)
+    result = sandboxes.run("bulk", "footprint")
+    assert (len(result.lines["footprint"]), result.lines["bulk"]) == (2, [])
+    (error,) = result.errors
+    assert error.startswith("bulk, userspace: Traceback (most recent call last):\n")
+    assert f"{raised.__name__}: " in error.splitlines()[-1]
+    assert not result.reached
+    assert sandboxes.written()["errors"] == [error]
+
+
+def test_results_without_a_key_are_an_error_of_the_program(
+    sandboxes: Sandboxes,
+) -> None:
+    """For the curves too, which are drawn of the same results."""
+    sandboxes.found = finding("growth", {"waves": [{}]})
+    result = sandboxes.run("growth", "footprint")
+    assert (len(result.lines["footprint"]), result.lines["growth"]) == (2, [])
+    assert [error.split("\n")[-1] for error in result.errors] == [
+        "KeyError: 'moved'"
+    ] * 2
+    assert {error.split(",")[0] for error in result.errors} == {"curves", "growth"}
+    assert sandboxes.written()["errors"] == result.errors
 
 
 def test_a_job_has_all_that_a_sandbox_needs(sandboxes: Sandboxes) -> None:

@@ -16,9 +16,11 @@ from experiments.bench.basis.figure import (
     Setting,
     line_alone,
     line_with_reference,
+    numbers_of,
     settings_of_kinds,
     values_of,
 )
+from experiments.bench.basis.not_computable import NotComputableError
 from experiments.bench.basis.size import QUICK
 
 positive = st.floats(1e-6, 1e6)
@@ -136,6 +138,16 @@ def test_without_a_bound_a_line_need_not_be_anything(
     assert (alone.met, alone.bound, alone.value) == (None, "", None)
 
 
+@pytest.mark.parametrize(
+    ("speedup", "zero"), [(False, "the reference's median"), (True, "our median")]
+)
+def test_nothing_is_divided_by_zero(speedup: bool, zero: str) -> None:
+    ours, reference = ([0.0], [1.0]) if speedup else ([1.0], [0.0])
+    with pytest.raises(NotComputableError, match=f"^a title: {zero} is zero$"):
+        beside(ours, reference, speedup=speedup)
+    assert beside(reference, ours, speedup=speedup).value == 0
+
+
 def test_a_line_alone_has_no_reference() -> None:
     line = line_alone("memory", "GiB", [3.0, 1.0, 2.0], remarks=["why"])
     assert (line.ours, line.reference, line.reference_is) == (2.0, None, "")
@@ -161,7 +173,14 @@ def test_a_key_is_taken_of_each_repetition_in_turn() -> None:
     assert values_of(results, other, "a") == [9]
 
 
-def test_what_was_not_found_is_no_nought() -> None:
+def test_a_number_that_was_not_measured_in_some_repetition_is_not_computable() -> None:
+    results: Results = {OURS: [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": None}]}
+    assert numbers_of(results, OURS, "a") == [1.0, 3.0]
+    with pytest.raises(NotComputableError, match="^ours 3x2 kernel: b: nothing to"):
+        numbers_of(results, OURS, "b")
+
+
+def test_a_key_that_is_missing_is_an_error_of_the_program() -> None:
     with pytest.raises(KeyError):
         values_of({OURS: [{"a": {"b": 1}}]}, OURS, "a.c")
 

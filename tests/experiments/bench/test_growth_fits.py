@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.bench.basis.fit import Point, PowerLaw, power_law, slope
+from experiments.bench.basis.not_computable import NotComputableError
 
 xs = st.lists(st.integers(1, 1000), min_size=2, max_size=8, unique=True)
 scattered = st.lists(
@@ -79,5 +80,10 @@ def test_a_cost_that_does_not_grow_has_exponent_nought() -> None:
 
 @pytest.mark.parametrize("points", [[(0, 1.0), (1, 1.0)], [(1, 0.0), (2, -1.0)]])
 def test_logarithms_need_what_is_positive(points: list[Point]) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(NotComputableError, match="no power law through"):
         power_law(points)
+
+
+def test_nothing_moved_is_no_slope() -> None:
+    with pytest.raises(NotComputableError, match="the only x is zero"):
+        slope([(0.0, 2.0)])
