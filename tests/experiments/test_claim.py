@@ -194,7 +194,9 @@ def test_one_broken_connection_fails_what_it_breaks(
         assert chart[element].evidence
 
 
-def test_a_word_for_word_repeated_segment_draws_everything_twice(run: ScaleOut) -> None:
+def test_an_identical_repeated_segment_causes_two_complete_resets(
+    run: ScaleOut,
+) -> None:
     again = run.moved[0]
     new = run.timeline.epochs[1].owner_of(again)
     assert new is not None
@@ -204,7 +206,7 @@ def test_a_word_for_word_repeated_segment_draws_everything_twice(run: ScaleOut) 
     assert failed(run) == []
 
 
-def test_several_segments_in_flight_each_draw_their_own(run: ScaleOut) -> None:
+def test_each_segment_in_flight_causes_its_own_reset(run: ScaleOut) -> None:
     again = run.moved[0]
     new = run.timeline.epochs[1].owner_of(again)
     assert new is not None
@@ -229,7 +231,7 @@ def test_client_only_shows_the_first_two_elements() -> None:
     assert "still holds it" in chart["E3"].evidence
 
 
-def test_drop_shows_only_that_segments_went_astray() -> None:
+def test_under_drop_only_stray_segments_are_seen() -> None:
     run = ScaleOut.build(connections=40, policy="drop")
     chart = run.chart()
     assert failed(run) == ELEMENTS[1:]
@@ -240,7 +242,7 @@ def test_drop_shows_only_that_segments_went_astray() -> None:
 @pytest.mark.parametrize(
     ("later_s", "wrong"), [(RESET_INTERVAL_S / 2, []), (RESET_INTERVAL_S * 1.2, ["E2"])]
 )
-def test_only_the_same_stray_soon_after_may_stay_unanswered(
+def test_only_a_prompt_repetition_of_a_stray_may_stay_unanswered(
     run: ScaleOut, later_s: float, wrong: list[str]
 ) -> None:
     stray = run.traces()[0].strays[0]
@@ -261,7 +263,7 @@ def test_a_slow_guard_answers_the_first_stray_when_the_second_has_come(
     assert failed(run) == wrong
 
 
-def test_nothing_moved_proves_nothing(run: ScaleOut) -> None:
+def test_without_moved_connections_the_claim_is_not_proven(run: ScaleOut) -> None:
     run.path.segments = [
         one for one in run.path.segments if one.time_ns < START + 400 * MS
     ]
@@ -270,7 +272,7 @@ def test_nothing_moved_proves_nothing(run: ScaleOut) -> None:
     assert {row.checked for row in chart.values()} == {0}
 
 
-def test_one_chassis_is_no_plurality() -> None:
+def test_one_chassis_does_not_satisfy_the_claims_plurality() -> None:
     run = ScaleOut.build(chassis=1, connections=40)
     assert failed(run) == ["E4"]
     assert "no plurality" in run.chart()["E4"].evidence

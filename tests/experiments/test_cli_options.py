@@ -75,7 +75,7 @@ def test_without_options_it_is_the_documented_cluster() -> None:
 
 
 @pytest.mark.parametrize("registry", REGISTRIES)
-def test_every_name_of_a_registry_is_taken_and_no_other(registry: str) -> None:
+def test_exactly_the_names_of_a_registry_are_accepted(registry: str) -> None:
     for name in choices(registry):
         assert options_of(f"--{registry}={name}")[registry] == name
     said = refusal(f"--{registry}=nonesuch")
@@ -84,11 +84,11 @@ def test_every_name_of_a_registry_is_taken_and_no_other(registry: str) -> None:
 
 
 @pytest.mark.parametrize("registry", REGISTRIES)
-def test_no_name_is_offered_twice(registry: str) -> None:
+def test_no_name_is_listed_twice(registry: str) -> None:
     assert len(set(choices(registry))) == len(choices(registry)) > 0
 
 
-def test_an_unknown_registry_is_an_error_of_the_program() -> None:
+def test_an_unknown_registry_is_a_programming_error() -> None:
     with pytest.raises(KeyError):
         choices("color")
 
@@ -114,17 +114,17 @@ def test_weights_are_collected_and_the_last_of_a_name_wins() -> None:
     "weight",
     ["c1n2", "c1n2=", "=1", "c1n2=much", "c1n2=0", "c1n2=-1", "c1n2=1=1", "h 1=2"],
 )
-def test_what_is_no_weight_is_refused_with_an_example(weight: str) -> None:
+def test_an_invalid_weight_is_refused_with_an_example(weight: str) -> None:
     said = refusal("--balancer=rendezvous", f"--weight={weight}")
     assert f"{weight!r}: expected NAME=W, e.g. c1n2=0.5" in said
 
 
 @pytest.mark.parametrize("weight", ["inf", "nan"])
-def test_a_weight_that_is_no_finite_number_is_refused(weight: str) -> None:
+def test_a_weight_that_is_not_a_finite_number_is_refused(weight: str) -> None:
     assert "--weight" in refusal("--balancer=rendezvous", f"--weight=c1n1={weight}")
 
 
-def test_a_balancer_without_weights_says_so() -> None:
+def test_a_balancer_without_weights_refuses_them() -> None:
     said = refusal("--balancer=modulo", "--weight=c1n1=2")
     assert "--weight: balancer 'modulo' takes no weights" in said
 
@@ -180,7 +180,7 @@ def test_an_error_is_one_line_with_its_exit_status(
     assert done.output.count("\n") == 1
 
 
-def test_any_other_error_is_not_hidden() -> None:
+def test_an_unexpected_error_is_raised() -> None:
     @click.command()
     @handles_errors
     def fails() -> None:

@@ -28,7 +28,7 @@ def test_what_is_cut_off_stays_half_open_and_is_counted(run: ScaleOut) -> None:
     assert (found.hung, found.broken_unmoved) == (0, 0)
 
 
-def test_the_claim_holds_for_who_could_be_reached_and_says_who_could_not(
+def test_the_claim_is_checked_for_reachable_owners_and_the_others_are_listed(
     run: ScaleOut,
 ) -> None:
     chart = run.chart()
@@ -37,7 +37,9 @@ def test_the_claim_holds_for_who_could_be_reached_and_says_who_could_not(
     assert told in chart["E3"].evidence
 
 
-def test_what_frees_itself_later_is_no_longer_half_open(run: ScaleOut) -> None:
+def test_a_socket_that_ends_by_itself_later_is_not_half_open_at_the_end(
+    run: ScaleOut,
+) -> None:
     old, cut = run.timeline.epochs
     one = next(c for c in run.moved if old.owner_of(c) in cut.cut_off)
     owner = old.owner_of(one)
@@ -47,7 +49,7 @@ def test_what_frees_itself_later_is_no_longer_half_open(run: ScaleOut) -> None:
     assert found.half_open_at_end == found.half_open_out_of_reach == away(run) - 1
 
 
-def test_an_owner_in_reach_that_holds_on_is_not_excused() -> None:
+def test_a_reachable_owner_that_keeps_its_socket_fails_the_claim() -> None:
     run = ScaleOut.cut_off(policy="client-only")
     found = totals(run.outcomes())
     assert found.half_open_at_end == len(run.moved)

@@ -82,7 +82,7 @@ def test_narrowing_shows_every_name_once_and_keeps_the_order(
 
 
 @given(sizes)
-def test_what_fits_is_left_alone_and_narrowing_twice_changes_nothing(
+def test_narrowing_keeps_what_fits_and_is_idempotent(
     size: tuple[int, int],
 ) -> None:
     whole = made(size=size)
@@ -91,7 +91,7 @@ def test_what_fits_is_left_alone_and_narrowing_twice_changes_nothing(
     assert narrow.narrowed_to(max(12, len(narrow.columns))) is narrow
 
 
-def test_merged_nodes_stand_with_their_own_chassis() -> None:
+def test_merged_nodes_are_next_to_their_chassis() -> None:
     narrow = made(size=(2, 9)).narrowed_to(10)
     others = [column for column in narrow.columns if column.kind == OTHERS]
     assert [(c.chassis, len(c.stands_for)) for c in others] == [("c1", 8), ("c2", 8)]
@@ -111,7 +111,7 @@ def test_copies_into_one_merged_column_are_one_arrow_at_the_first_of_them() -> N
     assert own.text == "tier-2 copy to c1n1"
 
 
-def test_arrows_of_different_kinds_are_never_one() -> None:
+def test_arrows_of_different_kinds_are_not_merged() -> None:
     there = copy("fabric", "c1", 1, TIER1)
     reset = Arrow(RESET, there.start, there.end, "RST", "E2")
     assert made(there, reset).shown() == [there, reset]
@@ -136,7 +136,7 @@ STORY = made(
 )
 
 
-def test_text_tells_everything_in_the_order_of_time_and_the_end_last() -> None:
+def test_text_is_in_the_order_of_time_with_the_end_last() -> None:
     lines = ladder_text(STORY).splitlines()
     told = [
         "stray: 8 B",
@@ -175,7 +175,7 @@ def test_no_title_makes_text_wider_than_a_terminal(title: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(2, 2), (3, 9), (6, 6)])
-def test_svg_is_well_formed_whatever_the_words(size: tuple[int, int]) -> None:
+def test_svg_is_well_formed_for_any_text(size: tuple[int, int]) -> None:
     ladder = made(*STORY.arrows[1:], size=size, title=STORY.title)
     root = ElementTree.fromstring(ladder_svg(ladder))
     texts = [each.text for each in root.iter() if each.text]

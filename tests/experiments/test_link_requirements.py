@@ -45,7 +45,7 @@ def test_every_discipline_is_tried_and_examined() -> None:
     assert names <= {check.name for check in CHECKS}
 
 
-def test_a_lack_is_told_with_its_options_and_remedy() -> None:
+def test_a_missing_discipline_is_reported_with_its_options_and_remedy() -> None:
     (said,) = missing_reasons(ALL, {"sch_netem": ABSENT, "sch_tbf": present("tried")})
     for part in ("delay_ms and loss_percent", "sch_netem", "kind is unknown", "Ubuntu"):
         assert part in said
@@ -53,11 +53,11 @@ def test_a_lack_is_told_with_its_options_and_remedy() -> None:
 
 
 @pytest.mark.parametrize("finding", [present("tried"), unknown("not root")])
-def test_what_is_there_or_unseen_is_no_lack(finding: Finding) -> None:
+def test_a_present_or_unknown_discipline_is_not_missing(finding: Finding) -> None:
     assert not [*missing_reasons(ALL, {"sch_netem": finding, "sch_tbf": finding})]
 
 
-def test_links_as_they_are_need_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unshaped_links_need_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         link_requirements, "_found", lambda _kinds: pytest.fail("tried")
     )

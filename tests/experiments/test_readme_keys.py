@@ -28,7 +28,7 @@ Further on there is `more`.
     ],
     ids=["told", "nested", "in a list", "deep", "elsewhere", "not a row of its own"],
 )
-def test_what_is_untold_is_named(
+def test_undocumented_keys_are_named(
     summary: dict[str, object], missing: list[str]
 ) -> None:
     assert untold(summary, TABLE) == missing

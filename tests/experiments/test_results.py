@@ -49,7 +49,7 @@ def run(tmp_path: Path) -> tuple[Path, RunSpec, RunRecord, Analysis]:
     return tmp_path, spec, record, analyse(record)
 
 
-def test_the_summary_is_there_last(
+def test_the_summary_is_written_last(
     run: tuple[Path, RunSpec, RunRecord, Analysis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, spec, record, analysis = run
@@ -79,7 +79,7 @@ def test_a_run_that_dies_before_its_end_has_no_summary(
     assert not (folder / "summary.json").exists()
 
 
-def test_a_file_is_whole_or_what_it_was(
+def test_a_file_has_the_new_content_or_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
@@ -135,7 +135,7 @@ def test_reasons_for_distrust(
     assert all(part in text for part, text in zip(said, found, strict=True))
 
 
-def test_what_a_run_comes_to() -> None:
+def test_the_outcome_of_a_run() -> None:
     assert outcome([], all_met=True) == AS_EXPECTED
     assert outcome([], all_met=False) == UNEXPECTED
     assert outcome(["lost"], all_met=True) == UNTRUSTED
@@ -143,13 +143,13 @@ def test_what_a_run_comes_to() -> None:
     assert EXIT_STATUS == {AS_EXPECTED: 0, UNEXPECTED: 1, UNTRUSTED: 4}
 
 
-def test_what_several_runs_come_to() -> None:
+def test_the_outcome_of_several_runs() -> None:
     assert worst([]) == worst([AS_EXPECTED]) == AS_EXPECTED
     assert worst([AS_EXPECTED, UNTRUSTED]) == UNTRUSTED
     assert worst([UNTRUSTED, UNEXPECTED, AS_EXPECTED]) == UNEXPECTED
 
 
-def test_a_person_is_told(
+def test_the_outcome_is_printed(
     run: tuple[Path, RunSpec, RunRecord, Analysis], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, spec, record, analysis = run
@@ -181,7 +181,7 @@ def test_a_person_is_told(
         ("flood-others", (2, 2), set()),
     ],
 )
-def test_a_small_cluster_has_no_plurality(
+def test_a_small_cluster_does_not_satisfy_the_claims_plurality(
     policy: str, size: tuple[int, int], left: set[str]
 ) -> None:
     cluster = {"chassis": size[0], "nodes": size[1]}

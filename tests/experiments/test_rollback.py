@@ -249,7 +249,7 @@ def test_a_server_that_does_not_come_up_is_undone_too(
     assert "c1n4" in house.machines.guarded
 
 
-def test_what_undoing_does_not_bring_back_is_said(house: House) -> None:
+def test_state_that_undoing_does_not_restore_is_reported(house: House) -> None:
     """A node that lost its power has lost its TCP state."""
     house.fuse.at = house.fuse.ticks + 3
     with pytest.raises(ClusterError) as failed:
@@ -259,7 +259,7 @@ def test_what_undoing_does_not_bring_back_is_said(house: House) -> None:
     )
 
 
-def test_what_cannot_be_undone_is_said_with_a_remedy_and_the_rest_is_undone() -> None:
+def test_a_failed_undo_is_reported_with_a_remedy_and_the_rest_is_undone() -> None:
     rollback, undone = Rollback(), Mock()
     with pytest.raises(ClusterError) as failed, rollback.transaction():
         rollback.step("the first", undone)
@@ -271,7 +271,7 @@ def test_what_cannot_be_undone_is_said_with_a_remedy_and_the_rest_is_undone() ->
     assert "./resetbed down" in remedy
 
 
-def test_what_went_well_is_not_undone_later() -> None:
+def test_completed_steps_are_not_undone_later() -> None:
     rollback, undone = Rollback(), Mock()
     with rollback.transaction():
         rollback.step("a step of a change that went well", undone)

@@ -27,7 +27,7 @@ def test_half_open_times_are_those_of_the_analysis(tmp_path: Path) -> None:
     assert unmoved.half_open is None
 
 
-def test_a_folder_of_an_earlier_version_is_not_guessed_at(tmp_path: Path) -> None:
+def test_a_folder_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", "client-only", [connection(3, "c1n1")])
     lines = (path / "connections.jsonl").read_text().splitlines()
     old = [

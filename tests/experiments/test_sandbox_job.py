@@ -44,13 +44,13 @@ def run(monkeypatch: pytest.MonkeyPatch, job: Callable[..., int], **words: Any) 
 
 
 @pytest.mark.parametrize("status", [0, 1, 4])
-def test_a_jobs_status_is_the_programs(
+def test_the_programs_exit_status_is_the_jobs(
     monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     assert run(monkeypatch, lambda: status) == status
 
 
-def test_a_job_gets_its_own_words_and_the_umask_of_private_files(
+def test_a_job_gets_its_arguments_and_the_private_umask(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     got: list[Any] = []
@@ -78,7 +78,7 @@ def test_a_job_gets_its_own_words_and_the_umask_of_private_files(
     ],
     ids=lambda each: type(each).__name__ if isinstance(each, Exception) else "",
 )
-def test_a_known_error_is_one_line_and_a_lack_points_to_the_doctor(
+def test_a_known_error_is_one_line_and_a_missing_requirement_refers_to_doctor(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: Exception,
@@ -94,7 +94,7 @@ def test_a_known_error_is_one_line_and_a_lack_points_to_the_doctor(
     assert told.out == ""
 
 
-def test_an_error_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_programming_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def job() -> int:
         raise ZeroDivisionError
 
@@ -102,7 +102,7 @@ def test_an_error_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) 
         run(monkeypatch, job)
 
 
-def test_an_unknown_job_is_an_error_of_the_program() -> None:
+def test_an_unknown_job_is_a_programming_error() -> None:
     with pytest.raises(KeyError, match="dance"):
         sandbox_job.main('{"job": "dance"}')
 
@@ -192,7 +192,7 @@ def test_events_of_one_request_are_one_instant() -> None:
 @pytest.mark.parametrize(
     "words", [[], ["drain-node"], ["drain-nod", "c1n1"], ["drain-node", "c1n1", "x"]]
 )
-def test_words_that_are_no_events_are_bad_input_and_nothing_is_done(
+def test_invalid_events_are_bad_input_and_change_nothing(
     words: list[str],
 ) -> None:
     served = Served()
@@ -214,7 +214,7 @@ def test_words_that_are_no_events_are_bad_input_and_nothing_is_done(
         (b'{"op": "down", "now": 1}', 1),
     ],
 )
-def test_a_request_that_is_none_is_answered_and_harms_nothing(
+def test_an_invalid_request_gets_an_error_and_changes_nothing(
     line: bytes, status: int
 ) -> None:
     served = Served()

@@ -132,7 +132,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "said"), REFUSED)
-def test_refusal_names_line_key_and_remedy(
+def test_an_error_names_line_key_and_remedy(
     write: Write, text: str, said: list[str]
 ) -> None:
     with pytest.raises(SpecError) as refused:
@@ -148,7 +148,7 @@ def test_refusal_names_line_key_and_remedy(
         ("{connections: 513, pattern: large}", "at most 256 with pattern large"),
     ],
 )
-def test_a_run_asks_no_more_of_clients_than_they_hold(
+def test_a_run_opens_no_more_connections_than_clients_hold(
     write: Write, text: str, said: str
 ) -> None:
     path = write(f"workload: {text}\n")
@@ -176,7 +176,7 @@ def test_overrides_are_laid_over_the_file(write: Write) -> None:
         ("policy=none", "is not one of"),
     ],
 )
-def test_a_wrong_override_is_refused(write: Write, item: str, said: str) -> None:
+def test_an_invalid_override_is_refused(write: Write, item: str, said: str) -> None:
     with pytest.raises(SpecError, match="--set") as refused:
         load_spec(write("seed: 1\n"), (item,))
     assert said in str(refused.value)
@@ -197,7 +197,9 @@ NO_NAMES = ("/etc/x", "../x", "..", ".x", "", "a/b", "a b", "-x", "x\n", "x" * 6
 
 
 @pytest.mark.parametrize("name", NO_NAMES)
-def test_a_scenarios_name_leads_nowhere(write: Write, name: str) -> None:
+def test_a_scenarios_name_cannot_lead_out_of_the_folder(
+    write: Write, name: str
+) -> None:
     """Results are written as root into a folder that is called by it."""
     path = write(f"policy: drop\nscenario: {json.dumps(name)}\n")
     with pytest.raises(SpecError) as refused:

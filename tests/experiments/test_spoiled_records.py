@@ -49,7 +49,7 @@ def victim(name: str, *, moved: bool) -> Victim:
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_as_it_is_the_record_is_as_expected(name: str, tmp_path: Path) -> None:
+def test_the_unchanged_record_is_as_expected(name: str, tmp_path: Path) -> None:
     summary = GoldenRun.load(name).summary(tmp_path)
     assert [one for one in summary["expectations"] if not one["met"]] == []
     assert summary["measurement"]["reasons"] == []
@@ -57,7 +57,7 @@ def test_as_it_is_the_record_is_as_expected(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({spoil.of for spoil in SPOILS}))
-def test_a_record_to_be_spoiled_has_connections_of_both_kinds(
+def test_a_record_to_be_changed_has_moved_and_unmoved_connections(
     name: str, tmp_path: Path
 ) -> None:
     connections = GoldenRun.load(name).summary(tmp_path)["connections"]
@@ -66,7 +66,7 @@ def test_a_record_to_be_spoiled_has_connections_of_both_kinds(
 
 
 @pytest.mark.parametrize("spoil", SPOILS, ids=[spoil.name for spoil in SPOILS])
-def test_spoiled_it_is_not(spoil: Spoil, tmp_path: Path) -> None:
+def test_a_changed_record_is_not_as_expected(spoil: Spoil, tmp_path: Path) -> None:
     run = GoldenRun.load(spoil.of)
     spoil.act(run, victim(spoil.of, moved=True), victim(spoil.of, moved=False))
     summary = run.summary(tmp_path)
@@ -81,7 +81,7 @@ def test_spoiled_it_is_not(spoil: Spoil, tmp_path: Path) -> None:
         assert (summary["outcome"], summary["as_expected"]) == ("unexpected", False)
 
 
-def test_every_figure_that_a_verdict_rests_on_is_broken_by_one() -> None:
+def test_every_figure_of_a_verdict_is_broken_by_some_change() -> None:
     promised = [*CONDITIONS_OF.values(), *WHEN_PLANNED.values(), COMMON, WHEN_SPEAKING]
     shipped = [load_spec(find_spec(name)).expect for name in scenario_names()]
     keys = {key for conditions in (*promised, *shipped) for key in conditions}
@@ -90,13 +90,13 @@ def test_every_figure_that_a_verdict_rests_on_is_broken_by_one() -> None:
     assert keys - {key for spoil in SPOILS for key in spoil.unmet} == set()
 
 
-def test_every_reason_for_distrust_is_given_by_one() -> None:
+def test_every_reason_for_distrust_is_caused_by_some_change() -> None:
     checks = {one.__name__.strip("_") for one in trust.DISAGREEMENTS}
     given = {name for spoil in SPOILS for name in spoil.doubts}
     assert {*trust.LOSSES, *checks} - given == set()
 
 
-def test_every_promise_is_somebodys_and_is_told_in_figures() -> None:
+def test_every_promise_is_made_by_a_policy_and_has_figures() -> None:
     made = {promise for policy in POLICIES.values() for promise in policy.promises}
     assert made == CONDITIONS_OF.keys() | WHEN_PLANNED.keys()
     assert all(

@@ -36,7 +36,7 @@ def test_a_figure_of_which_a_part_was_not_measured_is_none() -> None:
     assert BY_NAME["copies"].of({}) is None
 
 
-def test_zero_was_measured() -> None:
+def test_zero_is_a_measured_value() -> None:
     found = BY_NAME["moved"].of({"connections": {"moved": 0}})
     assert (found, type(found)) == (0.0, float)
 

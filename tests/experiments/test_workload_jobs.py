@@ -60,7 +60,7 @@ def test_the_programs_of_clients_and_servers_exist(
 
 
 @every_workload
-def test_a_client_is_told_everything_of_its_job(workload: Workload) -> None:
+def test_a_client_gets_its_whole_job(workload: Workload) -> None:
     command = workload.client(JOB)
     assert {
         "--target=10.0.0.1",
@@ -74,7 +74,7 @@ def test_a_client_is_told_everything_of_its_job(workload: Workload) -> None:
 
 
 @every_workload
-def test_only_who_writes_files_is_told_where(
+def test_only_clients_that_write_files_get_a_folder(
     workload: Workload, tmp_path: Path
 ) -> None:
     told = [w for w in workload.client(replace(JOB, folder=tmp_path)) if "json" in w]
@@ -84,7 +84,7 @@ def test_only_who_writes_files_is_told_where(
 
 
 @every_workload
-def test_patterns_are_those_that_are_not_refused_with_a_reason(
+def test_every_pattern_is_supported_or_refused_with_a_reason(
     workload: Workload,
 ) -> None:
     assert set(workload.patterns) | set(workload.unsupported) == set(PATTERNS)

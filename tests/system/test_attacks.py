@@ -50,7 +50,7 @@ def no_copies(cluster: Background) -> Iterator[None]:
     assert cluster.copies() == before
 
 
-def test_forged_fan_out_marks_reach_nobody(cluster: Background) -> None:
+def test_forged_fan_out_marks_reach_no_host(cluster: Background) -> None:
     code = (
         CONNECTED
         + f"""
@@ -66,7 +66,7 @@ print("alive")
 
 
 @pytest.mark.parametrize("flags", ["R", "RA"])
-def test_a_forged_reset_with_wrong_numbers_kills_nothing(
+def test_a_forged_reset_with_wrong_sequence_numbers_has_no_effect(
     cluster: Background, flags: str
 ) -> None:
     code = (
@@ -104,7 +104,7 @@ print("sent")
     assert cluster.status()["counters"]["stray"] == 0
 
 
-def test_a_clients_own_abort_goes_to_its_owner_alone(cluster: Background) -> None:
+def test_a_clients_abort_goes_to_its_owner_only(cluster: Background) -> None:
     code = (
         CONNECTED
         + """
@@ -117,7 +117,7 @@ s.close()
 
 
 @pytest.mark.parametrize("vip", [VIP4, VIP6])
-def test_a_refused_connection_is_only_refused(cluster: Background, vip: str) -> None:
+def test_a_refused_connection_is_not_fanned_out(cluster: Background, vip: str) -> None:
     code = f"""
 import socket
 try:
@@ -152,7 +152,7 @@ print(len(ended))
     assert cluster.python("h1", code) == "20\n"
 
 
-def test_udp_and_other_addresses_go_nowhere(cluster: Background) -> None:
+def test_udp_and_other_addresses_are_dropped(cluster: Background) -> None:
     code = f"""
 import socket
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -141,7 +141,7 @@ def test_events_on_one_line_happen_at_once(cluster: Background) -> None:
         (["exec", "h7", "--", "true"], "no host 'h7'"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_invalid_events_are_refused(
     cluster: Background, arguments: list[str], said: str
 ) -> None:
     command, *rest = arguments
@@ -201,7 +201,7 @@ def daemons(cluster: Background) -> dict[str, Callable[[], list[int]]]:
     }
 
 
-def test_whatever_is_killed_comes_back_and_serves(cluster: Background) -> None:
+def test_every_killed_process_is_restarted_and_serves(cluster: Background) -> None:
     draw = random.Random(1)
     for name, find in daemons(cluster).items():
         victim = draw.choice(find())

@@ -79,7 +79,7 @@ def test_a_client_alone_leaves_its_owner_half_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("datapath", ["kernel", "userspace"])
-def test_a_cluster_of_the_users_own(datapath: str) -> None:
+def test_a_cluster_for_interactive_use(datapath: str) -> None:
     """Up, used, changed, looked at, down."""
     cluster = Background.up(f"on-{datapath}", "--datapath", datapath)
     try:

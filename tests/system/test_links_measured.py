@@ -75,7 +75,7 @@ def assert_rate(
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=NAMES)
-def test_a_link_passes_its_rate_and_no_more(
+def test_a_link_passes_its_rate_and_not_more(
     limited: Background, host: Client | Node
 ) -> None:
     assert_rate(limited.name, host)
@@ -84,7 +84,7 @@ def test_a_link_passes_its_rate_and_no_more(
 @pytest.mark.kernel
 @pytest.mark.stock("sch_netem")
 @pytest.mark.parametrize("host", HOSTS, ids=NAMES)
-def test_delay_loss_and_rate_are_what_was_asked_for(
+def test_delay_loss_and_rate_are_as_configured(
     disturbed: Background, host: Client | Node
 ) -> None:
     """One way: never early, the earliest within a tick; lost as often as by chance."""

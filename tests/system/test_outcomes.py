@@ -25,7 +25,7 @@ from topologies.sandbox import find_run
 pytestmark = pytest.mark.live
 
 
-def test_a_moved_connection_that_nobody_hears_of_is_counted(tmp_path: Path) -> None:
+def test_a_moved_silent_connection_is_counted(tmp_path: Path) -> None:
     """Its client has nothing to say until, a second after it opened, its kernel sends a
     keepalive. On a machine that is slow to open them all of them may have done so: then
     it is tried again."""
@@ -61,7 +61,7 @@ def test_without_a_capture_the_claim_is_not_judged(tmp_path: Path) -> None:
     assert {"connections.hung", "half_open.at_end"} < judged
 
 
-def test_a_run_whose_client_died_is_not_to_be_trusted(tmp_path: Path) -> None:
+def test_a_run_whose_client_died_is_untrusted(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = ("run", "drain-node", "--set", "observe_s=4", "--out", str(out))
     with (tmp_path / "said").open("wb") as said:

@@ -60,7 +60,9 @@ def test_flood_frees_both_ends(scenario: str, ip: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
-def test_what_an_uplink_cut_off_stays_half_open_and_is_said(tmp_path: Path) -> None:
+def test_connections_of_a_cut_off_chassis_stay_half_open_and_are_listed(
+    tmp_path: Path,
+) -> None:
     """Only what was on the other chassis, or opened meanwhile and moved back, is freed."""
     summary = run(tmp_path / "run", "uplink-flap", "observe_s=1")
     half_open = summary["half_open"]
@@ -77,7 +79,7 @@ def test_what_an_uplink_cut_off_stays_half_open_and_is_said(tmp_path: Path) -> N
     assert any(row["new_owner"][:2] == "c2" and row["owner_freed_s"] for row in moved)
 
 
-def test_another_basis_moves_what_was_foretold(tmp_path: Path) -> None:
+def test_a_reseed_moves_the_predicted_connections(tmp_path: Path) -> None:
     summary = run(tmp_path / "run", "reseed", "observe_s=0.8", "ip=6")
     connections = summary["connections"]
     assert connections["reset"] == connections["moved"] > 0

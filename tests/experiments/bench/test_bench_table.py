@@ -77,7 +77,7 @@ def cells(text: str, title: str) -> list[str]:
         (-123.4, "-123"),
     ],
 )
-def test_numbers_as_people_read_them(value: float, said: str) -> None:
+def test_numbers_are_formatted(value: float, said: str) -> None:
     assert number(value) == said
 
 
@@ -89,13 +89,13 @@ def test_a_number_has_three_digits_and_no_exponent(value: float) -> None:
 
 
 @given(st.floats(0.001, 1e9), st.floats(0.001, 1e9))
-def test_a_larger_number_is_not_told_as_smaller(one: float, other: float) -> None:
+def test_formatting_keeps_the_order_of_numbers(one: float, other: float) -> None:
     less, more = (float(number(v).replace(",", "")) for v in sorted((one, other)))
     assert less <= more
 
 
 @given(st.floats(0.001, 1e9))
-def test_a_loss_reads_as_a_gain_with_a_sign(value: float) -> None:
+def test_a_negative_number_is_formatted_like_its_absolute_value(value: float) -> None:
     assert number(-value) == f"-{number(value)}"
 
 
@@ -115,7 +115,7 @@ def test_a_row_has_ratio_bound_verdict_ours_and_reference(
     assert cells(told, "processes") == ["", "", "", "processes", "1,450", ""]
 
 
-def test_a_miss_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missed_bound_is_printed_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     told = printed(capsys, {"round-trip": [replace(RATIO, met=False)]})
     assert cells(told, "round trip")[2] == "NOT reached"
 
@@ -129,7 +129,7 @@ def test_remarks_follow_with_the_reference_first(
     assert "memory: against" not in told
 
 
-def test_a_doubt_marks_every_line_of_its_figure_and_no_other(
+def test_every_line_of_an_unreliable_figure_is_marked_and_no_other(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     lines = {"round-trip": [RATIO], "footprint": [ALONE, TOLD]}
@@ -157,14 +157,14 @@ def test_failures_come_last(capsys: pytest.CaptureFixture[str]) -> None:
     assert told.endswith("failed ours, bulk: it broke\n")
 
 
-def test_where_nothing_was_measured_there_is_no_table(
+def test_without_results_there_is_no_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert printed(capsys, {"beyond": []}) == ""
     assert printed(capsys, {}, errors=["x"]) == "failed x\n"
 
 
-def test_brackets_in_what_others_say_are_no_markup(
+def test_brackets_in_messages_are_not_markup(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     said = "[red]Errno 5[/] at [0]"

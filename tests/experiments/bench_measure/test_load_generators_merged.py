@@ -103,7 +103,9 @@ def answered(**different: Any) -> Reply:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 250))
-def test_a_split_is_whole_even_and_larger_first(total: int, parts: int) -> None:
+def test_a_split_is_complete_and_even_and_the_larger_parts_are_first(
+    total: int, parts: int
+) -> None:
     shares = measured._split_evenly(total, parts)
     assert len(shares) == parts
     assert sum(shares) == total
@@ -115,7 +117,7 @@ targets = st.lists(st.ip_addresses(v=4).map(str), min_size=1, max_size=5)
 
 
 @given(targets, st.integers(), st.integers(1, 65535), st.sampled_from(["h1", "h22"]))
-def test_a_client_gets_all_targets_in_order_the_seed_and_its_own_stream(
+def test_a_client_gets_all_targets_the_seed_and_its_stream(
     addresses: list[str], seed: int, port: int, client: str
 ) -> None:
     network = cast(Network, LoopbackNetwork([client], addresses))
@@ -139,7 +141,7 @@ def test_one_program_is_started_on_every_client() -> None:
             assert {f"--port={ECHO_PORT}", "--seed=5"} < set(options)
 
 
-def test_opening_tells_each_client_its_share() -> None:
+def test_each_client_opens_its_share() -> None:
     replies = {"h1": [opened([1, 2])], "h2": [opened([1, 2])], "h3": [opened([1])]}
     with generators_with(replies) as (generators, programs):
         generators.open(5, 64)
@@ -166,7 +168,7 @@ def test_opening_lasts_from_the_first_to_the_last_of_all_clients() -> None:
         assert generators.connections == [("h1", 20001), ("h1", 20002), ("h2", 20001)]
 
 
-def test_further_connections_join_those_that_are_open() -> None:
+def test_further_connections_are_added_to_the_open_ones() -> None:
     replies = {"h1": [opened([20001]), opened([20002], index=1), answered(hung=[0, 1])]}
     with generators_with(replies) as (generators, _):
         generators.open(1, 1)
@@ -175,7 +177,7 @@ def test_further_connections_join_those_that_are_open() -> None:
         assert set(asked.hung) == {("h1", 20001), ("h1", 20002)}
 
 
-def test_all_must_open_where_all_are_needed() -> None:
+def test_open_all_raises_unless_all_connections_open() -> None:
     replies = {"h1": [opened([20001, 20002])], "h2": [opened([], {"timeout": 1})]}
     with (
         generators_with(replies) as (generators, _),
@@ -184,12 +186,12 @@ def test_all_must_open_where_all_are_needed() -> None:
         generators.open_all(3, 64)
 
 
-def test_all_that_open_is_as_opening() -> None:
+def test_open_all_returns_the_results_of_open() -> None:
     with generators_with({"h1": [opened([1, 2])]}) as (generators, _):
         assert generators.open_all(2, 64).opened == 2
 
 
-def test_asking_names_each_clients_own_by_index() -> None:
+def test_a_request_names_each_clients_connections_by_index() -> None:
     replies = {
         "h1": [opened([20001, 20002]), answered()],
         "h2": [opened([20002]), answered()],
@@ -210,7 +212,7 @@ def test_asking_names_each_clients_own_by_index() -> None:
 
 
 @pytest.mark.parametrize(("which", "told"), [(None, None), ([], [])])
-def test_all_and_none_are_told_apart(
+def test_all_and_no_connections_are_distinguished(
     which: list[tuple[str, int]] | None, told: list[int] | None
 ) -> None:
     with generators_with({"h1": [opened([20001]), answered()]}) as made:
@@ -220,7 +222,7 @@ def test_all_and_none_are_told_apart(
         assert programs["h1"].told[1]["which"] == told
 
 
-def test_a_connection_that_nobody_opened_cannot_be_asked() -> None:
+def test_an_unknown_connection_is_an_error() -> None:
     with generators_with({"h1": [opened([20001])]}) as (generators, programs):
         generators.open(1, 1)
         with pytest.raises(KeyError):
@@ -246,7 +248,7 @@ def test_replies_are_merged_by_client_and_port() -> None:
     assert found.waited_ms == {("h2", 2): 50.0}
 
 
-def test_nothing_asked_has_no_reset_and_no_beginning() -> None:
+def test_without_requests_there_are_no_times() -> None:
     with generators_with({"h1": [answered()], "h2": [answered()]}) as (generators, _):
         found = generators.request([], at_once=False, timeout_s=1)
     assert (found.requests, found.first_s, found.last_reset_s) == (0, 0.0, None)
@@ -258,7 +260,7 @@ clients_fates = st.lists(st.tuples(st.lists(fates), instants, instants), min_siz
 
 
 @given(clients_fates)
-def test_merging_loses_no_connection_and_keeps_the_outermost_instants(
+def test_merging_keeps_every_connection_and_the_first_and_last_time(
     clients: list[tuple[list[str], float | None, float | None]],
 ) -> None:
     replies = {}
@@ -324,7 +326,7 @@ def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("on_loopback")
-def test_real_programs_of_two_clients_are_driven_as_one() -> None:
+def test_two_real_programs_work_together() -> None:
     clients = ["h1", "h2"]
     seed = unused_seed(clients, 3)
     network = cast(Network, LoopbackNetwork(clients, ["127.0.0.1"]))
@@ -353,7 +355,7 @@ def test_real_programs_of_two_clients_are_driven_as_one() -> None:
 
 
 @pytest.mark.usefixtures("on_loopback")
-def test_programs_are_ended_though_the_measurement_failed() -> None:
+def test_programs_end_if_the_measurement_fails() -> None:
     network = cast(Network, LoopbackNetwork(["h1"], ["127.0.0.1"]))
     with (
         pytest.raises(ZeroDivisionError),

@@ -106,7 +106,7 @@ def test_the_checksums_of_a_copy_are_right(frame: bytes) -> None:
 
 
 @given(resets())
-def test_owed_checksums_are_made_good(frame: bytes) -> None:
+def test_partial_checksums_are_completed(frame: bytes) -> None:
     """As a switch in user space passes on a frame whose sender left them to it."""
     ethernet, _, transport = layers(frame)
     transport.chksum = 0x1234
@@ -114,13 +114,15 @@ def test_owed_checksums_are_made_good(frame: bytes) -> None:
 
 
 @given(resets())
-def test_exchanged_twice_it_is_the_reset_again_but_for_its_macs(frame: bytes) -> None:
+def test_swapping_twice_restores_all_but_the_macs(frame: bytes) -> None:
     whole = frame.ljust(LEAST_FRAME, b"\0")
     assert _swapped(_swapped(frame))[12:] == whole[12:]
 
 
 @given(resets(), macs)
-def test_a_nodes_copy_differs_by_its_destination_alone(frame: bytes, mac: str) -> None:
+def test_copies_for_nodes_differ_in_their_destination_only(
+    frame: bytes, mac: str
+) -> None:
     copy = _swapped(frame)
     addressed = _addressed(copy, mac)
     assert addressed[:6] == bytes.fromhex(mac.replace(":", ""))
@@ -195,7 +197,7 @@ def test_a_naive_reset_goes_to_its_client_and_to_the_controller() -> None:
         assert actions_by_port(entry) == [client.fabric_port, CONTROLLER_PORT]
 
 
-def test_a_naive_copy_goes_to_the_controller_alone() -> None:
+def test_a_naive_copy_goes_to_the_controller_only() -> None:
     entries = NAIVE.chassis_entries(PLAN.chassis[0], Membership())
     assert len(entries) == 2
     for entry in entries:
@@ -253,7 +255,9 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> list[FakeCluster]:
     return made
 
 
-def test_ours_is_as_users_get_it(clusters: list[FakeCluster], tmp_path: Path) -> None:
+def test_our_network_has_the_default_options(
+    clusters: list[FakeCluster], tmp_path: Path
+) -> None:
     up = ours.open_ours(PLAN, tmp_path, KERNEL)
     (cluster,) = clusters
     options = cluster.options
@@ -270,7 +274,7 @@ def test_ours_is_as_users_get_it(clusters: list[FakeCluster], tmp_path: Path) ->
     assert [*stops, cluster.stopped] == [0, 1]
 
 
-def test_bringing_up_is_told_step_by_step(
+def test_the_steps_of_the_bring_up_are_timed(
     clusters: list[FakeCluster], tmp_path: Path
 ) -> None:
     up = ours.open_ours(PLAN, tmp_path, KERNEL)
@@ -278,7 +282,7 @@ def test_bringing_up_is_told_step_by_step(
     assert all(seconds >= 0 for seconds in up.steps.values())
 
 
-def test_what_came_up_half_is_taken_down(
+def test_a_failed_bring_up_is_undone(
     clusters: list[FakeCluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeCluster, "fails", True)
@@ -323,7 +327,7 @@ names = st.sampled_from([node.name for node in PLAN.nodes])
 
 
 @given(st.sets(names, max_size=5), st.sampled_from(["h1", "h2"]), port_numbers)
-def test_a_server_is_always_one_in_service(
+def test_a_server_is_a_node_in_service(
     failed: set[str], client: str, source_port: int
 ) -> None:
     up = network(Membership(dict.fromkeys(failed, NodeState.FAILED)))
@@ -333,7 +337,7 @@ def test_a_server_is_always_one_in_service(
     assert up.owner(up.state, connection) == server
 
 
-def test_without_any_node_nobody_owns_a_connection() -> None:
+def test_without_a_node_in_service_a_connection_has_no_owner() -> None:
     everyone = [node.name for node in PLAN.nodes]
     up = network(Membership(dict.fromkeys(everyone, NodeState.FAILED)))
     assert up.owner(up.state, up.connection("h1", ECHO_PORT, 20001)) is None
@@ -360,7 +364,7 @@ def test_every_host_is_on_the_one_bridge(datapath: str, called: str) -> None:
     assert ends == {frozenset((host, "s1")) for host in topo.hosts()}
 
 
-def test_the_server_of_a_target_is_who_has_that_address() -> None:
+def test_the_server_of_a_target_has_its_address() -> None:
     up = StockNetwork.__new__(StockNetwork)
     up.servers = ["n1", "n2"]
     addresses = {"n1": "10.0.0.3", "n2": "10.0.0.4"}
@@ -396,7 +400,7 @@ def test_frames_lost_add_up_over_readings(
 @pytest.mark.parametrize(
     ("opener", "tso"), [(stock.open_stock, False), (stock.open_stock_tso, True)]
 )
-def test_only_one_of_the_stock_networks_has_tso(
+def test_one_of_the_stock_networks_has_tso(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, opener: Any, tso: bool
 ) -> None:
     monkeypatch.setattr(stock, "StockNetwork", lambda *given, tso: (*given, tso))
