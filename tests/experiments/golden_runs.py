@@ -1,5 +1,5 @@
 """Records of real, good runs, small enough to keep: to be judged again, and to be
-spoiled, fact by fact.
+changed, one fact at a time.
 
 There is one of each shipped scenario, with ``flood``, and one of ``drain-node`` with each
 of some policies. ``spec.yaml`` says which run it was; ``figures.json`` what the run itself

@@ -1,4 +1,4 @@
-"""Socket tables held against socket events: who knows of which socket."""
+"""Socket tables compared with socket events."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_node_without_power_holds_no_socket() -> None:
 
 
 def test_a_silent_connection_is_half_open_by_both() -> None:
-    """Moved, held by its old owner, and not a segment of it was seen since."""
+    """It has moved, its old owner holds it, and no segment was captured since."""
     run = ScaleOut.build(policy="drop")
     silent = run.moved[0]
     run.path.segments = [

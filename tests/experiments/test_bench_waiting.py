@@ -1,4 +1,4 @@
-"""The benchmark's account of how long unmoved connections waited during a wave."""
+"""The benchmark's waits of unmoved connections during a wave."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def connection(port: int) -> FourTuple:
 
 
 class Few:
-    """A generator's connections, whose servers are at hand."""
+    """A generator's connections, with servers in this process."""
 
     def __init__(self, count: int) -> None:
         pairs = [socket.socketpair() for _ in range(count)]

@@ -1,4 +1,4 @@
-"""The claim chart passes on the claim's packet path, and on nothing less."""
+"""The claim chart passes on the claim's packet path, and on no incomplete one."""
 
 from __future__ import annotations
 
@@ -140,11 +140,11 @@ def owner_freed_before_its_copy(change: Change) -> None:
     change.later(lambda o: is_copy(o) and o.label == owner, 50 * MS)
 
 
-def copy_begets_a_reset(change: Change) -> None:
+def copy_causes_a_reset(change: Change) -> None:
     run = change.run
-    stranger = run.stayed[0]
-    run.path.see_back("c1n1", True, stranger, RST, 77, 78, 700 * MS)
-    run.path.see_back("fabric-c1", False, stranger, RST, 77, 78, 701 * MS)
+    unmoved = run.stayed[0]
+    run.path.see_back("c1n1", True, unmoved, RST, 77, 78, 700 * MS)
+    run.path.see_back("fabric-c1", False, unmoved, RST, 77, 78, 701 * MS)
 
 
 BROKEN: list[tuple[Callable[[Change], None], list[str]]] = [
@@ -163,7 +163,7 @@ BROKEN: list[tuple[Callable[[Change], None], list[str]]] = [
     (owner_not_freed, ["E3"]),
     (owner_got_no_copy, ["E3", "E5"]),
     (owner_freed_before_its_copy, ["E3"]),
-    (copy_begets_a_reset, ["order"]),
+    (copy_causes_a_reset, ["order"]),
 ]
 
 
@@ -189,7 +189,7 @@ def test_one_broken_connection_fails_what_it_breaks(
     chart = run.chart()
     assert failed(run) == elements
     for element in elements:
-        expected = len(run.moved) - (change is not copy_begets_a_reset)
+        expected = len(run.moved) - (change is not copy_causes_a_reset)
         assert chart[element].held == expected
         assert chart[element].evidence
 

@@ -1,4 +1,4 @@
-"""The options that commands share: what they take, refuse, and make of errors."""
+"""The options that commands share: what they accept and refuse, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REGISTRIES = ("policy", "balancer", "guard", "workload", "datapath")
 @member_options
 @handles_errors
 def up(name: str, **options: Any) -> None:
-    """Shows what the real command would get."""
+    """Prints the arguments that the real command would get."""
     plan, others = cluster_arguments(options)
     sizes = [len(plan.chassis), len(list(plan.nodes)), len(plan.clients)]
     click.echo(json.dumps({"name": name, "sizes": sizes, **others}))

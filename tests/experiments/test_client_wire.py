@@ -55,7 +55,7 @@ class Port:
         self.down(at + 1, "SA", 700, isn + 1)
 
     def waits(self) -> list[list[Wait]]:
-        """Of each life of the connection."""
+        """The waits of each connection with these ports."""
         ends = (CLIENT[self.version], 20001, VIP[self.version], 10809)
         lives = self.wire.dialogues().get(FourTuple(*ends), [])
         return [life.waits(10_000, False) for life in lives]

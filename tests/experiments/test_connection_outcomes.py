@@ -1,4 +1,4 @@
-"""What became of connections, in a modelled scale-out under each policy."""
+"""Outcomes of connections, in a modelled scale-out under each policy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def flood() -> ScaleOut:
     return ScaleOut.build(connections=40)
 
 
-def fate_of(run: ScaleOut, connection: FourTuple) -> Outcome:
+def outcome_of(run: ScaleOut, connection: FourTuple) -> Outcome:
     (outcome,) = [
         outcome for outcome in run.outcomes() if outcome.connection == connection
     ]
@@ -65,7 +65,7 @@ def test_drop_hangs_every_moved_client() -> None:
 
 
 def test_a_moved_connection_has_its_old_and_new_owner(flood: ScaleOut) -> None:
-    outcome = fate_of(flood, flood.moved[0])
+    outcome = outcome_of(flood, flood.moved[0])
     old, new = (epoch.owner_of(outcome.connection) for epoch in flood.timeline.epochs)
     assert (outcome.owner, outcome.moved_to) == (old, new)
     assert outcome.moved_ns == flood.timeline.epochs[1].start_ns
@@ -81,7 +81,7 @@ def test_a_moved_connection_that_stays_silent_does_not_hang() -> None:
         for one in run.path.segments
         if one.connection != silent or one.time_ns < START + EVENT
     ]
-    outcome = fate_of(run, silent)
+    outcome = outcome_of(run, silent)
     assert outcome.moved
     assert not outcome.hung
     assert outcome.half_open is None
@@ -127,7 +127,7 @@ def test_a_connection_closed_before_the_event_did_not_move(flood: ScaleOut) -> N
     ]
     flood.path.state(gone, "client", "ESTABLISHED", "FIN_WAIT1", EVENT - 2 * MS)
     flood.path.state(gone, "client", "FIN_WAIT1", "CLOSE", EVENT - MS)
-    assert not fate_of(flood, gone).moved
+    assert not outcome_of(flood, gone).moved
 
 
 def test_a_reconnection_on_the_same_four_tuple_is_another_connection(
@@ -158,7 +158,7 @@ def test_a_connection_opened_by_the_old_tables_during_the_event() -> None:
     owner = old_epoch.owner_of(late)
     assert owner is not None
     run.path.open(late, owner, EVENT + 2 * MS)
-    outcome = fate_of(run, late)
+    outcome = outcome_of(run, late)
     assert outcome.moved
     assert outcome.moved_ns == outcome.opened_ns
 
@@ -185,7 +185,7 @@ def test_a_handshake_during_an_event_belongs_to_the_node_that_answered() -> None
         if one.connection != late or one.local[0] == CLIENT.ipv4
     ]
     run.path.reset(late, new, EVENT + 3 * MS, {})
-    outcome = fate_of(run, late)
+    outcome = outcome_of(run, late)
     assert (outcome.owner, outcome.unfinished) == (third, True)
     assert outcome.moved
     assert outcome.reset
@@ -248,7 +248,7 @@ def test_a_failed_owner_holds_no_socket_and_the_client_hangs(
 def test_a_reset_cut_off_by_the_end_of_the_observation_counts_as_late(
     policy: str, after_us: int
 ) -> None:
-    """It ends in the midst of the first reset: that connection has not spoken yet."""
+    """It ends during the first reset: that connection does not count as one that spoke."""
     run = ScaleOut.build(policy=policy)
     strays = [stray for stray in run.strays() if stray.connection in run.moved]
     first = min(stray.time_ns for stray in strays if stray.time_ns > START + EVENT)

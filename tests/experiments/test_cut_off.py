@@ -1,4 +1,4 @@
-"""Half-open ends behind a cut uplink: no copy frees them, and nothing hides them."""
+"""Half-open ends behind a cut uplink: no copy frees them, and they are reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run() -> ScaleOut:
 
 
 def away(run: ScaleOut) -> int:
-    """How many moved connections left their owner behind the cut."""
+    """The number of moved connections whose owner is cut off."""
     old, cut = run.timeline.epochs
     return sum(old.owner_of(one) in cut.cut_off for one in run.moved)
 

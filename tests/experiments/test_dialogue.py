@@ -18,7 +18,7 @@ WRAPS = 2**32
 
 @dataclass
 class Talk:
-    """A client and its server: what is said, in the order of time."""
+    """A client and its server: their segments, in the order of time."""
 
     isn: int = ISN
     server_isn: int = SERVER_ISN

@@ -1,4 +1,4 @@
-"""The doctor's results from findings of any kind; and its trials, on a real machine."""
+"""Results of doctor from invented findings; and its trials on the real machine."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_without_root_the_kernel_stays_unknown() -> None:
 
 @contextmanager
 def _as_nobody() -> Iterator[None]:
-    """The effective user is nobody, for a while; who is not root stays who they are."""
+    """The effective user is nobody during the test; without root it does not change."""
     me = os.geteuid()
     if me == 0:
         os.seteuid(65534)

@@ -1,4 +1,4 @@
-"""Expectations held against a summary: met, not met, and not to be judged."""
+"""Expectations compared with a summary: met, not met, and not judged."""
 
 from __future__ import annotations
 

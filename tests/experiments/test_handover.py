@@ -1,4 +1,4 @@
-"""What is handed over to the user who called sudo: what was made, and nothing else."""
+"""What is handed over to the user who called sudo: what the run made, and nothing else."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_files_of_others_among_the_results_keep_their_owner(tmp_path: Path) -> N
 def test_a_name_that_becomes_a_link_meanwhile_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write there swaps names between the look and the change."""
+    """A user who may write there replaces a name between the check and the change."""
     secret, folder = tmp_path / "secret", make_folders(tmp_path / "out")
     secret.touch()
     (folder / "log").touch()

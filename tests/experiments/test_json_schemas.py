@@ -1,4 +1,4 @@
-"""The JSON Schemas that ship: made from the models, and true of every file that ships."""
+"""The JSON Schemas that ship: made from the models, and valid for every file that ships."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def kept(of: str) -> Any:
 
 
 def wrong(of: str, data: Any, schema: Any = None) -> list[str]:
-    """What a schema finds in data; none where all is well."""
+    """Errors that a schema finds in data."""
     validator = jsonschema.Draft202012Validator(schema or kept(of))
     return [f"{e.json_path}: {e.message}" for e in validator.iter_errors(data)]
 
 
 @every_schema
 def test_the_shipped_schemas_are_those_of_the_models(of: str) -> None:
-    again = f"make it anew: ./resetbed schema {of} > schemas/{of}.schema.json"
+    again = f"make it again: ./resetbed schema {of} > schemas/{of}.schema.json"
     assert kept(of) == json.loads(schema_text(of)), again
 
 
@@ -148,7 +148,7 @@ def test_the_summary_of_a_later_version_is_valid(tmp_path: Path) -> None:
 
 
 def closed(schema: Any) -> Any:
-    """That schema, admitting none but the keys that it names."""
+    """That schema, without further keys."""
     if isinstance(schema, list):
         return [closed(each) for each in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""The ladder diagram: what it shows, and that both drawings are well made."""
+"""The ladder diagram: its content, and both drawings."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def test_svg_is_well_formed_for_any_text(size: tuple[int, int]) -> None:
     ladder = made(*STORY.arrows[1:], size=size, title=STORY.title)
     root = ElementTree.fromstring(ladder_svg(ladder))
     texts = [each.text for each in root.iter() if each.text]
-    assert texts.count(STORY.title) == 2, "to be heard and to be seen"
+    assert texts.count(STORY.title) == 2, "for screen readers, and visible"
 
 
 def test_svg_has_a_line_for_each_instant_and_none_for_the_end() -> None:

@@ -110,7 +110,7 @@ def test_bad_options_are_bad_input(words: tuple[str, ...], said: str) -> None:
 
 @pytest.mark.live
 def test_the_trials_of_this_kernel_decide() -> None:
-    """Whatever it has: what is refused is what a trial finds missing, no more."""
+    """On any kernel, exactly what a trial finds missing is refused."""
     tried = kernel_probes.probe_some(["sch_netem", "sch_tbf"])
     assert set(tried) == {"sch_netem", "sch_tbf"}
     for options in (LinkOptions(delay_ms=1), LinkOptions(rate_mbit=1)):

@@ -1,4 +1,4 @@
-"""What a captured frame says, against frames that scapy builds."""
+"""Fields of a captured frame, for frames that scapy builds."""
 
 from __future__ import annotations
 

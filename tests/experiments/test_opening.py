@@ -15,7 +15,7 @@ from experiments.running.opening import (
 
 
 class Clock:
-    """Time that passes by sleeping alone, and what clients have done by then."""
+    """A clock that only sleeping advances, and the progress of clients."""
 
     def __init__(self, opened: Callable[[float], int], ready_s: float) -> None:
         self.seconds = 0.0

@@ -1,4 +1,4 @@
-"""What is foretold of a spec, against the tables themselves, and as a command."""
+"""Predictions for a spec, compared with the flow tables, and as a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run must show by its spec: every policy promises, and nobody else does."""
+"""What a run must show by its spec: every policy has promises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from experiments.verdict.promises import (
 )
 from topologies.domain.events import EVENTS
 
-#: What each policy is expected to show of a planned event, beside what all are.
+#: What each policy is expected to show of a planned event, in addition to what all are.
 PROMISED = {
     "drop": {
         *("connections.reset", "connections.hung", "packets.node_resets"),
@@ -45,7 +45,7 @@ PROMISED = {
         *("packets.tier1_copies", "packets.tier2_copies"),
     },
 }
-#: What all promise that answer strays: they do it by a reset.
+#: What all policies that answer strays promise: each answer is a reset.
 RESETTING = {"connections.reset", "connections.hung"}
 
 
@@ -77,17 +77,17 @@ def _shortened(key: str) -> str:
 
 
 def test_a_policy_without_promises_is_refused() -> None:
-    with pytest.raises(ValueError, match="mute: a policy promises something"):
+    with pytest.raises(ValueError, match="silent: a policy promises something"):
         ResetPolicy(
-            "mute", "says nothing", on_stray=OnStray.STAY_SILENT, promises=frozenset()
+            "silent", "says nothing", on_stray=OnStray.STAY_SILENT, promises=frozenset()
         )
     with pytest.raises(TypeError, match="promises"):
-        ResetPolicy("mute", "says nothing", on_stray=OnStray.STAY_SILENT)  # type: ignore[call-arg]
+        ResetPolicy("silent", "says nothing", on_stray=OnStray.STAY_SILENT)  # type: ignore[call-arg]
 
 
 def test_a_policy_that_is_in_no_registry_is_an_error() -> None:
-    unknown = spec().model_copy(update={"policy": "unheard-of"})
-    with pytest.raises(KeyError, match="unheard-of"):
+    unknown = spec().model_copy(update={"policy": "unknown"})
+    with pytest.raises(KeyError, match="unknown"):
         expected(unknown)
 
 
@@ -102,7 +102,7 @@ def test_failures_and_a_lost_uplink_are_the_unplanned_events() -> None:
     happen = {"fail-node", "fail-chassis", "uplink-down"}
     assert {kind for kind in EVENTS if not planned([[kind]])} == happen
     with pytest.raises(KeyError):
-        planned([["drain-node", "quake"]])
+        planned([["drain-node", "unknown"]])
 
 
 @pytest.mark.parametrize(

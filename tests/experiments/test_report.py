@@ -1,4 +1,4 @@
-"""The report from made-up runs: figures, marks, the page's structure and its colours."""
+"""The report from invented runs: figures, marks, the page's structure and its colours."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_share_ended_without_censoring_is_the_empirical_function() -> None:
 
 
 def test_share_ended_with_censoring_is_kaplan_and_meiers() -> None:
-    # Worked by hand: 4 at risk, one ends; one leaves; 2 at risk, one ends.
+    # Computed by hand: 4 at risk, one ends; one leaves; 2 at risk, one ends.
     curve = ended_share([(1.0, False), (2.0, True), (3.0, False), (4.0, True)])
     assert _flat(curve.steps) == pytest.approx((1, 0.25, 3, 1 - 0.75 * 0.5))
     assert _flat(curve.marks) == pytest.approx((2, 0.25, 4, 0.625))

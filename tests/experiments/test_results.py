@@ -1,4 +1,4 @@
-"""A run's results as files: the summary comes last and whole; what it came to."""
+"""A run's results as files: the summary is written last and atomically; outcomes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ QUIET: dict[str, Any] = {
 
 @pytest.fixture
 def run(tmp_path: Path) -> tuple[Path, RunSpec, RunRecord, Analysis]:
-    """A good run, analysed, and its folder before anything was written of that."""
+    """A good run, analysed, and its folder before the results are written."""
     golden = GoldenRun.load("flood")
     golden.summary(tmp_path)
     record = read_record(tmp_path)

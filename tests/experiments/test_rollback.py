@@ -35,13 +35,13 @@ class Broken(Exception):
 
 @dataclass
 class Fuse:
-    """Blows once, at the tick of that number; counts them."""
+    """Fails once, at the tick of that number; counts ticks."""
 
     at: int | None = None
     ticks: int = 0
 
     def tick(self) -> None:
-        """One step further."""
+        """Counts one step."""
         self.ticks += 1
         if self.ticks == self.at:
             self.at = None
@@ -163,7 +163,7 @@ class House:
         )
 
     def world(self) -> tuple[frozenset[str], ...]:
-        """All that there is: what is built, off, cut off, guarded, and served."""
+        """The whole state: what is built, off, cut off, guarded, and served."""
         parts = self.machines
         served = self.actions.processes.running
         sets = (parts.built, parts.off, parts.cut, parts.guarded, served)
@@ -177,7 +177,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    """Nothing has happened yet."""
+    """A cluster without any event so far."""
     house = House(tmp_path)
 
     def listens(pid: int, port: int) -> bool:

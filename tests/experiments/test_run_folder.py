@@ -1,4 +1,4 @@
-"""A run's folder read back: what the analysis said of each connection, and no more."""
+"""A run's folder read back: the analysis of each connection, and nothing else."""
 
 from __future__ import annotations
 

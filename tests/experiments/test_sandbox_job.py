@@ -1,4 +1,4 @@
-"""The program inside a sandbox: what its errors come to, and what a cluster answers."""
+"""The program inside a sandbox: exit statuses of errors, and a cluster's replies."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def test_a_programming_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_job_is_a_programming_error() -> None:
-    with pytest.raises(KeyError, match="dance"):
-        sandbox_job.main('{"job": "dance"}')
+    with pytest.raises(KeyError, match="unknown"):
+        sandbox_job.main('{"job": "unknown"}')
 
 
 @pytest.mark.parametrize("outcome", EXIT_STATUS)
@@ -136,7 +136,7 @@ def test_a_sandbox_finds_its_own_directory(monkeypatch: pytest.MonkeyPatch) -> N
 
 @dataclass
 class Event:
-    """What a cluster keeps of an event."""
+    """A cluster's record of an event."""
 
     kind: str
     target: str
@@ -147,7 +147,7 @@ class Event:
 
 @dataclass
 class MadeUpCluster:
-    """Executes events by writing them down."""
+    """Executes events by recording them."""
 
     done: list[list[tuple[str, str]]] = field(default_factory=list)
 
@@ -157,7 +157,7 @@ class MadeUpCluster:
 
 
 class Served:
-    """The operations of such a cluster, asked as over the socket."""
+    """The operations of such a cluster, asked as through the socket."""
 
     def __init__(self) -> None:
         self.cluster, self.stop = MadeUpCluster(), threading.Event()
@@ -208,7 +208,7 @@ def test_invalid_events_are_bad_input_and_change_nothing(
     [
         (b"{", 2),
         (b"\xff", 2),
-        (b'{"op": "dance"}', 2),
+        (b'{"op": "unknown"}', 2),
         (b"{}", 2),
         (b"[]", 1),
         (b'{"op": "down", "now": 1}', 1),

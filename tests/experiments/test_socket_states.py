@@ -1,4 +1,4 @@
-"""The lives of sockets, from reports as the kernel gives them."""
+"""Lifetimes of sockets, from the kernel's reports."""
 
 from __future__ import annotations
 

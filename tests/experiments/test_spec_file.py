@@ -114,7 +114,7 @@ REFUSED = [
     pytest.param(
         "balancer: rendezvous\ncluster: {weights: {c3: 2}}\n",
         ["cluster.weights", "'c3'", "c2n3"],
-        id="a weight of nobody",
+        id="a weight of an unknown member",
     ),
     pytest.param(
         "events: [{kind: drain-node, target: c1n9}]\n",
@@ -152,7 +152,7 @@ def test_a_run_opens_no_more_connections_than_clients_hold(
     write: Write, text: str, said: str
 ) -> None:
     path = write(f"workload: {text}\n")
-    assert load_spec(path), "connections that nobody opens can still be foretold"
+    assert load_spec(path), "connections that no client opens can still be predicted"
     with pytest.raises(SpecError, match=r"workload\.connections") as refused:
         load_run(path)
     assert said in str(refused.value)
@@ -200,7 +200,7 @@ NO_NAMES = ("/etc/x", "../x", "..", ".x", "", "a/b", "a b", "-x", "x\n", "x" * 6
 def test_a_scenarios_name_cannot_lead_out_of_the_folder(
     write: Write, name: str
 ) -> None:
-    """Results are written as root into a folder that is called by it."""
+    """Results are written as root into a folder of that name."""
     path = write(f"policy: drop\nscenario: {json.dumps(name)}\n")
     with pytest.raises(SpecError) as refused:
         load_spec(path)

@@ -45,7 +45,7 @@ def refuse(*_: object) -> Program:
 
 @dataclass
 class House:
-    """A supervisor and what it looks after."""
+    """A supervisor and what it supervises."""
 
     log: EventLog
     path: Path

@@ -1,4 +1,4 @@
-"""How a sweep goes on and ends: broken folders, runs not to be trusted, two at once."""
+"""How a sweep resumes and ends: broken folders, untrusted runs, two at once."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Sweep:
         return status
 
     def note(self, run: str, outcome: str, status: int = 0) -> None:
-        """That run has ended so, lately."""
+        """Records that run's end."""
         state = StateFile(self.layout.state)
         state.record(Record(run, outcome, status, "so it is", 10.0, 12.5, 1))
         state.close()
@@ -160,9 +160,9 @@ def test_medians_and_tables_exclude_untrusted_runs_and_count_them(
     assert (row["runs"], row["n"], row["untrusted"], row["failed"]) == (3, 2, 1, 0)
     assert row["max"] == 0
     runs = polars.read_parquet(done.layout.folder / "runs.parquet")
-    (lone,) = runs.filter(run=doubtful).to_dicts()
-    assert (lone["outcome"], lone["reason"]) == (UNTRUSTED, "so it is")
-    assert lone["connections.hung"] is None
+    (single,) = runs.filter(run=doubtful).to_dicts()
+    assert (single["outcome"], single["reason"]) == (UNTRUSTED, "so it is")
+    assert single["connections.hung"] is None
     connections = polars.read_parquet(done.layout.folder / "connections.parquet")
     assert doubtful not in set(connections["run"])
 

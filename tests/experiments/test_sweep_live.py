@@ -59,7 +59,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     done = {name: _made(folder, name) for name, one in records if one.outcome == MET}
     resume = resetbed("sweep", "tiny", "--out", str(folder))
     for _ in range(2):
-        # A machine that is too busy for a run says nothing of the sweep.
+        # A run on a busy machine may be untrusted; that is no fault of the sweep.
         if resume.returncode != UNTRUSTED:
             break
         resume = resetbed("sweep", "tiny", "--out", str(folder), "--retry-failed")
@@ -145,7 +145,7 @@ def test_half_open_lifetimes_agree_with_the_summaries(swept: Swept) -> None:
 
 
 class Visit(NamedTuple):
-    """What a browser made of a page."""
+    """A page as a browser shows it."""
 
     dom: str
     console: list[str]

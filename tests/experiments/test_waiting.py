@@ -16,7 +16,7 @@ from topologies.domain.plan import VIP4
 MS = 1_000_000
 STEADY, EVENT, END = 100 * MS, 500 * MS, 900 * MS
 CONNECTION = FourTuple("10.1.0.1", 20001, VIP4, 10809)
-FATE = Outcome(CONNECTION, 12 * MS, "c1n1", END)
+OUTCOME = Outcome(CONNECTION, 12 * MS, "c1n1", END)
 NOTHING = Percentiles()
 
 
@@ -32,7 +32,7 @@ def dialogue(*exchanges: tuple[int, int | None], began: int = 10) -> Dialogue:
 
 
 def waiting(
-    *lives: Dialogue, outcome: Outcome = FATE, events: tuple[int, ...] = (500,)
+    *lives: Dialogue, outcome: Outcome = OUTCOME, events: tuple[int, ...] = (500,)
 ) -> Waiting:
     requested = [event * MS for event in events]
     return waiting_unmoved([outcome], {CONNECTION: lives}, requested, STEADY)
@@ -60,20 +60,20 @@ def test_an_unfinished_wait_counts_up_to_the_end() -> None:
 
 
 def test_an_ended_socket_does_not_wait() -> None:
-    gone = replace(FATE, ended_ns=650 * MS)
+    gone = replace(OUTCOME, ended_ns=650 * MS)
     found = waiting(dialogue((600, None)), outcome=gone)
     assert found == Waiting(NOTHING, alone(50.0), 0)
 
 
 def test_a_connection_that_moved_does_not_count() -> None:
-    moved = replace(FATE, moved_ns=EVENT, moved_to="c1n2")
+    moved = replace(OUTCOME, moved_ns=EVENT, moved_to="c1n2")
     found = waiting(dialogue((200, 203), (600, None)), outcome=moved)
     assert found == Waiting(NOTHING, NOTHING, 0)
 
 
 @pytest.mark.parametrize(
     "outcome",
-    [replace(FATE, opened_ns=510 * MS), replace(FATE, ended_ns=400 * MS)],
+    [replace(OUTCOME, opened_ns=510 * MS), replace(OUTCOME, ended_ns=400 * MS)],
     ids=["opened after it", "ended before it"],
 )
 def test_a_connection_without_an_event_does_not_count(outcome: Outcome) -> None:
@@ -82,7 +82,7 @@ def test_a_connection_without_an_event_does_not_count(outcome: Outcome) -> None:
 
 
 def test_a_connection_opened_between_two_events_counts_for_the_second() -> None:
-    late = replace(FATE, opened_ns=520 * MS)
+    late = replace(OUTCOME, opened_ns=520 * MS)
     found = waiting(dialogue((600, 604), began=519), outcome=late, events=(500, 700))
     assert found == Waiting(NOTHING, alone(4.0), 0)
 
@@ -90,9 +90,9 @@ def test_a_connection_opened_between_two_events_counts_for_the_second() -> None:
 def test_each_connection_of_the_same_ports_has_its_own_dialogue() -> None:
     first = dialogue((200, 203), (600, 605), began=10)
     second = dialogue((700, 790), began=650)
-    outcome = replace(FATE, ended_ns=640 * MS)
+    outcome = replace(OUTCOME, ended_ns=640 * MS)
     assert waiting(first, second, outcome=outcome) == Waiting(alone(3.0), alone(5.0), 0)
-    again = replace(FATE, opened_ns=651 * MS)
+    again = replace(OUTCOME, opened_ns=651 * MS)
     found = waiting(first, second, outcome=again, events=(500, 660))
     assert found == Waiting(NOTHING, alone(90.0), 0)
 

@@ -1,4 +1,4 @@
-"""Whether the README tells what every key of a run's summary means."""
+"""Whether the README documents every key of a run's summary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WHOLE = frozenset(("cluster", "links", "workload", "provenance"))
 BY_NAME = frozenset(("pins",))
 
 
-def untold(summary: Mapping[str, Any], readme: str) -> list[str]:
+def undocumented(summary: Mapping[str, Any], readme: str) -> list[str]:
     """Dotted keys that no row of the README's table names, in a code span.
 
     A key of a key has to stand in the row of its parent.

@@ -1,4 +1,4 @@
-"""What clients and programs may try: nothing is amplified, nothing wrongly killed."""
+"""Attacks by clients and programs: nothing is amplified, no other connection is reset."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cluster() -> Iterator[Background]:
 
 @pytest.fixture(autouse=True)
 def no_copies(cluster: Background) -> Iterator[None]:
-    """Whatever a test here does, no switch makes a single copy of it."""
+    """Checks that no switch makes a copy of anything that a test here sends."""
     before = cluster.copies()
     yield
     assert cluster.copies() == before

@@ -52,7 +52,7 @@ def test_a_program_of_the_users_own_is_served(cluster: Background, uri: str) -> 
 
 
 def test_any_port_of_the_vip_is_balanced(cluster: Background) -> None:
-    """A server of the user's own, started on every node: clients find all of them."""
+    """A user's server is started on every node; clients reach all of them."""
     nodes = list(cluster.status()["nodes"])
     servers = [
         subprocess.Popen(
@@ -182,7 +182,7 @@ def test_an_unmet_expectation_exits_with_1(tmp_path: Path) -> None:
 
 
 def daemons(cluster: Background) -> dict[str, Callable[[], list[int]]]:
-    """What may be killed: a name, and how to find its processes now (outer pids)."""
+    """A kind of process to kill: a name, and how to find its processes (outer pids)."""
     inside = f"/proc/{find_run(cluster.name).init.pid}/ns/pid"
 
     def of(text: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a run comes to, live: silent connections, a client that dies, nothing captured."""
+"""Outcomes of live runs: silent connections, a client that dies, nothing captured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each reset policy beside the three first ones, live, on a planned event."""
+"""Each further reset policy, live, on a planned event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster's sockets and files, whatever the umask of who brought it up."""
+"""A cluster's sockets and files, under any umask of the user who started it."""
 
 from __future__ import annotations
 

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from tests.system.commands import measured, must, resetbed
-from tests.system.readme_keys import README, untold
+from tests.system.readme_keys import README, undocumented
 
 pytestmark = pytest.mark.live
 
 
 def run(folder: Path, scenario: str, *overrides: str) -> dict[str, Any]:
-    """The summary of one run that had to be as expected; README tells all of it."""
+    """The summary of one run that had to be as expected; the README documents all its keys."""
     sets = [word for item in overrides for word in ("--set", item)]
     must(measured(folder, scenario, *sets))
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    assert untold(summary, README.read_text()) == []
+    assert undocumented(summary, README.read_text()) == []
     return summary
 
 
@@ -85,9 +85,9 @@ def test_a_reseed_moves_the_predicted_connections(tmp_path: Path) -> None:
     assert connections["reset"] == connections["moved"] > 0
     assert summary["measurement"]["half_open_by_socket_tables"] == 0
     assert summary["measurement"]["arrivals_compared"] > 0
-    foretold = json.loads(must(resetbed("predict", "reseed", "--json")))
+    predicted = json.loads(must(resetbed("predict", "reseed", "--json")))
     assert (
-        len(summary["balance"]["changes"]) == len(foretold["balance"]["changes"]) == 3
+        len(summary["balance"]["changes"]) == len(predicted["balance"]["changes"]) == 3
     )
     times = "requested_s", "applied_s", "settled_s"
     _, first, second, _ = ([event[key] for key in times] for event in summary["events"])
@@ -146,8 +146,8 @@ def test_the_claim_holds_on_slow_links_and_by_weight(tmp_path: Path) -> None:
         "loss_percent": None,
     }
     asked = [word for each in (*options, *slow) for word in ("--set", each)]
-    foretold = json.loads(must(resetbed("predict", "drain-node", *asked, "--json")))
-    assert foretold["balance"] == summary["balance"]
+    predicted = json.loads(must(resetbed("predict", "drain-node", *asked, "--json")))
+    assert predicted["balance"] == summary["balance"]
     last = summary["observation"]["end_s"] - summary["events"][-1]["applied_s"]
     assert 1.5 <= last < 10
 

@@ -1,4 +1,4 @@
-"""Every storage protocol, live: a node lost, and nothing that was acknowledged with it."""
+"""Every storage protocol, live: a node fails, and no acknowledged write is lost."""
 
 from __future__ import annotations
 

@@ -169,16 +169,16 @@ def test_tc_accepts_the_commands() -> None:
         rate_mbit=0.5, delay_ms=MIN_VALUES["delay_ms"], loss_percent=0.1
     )
     lacks_netem, lacks_parent = "kind is unknown", "Failed to find specified qdisc"
-    for said, lacks in zip(
+    for command, reason in zip(
         options.tc_commands("lo"), (lacks_netem, lacks_parent), strict=True
     ):
         done = subprocess.run(
-            ["unshare", "--net", "tc", *said.split()],
+            ["unshare", "--net", "tc", *command.split()],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0 or (done.returncode == 2 and lacks in done.stderr)
+        assert done.returncode == 0 or (done.returncode == 2 and reason in done.stderr)
 
 
 @pytest.mark.live

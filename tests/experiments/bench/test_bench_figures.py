@@ -1,4 +1,4 @@
-"""Each figure's lines from made-up results: what is reached, what not, and why."""
+"""Each figure's lines from invented results: which bounds are met, and why."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INCOMPLETE = ("half_open", "clients_lost", "disturbed")
 
 
 def first(name: str, kind: str = "ours", **values: Any) -> Line:
-    """The first line of a figure where that kind of network found something else."""
+    """The first line of a figure, with these values for that kind of network."""
     return lines_of(name, changed(results(name), kind, **values))[0]
 
 
@@ -223,12 +223,12 @@ def test_the_mass_reset_ratio_is_naive_to_ours() -> None:
     assert f"{QUICK.held_naive[-1]} connections" in line.reference_is
 
 
-@pytest.mark.parametrize("lack", INCOMPLETE)
-def test_an_incomplete_wave_of_ours_does_not_meet_its_bound(lack: str) -> None:
-    line = first("mass-reset", **wave(**{lack: 1}))
+@pytest.mark.parametrize("field", INCOMPLETE)
+def test_an_incomplete_wave_of_ours_does_not_meet_its_bound(field: str) -> None:
+    line = first("mass-reset", **wave(**{field: 1}))
     assert line.met is False
     assert line.value == pytest.approx(100), "however fast it was"
-    assert first("mass-reset", kind="naive", **wave(90, 9.0, **{lack: 1})).met
+    assert first("mass-reset", kind="naive", **wave(90, 9.0, **{field: 1})).met
 
 
 def test_each_networks_incomplete_resets_are_remarked() -> None:
@@ -255,7 +255,7 @@ def test_beyond_is_part_of_the_full_benchmark_only() -> None:
 
 @pytest.mark.parametrize(
     ("rest", "said"),
-    [({}, "nothing lost"), *(({lack: 1}, "NOT complete") for lack in INCOMPLETE)],
+    [({}, "nothing lost"), *(({field: 1}, "NOT complete") for field in INCOMPLETE)],
 )
 def test_beyond_remarks_any_incomplete_repetition(
     rest: Mapping[str, int], said: str

@@ -1,4 +1,4 @@
-"""When a figure is doubted: others on the machine, and a quiet one that was not quiet."""
+"""Reasons why a figure is unreliable: other processes, or a busy machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from experiments.bench.reliability import (
     QUIET,
     unreliable_reasons,
 )
-from tests.experiments.bench.made_up_results import CALM
+from tests.experiments.bench.made_up_results import IDLE_LOAD
 
 OURS = Setting("ours", 10, 15, 4, "kernel")
 STOCK = Setting("stock", 10, 15, 4, "kernel")
@@ -32,7 +32,7 @@ ALWAYS = ("strangers", "stolen")
 
 
 def measured(figure: str, **load: float) -> dict[str, Any]:
-    return {"figures": {figure: {"found": {}, "load": {**CALM, **load}}}}
+    return {"figures": {figure: {"found": {}, "load": {**IDLE_LOAD, **load}}}}
 
 
 def reasons(figure: str, **load: float) -> list[str]:
@@ -83,8 +83,8 @@ def test_every_reason_has_a_sentence(load: dict[str, float]) -> None:
 
 
 def test_a_reason_names_network_and_repetition() -> None:
-    calm, busy = measured("bulk"), measured("bulk", stolen=0.2)
-    found = unreliable_reasons("bulk", {OURS: [calm, calm, busy], STOCK: [busy]})
+    idle, busy = measured("bulk"), measured("bulk", stolen=0.2)
+    found = unreliable_reasons("bulk", {OURS: [idle, idle, busy], STOCK: [busy]})
     assert [reason.partition(": ")[0] for reason in found] == [
         "ours 10x15 kernel, repetition 3",
         "stock 10x15 kernel, repetition 1",

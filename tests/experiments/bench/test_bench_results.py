@@ -1,4 +1,4 @@
-"""The benchmark from beginning to end, in sandboxes that only write made-up results."""
+"""The benchmark from beginning to end, in sandboxes that only write invented results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Found = dict[str, Any]
 
 @dataclass
 class Sandboxes:
-    """Each writes what ``found`` makes of its setting; None: it does not come up."""
+    """Each writes the result of ``found`` for its setting; None: it does not come up."""
 
     folder: Path
     found: Callable[[Sequence[str], Setting], Found | None] = measured
@@ -178,7 +178,7 @@ def test_unreliable_figures_are_written_with_their_reasons(
 
 
 def finding(figure: str, found: Found) -> Callable[[Sequence[str], Setting], Found]:
-    """As measured, but with these results of that figure."""
+    """The measured results, with these of that figure."""
 
     def odd(names: Sequence[str], setting: Setting) -> Found:
         good = measured(names, setting)
@@ -190,13 +190,16 @@ def finding(figure: str, found: Found) -> Callable[[Sequence[str], Setting], Fou
     return odd
 
 
-NOBODY = {"p50": None, "p99": None, "max": None}
+NO_PERCENTILES = {"p50": None, "p99": None, "max": None}
 
 
 @pytest.mark.parametrize(
     ("figure", "found"),
     [
-        ("reset-latency", {"reset": NOBODY, "reset_sample_ms": [], "not_reset": 9}),
+        (
+            "reset-latency",
+            {"reset": NO_PERCENTILES, "reset_sample_ms": [], "not_reset": 9},
+        ),
         ("growth", {"waves": [wave(0)]}),
         ("growth", {"waves": [wave(9, 0.9), wave(99, 0.1)]}),
         ("round-trip", {"p50": 0.0}),
@@ -237,7 +240,7 @@ def test_a_programming_error_in_a_figure_is_listed_with_its_traceback_and_does_n
 def test_results_without_a_key_are_a_programming_error(
     sandboxes: Sandboxes,
 ) -> None:
-    """For the curves too, which are drawn of the same results."""
+    """Also in the curves, which are drawn from the same results."""
     sandboxes.found = finding("growth", {"waves": [{}]})
     result = sandboxes.run("growth", "footprint")
     assert (len(result.lines["footprint"]), result.lines["growth"]) == (2, [])

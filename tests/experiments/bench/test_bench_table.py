@@ -1,4 +1,4 @@
-"""The benchmark's table: numbers as people read them, verdicts, remarks, and doubts."""
+"""The benchmark's table: formatted numbers, verdicts, remarks, and unreliable figures."""
 
 from __future__ import annotations
 

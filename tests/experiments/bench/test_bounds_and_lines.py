@@ -1,4 +1,4 @@
-"""What a bound says of a value, and what a line of the table says of repetitions."""
+"""Bounds of values, and lines of the table from repetitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figure of growth: what one more reset costs in clusters of several sizes."""
+"""The figure of growth: the cost of one more reset by size of the cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOADS = (100, 1000, 3000)
 def by_cost(
     cost_ms: Callable[[int], float], size: Size = QUICK, fixed_s: float = 0.0
 ) -> dict[Setting, Any]:
-    """A reset costs that much with so many nodes, and a wave ``fixed_s`` besides."""
+    """Results where a reset costs ``cost_ms(nodes)``, and a wave ``fixed_s`` in addition."""
     found: dict[Setting, Any] = {}
     for setting in growth.settings(size):
         nodes = setting.chassis * setting.nodes
@@ -71,12 +71,12 @@ def test_the_remark_has_the_cost_of_each_size() -> None:
     )
 
 
-@pytest.mark.parametrize("lack", ["half_open", "clients_lost", "disturbed"])
+@pytest.mark.parametrize("field", ["half_open", "clients_lost", "disturbed"])
 @pytest.mark.parametrize("where", [0, -1])
-def test_one_incomplete_wave_fails_the_line(lack: str, where: int) -> None:
+def test_one_incomplete_wave_fails_the_line(field: str, where: int) -> None:
     found = by_cost(lambda _: 0.1)
     last = growth.settings(QUICK)[where]
-    found[last][0]["waves"][1][lack] = 1
+    found[last][0]["waves"][1][field] = 1
     line = line_of(found)
     assert (line.met, line.remarks[1]) == (False, "NOT complete somewhere")
     assert line.value == pytest.approx(0, abs=1e-6)

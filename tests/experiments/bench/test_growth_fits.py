@@ -1,4 +1,4 @@
-"""The fits of growth: they find the law that points were made by, and the nearest else."""
+"""The fits of growth: exact for points of a law, least squares for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How busy the machine is said to be, from counters that the test makes up."""
+"""The load of the machine, from invented counters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reading(
 
 
 def passed(cpu: Sequence[int], ours: int = 0, late: Sequence[float] = (0.0,)) -> Load:
-    """The load while the counters went from nought to these."""
+    """The load while the counters went from zero to these."""
     return reading(cpu, ours).since(reading(), late)
 
 

@@ -1,4 +1,4 @@
-"""One network of the benchmark is measured: in this process, and it is made up."""
+"""The measurement of one network, which is a fake in this process."""
 
 from __future__ import annotations
 

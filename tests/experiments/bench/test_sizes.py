@@ -1,4 +1,4 @@
-"""How large the benchmark is: what the quick one leaves out, and JSON and back."""
+"""Sizes of the benchmark: what the quick one leaves out, and their JSON form."""
 
 from __future__ import annotations
 

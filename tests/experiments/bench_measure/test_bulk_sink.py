@@ -37,30 +37,30 @@ bulk_sink.serve({each.fileno(): each for each in listening})
 
 
 class Sink:
-    """A sink that is running, and the ports it listens at."""
+    """A running sink, and the ports at which it listens."""
 
     def __init__(self, program: subprocess.Popen[str], ports: Sequence[int]) -> None:
         self.program = program
         self.ports = ports
 
     def asked(self) -> dict[str, Any]:
-        """What it says to one line."""
+        """Its reply to one line."""
         assert self.program.stdin
         assert self.program.stdout
         self.program.stdin.write("\n")
         self.program.stdin.flush()
-        said: dict[str, Any] = json.loads(self.program.stdout.readline())
-        return said
+        reply: dict[str, Any] = json.loads(self.program.stdout.readline())
+        return reply
 
     def octets_once(self, least: int) -> int:
-        """How many it has, as soon as it is that many."""
+        """The number of bytes received, once it is at least ``least``."""
         begun: float | None = None
         while True:
-            said = self.asked()
-            begun = begun or said["monotonic_s"]
-            if said["octets"] >= least:
-                return int(said["octets"])
-            assert said["monotonic_s"] < begun + DEADLINE_S, said
+            reply = self.asked()
+            begun = begun or reply["monotonic_s"]
+            if reply["octets"] >= least:
+                return int(reply["octets"])
+            assert reply["monotonic_s"] < begun + DEADLINE_S, reply
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def lasting() -> Iterator[Sink]:
 
 
 def sent(port: int, data: bytes, *, reset: bool = False) -> None:
-    """All of it on a connection of its own."""
+    """Sends the data on its own connection."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(data)
         if reset:
@@ -161,7 +161,7 @@ def test_the_sink_ends_at_the_end_of_input_with_open_connections() -> None:
 
 
 class FakeLibrary:
-    """A C library whose setns goes nowhere, or fails."""
+    """A C library whose setns does nothing, or fails."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -245,8 +245,8 @@ def test_source_and_sink_work_together() -> None:
 
 
 def test_a_refused_connection_ends_the_source_without_output() -> None:
-    nobody, own = unused_ports(2)
-    with source(f"--port={nobody}", f"--to={own}@127.0.0.1") as program:
+    closed, own = unused_ports(2)
+    with source(f"--port={closed}", f"--to={own}@127.0.0.1") as program:
         out, _ = program.communicate(timeout=DEADLINE_S)
     assert out == ""
     assert program.returncode != 0

@@ -1,4 +1,4 @@
-"""The load generator's program: opening, asking and closing, over loopback."""
+"""The load generator's program: opening, requests and closing, over loopback."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.experiments.bench_measure.loopback_server import (
     DEADLINE_S,
     ECHO,
     END,
-    MUTE,
     RESET,
+    SILENT,
     LoopbackServer,
     loopback_server,
     unused_ports,
@@ -45,7 +45,7 @@ def server() -> Iterator[LoopbackServer]:
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    """Makes generators in this process, which are closed in the end."""
+    """Makes generators in this process, which are closed at the end of the test."""
     made: list[LoadGenerator] = []
 
     def one(
@@ -96,15 +96,15 @@ def test_opening_no_connection_returns_immediately(
 
 
 def test_a_refused_connection_is_counted_by_its_error(make: Make) -> None:
-    nobody, *ports = unused_ports(4)
-    found = make(nobody, ports).open(3, 1, DEADLINE_S)
+    closed, *ports = unused_ports(4)
+    found = make(closed, ports).open(3, 1, DEADLINE_S)
     assert (found["opened"], found["ports"]) == (0, [])
     assert found["failures"] == {"ECONNREFUSED": 3}
 
 
 def test_failed_connections_get_no_request(make: Make) -> None:
-    nobody, *ports = unused_ports(3)
-    generator = make(nobody, ports)
+    closed, *ports = unused_ports(3)
+    generator = make(closed, ports)
     generator.open(2, 2, DEADLINE_S)
     assert generator.request(None, True, DEADLINE_S)["requests"] == 0
 
@@ -112,7 +112,7 @@ def test_failed_connections_get_no_request(make: Make) -> None:
 def test_refused_targets_do_not_affect_the_others(
     server: LoopbackServer, make: Make
 ) -> None:
-    """Nobody listens at 127.0.0.2: it is served in turn with the server's own address."""
+    """No server listens at 127.0.0.2, which is used in turn with the server's address."""
     ports = unused_ports(4)
     generator = make(server.port, ports, ["127.0.0.1", "127.0.0.2"])
     found = generator.open(4, 4, DEADLINE_S)
@@ -138,7 +138,7 @@ def test_targets_are_used_in_turn(make: Make) -> None:
 
 
 @contextmanager
-def deaf_port() -> Iterator[int]:
+def full_port() -> Iterator[int]:
     """A port where no further connection is ever established: its backlog is full."""
     with ExitStack() as held:
         listening = held.enter_context(socket.socket())
@@ -154,13 +154,13 @@ def deaf_port() -> Iterator[int]:
 
 
 def test_a_connection_that_is_not_open_in_time_counts_as_timeout(make: Make) -> None:
-    with deaf_port() as port:
+    with full_port() as port:
         found = make(port, unused_ports(3)).open(3, 3, SHORT_S)
     assert (found["opened"], found["failures"]) == (0, {"timeout": 3})
 
 
 def test_at_most_the_window_is_connecting(make: Make) -> None:
-    with deaf_port() as port:
+    with full_port() as port:
         found = make(port, unused_ports(5)).open(5, 2, SHORT_S)
     assert found["failures"] == {"timeout": 2}
 
@@ -209,13 +209,13 @@ def test_an_empty_selection_gets_no_request(server: LoopbackServer, make: Make) 
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-@pytest.mark.parametrize("way", [RESET, END])
+@pytest.mark.parametrize("reaction", [RESET, END])
 def test_answered_reset_and_hung_connections_are_distinguished(
-    server: LoopbackServer, make: Make, way: str, at_once: bool
+    server: LoopbackServer, make: Make, reaction: str, at_once: bool
 ) -> None:
-    """A connection that its server ends is gone as one that is reset."""
+    """A connection that its server closes counts as reset."""
     ports = unused_ports(3)
-    server.ways = dict(zip(ports, (ECHO, way, MUTE), strict=True))
+    server.behaviour = dict(zip(ports, (ECHO, reaction, SILENT), strict=True))
     generator = make(server.port, ports)
     generator.open(3, 3, DEADLINE_S)
     found = generator.request(None, at_once, SHORT_S)
@@ -230,7 +230,7 @@ def test_a_reset_connection_gets_no_further_request(
     server: LoopbackServer, make: Make
 ) -> None:
     ports = unused_ports(2)
-    server.ways = {ports[0]: RESET}
+    server.behaviour = {ports[0]: RESET}
     generator = make(server.port, ports)
     generator.open(2, 2, DEADLINE_S)
     assert generator.request(None, True, DEADLINE_S)["reset"] == [0]
@@ -242,22 +242,22 @@ def test_a_hung_connection_gets_the_next_request(
     server: LoopbackServer, make: Make
 ) -> None:
     (port,) = unused_ports(1)
-    server.ways = {port: MUTE}
+    server.behaviour = {port: SILENT}
     generator = make(server.port, [port])
     generator.open(1, 1, DEADLINE_S)
     assert generator.request(None, True, SHORT_S)["hung"] == [0]
-    server.ways = {}
+    server.behaviour = {}
     found = generator.request(None, True, DEADLINE_S)
     assert (found["answered"], found["hung"]) == (1, [])
 
 
 def until_reset(generator: LoadGenerator, index: int) -> None:
-    """Returns when the client's kernel has taken in the reset of that connection."""
+    """Waits until the client's kernel has received the reset of that connection."""
     sock = generator._sockets[index]
     assert sock is not None
     watch = select.poll()
     watch.register(sock, 0)
-    assert watch.poll(DEADLINE_S * 1e3), "the reset never came"
+    assert watch.poll(DEADLINE_S * 1e3), "no reset was received"
 
 
 def test_a_reset_before_the_request_is_found_by_sending(
@@ -275,7 +275,7 @@ def test_a_reset_before_the_request_is_found_by_sending(
 def test_a_reset_of_a_connection_without_a_request_does_not_affect_the_others(
     server: LoopbackServer, make: Make
 ) -> None:
-    """It is told when the connection is asked itself."""
+    """The connection's own next request finds it."""
     ports = unused_ports(2)
     generator = make(server.port, ports)
     generator.open(2, 2, DEADLINE_S)
@@ -397,7 +397,7 @@ def test_the_same_seed_gives_the_same_ports_again(server: LoopbackServer) -> Non
     assert seen[0] == seen[1] == client_ports.seeded_ports(seed, "h1")[:3]
 
 
-@pytest.mark.parametrize("line", ["no JSON\n", json.dumps({"op": "dance"}) + "\n"])
+@pytest.mark.parametrize("line", ["no JSON\n", json.dumps({"op": "unknown"}) + "\n"])
 def test_an_invalid_line_ends_the_program(line: str) -> None:
     command = start_local("load_generator", "--target=127.0.0.1", "--port=1")
     with command as started:

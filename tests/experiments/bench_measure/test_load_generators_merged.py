@@ -1,4 +1,4 @@
-"""The generators of all clients driven as one: what each is told, and the sums of it."""
+"""The generators of all clients together: what each receives, and the merged results."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from experiments.bench.measure.load_generators import (
 from nodes.clients.client_ports import seeded_ports
 from tests.experiments.bench_measure.loopback_server import (
     DEADLINE_S,
-    MUTE,
     RESET,
+    SILENT,
     LoopbackNetwork,
     loopback_server,
     ports_of,
@@ -35,7 +35,7 @@ Reply = Mapping[str, Any]
 
 
 class FakeProgram:
-    """Says what it was given to say, and keeps what it is told."""
+    """Writes the given replies, and keeps the requests that it receives."""
 
     def __init__(self, replies: Sequence[Reply], arguments: Sequence[str]) -> None:
         self.args = arguments
@@ -44,7 +44,7 @@ class FakeProgram:
         self.ended = False
 
     @property
-    def told(self) -> list[Any]:
+    def received(self) -> list[Any]:
         return [json.loads(line) for line in self.stdin.getvalue().splitlines()]
 
     def wait(self) -> int:
@@ -145,14 +145,14 @@ def test_each_client_opens_its_share() -> None:
     replies = {"h1": [opened([1, 2])], "h2": [opened([1, 2])], "h3": [opened([1])]}
     with generators_with(replies) as (generators, programs):
         generators.open(5, 64)
-        (first,) = programs["h1"].told
+        (first,) = programs["h1"].received
         assert first == {
             "op": "open",
             "connections": 2,
             "window": 64,
             "timeout_s": OPEN_TIMEOUT_S,
         }
-        shares = [one.told[0]["connections"] for one in programs.values()]
+        shares = [one.received[0]["connections"] for one in programs.values()]
         assert shares == [2, 2, 1]
 
 
@@ -201,8 +201,8 @@ def test_a_request_names_each_clients_connections_by_index() -> None:
         generators.open(4, 64)
         which = [("h2", 20002), ("h1", 20002)]
         generators.request(which, at_once=False, timeout_s=5, pause_s=0.5)
-        assert [one.told[1]["which"] for one in programs.values()] == [[1], [0], []]
-        assert programs["h1"].told[1] == {
+        assert [one.received[1]["which"] for one in programs.values()] == [[1], [0], []]
+        assert programs["h1"].received[1] == {
             "op": "request",
             "which": [1],
             "at_once": False,
@@ -211,15 +211,15 @@ def test_a_request_names_each_clients_connections_by_index() -> None:
         }
 
 
-@pytest.mark.parametrize(("which", "told"), [(None, None), ([], [])])
+@pytest.mark.parametrize(("which", "received"), [(None, None), ([], [])])
 def test_all_and_no_connections_are_distinguished(
-    which: list[tuple[str, int]] | None, told: list[int] | None
+    which: list[tuple[str, int]] | None, received: list[int] | None
 ) -> None:
     with generators_with({"h1": [opened([20001]), answered()]}) as made:
         generators, programs = made
         generators.open(1, 1)
         generators.request(which, at_once=True, timeout_s=1)
-        assert programs["h1"].told[1]["which"] == told
+        assert programs["h1"].received[1]["which"] == received
 
 
 def test_an_unknown_connection_is_an_error() -> None:
@@ -227,7 +227,7 @@ def test_an_unknown_connection_is_an_error() -> None:
         generators.open(1, 1)
         with pytest.raises(KeyError):
             generators.request([("h1", 20002)], at_once=True, timeout_s=1)
-        assert len(programs["h1"].told) == 1
+        assert len(programs["h1"].received) == 1
 
 
 def test_replies_are_merged_by_client_and_port() -> None:
@@ -255,19 +255,19 @@ def test_without_requests_there_are_no_times() -> None:
 
 
 instants = st.none() | st.floats(1, 1e9)
-fates = st.sampled_from(["answered", "reset", "hung"])
-clients_fates = st.lists(st.tuples(st.lists(fates), instants, instants), min_size=1)
+results = st.sampled_from(["answered", "reset", "hung"])
+clients_results = st.lists(st.tuples(st.lists(results), instants, instants), min_size=1)
 
 
-@given(clients_fates)
+@given(clients_results)
 def test_merging_keeps_every_connection_and_the_first_and_last_time(
     clients: list[tuple[list[str], float | None, float | None]],
 ) -> None:
     replies = {}
-    for number, (fate, first_s, last_s) in enumerate(clients):
-        of = {name: [i for i, f in enumerate(fate) if f == name] for name in fate}
+    for number, (result, first_s, last_s) in enumerate(clients):
+        of = {name: [i for i, f in enumerate(result) if f == name] for name in result}
         mine = answered(
-            requests=len(fate),
+            requests=len(result),
             answered=len(of.get("answered", [])),
             reset=of.get("reset", []),
             hung=of.get("hung", []),
@@ -276,11 +276,11 @@ def test_merging_keeps_every_connection_and_the_first_and_last_time(
             answer_ms=[1.0] * len(of.get("answered", [])),
             reset_ms=[2.0] * len(of.get("reset", [])),
         )
-        replies[f"h{number}"] = [opened(range(100, 100 + len(fate))), mine]
+        replies[f"h{number}"] = [opened(range(100, 100 + len(result))), mine]
     with generators_with(replies) as (generators, _):
         generators.open(0, 1)
         found = generators.request(at_once=True, timeout_s=1)
-    assert found.requests == sum(len(fate) for fate, _, _ in clients)
+    assert found.requests == sum(len(result) for result, _, _ in clients)
     assert found.answered + len(found.reset) + len(found.hung) == found.requests
     assert len(found.answer_ms) == found.answered
     assert len(found.reset_ms) == len(found.reset)
@@ -298,7 +298,7 @@ def test_closing_forgets_the_connections() -> None:
         generators.open(1, 1)
         generators.close()
         assert generators.connections == []
-        assert programs["h1"].told[1] == {"op": "close"}
+        assert programs["h1"].received[1] == {"op": "close"}
 
 
 def test_a_program_that_ended_is_an_error_with_its_status() -> None:
@@ -317,7 +317,7 @@ def test_ending_closes_every_input_and_waits() -> None:
 
 @pytest.fixture
 def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs are started where this process stands, not on hosts."""
+    """Programs are started in this process's namespaces, not on hosts."""
 
     def start(_network: Network, _host: str, program: str, *arguments: str) -> Any:
         return start_local(program, *arguments)
@@ -337,16 +337,16 @@ def test_two_real_programs_work_together() -> None:
             for client, count in (("h1", 3), ("h2", 2)):
                 order = seeded_ports(seed, client)
                 assert ports_of(generators, client) == order[:count]
-            (reset, mute), (other, _) = (
+            (reset, silent), (other, _) = (
                 [(client, port) for port in ports_of(generators, client)[:2]]
                 for client in clients
             )
-            server.ways = {reset[1]: RESET, mute[1]: MUTE, other[1]: RESET}
+            server.behaviour = {reset[1]: RESET, silent[1]: SILENT, other[1]: RESET}
             found = generators.request(at_once=True, timeout_s=0.5)
             assert (found.requests, found.answered) == (5, 2)
             assert set(found.reset) == {reset, other}
-            assert set(found.hung) == {mute}
-            server.ways = {}
+            assert set(found.hung) == {silent}
+            server.behaviour = {}
             again = generators.request(at_once=True, timeout_s=DEADLINE_S)
             assert (again.requests, again.answered) == (3, 3)
             generators.close()

@@ -1,4 +1,4 @@
-"""The benchmark's networks, as far as they can be told without bringing one up."""
+"""The benchmark's networks, as far as they can be tested without bringing one up."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ families = st.sampled_from([4, 6])
 
 @st.composite
 def resets(draw: st.DrawFn) -> bytes:
-    """A "not recognised" reset to a client of either IP version, as frames are."""
+    """A "not recognised" reset to a client, for each IP version, as a frame."""
     ethernet = Ether(src=draw(macs), dst=draw(macs))
     if draw(families) == 4:
         address = str(draw(st.ip_addresses(v=4)))
@@ -107,7 +107,7 @@ def test_the_checksums_of_a_copy_are_right(frame: bytes) -> None:
 
 @given(resets())
 def test_partial_checksums_are_completed(frame: bytes) -> None:
-    """As a switch in user space passes on a frame whose sender left them to it."""
+    """The frame with partial checksums, as a userspace switch forwards it."""
     ethernet, _, transport = layers(frame)
     transport.chksum = 0x1234
     assert _swapped(bytes(ethernet)) == _swapped(frame)
@@ -130,7 +130,7 @@ def test_copies_for_nodes_differ_in_their_destination_only(
 
 
 class FakeDatapath:
-    """A switch that keeps what it is told to send."""
+    """A switch that keeps the frames that it is to send."""
 
     def __init__(self, dpid: int) -> None:
         self.id = dpid
@@ -140,8 +140,8 @@ class FakeDatapath:
         self.sent.append(message)
 
 
-def told(dpid: int, frame: bytes) -> list[Any]:
-    """What the naive controller tells a switch that shows it that frame."""
+def messages(dpid: int, frame: bytes) -> list[Any]:
+    """The naive controller's messages to a switch that sent it that frame."""
     controller = NaiveController.__new__(NaiveController)
     controller._plan = PLAN
     controller._names = {number: name for name, number in PLAN.switches.items()}
@@ -164,7 +164,7 @@ def outputs(sent: list[Any]) -> list[int]:
 
 
 def test_the_fabrics_reset_goes_once_to_every_chassis() -> None:
-    sent = told(PLAN.switches[FABRIC], RESET_FRAME)
+    sent = messages(PLAN.switches[FABRIC], RESET_FRAME)
     assert outputs(sent) == [chassis.fabric_port for chassis in PLAN.chassis]
     assert {one.data for one in sent} == {_swapped(RESET_FRAME)}
     assert {one.in_port for one in sent} == {CONTROLLER_PORT}
@@ -173,7 +173,7 @@ def test_the_fabrics_reset_goes_once_to_every_chassis() -> None:
 @pytest.mark.parametrize("chassis", PLAN.chassis, ids=lambda each: each.name)
 def test_a_chassis_copy_goes_once_to_each_of_its_nodes(chassis: Any) -> None:
     copy = _swapped(RESET_FRAME)
-    sent = told(chassis.dpid, copy)
+    sent = messages(chassis.dpid, copy)
     assert outputs(sent) == [node.port for node in chassis.nodes]
     for message, node in zip(sent, chassis.nodes, strict=True):
         assert Ether(message.data).dst == node.mac
@@ -210,7 +210,7 @@ def test_a_naive_copy_goes_to_the_controller_only() -> None:
 
 @pytest.fixture
 def policies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is registered is forgotten afterwards."""
+    """Removes the registration afterwards."""
     monkeypatch.setitem(POLICIES, NAIVE.name, NAIVE)
     del POLICIES[NAIVE.name]
 
@@ -225,7 +225,7 @@ def test_the_naive_policy_is_known_once_it_is_registered() -> None:
 
 
 class FakeCluster:
-    """Keeps how it was made; fails to start if it is told to."""
+    """Keeps its arguments; fails to start if ``fails`` is set."""
 
     made: list[FakeCluster]
     fails = False
@@ -247,7 +247,7 @@ class FakeCluster:
 
 @pytest.fixture
 def clusters(monkeypatch: pytest.MonkeyPatch) -> list[FakeCluster]:
-    """Every cluster that is made, none of which is real."""
+    """Every cluster that the test makes; all are fakes."""
     made: list[FakeCluster] = []
     monkeypatch.setattr(FakeCluster, "made", made, raising=False)
     monkeypatch.setattr(ours, "Cluster", FakeCluster)

@@ -1,4 +1,4 @@
-"""What a wave of resets is said to have been, from what was seen of its connections."""
+"""The figures of a wave of resets, from observations of its connections."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PORTS = (20001, 20002, 20003, 20004)
 
 
 def network(membership: Membership | None = None, **cluster: Any) -> OurNetwork:
-    """A network of which nothing is up but what is known of it."""
+    """A network that is not running, with a plan and a state."""
     balancer = BALANCERS["modulo"]
     state = ClusterState(PLAN, membership or Membership(), POLICIES["flood"], balancer)
     made = OurNetwork.__new__(OurNetwork)
@@ -101,7 +101,7 @@ def test_a_wave_ends_with_the_last_end_on_either_side() -> None:
 
 
 def test_the_end_of_a_socket_that_was_not_half_open_does_not_count() -> None:
-    """It is no half-open connection: its node has no power."""
+    """The connection is not half open: its node has no power."""
     found = wave({20001: None}, [20001], {20001: ns(1)}, {20001: ns(9)})
     assert found.seconds == pytest.approx(1, abs=1e-5)
     assert (found.moved, found.freed, found.half_open) == (1, 0, 0)
@@ -200,7 +200,7 @@ def test_only_ends_of_moved_connections_to_the_vip_count(tmp_path: Path) -> None
 
 
 class Tables:
-    """Socket tables of nodes, a further look at each time; and a clock that ticks."""
+    """Socket tables of nodes, the next one with each reading; and a fake clock."""
 
     def __init__(self, looks: Mapping[int, Sequence[Sequence[int]]]) -> None:
         self._looks = {pid: iter(each) for pid, each in looks.items()}
@@ -216,7 +216,7 @@ class Tables:
         return next(self._clock)
 
     def sleep(self, _seconds: float) -> None:
-        """No time passes but by looking."""
+        """Time passes only by reading the tables."""
 
 
 PIDS = {"c1n1": 11, "c1n2": 12}
@@ -225,7 +225,7 @@ PIDS = {"c1n1": 11, "c1n2": 12}
 def left_of(
     monkeypatch: pytest.MonkeyPatch, tables: Tables, deadline_s: float
 ) -> set[int]:
-    """Ports 20001 and 20002 of c1n1 and 20003 of c1n2, that are held in the end."""
+    """The remaining ones of ports 20001 and 20002 of c1n1, and 20003 of c1n2."""
     monkeypatch.setattr(reset_wave, "sockets_of", tables.sockets_of)
     monkeypatch.setattr(reset_wave, "time", tables)
     half_open = {connection(20001): "c1n1", connection(20002): "c1n1"}
