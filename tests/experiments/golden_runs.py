@@ -41,7 +41,7 @@ KEPT = ("spec.yaml", FILE, "sockets.jsonl", "capture.pcapng", "hosts/h1.jsonl")
 
 @dataclass
 class Frame:
-    """One captured segment, with what it says."""
+    """One captured segment, with its fields."""
 
     seen: Observation
     data: bytes

@@ -33,8 +33,10 @@ def test_the_claim_is_checked_for_reachable_owners_and_the_others_are_listed(
 ) -> None:
     chart = run.chart()
     assert [name for name, row in chart.items() if not row.passed] == []
-    told = f"{away(run)} owners were cut off from every copy, {away(run)} of them hold"
-    assert told in chart["E3"].evidence
+    expected = (
+        f"{away(run)} owners were cut off from every copy, {away(run)} of them hold"
+    )
+    assert expected in chart["E3"].evidence
 
 
 def test_a_socket_that_ends_by_itself_later_is_not_half_open_at_the_end(

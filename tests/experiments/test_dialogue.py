@@ -199,7 +199,7 @@ EXCHANGES = st.lists(
 )
 
 
-def told(exchanges: Sequence[Exchange], isn: int, server_isn: int) -> list[Wait]:
+def waits_of(exchanges: Sequence[Exchange], isn: int, server_isn: int) -> list[Wait]:
     """The waits of exchanges one after the other, each in two segments."""
     talk, now, asked, answered = Talk(isn, server_isn), 0, 0, 0
     for pause, request, until, answer in exchanges:
@@ -222,7 +222,7 @@ def expected(exchanges: Sequence[Exchange]) -> Iterator[Wait]:
 def test_sequence_numbers_may_wrap(
     exchanges: list[Exchange], isn: int, server_isn: int
 ) -> None:
-    assert told(exchanges, isn, server_isn) == list(expected(exchanges))
+    assert waits_of(exchanges, isn, server_isn) == list(expected(exchanges))
 
 
 @given(EXCHANGES, st.data())

@@ -91,10 +91,10 @@ def test_narrowing_keeps_the_involved_nodes_and_merges_the_others(most: int) -> 
     assert {c.name for c in whole.columns if c.note} <= {c.name for c in narrow.columns}
     for column in whole.columns:
         assert 0 <= narrow.index(column.name) < len(narrow.columns)
-    told = "".join(arrow.text for arrow in narrow.shown())
+    reported = "".join(arrow.text for arrow in narrow.shown())
     assert sum(arrow.kind == TIER1 for arrow in whole.arrows) == 10
     assert sum(arrow.kind == TIER2 for arrow in whole.arrows) == 150
-    assert "copies" in told
+    assert "copies" in reported
 
 
 def test_a_small_cluster_is_drawn_whole() -> None:

@@ -138,7 +138,7 @@ STORY = made(
 
 def test_text_is_in_the_order_of_time_with_the_end_last() -> None:
     lines = ladder_text(STORY).splitlines()
-    told = [
+    reported = [
         "stray: 8 B",
         "client's socket is reset",
         "tier-1 copy to c1",
@@ -146,8 +146,8 @@ def test_text_is_in_the_order_of_time_with_the_end_last() -> None:
         "c1n1 frees the connection",
         "h1 still waits",
     ]
-    rows = [n for text in told for n, line in enumerate(lines) if text in line]
-    assert rows == list(range(rows[0], rows[0] + len(told)))
+    rows = [n for text in reported for n, line in enumerate(lines) if text in line]
+    assert rows == list(range(rows[0], rows[0] + len(reported)))
     times = [lines[row][:10].strip() for row in rows]
     assert times[:3] == ["+0.0 µs", "+2.0 µs", "+5.0 µs"]
     assert times[-1] == "at the end"

@@ -46,10 +46,12 @@ def test_every_discipline_is_tried_and_examined() -> None:
 
 
 def test_a_missing_discipline_is_reported_with_its_options_and_remedy() -> None:
-    (said,) = missing_reasons(ALL, {"sch_netem": ABSENT, "sch_tbf": present("tried")})
+    (message,) = missing_reasons(
+        ALL, {"sch_netem": ABSENT, "sch_tbf": present("tried")}
+    )
     for part in ("delay_ms and loss_percent", "sch_netem", "kind is unknown", "Ubuntu"):
-        assert part in said
-    assert "rate_mbit" not in said
+        assert part in message
+    assert "rate_mbit" not in message
 
 
 @pytest.mark.parametrize("finding", [present("tried"), unknown("not root")])
@@ -91,7 +93,7 @@ def test_a_sweep_is_refused_before_its_first_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--rate-mbit", "0"), "rate_mbit: must be above 0"),
         (("--loss-percent", "100"), "loss_percent: must be below 100"),
@@ -102,10 +104,10 @@ def test_a_sweep_is_refused_before_its_first_run(tmp_path: Path) -> None:
     ],
     ids=["rate", "loss", "balancer", "name", "nothing", "no weight"],
 )
-def test_bad_options_are_bad_input(words: tuple[str, ...], said: str) -> None:
+def test_bad_options_are_bad_input(words: tuple[str, ...], message: str) -> None:
     done = command("up", "--name", "no-such", *words)
     assert done.exit_code == 2
-    assert said in done.output
+    assert message in done.output
 
 
 @pytest.mark.live

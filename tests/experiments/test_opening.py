@@ -19,7 +19,7 @@ class Clock:
 
     def __init__(self, opened: Callable[[float], int], ready_s: float) -> None:
         self.seconds = 0.0
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self._opened = opened
         self._ready_s = ready_s
 
@@ -33,20 +33,20 @@ class Clock:
             total=100,
         )
         clock = lambda: self.seconds  # noqa: E731
-        await_opened(["h1", "h2"], opening, self.told.append, clock, self.sleep)
+        await_opened(["h1", "h2"], opening, self.messages.append, clock, self.sleep)
 
 
 def test_ready_clients_are_not_waited_for() -> None:
     clock = Clock(lambda _: 100, ready_s=0)
     clock.await_them()
-    assert (clock.seconds, clock.told) == (0, [])
+    assert (clock.seconds, clock.messages) == (0, [])
 
 
 def test_while_connections_open_there_is_no_deadline() -> None:
     clock = Clock(lambda seconds: int(seconds / (STALL_S - 1)), ready_s=50 * STALL_S)
     clock.await_them()
     assert clock.seconds >= 50 * STALL_S
-    assert "1 of 100 connections are open" in clock.told
+    assert "1 of 100 connections are open" in clock.messages
 
 
 def test_a_stalled_opening_names_the_count_and_the_clients_that_are_not_ready() -> None:

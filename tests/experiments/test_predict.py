@@ -118,17 +118,17 @@ def test_an_impossible_event_is_refused_at_its_instant() -> None:
 def test_the_command_prints_every_owner_as_json() -> None:
     result = command("drain-node", "--json", "--set", "workload.connections=30")
     assert result.exit_code == 0
-    told = json.loads(result.stdout)
+    shown = json.loads(result.stdout)
     of = RunSpec.model_validate({"workload": {"connections": 30}, "events": EVENTS[:1]})
-    assert [row["connection"] for row in told["connections"]] == [
+    assert [row["connection"] for row in shown["connections"]] == [
         format_connection(connection) for connection in connections_of(of)
     ]
-    moved = [row for row in told["connections"] if len(set(row["owners"])) > 1]
-    assert told["events"] == [
+    moved = [row for row in shown["connections"] if len(set(row["owners"])) > 1]
+    assert shown["events"] == [
         {"at": 0.0, "kind": "drain-node", "target": "c1n2", "moved": len(moved)}
     ]
     assert moved
-    assert told["balance"]["changes"][0]["connections_moved"] == len(moved)
+    assert shown["balance"]["changes"][0]["connections_moved"] == len(moved)
 
 
 def test_the_command_prints_a_table() -> None:
@@ -139,7 +139,7 @@ def test_the_command_prints_a_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("no-such",), "no such scenario"),
         (("drain-node", "--set", "balancer=modolo"), "is not one of: modulo"),
@@ -148,10 +148,10 @@ def test_the_command_prints_a_table() -> None:
     ],
     ids=["scenario", "balancer", "target", "event"],
 )
-def test_bad_input_is_refused(words: tuple[str, ...], said: str) -> None:
+def test_bad_input_is_refused(words: tuple[str, ...], message: str) -> None:
     result = command(*words)
     assert result.exit_code == 2
-    assert said in result.output
+    assert message in result.output
 
 
 def wire() -> ScaleOut:

@@ -80,8 +80,8 @@ def _flat(points: tuple[tuple[float, float], ...]) -> tuple[float, ...]:
 def with_events(folder: RunFolder, *events: str) -> RunFolder:
     """That run, as if those had happened at one instant."""
     pairs = [event.split() for event in events]
-    told = [{"kind": kind, "target": target, **EVENT} for kind, target in pairs]
-    return replace(folder, summary={**folder.summary, "events": told})
+    shown = [{"kind": kind, "target": target, **EVENT} for kind, target in pairs]
+    return replace(folder, summary={**folder.summary, "events": shown})
 
 
 def test_events_of_one_instant_are_one_change(report: Report) -> None:
@@ -129,11 +129,11 @@ def test_what_has_not_ended_is_a_lower_bound(report: Report) -> None:
 
 
 def test_findings_name_the_design_and_what_it_leaves(report: Report) -> None:
-    said = list(findings(report))
-    assert "No half-open connection is left by flood." in said
-    assert "Clients hang with drop (2 a run)." in said
-    assert "No acknowledged write is lost with any design." in said
-    assert any("in 1 of 1 groups" in sentence for sentence in said)
+    sentences = list(findings(report))
+    assert "No half-open connection is left by flood." in sentences
+    assert "Clients hang with drop (2 a run)." in sentences
+    assert "No acknowledged write is lost with any design." in sentences
+    assert any("in 1 of 1 groups" in sentence for sentence in sentences)
 
 
 def test_the_course_counts_half_open_connections(report: Report) -> None:

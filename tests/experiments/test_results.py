@@ -103,7 +103,7 @@ def test_a_record_is_read_as_it_was_written(
 
 
 @pytest.mark.parametrize(
-    ("seen", "opened", "said"),
+    ("seen", "opened", "message"),
     [
         ({}, 12, []),
         ({"events_lost": 10}, 12, ["10 socket events were lost"]),
@@ -128,11 +128,11 @@ def test_a_record_is_read_as_it_was_written(
     ],
 )
 def test_reasons_for_distrust(
-    seen: dict[str, Any], opened: int, said: list[str]
+    seen: dict[str, Any], opened: int, message: list[str]
 ) -> None:
     found = reasons({**QUIET, **seen}, opened)
-    assert len(found) == len(said)
-    assert all(part in text for part, text in zip(said, found, strict=True))
+    assert len(found) == len(message)
+    assert all(part in text for part, text in zip(message, found, strict=True))
 
 
 def test_the_outcome_of_a_run() -> None:
@@ -159,16 +159,16 @@ def test_the_outcome_is_printed(
     no_capture = replace(record, capture_file=None)
     blind = write_results(folder, spec, no_capture, analyse(no_capture))
     print_verdict(blind)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "not judged with flood: nothing was captured (capture: false)" in said
-    assert "claim.E1.passed" in said
+    message = " ".join(capsys.readouterr().out.split())
+    assert "not judged with flood: nothing was captured (capture: false)" in message
+    assert "claim.E1.passed" in message
     summary["measurement"] |= {"reasons": ["[it] lost"], "disagreements": ["x at c1n1"]}
     summary["expectations"][0] |= {"met": False}
     print_verdict(summary)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "cannot be trusted, flood: [it] lost" in said
-    assert "NOT as expected with flood: connections.broken_unmoved" in said
-    assert "NOT agreed with flood: x at c1n1" in said
+    message = " ".join(capsys.readouterr().out.split())
+    assert "cannot be trusted, flood: [it] lost" in message
+    assert "NOT as expected with flood: connections.broken_unmoved" in message
+    assert "NOT agreed with flood: x at c1n1" in message
 
 
 @pytest.mark.parametrize(

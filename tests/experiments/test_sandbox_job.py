@@ -88,10 +88,10 @@ def test_a_known_error_is_one_line_and_a_missing_requirement_refers_to_doctor(
         raise error
 
     assert run(monkeypatch, job) == status
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     hint = "; see ./resetbed doctor" if status == 3 else ""
-    assert told.err == f"resetbed: {error}{hint}\n"
-    assert told.out == ""
+    assert output.err == f"resetbed: {error}{hint}\n"
+    assert output.out == ""
 
 
 def test_a_programming_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +122,8 @@ def test_a_run_ends_with_the_status_of_its_outcome(
     spec = RunSpec(seed=5, policy="drop")
     job = {"job": "run", "spec": spec.model_dump(mode="json"), "out": str(tmp_path)}
     assert sandbox_job.main(json.dumps(job)) == EXIT_STATUS[outcome]
-    told = [spec, tmp_path, tmp_path / "runtime", sandbox_job.print_progress]
-    assert got == told
+    expected = [spec, tmp_path, tmp_path / "runtime", sandbox_job.print_progress]
+    assert got == expected
 
 
 def test_a_sandbox_finds_its_own_directory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,9 +112,9 @@ def test_a_dead_controller_is_restarted_if_everything_else_fails(
     ]
     assert house.faults.texts == faults
     assert [record["fault"] for record in house.records("fault")] == faults
-    said = capfd.readouterr().err
-    assert all(fault in said for fault in faults)
-    assert "Traceback" in said
+    message = capfd.readouterr().err
+    assert all(fault in message for fault in faults)
+    assert "Traceback" in message
 
 
 def test_the_supervisor_survives_an_error_of_the_cluster(house: House) -> None:

@@ -59,7 +59,7 @@ class Sweep:
     def note(self, run: str, outcome: str, status: int = 0) -> None:
         """Records that run's end."""
         state = StateFile(self.layout.state)
-        state.record(Record(run, outcome, status, "so it is", 10.0, 12.5, 1))
+        state.record(Record(run, outcome, status, "untrusted", 10.0, 12.5, 1))
         state.close()
 
     def one(self, policy: str) -> str:
@@ -150,9 +150,9 @@ def test_medians_and_tables_exclude_untrusted_runs_and_count_them(
 ) -> None:
     doubtful = done.one("flood")
     summary = done.layout.run(doubtful) / "summary.json"
-    said = json.loads(summary.read_text())
-    said["connections"]["hung"] = 1000
-    summary.write_text(json.dumps(said))
+    content = json.loads(summary.read_text())
+    content["connections"]["hung"] = 1000
+    summary.write_text(json.dumps(content))
     done.note(doubtful, UNTRUSTED, 4)
     done.again()
     table = polars.read_parquet(done.layout.folder / "summary.parquet")
@@ -161,7 +161,7 @@ def test_medians_and_tables_exclude_untrusted_runs_and_count_them(
     assert row["max"] == 0
     runs = polars.read_parquet(done.layout.folder / "runs.parquet")
     (single,) = runs.filter(run=doubtful).to_dicts()
-    assert (single["outcome"], single["reason"]) == (UNTRUSTED, "so it is")
+    assert (single["outcome"], single["reason"]) == (UNTRUSTED, "untrusted")
     assert single["connections.hung"] is None
     connections = polars.read_parquet(done.layout.folder / "connections.parquet")
     assert doubtful not in set(connections["run"])

@@ -133,14 +133,14 @@ def test_designs_have_the_same_connections(swept: Swept) -> None:
 def test_half_open_lifetimes_agree_with_the_summaries(swept: Swept) -> None:
     connections = polars.read_parquet(swept.folder / "connections.parquet")
     for (run,), rows in connections.group_by("run"):
-        said = json.loads(
+        half_open = json.loads(
             (swept.folder / "runs" / str(run) / "summary.json").read_text()
         )["half_open"]
         lives = rows.drop_nulls("half_open_ms")
-        assert lives.height == said["count"]
-        assert lives["half_open_censored"].sum() == said["at_end"]
+        assert lives.height == half_open["count"]
+        assert lives["half_open_censored"].sum() == half_open["at_end"]
         assert lives["half_open_ms"].max() == pytest.approx(
-            said["lifetime_ms"]["max"], abs=0.01
+            half_open["lifetime_ms"]["max"], abs=0.01
         )
 
 

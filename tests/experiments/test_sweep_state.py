@@ -71,12 +71,12 @@ def test_one_sweep_at_a_time_in_a_folder(tmp_path: Path) -> None:
 def summary(folder: Path, outcome: str, *, met: bool = True) -> None:
     expectation = {"key": "connections.hung", "condition": 0, "found": 3, "met": met}
     reasons = ["6 socket events were lost"] if outcome == UNTRUSTED else []
-    said = {
+    content = {
         "expectations": [expectation],
         "outcome": outcome,
         "measurement": {"reasons": reasons},
     }
-    (folder / "summary.json").write_text(json.dumps(said))
+    (folder / "summary.json").write_text(json.dumps(content))
 
 
 def test_outcomes_and_their_reasons(tmp_path: Path) -> None:

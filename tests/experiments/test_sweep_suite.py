@@ -140,7 +140,7 @@ def test_levels_that_are_not_plain_values_have_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("factor: {policy: [drop]}", "mine.yaml:1: unknown key 'factor'; did you mean"),
         ("base: {seed: 3}", "seed belongs beside base"),
@@ -172,9 +172,9 @@ def test_levels_that_are_not_plain_values_have_names(tmp_path: Path) -> None:
     ],
 )
 def test_an_invalid_suite_is_refused_with_the_reason(
-    text: str, said: str, tmp_path: Path
+    text: str, message: str, tmp_path: Path
 ) -> None:
-    assert said in refusal(tmp_path, text)
+    assert message in refusal(tmp_path, text)
 
 
 @pytest.mark.parametrize("name", suite_names())
@@ -190,10 +190,10 @@ def test_a_scenario_is_no_suite() -> None:
 
 
 def test_a_suites_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
-    said = refusal(tmp_path, "name: /etc/x\nfactors: {policy: [drop]}\n")
-    assert "mine.yaml:1: name: '/etc/x' is not a valid name" in said
-    said = refusal(tmp_path, "base: {scenario: ../x}\nfactors: {policy: [drop]}\n")
-    assert "scenario: '../x' is not a valid name" in said
+    message = refusal(tmp_path, "name: /etc/x\nfactors: {policy: [drop]}\n")
+    assert "mine.yaml:1: name: '/etc/x' is not a valid name" in message
+    message = refusal(tmp_path, "base: {scenario: ../x}\nfactors: {policy: [drop]}\n")
+    assert "scenario: '../x' is not a valid name" in message
 
 
 def test_a_suite_in_a_file_of_any_name_has_a_name(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def owner(state: Any, connection: FourTuple) -> str:
 
 
 def record(state: Any, capture: Path | None, sockets: Path, *events: Any) -> RunRecord:
-    """What a run leaves of which nothing but capture and sockets is looked at."""
+    """A run of which only capture and sockets are examined."""
     return RunRecord(
         initial=OLD if events else state,
         final=state,
@@ -126,13 +126,13 @@ def summary_of(tmp_path: Path, *, capture: bool = True) -> dict[str, Any]:
 
 
 NONE = {"p50": None, "p99": None, "max": None}
-TOLD = {"before": NONE, "after": dict.fromkeys(NONE, 250.0), "still_waiting": 0}
+EXPECTED = {"before": NONE, "after": dict.fromkeys(NONE, 250.0), "still_waiting": 0}
 
 
 def test_the_summary_has_the_waits(tmp_path: Path) -> None:
     summary = summary_of(tmp_path)
-    assert summary["waiting_unmoved_ms"] == TOLD
-    assert undocumented({"waiting_unmoved_ms": TOLD}, README.read_text()) == []
+    assert summary["waiting_unmoved_ms"] == EXPECTED
+    assert undocumented({"waiting_unmoved_ms": EXPECTED}, README.read_text()) == []
 
 
 def test_without_a_capture_the_waits_are_null_and_the_readme_explains_it(
@@ -160,5 +160,5 @@ def test_the_terminal_output_compares_with_the_waits_before(tmp_path: Path) -> N
 def test_a_sweep_compares_the_waits_and_less_is_better(share: str) -> None:
     (found,) = [one for one in COMPARED if one.name == f"waiting_{share}"]
     assert (found.better, found.unit) == (LOWER, "ms")
-    assert found.of({"waiting_unmoved_ms": TOLD}) == 250.0
+    assert found.of({"waiting_unmoved_ms": EXPECTED}) == 250.0
     assert found.of({"waiting_unmoved_ms": None}) is None

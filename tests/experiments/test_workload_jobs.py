@@ -77,9 +77,9 @@ def test_a_client_gets_its_whole_job(workload: Workload) -> None:
 def test_only_clients_that_write_files_get_a_folder(
     workload: Workload, tmp_path: Path
 ) -> None:
-    told = [w for w in workload.client(replace(JOB, folder=tmp_path)) if "json" in w]
+    options = [w for w in workload.client(replace(JOB, folder=tmp_path)) if "json" in w]
     expected = [f"--fio-output={tmp_path / 'h2-fio.json'}"]
-    assert told == (expected if workload.name == "fio" else [])
+    assert options == (expected if workload.name == "fio" else [])
     assert not any("None" in word for word in workload.client(JOB))
 
 
@@ -182,7 +182,7 @@ def test_the_options_of_a_region_count_clients_from_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--connections=2", "--blocks=3", "--region-size=24575"], "of 24576"),
         (["--blocks=0"], "--blocks"),
@@ -193,11 +193,11 @@ def test_the_options_of_a_region_count_clients_from_zero() -> None:
     ids=["region", "blocks", "block-size", "index", "words"],
 )
 def test_a_layout_that_does_not_fit_is_refused(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         nbd_client.parse_arguments(["--target=10.0.0.1", *words])
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_region_that_is_just_large_enough_is_taken() -> None:

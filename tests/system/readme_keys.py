@@ -22,11 +22,11 @@ def undocumented(summary: Mapping[str, Any], readme: str) -> list[str]:
     rows = list(_rows(readme))
     missing = []
     for key, value in summary.items():
-        told = next((text for keys, text in rows if key in keys), None)
-        if told is None:
+        meaning = next((text for keys, text in rows if key in keys), None)
+        if meaning is None:
             missing.append(key)
         elif key not in WHOLE:
-            spans = set(re.findall(r"`([^`]+)`", told))
+            spans = set(re.findall(r"`([^`]+)`", meaning))
             inner = _inner(value, deep=key not in BY_NAME)
             missing += [f"{key}.{name}" for name in inner if name not in spans]
     return missing

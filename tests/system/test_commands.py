@@ -132,7 +132,7 @@ def test_events_on_one_line_happen_at_once(cluster: Background) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["event", "drain-node", "c9n9"], "no node 'c9n9'"),
         (["event", "burn-node", "c1n1"], "no event 'burn-node'"),
@@ -142,16 +142,16 @@ def test_events_on_one_line_happen_at_once(cluster: Background) -> None:
     ],
 )
 def test_invalid_events_are_refused(
-    cluster: Background, arguments: list[str], said: str
+    cluster: Background, arguments: list[str], message: str
 ) -> None:
     command, *rest = arguments
     done = resetbed(command, "--name", cluster.name, *rest)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["run", "no-such"], "no such scenario"),
         (["run", "drain-node", "--set", "clutser.nodes=3"], "did you mean 'cluster'"),
@@ -161,10 +161,10 @@ def test_invalid_events_are_refused(
         (["up", "--reset", "none"], "not one of"),
     ],
 )
-def test_bad_input_exits_with_2(arguments: list[str], said: str) -> None:
+def test_bad_input_exits_with_2(arguments: list[str], message: str) -> None:
     done = resetbed(*arguments)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_an_unmet_expectation_exits_with_1(tmp_path: Path) -> None:

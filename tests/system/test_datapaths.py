@@ -80,7 +80,7 @@ def test_a_client_alone_leaves_its_owner_half_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("datapath", ["kernel", "userspace"])
 def test_a_cluster_for_interactive_use(datapath: str) -> None:
-    """Up, used, changed, looked at, down."""
+    """A cluster is started, used, changed, examined and stopped."""
     cluster = Background.up(f"on-{datapath}", "--datapath", datapath)
     try:
         status = cluster.status()
@@ -103,9 +103,9 @@ def test_a_cluster_for_interactive_use(datapath: str) -> None:
 
 
 def test_doctor_finds_all_that_a_stock_kernel_has() -> None:
-    told = json.loads(must(resetbed("doctor", "--json")))
-    states = {check["name"]: check["state"] for check in told["checks"]}
-    assert told["can_run"]
+    report = json.loads(must(resetbed("doctor", "--json")))
+    states = {check["name"]: check["state"] for check in report["checks"]}
+    assert report["can_run"]
     for name in ("kernel datapath", "userspace datapath", "BTF", "guard program"):
         assert states[name] == "present", name
     for name in ("sch_netem", "sch_tbf", "sch_htb", "AF_XDP"):

@@ -64,16 +64,16 @@ def test_without_a_capture_the_claim_is_not_judged(tmp_path: Path) -> None:
 def test_a_run_whose_client_died_is_untrusted(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = ("run", "drain-node", "--set", "observe_s=4", "--out", str(out))
-    with (tmp_path / "said").open("wb") as said:
+    with (tmp_path / "output").open("wb") as output:
         run = subprocess.Popen(
             (sys.executable, "-m", "experiments", *command),
             cwd=ROOT,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
         )
     try:
-        said_so = lambda: "observing" in (tmp_path / "said").read_text()  # noqa: E731
-        eventually("observing", said_so, DEADLINE_S)
+        observing = lambda: "observing" in (tmp_path / "output").read_text()  # noqa: E731
+        eventually("observing", observing, DEADLINE_S)
         os.kill(clients_of(run.pid)[0], signal.SIGKILL)
         assert run.wait(DEADLINE_S) == 4
     finally:
@@ -82,7 +82,7 @@ def test_a_run_whose_client_died_is_untrusted(tmp_path: Path) -> None:
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["outcome"], summary["as_expected"]) == ("untrusted", None)
     assert summary["measurement"]["clients_without_summary"] == 1
-    assert "cannot be trusted" in (tmp_path / "said").read_text()
+    assert "cannot be trusted" in (tmp_path / "output").read_text()
 
 
 def summary_of(folder: Path, *settings: str) -> dict[str, Any]:

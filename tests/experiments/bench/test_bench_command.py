@@ -108,9 +108,9 @@ def test_all_means_the_datapaths_that_the_machine_has(
     bench: Bench, has: list[str]
 ) -> None:
     bench.has = has
-    told = bench()
+    shown = bench()
     assert [asked[3] for asked in bench.asked] == [has]
-    assert f"datapaths: {', '.join(has)}" in told.output
+    assert f"datapaths: {', '.join(has)}" in shown.output
 
 
 def test_a_machine_without_any_says_what_is_missing(bench: Bench) -> None:
@@ -171,19 +171,19 @@ def test_the_exit_status_says_whether_everything_is_reached(
     bench: Bench, result: BenchResult, status: int
 ) -> None:
     bench.result = result
-    told = bench()
-    assert told.exit_code == status
-    assert told.output.rstrip().endswith(bench.folder.name)
-    assert all(error in told.output for error in result.errors)
+    shown = bench()
+    assert shown.exit_code == status
+    assert shown.output.rstrip().endswith(bench.folder.name)
+    assert all(error in shown.output for error in result.errors)
 
 
 def test_an_unreliable_figure_is_reported_and_does_not_change_the_exit_status(
     bench: Bench,
 ) -> None:
     bench.result = replace(outcome(GOOD), doubts={"bulk": ["it was busy"]})
-    told = bench()
-    assert told.exit_code == 0
-    assert "unreliable bulk: it was busy" in told.output
+    shown = bench()
+    assert shown.exit_code == 0
+    assert "unreliable bulk: it was busy" in shown.output
 
 
 def test_one_miss_in_any_figure_is_a_miss() -> None:

@@ -211,8 +211,8 @@ def test_memory_is_the_larger_of_both_measurements() -> None:
 
 @pytest.mark.parametrize("name", ["mass-reset", "beyond"])
 def test_a_lines_title_has_the_size(name: str) -> None:
-    said = " ".join(line.title for line in lines_of(name, results(name, FULL), FULL))
-    assert {"mass-reset": "10000 conn", "beyond": "1000 nodes"}[name] in said
+    message = " ".join(line.title for line in lines_of(name, results(name, FULL), FULL))
+    assert {"mass-reset": "10000 conn", "beyond": "1000 nodes"}[name] in message
 
 
 def test_the_mass_reset_ratio_is_naive_to_ours() -> None:
@@ -254,15 +254,15 @@ def test_beyond_is_part_of_the_full_benchmark_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rest", "said"),
+    ("rest", "message"),
     [({}, "nothing lost"), *(({field: 1}, "NOT complete") for field in INCOMPLETE)],
 )
 def test_beyond_remarks_any_incomplete_repetition(
-    rest: Mapping[str, int], said: str
+    rest: Mapping[str, int], message: str
 ) -> None:
     found = results("beyond", FULL, repetitions=3)
     (repetitions,) = found.values()
     repetitions[1]["wave"] = wave(**rest)
     up, gone = lines_of("beyond", found, FULL)
-    assert said in gone.remarks[0]
+    assert message in gone.remarks[0]
     assert (up.ours, gone.ours) == (60.0, 0.09)

@@ -59,7 +59,7 @@ def test_the_figures_for_a_quiet_cluster_are_registered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "said"),
+    ("load", "message"),
     [
         ({"strangers": 0.254}, "other processes took 25% of the machine"),
         ({"stolen": 0.5}, "other machines took 50% of this one"),
@@ -67,8 +67,10 @@ def test_the_figures_for_a_quiet_cluster_are_registered() -> None:
         ({"late_p99_ms": 7.25}, "clocks ran 7.2 ms late"),
     ],
 )
-def test_each_reason_has_its_text(load: dict[str, float], said: str) -> None:
-    assert reasons("round-trip", **load) == [f"ours 10x15 kernel, repetition 1: {said}"]
+def test_each_reason_has_its_text(load: dict[str, float], message: str) -> None:
+    assert reasons("round-trip", **load) == [
+        f"ours 10x15 kernel, repetition 1: {message}"
+    ]
 
 
 @given(

@@ -96,8 +96,8 @@ def test_only_the_requested_figures_are_measured(sandboxes: Sandboxes) -> None:
 
 def test_every_datapath_is_measured_and_its_lines_name_it(sandboxes: Sandboxes) -> None:
     result = sandboxes.run("bulk", datapaths=[KERNEL, USERSPACE])
-    told = [line.datapath for line in result.lines["bulk"]]
-    assert told == [KERNEL, KERNEL, USERSPACE, USERSPACE]
+    shown = [line.datapath for line in result.lines["bulk"]]
+    assert shown == [KERNEL, KERNEL, USERSPACE, USERSPACE]
     for job in sandboxes.jobs:
         assert job["setting"]["datapath"] == job["size"]["datapath"]
     assert sandboxes.written()["datapaths"] == [KERNEL, USERSPACE]

@@ -65,7 +65,7 @@ def test_a_better_value_is_within_the_bound_as_well(
 
 
 @pytest.mark.parametrize(
-    ("bound", "said"),
+    ("bound", "message"),
     [
         (Bound(20, at_least=True), "≥ 20x"),
         (Bound(1.3, at_least=False), "≤ 1.3x"),
@@ -73,8 +73,8 @@ def test_a_better_value_is_within_the_bound_as_well(
         (Bound(1.0, at_least=False, unit=""), "≤ 1"),
     ],
 )
-def test_a_bound_as_text(bound: Bound, said: str) -> None:
-    assert str(bound) == said
+def test_a_bound_as_text(bound: Bound, message: str) -> None:
+    assert str(bound) == message
 
 
 def test_a_ratio_is_of_the_medians() -> None:

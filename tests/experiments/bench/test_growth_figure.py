@@ -64,8 +64,8 @@ def test_the_exponent_may_be_at_most_1(exponent: float, met: bool) -> None:
 
 
 def test_the_remark_has_the_cost_of_each_size() -> None:
-    said = line_of(by_cost(lambda nodes: nodes / 100)).remarks
-    assert said == (
+    message = line_of(by_cost(lambda nodes: nodes / 100)).remarks
+    assert message == (
         "0.150 ms at 15 nodes, 0.450 ms at 45 nodes, 1.500 ms at 150 nodes",
         "nothing lost",
     )

@@ -43,7 +43,7 @@ class Sink:
         self.program = program
         self.ports = ports
 
-    def asked(self) -> dict[str, Any]:
+    def counts(self) -> dict[str, Any]:
         """Its reply to one line."""
         assert self.program.stdin
         assert self.program.stdout
@@ -56,7 +56,7 @@ class Sink:
         """The number of bytes received, once it is at least ``least``."""
         begun: float | None = None
         while True:
-            reply = self.asked()
+            reply = self.counts()
             begun = begun or reply["monotonic_s"]
             if reply["octets"] >= least:
                 return int(reply["octets"])
@@ -101,14 +101,14 @@ def sent(port: int, data: bytes, *, reset: bool = False) -> None:
 
 def test_without_data_the_count_is_0() -> None:
     with sink() as running:
-        assert running.asked()["octets"] == 0
+        assert running.counts()["octets"] == 0
 
 
 @given(st.lists(st.integers(0, 1 << 17), max_size=4))
 def test_octets_are_counted_over_all_connections(
     lasting: Sink, sizes: list[int]
 ) -> None:
-    before = lasting.asked()["octets"]
+    before = lasting.counts()["octets"]
     for size in sizes:
         sent(lasting.ports[0], bytes(size))
     assert lasting.octets_once(before + sum(sizes)) == before + sum(sizes)
@@ -146,7 +146,7 @@ def test_the_sink_closes_connections_that_the_sender_has_closed() -> None:
 
 def test_the_time_is_monotonic() -> None:
     with sink() as running:
-        times = [running.asked()["monotonic_s"] for _ in range(3)]
+        times = [running.counts()["monotonic_s"] for _ in range(3)]
         assert times == sorted(times)
 
 

@@ -53,7 +53,7 @@ def connection(port: int) -> FourTuple:
     return FourTuple(CLIENT.ipv4, port, VIP4, ECHO_PORT)
 
 
-def asked(
+def request_results(
     reset: Sequence[int] = (), waited: Mapping[int, float] | None = None
 ) -> RequestResults:
     return RequestResults(
@@ -88,7 +88,9 @@ def wave(
         {connection(port): t for port, t in nodes.items()},
     )
     left_open = {connection(port) for port in left}
-    return reset_wave._wave(network(), owners, half_open, left_open, asked(reset), ends)
+    return reset_wave._wave(
+        network(), owners, half_open, left_open, request_results(reset), ends
+    )
 
 
 def test_a_wave_ends_with_the_last_end_on_either_side() -> None:
@@ -275,7 +277,7 @@ def test_strays_and_copies_are_counted_over_all_guards() -> None:
 
 
 def test_waits_are_by_connection() -> None:
-    found = reset_wave._waited(network(), asked(waited={20001: 2.5}))
+    found = reset_wave._waited(network(), request_results(waited={20001: 2.5}))
     assert found == {connection(20001): 2.5}
 
 
