@@ -33,13 +33,17 @@ def slope(points: Sequence[Point]) -> float:
 def power_law(points: Sequence[Point]) -> PowerLaw:
     """The power law that fits the points on logarithmic axes.
 
-    Raises :class:`NotComputableError` unless all are positive.
+    Raises :class:`NotComputableError` unless all are positive, and for a law so steep that
+    its factor is no float.
     """
     for x, y in points:
         if x <= 0 or y <= 0:
             raise NotComputableError(f"no power law through ({x:g}, {y:g})")
     exponent, constant = _line([(math.log(x), math.log(y)) for x, y in points])
-    return PowerLaw(math.exp(constant), exponent)
+    try:
+        return PowerLaw(math.exp(constant), exponent)
+    except OverflowError as error:
+        raise NotComputableError(f"a power law with exponent {exponent:g}") from error
 
 
 def _line(points: Sequence[Point]) -> tuple[float, float]:
