@@ -63,7 +63,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return made
 
 
-def test_everything_is_measured_unless_told_otherwise(bench: Bench) -> None:
+def test_by_default_everything_is_measured(bench: Bench) -> None:
     assert bench().exit_code == 0
     assert bench.asked == [(FULL, bench.folder, list(FIGURES), [KERNEL, USERSPACE])]
 
