@@ -74,7 +74,7 @@ class GoldenRun:
         )
 
     def summary(self, folder: Path) -> dict[str, Any]:
-        """What the real analysis makes of it, by way of files in ``folder``."""
+        """The summary of the real analysis, through files in ``folder``."""
         self.write(folder)
         record = read_record(folder)
         spec = RunSpec.model_validate(self.spec)

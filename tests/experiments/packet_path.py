@@ -25,7 +25,7 @@ SEQ, ACKNOWLEDGED = 4_000_000_000, 4_100_000_000
 
 @dataclass
 class PacketPath:
-    """Writes down what happens in a cluster of ``plan``; times are ns from START."""
+    """Records what happens in a cluster of ``plan``; times are ns from START."""
 
     plan: Plan
     segments: list[Observation] = field(default_factory=list)

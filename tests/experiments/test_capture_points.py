@@ -1,4 +1,4 @@
-"""What is captured of a cluster is what the proof of the claim reads."""
+"""The captured interfaces are those that the proof of the claim needs."""
 
 from __future__ import annotations
 
