@@ -39,7 +39,7 @@ def test_data_that_tcp_discarded_does_not_save_a_connection(
 
 
 @versions
-def test_late_copy_does_not_harm_the_next_connection_of_the_same_ends(
+def test_a_late_copy_does_not_affect_the_next_connection_of_the_same_ends(
     lab: LabProcess, guard: str, ip: int
 ) -> None:
     seen = lab.run(stories.late_copy, guard, ip)
@@ -47,7 +47,7 @@ def test_late_copy_does_not_harm_the_next_connection_of_the_same_ends(
 
 
 @versions
-def test_late_copy_does_not_harm_the_next_connection_while_it_opens(
+def test_a_late_copy_does_not_affect_the_next_connection_while_it_opens(
     lab: LabProcess, guard: str, ip: int
 ) -> None:
     assert lab.run(stories.late_copy_while_opening, guard, ip) == "ESTABLISHED"
