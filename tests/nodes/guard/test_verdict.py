@@ -66,12 +66,13 @@ def test_row(row: Row) -> None:
 def test_every_segment_has_a_verdict() -> None:
     flags = [Flags(bits) for bits in range(64)]
     info = [FlowInfo(status) for status in Status]
-    sources: tuple[dict[str, bool], ...] = ({"marked": True}, {"relayed": True}, {})
+    sources = ((True, False), (False, True), (False, False))
     settings = itertools.product(Mode, (True, False), (True, False))
     for bits, knows, source, setting in itertools.product(
         flags, info, sources, [*settings]
     ):
-        packet = replace(_WRAPPING.segment(bits), **source)
+        marked, relayed = source
+        packet = replace(_WRAPPING.segment(bits), marked=marked, relayed=relayed)
         assert isinstance(judge_ingress(packet, knows, *setting), Verdict)
 
 
