@@ -13,7 +13,8 @@ from controller.balancers import Balancer, get_balancer
 from controller.flows.entries import FlowEntry
 from controller.pipeline.pipeline import pipeline
 from controller.policies import POLICIES, ResetPolicy
-from topologies.domain.arrangement import MAX_HISTORY, Arrangement
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.history import kept
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Plan
 
@@ -22,10 +23,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ClusterState:
-    """Plan, membership, reset policy and balancer: all inputs of the pipeline.
+    """Plan, membership, reset policy, balancer, healing: all inputs of the pipeline.
 
-    ``history``: the earlier arrangements, latest first, at most
-    :data:`~topologies.domain.arrangement.MAX_HISTORY`.
+    ``history``: the earlier arrangements that some switch's earlier tables need, latest
+    first (:func:`~topologies.domain.history.kept`).
     """
 
     plan: Plan
@@ -33,6 +34,7 @@ class ClusterState:
     policy: ResetPolicy
     balancer: Balancer
     history: tuple[Arrangement, ...] = ()
+    healing: bool = False
 
     @property
     def arrangement(self) -> Arrangement:
@@ -41,18 +43,21 @@ class ClusterState:
 
     def becoming(self, new: Arrangement) -> ClusterState:
         """The next state, with that arrangement and this one in its history."""
-        history = (self.arrangement, *self.history)[:MAX_HISTORY]
+        versions = (new, self.arrangement, *self.history)
+        history = kept(versions, self.balancer)[1:]
         return replace(self, plan=new.plan, membership=new.membership, history=history)
 
     def tables(self) -> dict[str, tuple[FlowEntry, ...]]:
         """The desired flow entries of every switch, by the switch's name."""
         return pipeline(
-            self.plan, self.membership, self.policy, self.balancer, self.history
+            *(self.plan, self.membership, self.policy, self.balancer),
+            history=self.history,
+            healing=self.healing,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: ``{"plan", "membership", "policy", "balancer", "weights",
-        "history"}``, the policy and the balancer by name."""
+        "history", "healing"}``, the policy and the balancer by name."""
         return {
             "plan": self.plan.to_json(),
             "membership": self.membership.to_json(),
@@ -60,6 +65,7 @@ class ClusterState:
             "balancer": self.balancer.name,
             "weights": dict(self.balancer.weights),
             "history": [version.to_json() for version in self.history],
+            "healing": self.healing,
         }
 
     @classmethod
@@ -74,6 +80,7 @@ class ClusterState:
             _choose("policy", POLICIES, data["policy"]),
             get_balancer(data["balancer"], data.get("weights", {})),
             tuple(map(Arrangement.from_json, data.get("history", ()))),
+            bool(data.get("healing", False)),
         )
 
     def write(self, path: Path) -> None:

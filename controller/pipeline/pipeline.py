@@ -12,6 +12,7 @@ fabric, live chassis's   TCP from the VIP                                 RETURN
 chassis, uplink          TCP to the VIP, not marked as a fan-out copy     BALANCE
 chassis, live node's     TCP from the node's own MAC and the VIP          RETURN
 client's, live node's    ARP requests                                     ARP
+live node's              with healing: clients' resets, to be relayed     the uplink
 ======================== ================================================ ===========
 """
 
@@ -42,11 +43,12 @@ from controller.flows.flow_tables import (
     to_client,
     to_node,
 )
+from controller.pipeline.relays import chassis_relays, fabric_relays
 from controller.policies import ResetPolicy
-from controller.policies.policy import Tables
 from controller.policies.questions import Memory
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.forecast import basis_of
+from topologies.domain.history import Tables, by_bucket, switch_tables
 from topologies.domain.membership import Membership
 from topologies.domain.plan import (
     FABRIC,
@@ -69,24 +71,31 @@ def pipeline(
     policy: ResetPolicy,
     balancer: Balancer,
     history: tuple[Arrangement, ...] = (),
+    healing: bool = False,
 ) -> dict[str, tuple[FlowEntry, ...]]:
     """All flow entries of every switch, by the switch's name.
 
-    ``history``: the earlier arrangements, latest first.
+    ``history``: the earlier arrangements, latest first. ``healing``: whether clients' own
+    resets are relayed to their owners (:mod:`controller.pipeline.relays`).
     """
     versions = (Arrangement(plan, membership), *history)
 
     def recent_tables(switch: str) -> Tables:
         if policy.table_history is None:
             return ()
-        needed = versions[: policy.table_history.versions + 1]
-        return tuple(version.table(switch, balancer) for version in needed)
+        earlier = policy.table_history.versions
+        if policy.table_history.per_bucket:
+            return by_bucket(switch_tables(versions, switch, balancer), earlier)
+        return tuple(v.table(switch, balancer) for v in versions[: earlier + 1])
 
     fabric = _fabric(plan, membership, policy, balancer, recent_tables(FABRIC))
-    tables = {FABRIC: _in_order(fabric)}
+    relays = fabric_relays(plan, membership) if healing else ()
+    tables = {FABRIC: _in_order((*fabric, *relays))}
     for chassis in plan.chassis:
         own, known = membership.of_chassis(chassis), recent_tables(chassis.name)
-        tables[chassis.name] = _chassis(chassis, own, policy, balancer, known)
+        tables[chassis.name] = _chassis(
+            *(chassis, own, policy, balancer, known, healing)
+        )
     return tables
 
 
@@ -130,6 +139,7 @@ def _chassis(
     policy: ResetPolicy,
     balancer: Balancer,
     tables: Tables,
+    healing: bool,
 ) -> tuple[FlowEntry, ...]:
     """Tier 2: balances over the nodes of one chassis.
 
@@ -152,6 +162,7 @@ def _chassis(
             arp.reply_entry(GATEWAY_MAC, "the gateway's"),
             *policy.chassis_entries(chassis, own),
             *(history.chassis_entries(chassis, own, tables) if history else ()),
+            *(chassis_relays(chassis, own) if healing else ()),
             _drop_entry(Table.ADMIT, "not admitted"),
         )
     )

@@ -18,9 +18,8 @@ from experiments.record.capture_points import (
     node_point,
 )
 from experiments.workloads.workload import Workload
-from nodes.guard.guard import Guard
+from nodes.guard.guard import Guard, GuardSettings
 from nodes.guard.guards import GuardCounters
-from nodes.guard.verdict import Mode
 from nodes.servers.forked_process import ForkServer
 from nodes.servers.server_ready import is_listening
 from topologies.domain.plan import Chassis, Node, Plan
@@ -43,11 +42,11 @@ class ClusterMachines:
         network: ClusterNetwork,
         workload: Workload,
         guard: Guard,
-        mode: Mode,
+        settings: GuardSettings,
         folder: Path,
         store: Path,
     ) -> None:
-        """Changes nothing yet. ``mode``: what the guards do with strays."""
+        """Changes nothing yet. ``settings``: what the guards do."""
         self.network = network
         self.workload = workload
         self.guard = guard
@@ -56,7 +55,10 @@ class ClusterMachines:
         #: Called with the capture points of each node or chassis that is added while the
         #: cluster runs, before it serves.
         self.port_listeners: list[Callable[[Sequence[CapturePoint]], None]] = []
-        self._mode = mode
+        #: Called with the sites of all nodes with power, when they have changed.
+        self.site_listeners: list[Callable[[Sequence[Site]], None]] = []
+        self._settings = settings
+        self._sites: dict[str, Site] = {}
         self._folder = folder
         self._store = store
         self._final_counters: list[GuardCounters] = []
@@ -160,7 +162,9 @@ class ClusterMachines:
 
     def serve(self, nodes: tuple[Node, ...]) -> None:
         """Starts guards and storage servers on those nodes."""
-        self.guard.attach([self.site(node) for node in nodes], self._mode)
+        sites = {node.name: self.site(node) for node in nodes}
+        self.guard.attach(list(sites.values()), self._settings)
+        self._change_sites({**self._sites, **sites})
         for node in nodes:
             self.processes.start(
                 _server(node), functools.partial(self._start_server, node)
@@ -243,6 +247,14 @@ class ClusterMachines:
             if node.name in counters:
                 self._final_counters.append(counters[node.name])
                 self.guard.detach(node.name)
+        gone = {node.name for node in nodes}
+        kept = {name: site for name, site in self._sites.items() if name not in gone}
+        self._change_sites(kept)
+
+    def _change_sites(self, sites: dict[str, Site]) -> None:
+        self._sites = sites
+        for listener in self.site_listeners:
+            listener(list(sites.values()))
 
     def _notify_listeners(self, points: Sequence[CapturePoint]) -> None:
         for listener in self.port_listeners:

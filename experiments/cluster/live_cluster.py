@@ -32,12 +32,15 @@ from experiments.cluster.copy_injector import CopyInjector, SwitchPort
 from experiments.cluster.errors import ClusterError, log_tail
 from experiments.cluster.event_executor import EventExecutor
 from experiments.cluster.event_log import EventLog
+from experiments.cluster.fan_out_budget import budget_of
 from experiments.cluster.faults import Faults
 from experiments.cluster.supervised_processes import SupervisedProcesses
 from experiments.cluster.supervisor import Supervisor
+from experiments.healing.acts import count_destroyed
+from experiments.healing.sites import write_sites
 from experiments.record.event_record import EventRecord
 from experiments.workloads import WORKLOADS, ClientJob
-from nodes.guard.guards import GuardCounters, open_guard
+from nodes.guard.guards import GuardCounters, GuardSettings, open_guard
 from nodes.guard.verdict import Mode
 from nodes.kernel.network_namespace import netns_inode
 from topologies.datapaths import AUTO, find_datapath
@@ -48,6 +51,11 @@ from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.switches import OVS_DIRECTORY
 
 Progress = Callable[[str], None]
+
+#: The bound within which half-open connections are healed, by default, in seconds.
+HEAL_WITHIN_S = 2.0
+#: The healer's acts, in the cluster's folder.
+HEALING_FILE = "healing.jsonl"
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,10 @@ class ClusterOptions:
     links: LinkOptions = UNSHAPED
     #: One of ``topologies.datapaths.CHOICES``.
     datapath: str = AUTO
+    #: Whether half-open connections are healed; None: as the policy does by default.
+    heal: bool | None = None
+    #: Within that time, in seconds (:mod:`experiments.healing`).
+    heal_within_s: float = HEAL_WITHIN_S
 
 
 class Cluster:
@@ -74,20 +86,24 @@ class Cluster:
     def __init__(
         self, plan: Plan, options: ClusterOptions, folder: Path, runtime: Path
     ) -> None:
+        policy = POLICIES[options.policy]
+        healing = policy.sends_copies if options.heal is None else options.heal
         self.options = options
         self.folder = folder
         self.runtime = runtime
         self.initial = ClusterState(
             plan,
             Membership.all_in_service(plan),
-            POLICIES[options.policy],
+            policy,
             get_balancer(options.balancer, options.weights),
+            healing=healing,
         )
         self.workload = WORKLOADS[options.workload]
         self.datapath = find_datapath(options.datapath)
         self.network = ClusterNetwork(plan, self.datapath.type, options.links)
         self.clients = SupervisedProcesses()
-        self.guard = open_guard(options.guard, folder / "hosts")
+        nodes = sum(1 for _ in plan.nodes)
+        self.guard = open_guard(options.guard, folder / "hosts", nodes)
         self.lock = threading.RLock()
         self.log = EventLog(folder / "events.jsonl")
         #: On tmpfs, where an acknowledged write needs no flush of a disk.
@@ -96,7 +112,7 @@ class Cluster:
             self.network,
             self.workload,
             self.guard,
-            _MODES[self.initial.policy.on_stray],
+            GuardSettings(_MODES[policy.on_stray], healing, budget_of(plan, policy)),
             folder / "hosts",
             self._store,
         )
@@ -131,6 +147,11 @@ class Cluster:
                 self.runtime / "guards.sock", self._switch_ports, self._faults
             )
         self.processes.start("controller", self._start_controller)
+        if self.state.healing:
+            self._machines.site_listeners.append(
+                lambda sites: write_sites(self.runtime / "sites.json", sites)
+            )
+            self.processes.start("healer", self._start_healer)
         nodes = sum(1 for _ in plan.nodes)
         progress(
             f"connecting {len(plan.chassis)} chassis, {nodes} nodes; "
@@ -168,6 +189,8 @@ class Cluster:
             "guard": self.guard.name,
             "datapath": self.datapath.type,
             "datapath_why": self.datapath.why,
+            "healing": self.state.healing,
+            "heal_within_s": self.options.heal_within_s,
             "workload": self.workload.name,
             **self.state.plan.to_json(),
         }
@@ -221,6 +244,12 @@ class Cluster:
     def guard_counters(self) -> list[GuardCounters]:
         """Counters of every guard, including those of nodes that have lost power."""
         return self._machines.counters()
+
+    def destroyed(self) -> int | None:
+        """Connections that the healer destroyed at the deadline; None without healing."""
+        if not self.state.healing:
+            return None
+        return count_destroyed(self.folder / HEALING_FILE)
 
     def pid(self, name: str) -> int:
         """The id of a process in the network namespace of that host or switch."""
@@ -346,6 +375,21 @@ class Cluster:
                     str(self.runtime / "ofp.sock"),
                 ],
                 env=_environment(self.runtime / "controller.json"),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _start_healer(self) -> subprocess.Popen[bytes]:
+        with (self.folder / "hosts" / "healer.log").open("ab") as log:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "experiments.healing.healer"),
+                    *("--state", str(self.runtime / "state.json")),
+                    *("--sites", str(self.runtime / "sites.json")),
+                    *("--output", str(self.folder / HEALING_FILE)),
+                    *("--bound-s", str(self.options.heal_within_s)),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -59,6 +59,8 @@ def run_experiment(
         weights=spec.cluster.weights,
         links=spec.links.options,
         datapath=spec.cluster.datapath,
+        heal=spec.heal,
+        heal_within_s=spec.heal_within_s,
     )
     cluster = Cluster(spec.plan(), options, folder, runtime)
     instruments = Instruments(folder, (cluster.workload.port,), spec.capture)
@@ -122,6 +124,7 @@ def _collect(
         cluster=cluster.describe(),
         datapath=cluster.datapath,
         pins=pinned,
+        destroyed=cluster.destroyed(),
         faults=tuple(cluster.faults),
         switch_drops=drops,
     )

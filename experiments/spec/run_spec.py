@@ -158,6 +158,10 @@ class EventSpec(Strict):
 _IP_VERSIONS: dict[object, int] = {4: 4, 6: 6, "4": 4, "6": 6, "ipv4": 4, "ipv6": 6}
 
 
+#: ``on`` and ``off`` are booleans in YAML 1.1, but not on a command line.
+_SWITCH: dict[object, bool] = {True: True, False: False, "on": True, "off": False}
+
+
 class RunSpec(Strict):
     """One complete experiment. The same spec and seed move the same connections."""
 
@@ -170,6 +174,12 @@ class RunSpec(Strict):
     seed: int = Field(default=1, ge=0)
     ip: Annotated[Literal[4, 6], WithJsonSchema({"enum": [*_IP_VERSIONS]})] = 4
     guard: Annotated[str, _Known((AUTO, *GUARDS))] = AUTO
+    heal: Annotated[bool | None, WithJsonSchema({"enum": [*_SWITCH, None]})] = Field(
+        default=None,
+        description="free every half-open connection within heal_within_s, also where a "
+        "copy is lost or its client is silent; by default on if the policy sends copies",
+    )
+    heal_within_s: float = Field(default=2.0, ge=0.5, le=600)
     cluster: ClusterSpec = ClusterSpec()
     links: LinksSpec = LinksSpec()
     workload: WorkloadSpec = WorkloadSpec()
@@ -183,6 +193,16 @@ class RunSpec(Strict):
     @classmethod
     def _ip_version(cls, value: object) -> object:
         return _IP_VERSIONS.get(str(value).lower(), value)
+
+    @field_validator("heal", mode="before")
+    @classmethod
+    def _on_or_off(cls, value: object) -> object:
+        return _SWITCH.get(value.lower() if isinstance(value, str) else value, value)
+
+    @property
+    def healing(self) -> bool:
+        """Whether half-open connections are healed."""
+        return POLICIES[self.policy].sends_copies if self.heal is None else self.heal
 
     @model_validator(mode="after")
     def _events_in_order(self) -> RunSpec:
@@ -260,6 +280,7 @@ class RunSpec(Strict):
             Membership.all_in_service(shape),
             POLICIES[self.policy],
             get_balancer(self.balancer, self.cluster.weights),
+            healing=self.healing,
         )
 
     def plan(self) -> plan.Plan:

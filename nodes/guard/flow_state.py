@@ -36,6 +36,14 @@ _V = TypeVar("_V")
 #: and looked up in the kernel when they are needed again.
 CAPACITY = 65536
 
+#: How long each kind of action is remembered, in seconds.
+_MEMORY_S = {
+    Status.ABORTED: RECENT_S,
+    Status.FREED: RECENT_S,
+    Status.ANSWERED: RESET_INTERVAL_S,
+    Status.RELAYED: RESET_INTERVAL_S,
+}
+
 
 @dataclass
 class Flow:
@@ -94,9 +102,11 @@ class FlowState:
         self._find = find
         self._now = now
         self._flows: OrderedDict[FourTuple, Flow] = OrderedDict()
-        self._recent_actions: OrderedDict[FourTuple, tuple[Status, float]] = (
-            OrderedDict()
-        )
+        #: For each kind of action: connection -> until when it is remembered. One table
+        #: each, so that a flood of one kind does not push out another.
+        self._recent: dict[Status, OrderedDict[FourTuple, float]] = {
+            action: OrderedDict() for action in _MEMORY_S
+        }
         #: Sequence numbers of the latest resets for strays.
         self._answers: OrderedDict[FourTuple, int] = OrderedDict()
 
@@ -114,10 +124,12 @@ class FlowState:
         """An unmarked segment from the client has reached the node's TCP."""
         connection, kind = segment.ingress_connection, kind_of(segment)
         if kind is Kind.SYN:
-            self._recent_actions.pop(connection, None)
+            for table in self._recent.values():
+                table.pop(connection, None)
         if kind in (Kind.RESET, Kind.ABORT):
             # TCP may ignore it (RFC 5961), so the next segment is looked up in the kernel.
             self._flows.pop(connection, None)
+            self.record_action(connection, Status.RELAYED)
         elif connection in self._flows:
             self._flows[connection].on_ingress(segment)
 
@@ -137,33 +149,50 @@ class FlowState:
             flow.on_egress(segment)
 
     def record_action(self, connection: FourTuple, action: Status) -> None:
-        """Record that the node aborted, freed or answered it, and remove its flow."""
-        memory_s = RESET_INTERVAL_S if action is Status.ANSWERED else RECENT_S
-        self._flows.pop(connection, None)
-        _put(self._recent_actions, connection, (action, self._now() + memory_s))
+        """Record that the node did that with it, and remove its flow.
 
-    def record_reset(self, stray: Segment) -> None:
-        """Record that a "not recognised" reset was sent for ``stray``."""
-        self.record_action(stray.ingress_connection, Status.ANSWERED)
+        ``action``: one of ABORTED, FREED, ANSWERED, RELAYED; NOTHING records nothing.
+        """
+        self._flows.pop(connection, None)
+        if action in _MEMORY_S:
+            _put(self._recent[action], connection, self._now() + _MEMORY_S[action])
+
+    def record_reset(self, stray: Segment, fanned_out: bool = True) -> None:
+        """Record that ``stray`` was answered: by a reset that the switches fan out, or by
+        another one within RESET_INTERVAL_S."""
+        if fanned_out:
+            self.record_action(stray.ingress_connection, Status.ANSWERED)
         _put(self._answers, stray.ingress_connection, stray.ack)
 
     def _recent_action_for(self, segment: Segment) -> Status:
         connection = segment.ingress_connection
+        if kind_of(segment) in (Kind.RESET, Kind.ABORT):
+            relayed = self._is_recent(Status.RELAYED, connection)
+            return Status.RELAYED if relayed else self.recent_action(connection)
         action = self.recent_action(connection)
         if action is Status.ANSWERED and self._answers.get(connection) != segment.ack:
-            return (
-                Status.NOTHING
-            )  # another number: the client ignored the earlier reset
+            # Another number: the client ignored the earlier reset.
+            return Status.FANNED_OUT
         return action
 
     def recent_action(self, connection: FourTuple) -> Status:
-        """The node's recent action on it: ABORTED, FREED, ANSWERED or NOTHING."""
-        action, until = self._recent_actions.get(connection, (Status.NOTHING, 0.0))
-        return action if self._now() < until else Status.NOTHING
+        """The node's recent action on it: ABORTED, ANSWERED, FREED or NOTHING."""
+        for action in (Status.ABORTED, Status.ANSWERED, Status.FREED):
+            if self._is_recent(action, connection):
+                return action
+        return Status.NOTHING
+
+    def was_freed(self, connection: FourTuple) -> bool:
+        """Whether an accepted copy or relayed reset has freed it within RECENT_S."""
+        return self._is_recent(Status.FREED, connection)
+
+    def _is_recent(self, action: Status, connection: FourTuple) -> bool:
+        return self._now() < self._recent[action].get(connection, 0.0)
 
     def _must_look_up(self, flow: Flow, segment: Segment) -> bool:
         refused = flow.finished and segment.length > 0
-        return segment.marked or refused or self._now() >= flow.valid_until
+        from_switches = segment.marked or segment.relayed
+        return from_switches or refused or self._now() >= flow.valid_until
 
     def _look_up(
         self, connection: FourTuple, flow: Flow | None, segment: Segment
@@ -177,7 +206,7 @@ class FlowState:
         if _may_be_in_cookie(flow, segment):
             return flow
         del self._flows[connection]
-        if flow.finished and not segment.marked:
+        if flow.finished and not (segment.marked or segment.relayed):
             return self._finish(connection, flow, segment)
         return None
 
@@ -212,7 +241,8 @@ def _may_be_in_cookie(flow: Flow, segment: Segment) -> bool:
 
     This happens under a SYN flood, for segments that return the number of the cookie.
     """
-    if flow.status is not Status.EMBRYONIC or segment.marked:
+    from_switches = segment.marked or segment.relayed
+    if flow.status is not Status.EMBRYONIC or from_switches:
         return False
     return (segment.seq, segment.ack) == (flow.rcv_nxt, flow.snd_nxt)
 

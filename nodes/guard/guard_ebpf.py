@@ -11,24 +11,41 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from nodes.guard.guard import GuardCounters, GuardError
-from nodes.guard.verdict import Mode
+from nodes.guard.budget import Limit
+from nodes.guard.guard import GuardCounters, GuardError, GuardSettings
 from nodes.guard.verdict_header import HEADER, number_of, verdict_header
 from nodes.kernel.bpf_build import compile_program
 from nodes.kernel.libbpf import BpfError, BpfObject
 from nodes.kernel.traffic_control import Interface
-from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC, VIP4, VIP6
+from topologies.domain.plan import (
+    FANOUT_MAC,
+    GATEWAY_MAC,
+    PROBE_MAC,
+    RELAY_MAC,
+    SECOND_CHANCE_MAC,
+    VIP4,
+    VIP6,
+)
 from topologies.domain.site import Site
 
 SOURCE = Path(__file__).with_name("guard.bpf.c")
 #: Folder of the pinned programs and maps: ``guard_ingress``, ``guard_nodes``, ...
 PINS = Path("/sys/fs/bpf/resetbed")
 
-#: ``struct config``: VIP6, VIP4, fan-out MAC, second-chance MAC, number of the mode.
-CONFIG = struct.Struct("=16s4s6s6sB")
+#: ``struct config``: the two limits of the budget (cost and burst, ns), VIP6, VIP4, the
+#: MACs for fan-out, second chance, relay, probe and gateway, the mode's number, healing.
+CONFIG = struct.Struct("=4Q16s4s6s6s6s6s6sBB4x")
 #: ``struct counters``: the fields of :class:`~nodes.guard.guard.GuardCounters`, in order.
 COUNTERS = struct.Struct(f"={len(fields(GuardCounters))}Q")
 _KEY = struct.Struct("=I")
+
+#: The maps of recent actions.
+RECENT_MAPS = tuple(
+    f"guard_{name}" for name in ("aborted", "freed", "held", "relayed", "answered")
+)
+#: Entries of each, for each node, and at least.
+_RECENT_OF_A_NODE = 256
+_LEAST_RECENT = 65536
 
 #: tc hook of the interface -> program.
 _HOOKS = {"ingress": "guard_ingress", "egress": "guard_egress"}
@@ -44,21 +61,26 @@ class EbpfGuard:
     name = "ebpf"
     check_cost_s = 0.000_01
 
-    def __init__(self, workdir: Path | None = None) -> None:
-        """Loads the program. ``workdir`` is not used: this guard writes no files."""
+    def __init__(self, workdir: Path | None = None, nodes: int = 1) -> None:
+        """Loads the program. ``workdir`` is not used: this guard writes no files.
+
+        ``nodes``: how many nodes there will be, about. The memory of recent actions is
+        sized by it: each kind has 256 entries for each node, and at least 65,536.
+        """
         _check_bpf_filesystem(PINS.parent)
         self._sites: dict[str, Site] = {}
         self._interfaces: dict[str, Interface] = {}
         self._closed = False
-        self._object = BpfObject(compile_guard())
+        recent = max(_LEAST_RECENT, _RECENT_OF_A_NODE * nodes)
+        self._object = BpfObject(compile_guard(), dict.fromkeys(RECENT_MAPS, recent))
         shutil.rmtree(PINS, ignore_errors=True)
         self._object.pin(PINS)
         self._config = self._object.map("guard_config", CONFIG.size)
         self._nodes = self._object.map("guard_nodes", COUNTERS.size)
 
-    def attach(self, sites: Sequence[Site], mode: Mode) -> None:
+    def attach(self, sites: Sequence[Site], settings: GuardSettings) -> None:
         """Attach the program to the interface of every site, or to none of them."""
-        self._config.set(_KEY.pack(0), _config(mode))
+        self._config.set(_KEY.pack(0), packed_settings(settings))
         for site in sites:
             self._nodes.set(_key(site), COUNTERS.pack(*astuple(GuardCounters())))
         try:
@@ -170,14 +192,22 @@ def _check_bpf_filesystem(path: Path) -> None:
     raise GuardError(f"no BPF filesystem is mounted on {path}")
 
 
-def _config(mode: Mode) -> bytes:
+def packed_settings(settings: GuardSettings) -> bytes:
+    """``struct config`` for these settings."""
+    macs = (FANOUT_MAC, SECOND_CHANCE_MAC, RELAY_MAC, PROBE_MAC, GATEWAY_MAC)
     return CONFIG.pack(
+        *_limit(settings.budget.client),
+        *_limit(settings.budget.total),
         ipaddress.IPv6Address(VIP6).packed,
         ipaddress.IPv4Address(VIP4).packed,
-        bytes.fromhex(FANOUT_MAC.replace(":", "")),
-        bytes.fromhex(SECOND_CHANCE_MAC.replace(":", "")),
-        number_of(mode),
+        *(bytes.fromhex(mac.replace(":", "")) for mac in macs),
+        number_of(settings.mode),
+        settings.healing,
     )
+
+
+def _limit(limit: Limit) -> tuple[int, int]:
+    return limit.cost_ns, limit.burst_ns
 
 
 def _key(site: Site) -> bytes:

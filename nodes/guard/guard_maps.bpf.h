@@ -19,12 +19,24 @@
 #include "verdict.bpf.h"
 
 /* guard_ebpf.CONFIG */
+struct limit {
+	__u64 cost_ns; /* 0: no limit */
+	__u64 burst_ns;
+};
+
 struct config {
+	struct limit client_limit;
+	struct limit total_limit;
 	__u8 vip6[16];
 	__u8 vip4[4];
 	__u8 fanout_mac[6];
 	__u8 second_chance_mac[6];
+	__u8 relay_mac[6];
+	__u8 probe_mac[6];
+	__u8 gateway_mac[6];
 	__u8 mode; /* enum mode */
+	__u8 healing;
+	__u8 padding[4];
 };
 
 /* A connection of one node, as the node sees it; ports in network order. */
@@ -36,11 +48,11 @@ struct connection {
 	__u16 ip_version;
 };
 
-/* A node's recent action on a connection, valid until then (verdict.RECENT_S). */
-struct recent_action {
+/* The latest reset for a stray of a connection (verdict.RESET_INTERVAL_S). */
+struct answer {
 	__u64 until_ns;
-	__u32 status; /* enum flow_status */
-	__u32 number; /* ANSWERED: sequence number of that answer, in network order */
+	__u32 number; /* its sequence number, in network order */
+	__u32 padding;
 };
 
 struct {
@@ -59,66 +71,106 @@ struct {
 	__type(value, struct counters);
 } guard_nodes SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct connection);
-	__type(value, struct recent_action);
-} guard_actions SEC(".maps");
+/*
+ * A node's recent actions on a connection, valid until that time. One map for each kind,
+ * so that a flood of strays, which fills one, pushes nothing out of the others. At its
+ * limit a map forgets what was used least recently. User space sets max_entries.
+ */
+#define RECENT_MAP(name, value_type)                                                    \
+	struct {                                                                         \
+		__uint(type, BPF_MAP_TYPE_LRU_HASH);                                     \
+		__uint(max_entries, 65536);                                              \
+		__type(key, struct connection);                                          \
+		__type(value, value_type);                                               \
+	} name SEC(".maps")
+
+RECENT_MAP(guard_aborted, __u64);
+RECENT_MAP(guard_freed, __u64);
+RECENT_MAP(guard_held, __u64);
+RECENT_MAP(guard_relayed, __u64);
+RECENT_MAP(guard_answered, struct answer);
 
 #define count(field) __sync_fetch_and_add(&(field), 1)
 
-static __always_inline void update_action(const struct connection *connection,
-					  __u64 status, __u64 until_ns)
-{
-	struct recent_action recent = {.until_ns = until_ns, .status = status};
+#define remember(map, connection, duration_ns)                                          \
+	do {                                                                             \
+		__u64 until_ns = bpf_ktime_get_ns() + (duration_ns);                     \
+		bpf_map_update_elem(&(map), connection, &until_ns, BPF_ANY);             \
+	} while (0)
 
-	bpf_map_update_elem(&guard_actions, connection, &recent, BPF_ANY);
+static __always_inline bool is_recent(void *map, const struct connection *connection)
+{
+	__u64 *until_ns = bpf_map_lookup_elem(map, connection);
+
+	return until_ns && *until_ns > bpf_ktime_get_ns();
 }
 
 static __always_inline void store_answer(const struct connection *connection,
 					 __be32 number)
 {
-	struct recent_action recent = {
+	struct answer answer = {
 		.until_ns = bpf_ktime_get_ns() + RESET_INTERVAL_NS,
-		.status = ANSWERED,
 		.number = number,
 	};
 
-	bpf_map_update_elem(&guard_actions, connection, &recent, BPF_ANY);
+	bpf_map_update_elem(&guard_answered, connection, &answer, BPF_ANY);
 }
 
-/* A client that has received more since then ignores that answer (RFC 5961, 3.2). */
-static __always_inline bool was_answered(const struct connection *connection,
-					 __be32 number)
+/*
+ * ANSWERED, or FANNED_OUT if that answer had another number: a client that has received
+ * more since then ignores it (RFC 5961, 3.2).
+ */
+static __always_inline enum flow_status
+find_answer(const struct connection *connection, __be32 number)
 {
-	struct recent_action *recent = bpf_map_lookup_elem(&guard_actions, connection);
+	struct answer *answer = bpf_map_lookup_elem(&guard_answered, connection);
 
-	return recent && recent->until_ns > bpf_ktime_get_ns() &&
-	       recent->status == ANSWERED && recent->number == number;
+	if (!answer || answer->until_ns <= bpf_ktime_get_ns())
+		return NOTHING;
+	return answer->number == number ? ANSWERED : FANNED_OUT;
 }
 
-static __always_inline void store_action(const struct connection *connection,
-					 __u64 status)
+/* Another answer without a fan-out. The time does not start again. */
+static __always_inline void update_answer(const struct connection *connection,
+					  __be32 number)
 {
-	update_action(connection, status, bpf_ktime_get_ns() + RECENT_NS);
+	struct answer *answer = bpf_map_lookup_elem(&guard_answered, connection);
+
+	if (answer)
+		answer->number = number;
 }
 
-static __always_inline __u64 find_action(const struct connection *connection)
+/* What the node remembers of it, for a segment of a connection that it does not have. */
+static __always_inline enum flow_status
+recent_status(const struct connection *connection, __be32 number)
 {
-	struct recent_action *recent = bpf_map_lookup_elem(&guard_actions, connection);
+	enum flow_status answer;
 
-	return recent && recent->until_ns > bpf_ktime_get_ns() ? recent->status : NOTHING;
+	if (is_recent(&guard_aborted, connection))
+		return ABORTED;
+	if (is_recent(&guard_held, connection))
+		return HELD;
+	answer = find_answer(connection, number);
+	if (answer == NOTHING && is_recent(&guard_freed, connection))
+		return FREED;
+	return answer;
 }
 
-/* Written at most twice in FLOW_VALID_NS. It does not replace another recent action. */
+/* A SYN begins another connection. */
+static __always_inline void forget(const struct connection *connection)
+{
+	bpf_map_delete_elem(&guard_aborted, connection);
+	bpf_map_delete_elem(&guard_freed, connection);
+	bpf_map_delete_elem(&guard_held, connection);
+	bpf_map_delete_elem(&guard_relayed, connection);
+	bpf_map_delete_elem(&guard_answered, connection);
+}
+
+/* Written at most twice in FLOW_VALID_NS. */
 static __always_inline void store_held(const struct connection *connection)
 {
-	struct recent_action *recent = bpf_map_lookup_elem(&guard_actions, connection);
-	__u64 now = bpf_ktime_get_ns();
-	__u64 renewal_ns = recent && recent->status == HELD ? FLOW_VALID_NS / 2 : 0;
+	__u64 *until_ns = bpf_map_lookup_elem(&guard_held, connection);
 
-	if (recent && recent->until_ns > now + renewal_ns)
-		return;
-	update_action(connection, HELD, now + FLOW_VALID_NS);
+	if (!until_ns || *until_ns <= bpf_ktime_get_ns() + FLOW_VALID_NS / 2)
+		remember(guard_held, connection, FLOW_VALID_NS);
 }

@@ -18,23 +18,33 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from nodes.guard.budget import Budget, Purse
 from nodes.guard.flow_state import FlowState
 from nodes.guard.nftables_rules import install_rules, remove_rules
-from nodes.guard.scapy_frames import build_frame, build_packet, dissect
-from nodes.guard.segment import Segment, probe
+from nodes.guard.scapy_frames import build_frame, build_packet, dissect, is_unreadable
+from nodes.guard.segment import Flags, Segment, probe
 from nodes.guard.shared_state import SharedState
 from nodes.guard.socket_lookup import SocketLookup
 from nodes.guard.verdict import (
     Action,
+    FlowInfo,
     Mode,
     Status,
     Verdict,
+    causes_fan_out,
     judge_egress,
     judge_ingress,
+    judge_request,
 )
 from nodes.kernel.offload import segment_and_checksum
 from topologies.domain.connection import FourTuple
-from topologies.domain.plan import SECOND_CHANCE_MAC, VIP4, VIP6
+from topologies.domain.plan import (
+    GATEWAY_MAC,
+    RELAY_MAC,
+    SECOND_CHANCE_MAC,
+    VIP4,
+    VIP6,
+)
 
 _ETH_P_ALL = 0x0003
 _SO_RCVBUFFORCE = 33  # asm/socket.h
@@ -48,6 +58,8 @@ _PACKET_HOST, _PACKET_OUTGOING = 0, 4  # linux/if_packet.h
 _SOL_PACKET, _PACKET_AUXDATA, _TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
 _EXTRAS_OCTETS = socket.CMSG_SPACE(20)  # struct tpacket_auxdata
 _MAC_OCTETS = 6
+_VIP4_OCTETS = socket.inet_aton(VIP4)
+_VIP6_OCTETS = socket.inet_pton(socket.AF_INET6, VIP6)
 
 
 class GuardSockets:
@@ -79,9 +91,9 @@ class GuardSockets:
         """Send a segment out of the interface. This guard does not see it again."""
         self._tap.send(build_frame(segment, eth_src, eth_dst))
 
-    def pass_on(self, frame: bytes, eth_src: str) -> None:
-        """Redirect a frame to the switches, for the earlier owner of its connection."""
-        for part in segment_and_checksum(frame, eth_src, SECOND_CHANCE_MAC):
+    def redirect(self, frame: bytes, eth_src: str, eth_dst: str) -> None:
+        """Redirect a frame to the switches. ``eth_dst`` tells them why."""
+        for part in segment_and_checksum(frame, eth_src, eth_dst):
             self._tap.send(part)
 
     def inject(self, segment: Segment) -> None:
@@ -107,11 +119,14 @@ class ReferenceGuard:
         self._flows = FlowState(self._kernel.find, time.monotonic)
         #: Copies that wait until a segment shows the numbers of their connection.
         self._waiting: dict[FourTuple, list[Segment]] = {}
+        self._purse = Purse(Budget())
 
     def handle(self, frame: bytes, direction: int) -> None:
         """Decide about one frame and act on the verdict."""
         segment = dissect(frame[:_HEADERS_OCTETS])
         if segment is None:
+            if direction == _PACKET_HOST and _for_vip(frame) and is_unreadable(frame):
+                self._shared.increment("unreadable")
             return
         if direction == _PACKET_HOST and segment.dst in (VIP4, VIP6):
             self._on_ingress(segment, frame)
@@ -120,24 +135,46 @@ class ReferenceGuard:
 
     def _on_ingress(self, segment: Segment, frame: bytes) -> None:
         info = self._flows.info(segment)
-        verdict = judge_ingress(segment, info, self._shared.mode)
+        verdict = self._judge(segment, info)
         self._count(verdict)
         if verdict.action is Action.PASS:
             self._flows.on_ingress(segment)
         elif verdict.action is Action.PASS_ON:
-            self._sockets.pass_on(frame, self._mac)
+            self._sockets.redirect(frame, self._mac, SECOND_CHANCE_MAC)
+        elif verdict.action is Action.RELAY:
+            self._sockets.redirect(frame, self._mac, RELAY_MAC)
+            self._flows.record_action(segment.ingress_connection, Status.RELAYED)
         elif verdict.action is Action.ANSWER:
             assert verdict.segment
             source = _readable_mac(frame[_MAC_OCTETS : 2 * _MAC_OCTETS])
             self._sockets.send(verdict.segment, self._mac, source)
             if "resets" in verdict.counts:
                 self._flows.record_reset(segment)
+            elif "resets_repeated" in verdict.counts:
+                self._flows.record_reset(segment, fanned_out=False)
         elif verdict.action in (Action.FREE, Action.PROBE):
             self._inject_reset(segment, verdict, info.status)
 
+    def _judge(self, segment: Segment, info: FlowInfo) -> Verdict:
+        """The verdict; another one if it causes a fan-out that the budget refuses."""
+        settings = self._shared.settings
+        if settings.budget != self._purse.budget:
+            self._purse = Purse(settings.budget)
+        judged = segment, info, settings.mode, settings.healing
+        verdict = judge_ingress(*judged)
+        if not causes_fan_out(verdict):
+            return verdict
+        if self._purse.spend(segment.src, time.monotonic_ns()):
+            return verdict
+        return judge_ingress(*judged, limited=True)
+
     def _on_egress(self, segment: Segment) -> None:
         connection = segment.egress_connection
-        verdict = judge_egress(segment, self._flows.recent_action(connection))
+        if segment.is_request:
+            self._send_keepalive(segment)
+            return
+        freed = Status.FREED if self._flows.was_freed(connection) else Status.NOTHING
+        verdict = judge_egress(segment, freed)
         if verdict.action is Action.FREE:
             assert verdict.segment
             self._sockets.inject(verdict.segment)
@@ -145,6 +182,21 @@ class ReferenceGuard:
         self._flows.on_egress(segment)
         for copy in self._waiting.pop(connection, []):
             self._judge_waiting_copy(copy)
+
+    def _send_keepalive(self, request: Segment) -> None:
+        """Send what the healer asks for, if the numbers of the connection are known.
+
+        If they are not, a probe makes the connection send them. The next request finds
+        them then.
+        """
+        arriving = request_as_arriving(request)
+        info = self._flows.info(arriving)
+        verdict = judge_request(request, info)
+        self._count(verdict)
+        if verdict.segment:
+            self._sockets.send(verdict.segment, self._mac, GATEWAY_MAC)
+        elif info.status is Status.CONNECTION:
+            self._sockets.inject(probe(arriving))
 
     def _judge_waiting_copy(self, copy: Segment) -> None:
         info = self._flows.info(copy)
@@ -215,6 +267,20 @@ def _options() -> argparse.Namespace:
         "--shared-state", required=True, type=Path, help="file for mode and counters"
     )
     return parser.parse_args()
+
+
+def request_as_arriving(request: Segment) -> Segment:
+    """A segment of the requested connection, as if its client had sent it.
+
+    Marked, so that the kernel is asked whether the connection still exists.
+    """
+    src, sport, dst, dport = request.egress_connection
+    return Segment(src, dst, sport, dport, 0, 0, Flags.ACK, marked=True)
+
+
+def _for_vip(frame: bytes) -> bool:
+    """Whether it is an IP packet to the virtual address."""
+    return frame[30:34] == _VIP4_OCTETS or frame[38:54] == _VIP6_OCTETS
 
 
 def _has_vlan_tag(auxdata: bytes) -> bool:

@@ -12,23 +12,26 @@ struct numbers {
 	__u32 rcv_nxt;
 };
 
+/* The connection is the same for packets of both directions. */
 static __always_inline struct bpf_sock *find_socket(struct __sk_buff *skb,
-						    const struct packet *p)
+						    const struct packet *p,
+						    const struct config *config)
 {
+	const struct connection *c = &p->connection;
 	struct bpf_sock_tuple tuple = {};
 
-	if (p->connection.ip_version == 4) {
-		tuple.ipv4.saddr = p->ip4.saddr;
-		tuple.ipv4.daddr = p->ip4.daddr;
-		tuple.ipv4.sport = p->tcp.source;
-		tuple.ipv4.dport = p->tcp.dest;
+	if (c->ip_version == 4) {
+		__builtin_memcpy(&tuple.ipv4.saddr, c->client, sizeof(tuple.ipv4.saddr));
+		__builtin_memcpy(&tuple.ipv4.daddr, config->vip4, sizeof(tuple.ipv4.daddr));
+		tuple.ipv4.sport = c->client_port;
+		tuple.ipv4.dport = c->vip_port;
 		return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4),
 					  BPF_F_CURRENT_NETNS, 0);
 	}
-	__builtin_memcpy(tuple.ipv6.saddr, &p->ip6.saddr, sizeof(tuple.ipv6.saddr));
-	__builtin_memcpy(tuple.ipv6.daddr, &p->ip6.daddr, sizeof(tuple.ipv6.daddr));
-	tuple.ipv6.sport = p->tcp.source;
-	tuple.ipv6.dport = p->tcp.dest;
+	__builtin_memcpy(tuple.ipv6.saddr, c->client, sizeof(tuple.ipv6.saddr));
+	__builtin_memcpy(tuple.ipv6.daddr, config->vip6, sizeof(tuple.ipv6.daddr));
+	tuple.ipv6.sport = c->client_port;
+	tuple.ipv6.dport = c->vip_port;
 	return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS,
 				  0);
 }
@@ -73,9 +76,10 @@ status_of_socket(struct bpf_sock *sk, struct packet *p, struct numbers *numbers)
 }
 
 static __always_inline enum flow_status
-flow_status(struct __sk_buff *skb, struct packet *p, struct numbers *numbers)
+flow_status(struct __sk_buff *skb, struct packet *p, const struct config *config,
+	    struct numbers *numbers)
 {
-	struct bpf_sock *sk = find_socket(skb, p);
+	struct bpf_sock *sk = find_socket(skb, p, config);
 	enum flow_status status = NOTHING;
 
 	if (sk) {

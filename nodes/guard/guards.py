@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nodes.guard.guard import Guard, GuardCounters, GuardError
+from nodes.guard.guard import Guard, GuardCounters, GuardError, GuardSettings
 
 __all__ = [
     "AUTO",
@@ -22,6 +22,7 @@ __all__ = [
     "GuardCounters",
     "GuardError",
     "GuardKind",
+    "GuardSettings",
     "choose_guard",
     "open_guard",
 ]
@@ -35,14 +36,14 @@ class GuardKind:
     """One implementation of the guard.
 
     ``missing_requirement()`` tries the guard (as root) and returns a sentence on what is
-    missing on this machine, or None. ``open(workdir)`` creates a guard; it may write into
-    ``workdir``.
+    missing on this machine, or None. ``open(workdir, nodes)`` creates a guard for about
+    ``nodes`` nodes; it may write into ``workdir``.
     """
 
     name: str
     summary: str
     missing_requirement: Callable[[], str | None]
-    open: Callable[[Path], Guard]
+    open: Callable[[Path, int], Guard]
 
 
 def _kind(name: str, summary: str, module: str, maker: str) -> GuardKind:
@@ -58,8 +59,8 @@ def _kind(name: str, summary: str, module: str, maker: str) -> GuardKind:
     def missing_requirement() -> str | None:
         return str(found) if (found := imported().missing_requirement()) else None
 
-    def make(folder: Path) -> Guard:
-        guard: Guard = getattr(imported(), maker)(folder)
+    def make(folder: Path, nodes: int) -> Guard:
+        guard: Guard = getattr(imported(), maker)(folder, nodes)
         return guard
 
     return GuardKind(name, summary, missing_requirement, make)
@@ -107,9 +108,12 @@ def choose_guard(name: str = AUTO) -> Choice:
     return Choice(GUARDS[name], f"guard {name}, as requested")
 
 
-def open_guard(name: str, workdir: Path) -> Guard:
-    """The guard that :func:`choose_guard` chooses, not attached yet."""
-    return choose_guard(name).kind.open(workdir)
+def open_guard(name: str, workdir: Path, nodes: int = 1) -> Guard:
+    """The guard that :func:`choose_guard` chooses, for about ``nodes`` nodes.
+
+    It is not attached yet.
+    """
+    return choose_guard(name).kind.open(workdir, nodes)
 
 
 def _choose_first_possible() -> Choice:

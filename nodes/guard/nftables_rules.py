@@ -1,7 +1,7 @@
 """nftables rules that suppress the kernel's own resets on nodes of the reference guard.
 
 The guard only observes frames. So the kernel must not answer strays, and must not see
-fan-out copies. The rules stay while the guard process is dead. The node is silent then,
+fan-out copies, relayed resets, and TCP that the guard cannot read. The rules stay while the guard process is dead. The node is silent then,
 and sends no wrong reset.
 """
 
@@ -11,9 +11,11 @@ import subprocess
 from collections.abc import Sequence
 
 from nodes.guard.guard import GuardError
-from topologies.domain.plan import FANOUT_MAC, VIP4, VIP6
+from nodes.guard.scapy_frames import EXTENSION_HEADERS
+from topologies.domain.plan import FANOUT_MAC, RELAY_MAC, VIP4, VIP6
 
 _TABLE = "resetbed_guard"
+_EXTENSIONS = ", ".join(str(number) for number in sorted(EXTENSION_HEADERS))
 #: Creates the table first: nft has no "delete if it exists" before 1.0.8.
 _CLEAR = f"table inet {_TABLE}\ndelete table inet {_TABLE}\n"
 
@@ -38,7 +40,10 @@ def _rules(interface: str) -> str:
     table inet {_TABLE} {{
         chain copies {{
             type filter hook ingress device "{interface}" priority 0;
-            ether saddr {FANOUT_MAC} drop
+            ether saddr {{ {FANOUT_MAC}, {RELAY_MAC} }} drop
+            ip daddr {VIP4} ip protocol tcp ip hdrlength != 5 drop
+            ip daddr {VIP4} ip protocol tcp ip frag-off & 0x3fff != 0 drop
+            ip6 daddr {VIP6} ip6 nexthdr {{ {_EXTENSIONS} }} drop
         }}
         chain resets {{
             type filter hook output priority raw;

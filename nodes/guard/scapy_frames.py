@@ -7,19 +7,27 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from nodes.guard.segment import Flags, Segment
-from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC
+from topologies.domain.plan import (
+    FANOUT_MAC,
+    PROBE_MAC,
+    RELAY_MAC,
+    SECOND_CHANCE_MAC,
+)
 
 _HOP_LIMIT = 64
 #: RFC 791: "more fragments" in scapy's numbering of the three flag bits.
 _MORE_FRAGMENTS = 1
 _WORD = 4
+_TCP_PROTOCOL = 6
+#: Next-header numbers of what may stand before TCP (RFC 8200, 4; RFC 7045, 4).
+EXTENSION_HEADERS = frozenset((0, 43, 44, 50, 51, 60, 135, 139, 140, 253, 254))
 
 
 def dissect(frame: bytes) -> Segment | None:
     """The TCP segment in a frame. The frame may end after the TCP header.
 
-    None for anything else, and for frames that the guard leaves to the kernel: with VLAN
-    tags, IP options or IPv6 extension headers, and fragments.
+    None for anything else: frames with VLAN tags, which the guard leaves to the kernel,
+    and those of :func:`is_unreadable`.
     """
     ether = Ether(frame)
     ip = ether.payload
@@ -44,7 +52,27 @@ def dissect(frame: bytes) -> Segment | None:
         length=size - tcp.dataofs * _WORD,
         marked=ether.src == FANOUT_MAC,
         passed_on=ether.src == SECOND_CHANCE_MAC,
+        relayed=ether.src == RELAY_MAC,
+        is_request=ether.dst == PROBE_MAC,
     )
+
+
+def is_unreadable(frame: bytes) -> bool:
+    """Whether a frame holds TCP, or part of it, that :func:`dissect` cannot read.
+
+    It has IP options, is a fragment, has an extension header before TCP (RFC 8200, 4), or
+    has no valid TCP header. Such a frame must not pass the guard: the kernel might answer
+    it with a reset of its own.
+    """
+    ether = Ether(frame)
+    ip = ether.payload
+    if isinstance(ip, IP):
+        return bool(ip.proto == _TCP_PROTOCOL) and dissect(frame) is None
+    if isinstance(ip, IPv6):
+        if ip.nh == _TCP_PROTOCOL:
+            return dissect(frame) is None
+        return ip.nh in EXTENSION_HEADERS
+    return False
 
 
 def build_packet(segment: Segment, payload: bytes = b"") -> bytes:

@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodes.guard.guard import GuardCounters, GuardError
+from nodes.guard.guard import GuardCounters, GuardError, GuardSettings
 from nodes.guard.nftables_rules import install_rules, remove_rules
 from nodes.guard.shared_state import SharedState
-from nodes.guard.verdict import Mode
 from topologies.domain.site import Site
 
 #: Generous, because many processes import scapy at the same time on few cores.
@@ -41,15 +40,17 @@ class ScapyGuard:
     name = "scapy"
     check_cost_s = 0.0001
 
-    def __init__(self, workdir: Path) -> None:
+    def __init__(self, workdir: Path, nodes: int = 1) -> None:
+        """Starts nothing yet. ``nodes`` is not used: each node's process has a memory of
+        its own, of fixed size."""
         self._workdir = workdir
         self._guards: dict[str, _GuardProcess] = {}
 
-    def attach(self, sites: Sequence[Site], mode: Mode) -> None:
+    def attach(self, sites: Sequence[Site], settings: GuardSettings) -> None:
         """Start a guard process on every site in parallel, and wait for all."""
         for guard in self._guards.values():
-            guard.shared.mode = mode
-        fresh = [self._start_guard(site, mode) for site in sites]
+            guard.shared.settings = settings
+        fresh = [self._start_guard(site, settings) for site in sites]
         for guard in fresh:
             _wait_until_ready(guard)
 
@@ -87,12 +88,12 @@ class ScapyGuard:
         """The id of the process that guards the node of that name."""
         return self._guards[name].process.pid
 
-    def _start_guard(self, site: Site, mode: Mode) -> _GuardProcess:
+    def _start_guard(self, site: Site, settings: GuardSettings) -> _GuardProcess:
         if site.name in self._guards:
             self.detach(site.name)
         shared = SharedState(self._state_path(site))
         shared.clear()
-        shared.mode = mode
+        shared.settings = settings
         guard = _GuardProcess(site, shared, self._start(site))
         self._guards[site.name] = guard
         return guard

@@ -35,6 +35,8 @@ class Segment:
 
     ``marked``: its Ethernet source is :data:`topologies.domain.plan.FANOUT_MAC`. A switch
     made it, as a fan-out copy (claim E3). ``passed_on``: another node has redirected it.
+    ``relayed``: it is a client's own reset that another node has relayed. ``is_request``:
+    the healer asks for a keepalive of this connection; the numbers mean nothing.
     """
 
     src: str
@@ -47,6 +49,8 @@ class Segment:
     length: int = 0
     marked: bool = False
     passed_on: bool = False
+    relayed: bool = False
+    is_request: bool = False
 
     @property
     def end(self) -> int:
@@ -111,6 +115,16 @@ def exact_reset(copy: Segment, rcv_nxt: int) -> Segment:
     return replace(copy, seq=rcv_nxt, ack=0, flags=Flags.RST, length=0)
 
 
+def keepalive(request: Segment, snd_una: int, rcv_nxt: int) -> Segment:
+    """A keepalive of the connection that ``request`` names (RFC 9293, 3.8.4).
+
+    Its sequence number has been acknowledged, so a client that holds the connection
+    answers with ACK, and one that does not with RST. As in Linux (``tcp_xmit_probe_skb``).
+    """
+    seq = advance(snd_una, -1)
+    return replace(request, seq=seq, ack=rcv_nxt, flags=Flags.ACK, is_request=False)
+
+
 def exact_reset_from(leaving: Segment) -> Segment:
     """The exact reset of a connection, by the RCV.NXT in its last segment."""
     return exact_reset(_reply(leaving), leaving.ack)
@@ -123,7 +137,8 @@ def probe(copy: Segment) -> Segment:
     window with ``<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>`` (RFC 9293, 3.10.7.4). Its one octet
     is never read; without payload, Linux limits the answers (tcp_oow_rate_limited).
     """
-    outside = advance(copy.ack, -_HALF // 2)
+    position = copy.seq if copy.relayed else copy.ack
+    outside = advance(position, -_HALF // 2)
     return replace(copy, seq=outside, ack=copy.seq, flags=Flags.ACK, length=1)
 
 
@@ -137,4 +152,6 @@ def _reply(segment: Segment) -> Segment:
         length=0,
         marked=False,
         passed_on=False,
+        relayed=False,
+        is_request=False,
     )

@@ -1,4 +1,4 @@
-"""The state that a guard process shares with its owner: mode and counters, by mmap.
+"""The state that a guard process shares with its owner: settings and counters, by mmap.
 
 The file outlives the process, so a process restarted after ``kill -9`` counts on.
 """
@@ -10,15 +10,18 @@ import struct
 from dataclasses import fields
 from pathlib import Path
 
-from nodes.guard.guard import GuardCounters
+from nodes.guard.budget import Budget, Limit
+from nodes.guard.guard import GuardCounters, GuardSettings
 from nodes.guard.verdict import Mode
 
 _WORD = struct.Struct("=Q")
 _MODES = tuple(Mode)
 _NAMES = [field.name for field in fields(GuardCounters)]
-#: The mode first, then one word for each counter.
-_OFFSETS = {name: _WORD.size * i for i, name in enumerate(["mode", *_NAMES])}
-_SIZE = _WORD.size * len(_OFFSETS)
+#: The settings: mode, healing, and rate and burst of both limits of the budget.
+_SETTINGS = struct.Struct("=QQdddd")
+#: One word for each counter, after the settings.
+_OFFSETS = {n: _SETTINGS.size + _WORD.size * i for i, n in enumerate(_NAMES)}
+_SIZE = _SETTINGS.size + _WORD.size * len(_OFFSETS)
 
 
 class SharedState:
@@ -31,13 +34,18 @@ class SharedState:
             self._words = mmap.mmap(file.fileno(), _SIZE)
 
     @property
-    def mode(self) -> Mode:
-        """How strays are handled."""
-        return _MODES[self._get("mode")]
+    def settings(self) -> GuardSettings:
+        """What the guard does."""
+        mode, healing, *limits = _SETTINGS.unpack_from(self._words)
+        budget = Budget(Limit(*limits[:2]), Limit(*limits[2:]))
+        return GuardSettings(_MODES[mode], bool(healing), budget)
 
-    @mode.setter
-    def mode(self, mode: Mode) -> None:
-        self._set("mode", _MODES.index(mode))
+    @settings.setter
+    def settings(self, settings: GuardSettings) -> None:
+        client, total = settings.budget.client, settings.budget.total
+        limits = client.rate, client.burst, total.rate, total.burst
+        mode = _MODES.index(settings.mode)
+        _SETTINGS.pack_into(self._words, 0, mode, settings.healing, *limits)
 
     def increment(self, counter: str) -> None:
         """Add one to the counter of that name. Only the guard process does so."""

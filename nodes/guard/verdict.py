@@ -12,7 +12,7 @@ dropped. All other traffic is left to the kernel.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from nodes.guard.segment import (
@@ -21,6 +21,7 @@ from nodes.guard.segment import (
     distance,
     exact_reset,
     exact_reset_from,
+    keepalive,
     not_recognised_reset,
     probe,
     refusal_reset,
@@ -41,8 +42,10 @@ RECENT_S = 1.0
 #: Each reset causes a copy for every node of the cluster. Several strays in flight, or
 #: retransmissions, must not cause a fan-out each. A stray with another acknowledgment
 #: number is answered immediately: its client has received more in the meantime, so it
-#: ignored the earlier reset (RFC 5961, 3.2). The time is that of Linux for segments out
+#: ignored the earlier reset (RFC 5961, 3.2). But that answer is RST|ACK, which is not
+#: fanned out: the owner has its copy already. The time is that of Linux for segments out
 #: of window (``net.ipv4.tcp_invalid_ratelimit``), and shorter than a client's timeout.
+#: A client's own reset is relayed once in this time, too.
 RESET_INTERVAL_S = 0.5
 
 #: How long the state of a flow is valid without a further segment, in seconds.
@@ -59,6 +62,7 @@ class Action(Enum):
     PROBE = "probe"  # as FREE; decide again with the numbers in TCP's answer
     AMEND = "amend"  # send the verdict's segment in its place
     PASS_ON = "pass on"  # redirect it to the switches, for the earlier owner
+    RELAY = "relay"  # send it back to the switches, for the owner of its connection
 
 
 class Mode(Enum):
@@ -94,6 +98,8 @@ class Status(Enum):
     ABORTED = "aborted"  # aborted by this node within RECENT_S
     FREED = "freed"  # reset by an accepted copy within RECENT_S
     ANSWERED = "answered"  # the same reset was sent within RESET_INTERVAL_S
+    FANNED_OUT = "fanned out"  # one with another number was sent within that time
+    RELAYED = "relayed"  # a reset of the client was seen here within RESET_INTERVAL_S
     # Nothing, but a segment found the connection here within FLOW_VALID_S. The kernel
     # unhashes a socket before it sends its reset (tcp_set_state in __tcp_close,
     # tcp_disconnect), and this segment arrived in between. It is not a stray of another
@@ -158,6 +164,20 @@ def fit_of(copy: Segment, numbers: Numbers | None) -> Fit:
     return Fit.FITS if acknowledged and near else Fit.MISFITS
 
 
+def fit_of_relayed(reset: Segment, numbers: Numbers | None) -> Fit:
+    """Whether a client's own reset, which another node relayed, means the connection here.
+
+    A bare RST draws its SEG.SEQ from the acknowledgment of the segment that it answers,
+    so from this owner's RCV.NXT: it must be equal (RFC 5961, 3.2). An RST|ACK has the
+    client's own numbers: both are checked as those of a copy, which has them swapped.
+    """
+    if numbers is None:
+        return Fit.UNSURE
+    if reset.flags & Flags.ACK:
+        return fit_of(replace(reset, seq=reset.ack, ack=reset.seq), numbers)
+    return Fit.FITS if reset.seq == numbers.rcv_nxt else Fit.MISFITS
+
+
 def _pass(segment: Segment, numbers: Numbers | None) -> Verdict:
     return Verdict(Action.PASS)
 
@@ -181,42 +201,72 @@ def _refuse(segment: Segment, numbers: Numbers | None) -> Verdict:
 def _free(copy: Segment, numbers: Numbers | None) -> Verdict:
     # A request socket does not show its numbers. Its window starts at the client's
     # ISN + 1, which is the position of the stray (tcp_check_req checks it).
-    rcv_nxt = copy.ack if numbers is None else numbers.rcv_nxt
+    position = copy.seq if copy.relayed else copy.ack
+    rcv_nxt = position if numbers is None else numbers.rcv_nxt
     return Verdict(Action.FREE, exact_reset(copy, rcv_nxt))
+
+
+def _relay(reset: Segment, numbers: Numbers | None) -> Verdict:
+    # A reset may carry data (RFC 9293, 3.5.3). It is not multiplied: no known TCP sends any.
+    return Verdict(Action.PASS if reset.length else Action.RELAY)
+
+
+def _withhold(reset: Segment, numbers: Numbers | None) -> Verdict:
+    return Verdict(Action.PASS if reset.length else Action.DROP)
 
 
 def _probe(copy: Segment, numbers: Numbers | None) -> Verdict:
     return Verdict(Action.PROBE, probe(copy))
 
 
+class Source(Enum):
+    """The sender of an arriving segment, by its Ethernet source."""
+
+    CLIENT = "client"  # forwarded by the switches, perhaps after it was passed on
+    COPY = "fan-out copy"  # made by the switches of a node's reset (E5)
+    RELAYED = "relayed"  # a client's own reset, relayed by another node
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One row of the table. None in a column matches anything."""
+    """One row of the table. None in a column matches anything.
 
-    marked: bool | None
+    ``limited``: whether the budget refuses a fan-out now (:mod:`nodes.guard.budget`).
+    """
+
+    source: Source
     kind: Kind | None
     status: Status | None
     fit: Fit | None
     mode: Mode | None
     then: Callable[[Segment, Numbers | None], Verdict]
     counts: tuple[str, ...] = ()
+    healing: bool | None = None
+    limited: bool | None = None
 
 
-_COPY, _PLAIN, _ANY = True, False, None
+_COPY, _RELAYED, _PLAIN, _ANY = Source.COPY, Source.RELAYED, Source.CLIENT, None
 _ANSWER, _SILENT, _PASS_ON = Mode.ANSWER, Mode.SILENT, Mode.PASS_ON
 _IN = ("copies_received",)
 _ACCEPTED = ("copies_received", "copies_accepted")
 _REJECTED = ("copies_received", "copies_rejected")
+_RELAYS = ("relays_received",)
+_RELAY_ACCEPTED = ("relays_received", "relays_accepted")
+_SENT = ("relays_sent",)
+_REPEATED = ("strays", "resets_repeated")
+_LIMITED = ("strays", "resets_limited")
+_HEAL = True
 
 #: Segments from the client. The first rule that matches decides.
 #:
 #: A SYN|ACK is answered like any other segment with ACK (RFC 9293, 3.10.7.1). But the
 #: virtual address never opens connections, so no node can own this one: the answer is an
 #: RST|ACK, which is not fanned out. The same holds for segments that were in flight when
-#: the application here aborted its connection.
+#: the application here aborted its connection, and for strays whose fan-out would be a
+#: second one in RESET_INTERVAL_S, or more than the budget allows.
 INGRESS: tuple[Rule, ...] = (
     # Fan-out copies (E5).
-    # marked  segment       status            numbers      mode   action     counts
+    # source  segment       status            numbers      mode   action     counts
     Rule(_COPY, Kind.RESET, Status.CONNECTION, Fit.FITS, _ANY, _free, _ACCEPTED),
     Rule(_COPY, Kind.RESET, Status.CONNECTION, Fit.MISFITS, _ANY, _drop, _REJECTED),
     Rule(_COPY, Kind.RESET, Status.CONNECTION, Fit.UNSURE, _ANY, _probe),
@@ -225,7 +275,29 @@ INGRESS: tuple[Rule, ...] = (
     Rule(_COPY, Kind.RESET, Status.EMBRYONIC, _ANY, _ANY, _free, _ACCEPTED),
     Rule(_COPY, Kind.RESET, _ANY, _ANY, _ANY, _drop, _IN),
     Rule(_COPY, _ANY, _ANY, _ANY, _ANY, _drop),
+    # Clients' own resets, which a node without the connection has relayed.
+    *(
+        Rule(_RELAYED, kind, status, fit, _ANY, then, counts)
+        for kind in (Kind.RESET, Kind.ABORT)
+        for status, fit, then, counts in (
+            (Status.CONNECTION, Fit.FITS, _free, _RELAY_ACCEPTED),
+            (Status.CONNECTION, Fit.UNSURE, _probe, ()),
+            (Status.EMBRYONIC, Fit.MISFITS, _drop, _RELAYS),
+            (Status.EMBRYONIC, _ANY, _free, _RELAY_ACCEPTED),
+            (_ANY, _ANY, _drop, _RELAYS),
+        )
+    ),
+    Rule(_RELAYED, _ANY, _ANY, _ANY, _ANY, _drop),
+    # Segments that come straight from the client.
     Rule(_PLAIN, Kind.SYN, _ANY, _ANY, _ANY, _pass),
+    *(
+        Rule(_PLAIN, kind, Status.NOTHING, _ANY, _ANY, then, counts, _HEAL, limited)
+        for kind in (Kind.RESET, Kind.ABORT)
+        for limited, then, counts in (
+            (False, _relay, _SENT),
+            (True, _withhold, ("relays_limited",)),
+        )
+    ),
     Rule(_PLAIN, Kind.RESET, _ANY, _ANY, _ANY, _pass),
     Rule(_PLAIN, Kind.ABORT, _ANY, _ANY, _ANY, _pass),
     Rule(_PLAIN, Kind.OTHER, _ANY, _ANY, _ANY, _pass),
@@ -239,32 +311,62 @@ INGRESS: tuple[Rule, ...] = (
     Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _SILENT, _drop),
     Rule(_PLAIN, Kind.SYN_ACK, _ANY, _ANY, _ANY, _refuse),
     Rule(_PLAIN, Kind.ACK, Status.ANSWERED, _ANY, _ANSWER, _drop, ("strays",)),
+    Rule(_PLAIN, Kind.ACK, Status.FANNED_OUT, _ANY, _ANSWER, _refuse, _REPEATED),
+    Rule(
+        *(_PLAIN, Kind.ACK, _ANY, _ANY, _ANSWER, _refuse, _LIMITED),
+        limited=True,
+    ),
     Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _ANSWER, _not_recognised, ("strays", "resets")),
     Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _SILENT, _drop, ("strays",)),
     Rule(_PLAIN, Kind.ACK, _ANY, _ANY, _PASS_ON, _pass_on, ("strays", "passed_on")),
 )
 
 
-def judge_ingress(segment: Segment, info: FlowInfo, mode: Mode) -> Verdict:
+def source_of(segment: Segment) -> Source:
+    """The sender of an arriving segment."""
+    if segment.marked:
+        return Source.COPY
+    return Source.RELAYED if segment.relayed else Source.CLIENT
+
+
+def judge_ingress(
+    segment: Segment,
+    info: FlowInfo,
+    mode: Mode,
+    healing: bool = False,
+    limited: bool = False,
+) -> Verdict:
     """The verdict on a segment that arrives at the node's interface.
 
-    A stray is redirected at most once. The second time it is answered.
+    A stray is redirected at most once. The second time it is answered. ``limited``:
+    whether the budget refuses a fan-out now; it is asked only for a segment that would
+    cause one (:func:`causes_fan_out`).
     """
     if mode is Mode.PASS_ON and segment.passed_on:
         mode = Mode.ANSWER
-    kind, fit = kind_of(segment), fit_of(segment, info.numbers)
+    source, kind = source_of(segment), kind_of(segment)
+    fits = fit_of_relayed if segment.relayed else fit_of
+    fit = fits(segment, info.numbers)
     for rule in INGRESS:
         columns = (
-            (rule.marked, segment.marked),
+            (rule.source, source),
             (rule.kind, kind),
             (rule.status, info.status),
             (rule.fit, fit),
             (rule.mode, mode),
+            (rule.healing, healing),
+            (rule.limited, limited),
         )
         if all(wanted in (None, got) for wanted, got in columns):
             verdict = rule.then(segment, info.numbers)
-            return Verdict(verdict.action, verdict.segment, rule.counts)
+            counts = () if verdict.action is Action.PASS else rule.counts
+            return Verdict(verdict.action, verdict.segment, counts)
     raise AssertionError(f"no rule for {segment}")
+
+
+def causes_fan_out(verdict: Verdict) -> bool:
+    """Whether the switches send copies to the nodes because of this verdict."""
+    return verdict.action is Action.RELAY or "resets" in verdict.counts
 
 
 def judge_egress(segment: Segment, status: Status) -> Verdict:
@@ -278,8 +380,21 @@ def judge_egress(segment: Segment, status: Status) -> Verdict:
     """
     kind = kind_of(segment)
     if kind is Kind.RESET:
-        amended = Segment(**{**vars(segment), "flags": Flags.RST | Flags.ACK})
+        amended = replace(segment, flags=segment.flags | Flags.ACK)
         return Verdict(Action.AMEND, amended)
     if status is Status.FREED and kind in (Kind.ACK, Kind.SYN_ACK):
         return Verdict(Action.FREE, exact_reset_from(segment))
     return Verdict(Action.PASS)
+
+
+def judge_request(request: Segment, info: FlowInfo) -> Verdict:
+    """The verdict on a request for a keepalive, which leaves the node's healer.
+
+    It leaves as the keepalive of a connection that is held here, or not at all.
+    """
+    if info.status is not Status.CONNECTION or info.numbers is None:
+        return Verdict(Action.DROP)
+    numbers = info.numbers
+    return Verdict(
+        Action.AMEND, keepalive(request, numbers.snd_una, numbers.rcv_nxt), ("probes",)
+    )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from enum import Enum
 
+from nodes.guard.budget import CLIENTS
 from nodes.guard.guard import GuardCounters
 from nodes.guard.segment import Flags
 from nodes.guard.verdict import (
@@ -58,6 +59,7 @@ def number_of(member: Enum) -> int:
 
 def _constants() -> Iterator[str]:
     yield f"#define SEQUENCE_SLACK {SEQUENCE_SLACK}"
+    yield f"#define BUDGET_CLIENTS {CLIENTS}"
     for name, seconds in DURATIONS.items():
         yield f"#define {name} {round(seconds * 1e9)}ULL"
     for flag in Flags:

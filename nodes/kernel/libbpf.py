@@ -11,6 +11,7 @@ import ctypes
 import ctypes.util
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 _MAX_ERRNO = 4095
@@ -59,9 +60,14 @@ class BpfObject:
     attached.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, max_entries: Mapping[str, int] | None = None
+    ) -> None:
+        """``max_entries``: the sizes of maps, by name, instead of those in the file."""
         self._library = _load_library()
         self._handle = self._open(path)
+        for name, entries in (max_entries or {}).items():
+            self._resize(name, entries)
         failed = self._library.bpf_object__load(self._handle)
         if failed:
             self.close()
@@ -119,6 +125,16 @@ class BpfObject:
         if handle:
             self._library.bpf_object__close(handle)
 
+    def _resize(self, name: str, entries: int) -> None:
+        found: int | None = self._library.bpf_object__find_map_by_name(
+            self._handle, name.encode()
+        )
+        if not found:
+            raise BpfError(f"no BPF map {name}")
+        failed = self._library.bpf_map__set_max_entries(found, entries)
+        if failed:
+            raise BpfError(f"BPF map {name}: {os.strerror(-failed)}")
+
     def _program(self, name: str) -> ctypes.c_void_p:
         """libbpf's handle of the program of that name."""
         program: int | None = self._library.bpf_object__find_program_by_name(
@@ -160,6 +176,9 @@ def _load_library() -> ctypes.CDLL:
     library.bpf_object__pin_programs.argtypes = [pointer, ctypes.c_char_p]
     library.bpf_object__find_program_by_name.argtypes = [pointer, ctypes.c_char_p]
     library.bpf_object__find_program_by_name.restype = pointer
+    library.bpf_object__find_map_by_name.argtypes = [pointer, ctypes.c_char_p]
+    library.bpf_object__find_map_by_name.restype = pointer
+    library.bpf_map__set_max_entries.argtypes = [pointer, ctypes.c_uint32]
     library.bpf_program__attach.argtypes = [pointer]
     library.bpf_program__attach.restype = pointer
     library.bpf_program__fd.argtypes = [pointer]

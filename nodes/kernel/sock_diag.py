@@ -25,7 +25,9 @@ _NETLINK_SOCK_DIAG = 4
 #: struct inet_diag_req_v2: family, protocol, extensions, padding, states; then the
 #: socket's id: ports, source, destination, interface, cookie.
 _REQUEST = struct.Struct("=BBBxI2s2s16s16sIII")
-_EVERY_STATE = _NO_COOKIE = 0xFFFFFFFF
+_EVERY_STATE = _WORD = 0xFFFFFFFF
+#: INET_DIAG_NOCOOKIE, twice: a socket with any cookie.
+ANY_COOKIE = 0xFFFFFFFF_FFFFFFFF
 
 
 class SockDiagError(RuntimeError):
@@ -46,9 +48,16 @@ def open_socket() -> socket.socket:
 
 
 def request(
-    kind: MessageType, connection: FourTuple, flags: int = NLM_F_REQUEST
+    kind: MessageType,
+    connection: FourTuple,
+    flags: int = NLM_F_REQUEST,
+    cookie: int = ANY_COOKIE,
 ) -> bytes:
-    """The message about the node's end of ``connection``; ``flags``: NLM_F_*."""
+    """The message about the node's end of ``connection``; ``flags``: NLM_F_*.
+
+    ``cookie``: of one socket (``sock_gen_cookie``); with another one the kernel answers
+    as if it had none.
+    """
     vip = ipaddress.ip_address(connection.dst).packed
     client = ipaddress.ip_address(connection.src).packed
     body = _REQUEST.pack(
@@ -61,7 +70,7 @@ def request(
         vip,
         client,
         0,
-        _NO_COOKIE,
-        _NO_COOKIE,
+        cookie & _WORD,
+        cookie >> 32,
     )
     return NLMSG.pack(NLMSG.size + len(body), kind, flags, 1, 0) + body

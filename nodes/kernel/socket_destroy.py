@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 from nodes.kernel.sock_diag import (
+    ANY_COOKIE,
     ERROR,
     NLM_F_ACK,
     NLM_F_REQUEST,
@@ -35,19 +37,26 @@ class SocketDestroyer:
     def __init__(self) -> None:
         self._socket = open_socket()
 
-    def abort(self, connections: Sequence[FourTuple]) -> int:
+    def abort(
+        self, connections: Sequence[FourTuple], cookies: Sequence[int] = ()
+    ) -> int:
         """Abort those connections. Returns the number that still existed.
+
+        ``cookies``: the socket of each (:func:`~nodes.kernel.sock_diag.request`), so that
+        no later connection between the same ends is meant; empty for any.
 
         Raises :class:`~nodes.kernel.sock_diag.SockDiagError` if the kernel refuses.
         """
         aborted = 0
-        for start in range(0, len(connections), _BATCH):
-            batch = connections[start : start + _BATCH]
+        each = list(zip(connections, cookies or repeat(ANY_COOKIE), strict=False))
+        for start in range(0, len(each), _BATCH):
+            batch = each[start : start + _BATCH]
             flags = NLM_F_REQUEST | NLM_F_ACK
-            each = (
-                request(MessageType.DESTROY, connection, flags) for connection in batch
+            messages = (
+                request(MessageType.DESTROY, connection, flags, cookie)
+                for connection, cookie in batch
             )
-            self._socket.send(b"".join(each))
+            self._socket.send(b"".join(messages))
             aborted += _acknowledged(self._socket, len(batch))
         return aborted
 

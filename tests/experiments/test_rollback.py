@@ -22,8 +22,7 @@ from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_executor import EventExecutor
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.rollback import Rollback
-from nodes.guard.guard import GuardCounters
-from nodes.guard.verdict import Mode
+from nodes.guard.guard import GuardCounters, GuardSettings
 from tests.topologies.domain.test_events import fresh_state
 from topologies.domain.plan import Chassis, Node
 from topologies.domain.site import Site
@@ -123,7 +122,7 @@ class Machines:
 
     # What a guard does.
 
-    def attach(self, sites: Sequence[Site], mode: Mode) -> None:
+    def attach(self, sites: Sequence[Site], settings: GuardSettings) -> None:
         """Guarded, one after the other."""
         for site in sites:
             self._do(self.guarded.add, site.name)
@@ -151,7 +150,7 @@ class House:
         self.machines = machines
         workload = Mock(**{"server.return_value": ["server", "--now"]})
         self.actions = ClusterMachines(
-            machines, workload, machines, Mode.ANSWER, self.folder, self.folder
+            machines, workload, machines, GuardSettings(), self.folder, self.folder
         )
         self.actions.limit_reconnect_backoff = lambda switches: None  # type: ignore[method-assign]
         self.actions.serve(tuple(state.plan.nodes))

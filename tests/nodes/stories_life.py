@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+from nodes.guard.guard import GuardSettings
 from nodes.guard.guard_ebpf import PINS
 from nodes.guard.scapy_processes import ScapyGuard
 from nodes.guard.segment import Segment
@@ -102,7 +103,7 @@ def two_nodes(lab: Lab, guard: str, ip: int) -> dict[str, object]:
     node = Node(4)
     wire = Wire(node.client_end, node.mac)
     before = lab.counters()
-    used.attach([node.site], Mode.ANSWER)
+    used.attach([node.site], GuardSettings())
     stray = Segment(CLIENTS[ip], VIPS[ip], 4, _CLOSED_PORT, 1, 2, ACK)
     wire.send(stray)
     answers = wire.catch_until(bool)

@@ -64,7 +64,7 @@ def test_connections_of_a_cut_off_chassis_stay_half_open_and_are_listed(
     tmp_path: Path,
 ) -> None:
     """Only what was on the other chassis, or opened meanwhile and moved back, is freed."""
-    summary = run(tmp_path / "run", "uplink-flap", "observe_s=1")
+    summary = run(tmp_path / "run", "uplink-flap", "observe_s=1", "heal=off")
     half_open = summary["half_open"]
     assert half_open["at_end"] == half_open["out_of_reach"] > 0
     assert summary["measurement"]["half_open_by_socket_tables"] == half_open["at_end"]
@@ -77,6 +77,17 @@ def test_connections_of_a_cut_off_chassis_stay_half_open_and_are_listed(
     assert len(kept) == half_open["at_end"]
     assert {row["owner"][:2] for row in kept} == {"c2"}
     assert any(row["new_owner"][:2] == "c2" and row["owner_freed_s"] for row in moved)
+
+
+def test_what_an_uplink_cut_off_is_healed_when_it_returns(tmp_path: Path) -> None:
+    summary = run(tmp_path / "run", "uplink-flap", "observe_s=2.5")
+    assert summary["healing"]["on"]
+    assert summary["healing"]["longest_ms"] < 1000 * (
+        summary["healing"]["within_s"] + 1.0  # the uplink was down for one second
+    )
+    assert summary["packets"]["probes"] > 0
+    assert summary["half_open"]["at_end"] == 0
+    assert summary["measurement"]["half_open_by_socket_tables"] == 0
 
 
 def test_a_reseed_moves_the_predicted_connections(tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ FANOUT_MAC = "02:00:00:00:00:0f"
 #: owner, and source of one on its way there; only switches write the source.
 SECOND_CHANCE_MAC = "02:00:00:00:00:0e"
 
+#: Ethernet destination of a client's own reset that a node sends back to the switches,
+#: for the connection's owner; and source of each copy of it. Only switches write the
+#: source, and only nodes may send to the destination.
+RELAY_MAC = "02:00:00:00:00:0d"
+
+#: Ethernet destination of a request for a keepalive: the frame leaves a node's healer and
+#: never its interface, because the node's guard turns it into the keepalive.
+PROBE_MAC = "02:00:00:00:00:0c"
+
 #: Port of a chassis switch that leads to the fabric; node ``n`` is on port ``n``.
 UPLINK_PORT = 1000
 #: Client ``i`` is on the fabric's port ``CLIENT_PORT_BASE + i``; chassis ``c`` on ``c``.

@@ -1,0 +1,134 @@
+"""What the healer does with each connection, and when; pure.
+
+A node is *in doubt* about a connection that it holds when
+
+- the connection's bucket belongs to another node: its client cannot be heard here, unless
+  nodes pass strays on; or
+- its bucket, or the way to the node, has changed and changed back, and no segment of the
+  client has come since.
+
+In doubt, the node asks the client by keepalives. A client that is gone answers RST: at
+the node it ends the connection, at any other node it is relayed and ends it too. A client
+that still has the connection is heard here, or resets itself at the node that its segments
+reach now. A node that hears nothing until the deadline destroys its end. So the bound
+holds whatever is lost. While a node is cut off it waits: nothing could get through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from topologies.domain.connection import FourTuple
+
+#: Shares of the bound: silence before the first keepalive, pause between two, and the time
+#: at which the node destroys its end. The rest of the bound is for noticing the change and
+#: for reading the sockets.
+FIRST_PROBE, NEXT_PROBE, DEADLINE = 0.25, 0.125, 0.75
+#: Keepalives without an answer before an end is destroyed.
+LEAST_PROBES = 2
+
+
+@dataclass(frozen=True)
+class Held:
+    """A connection that a node holds. ``heard_s``: when its client was last heard.
+
+    ``cookie``: the kernel's identity of the socket, other than that of a later connection
+    between the same ends.
+    """
+
+    node: str
+    connection: FourTuple
+    heard_s: float
+    cookie: int = 0
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What to do now: the connections to send a keepalive on, and those to destroy.
+
+    ``in_doubt``: how many connections are in doubt. The healer must look again then.
+    """
+
+    probe: tuple[Held, ...] = ()
+    destroy: tuple[Held, ...] = ()
+    in_doubt: int = 0
+
+
+@dataclass
+class _Doubt:
+    since_s: float
+    probed_s: float = 0.0
+    probes: int = 0
+
+
+@dataclass
+class Schedule:
+    """Decides by what is held, look after look. ``bound_s``: the bound T, in seconds."""
+
+    bound_s: float
+    _doubts: dict[tuple[str, FourTuple, int], _Doubt] = field(default_factory=dict)
+
+    def look(
+        self,
+        held: Iterable[Held],
+        now_s: float,
+        owner_of: Callable[[FourTuple], str | None],
+        changed_s: Callable[[str, FourTuple], float | None],
+        is_reachable: Callable[[str], bool],
+    ) -> Actions:
+        """What to do at ``now_s`` about everything that nodes hold.
+
+        ``owner_of``: the node of a connection's bucket now. ``changed_s``: when the route
+        of a connection that the node holds last changed, None for never. Connections that
+        are not in ``held`` any more are forgotten.
+        """
+        doubts: dict[tuple[str, FourTuple, int], _Doubt] = {}
+        probe, destroy = [], []
+        for one in held:
+            since = _doubt_since(one, owner_of, changed_s)
+            if since is None:
+                continue
+            key = one.node, one.connection, one.cookie
+            doubt = doubts[key] = self._doubts.get(key, _Doubt(since))
+            if since > doubt.since_s or not is_reachable(one.node):
+                # It was heard. Or nothing gets through, and the time begins with the way.
+                doubt.since_s = max(since, doubt.since_s)
+                doubt.probes = 0
+            if not is_reachable(one.node):
+                doubt.since_s = now_s
+            elif self._is_over(doubt, now_s):
+                destroy.append(one)
+            elif self._is_due(doubt, now_s):
+                doubt.probed_s, doubt.probes = now_s, doubt.probes + 1
+                probe.append(one)
+        self._doubts = doubts
+        return Actions(tuple(probe), tuple(destroy), len(doubts))
+
+    def _is_due(self, doubt: _Doubt, now_s: float) -> bool:
+        if now_s - doubt.since_s < FIRST_PROBE * self.bound_s:
+            return False
+        return not doubt.probes or self._has_waited(doubt, now_s)
+
+    def _is_over(self, doubt: _Doubt, now_s: float) -> bool:
+        """At the deadline, but never before its client has been asked in vain: the healer
+        itself may have been stopped for longer than the bound."""
+        late = now_s - doubt.since_s >= DEADLINE * self.bound_s
+        return late and doubt.probes >= LEAST_PROBES and self._has_waited(doubt, now_s)
+
+    def _has_waited(self, doubt: _Doubt, now_s: float) -> bool:
+        return now_s - doubt.probed_s >= NEXT_PROBE * self.bound_s
+
+
+def _doubt_since(
+    one: Held,
+    owner_of: Callable[[FourTuple], str | None],
+    changed_s: Callable[[str, FourTuple], float | None],
+) -> float | None:
+    """Since when the node has been in doubt about it; None if it is not."""
+    changed = changed_s(one.node, one.connection)
+    if owner_of(one.connection) != one.node:
+        return one.heard_s if changed is None else max(one.heard_s, changed)
+    if changed is None or one.heard_s > changed:
+        return None
+    return changed

@@ -1,0 +1,85 @@
+"""The budget of fan-outs: how many copies strays and clients' resets may cause.
+
+One stray costs a copy for each chassis and for each node, and anyone who reaches the
+virtual address can send strays. So fan-outs are limited, for each client address and for
+the whole cluster. The client's own reset is never limited: where the budget refuses a
+fan-out, the reset is RST|ACK, which switches do not copy, and the owner is healed instead
+(:mod:`experiments.healing`).
+
+A limit is a token bucket, written as the generic cell rate algorithm (ITU-T I.371): one
+number, the time at which the bucket will be full again, and no timer. The program in the
+kernel does the same (``guard_budget.bpf.h``). There, two processors may both see the last
+token; then one fan-out too many is made.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+#: Maximum number of client addresses with a bucket of their own. The least recently used
+#: is dropped, and begins with a full bucket when it returns.
+CLIENTS = 4096
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Limit:
+    """``rate`` fan-outs a second on average, ``burst`` at once. A rate of 0: no limit."""
+
+    rate: float = 0.0
+    burst: float = 1.0
+
+    @property
+    def cost_ns(self) -> int:
+        """Time in which one token comes back, ns; 0 without a limit."""
+        return round(_NS / self.rate) if self.rate else 0
+
+    @property
+    def burst_ns(self) -> int:
+        """Time in which an empty bucket is full again, ns."""
+        return round(self.cost_ns * self.burst)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits for each client address and for the whole cluster."""
+
+    client: Limit = Limit()
+    total: Limit = Limit()
+
+
+UNLIMITED = Budget()
+
+
+@dataclass
+class Purse:
+    """What is left of a budget; :meth:`spend` takes from it.
+
+    ``_total`` and ``_clients``: when each bucket is full again, ns of the caller's clock.
+    """
+
+    budget: Budget
+    _total: int = 0
+    _clients: OrderedDict[str, int] = field(default_factory=OrderedDict)
+
+    def spend(self, client: str, now_ns: int) -> bool:
+        """Takes one fan-out for a stray of ``client``. False, and nothing taken, if the
+        client's bucket or the whole one is empty."""
+        own = _after(self.budget.client, self._clients.get(client, 0), now_ns)
+        total = _after(self.budget.total, self._total, now_ns)
+        if own is None or total is None:
+            return False
+        self._total = total
+        self._clients[client] = own
+        self._clients.move_to_end(client)
+        if len(self._clients) > CLIENTS:
+            self._clients.popitem(last=False)
+        return True
+
+
+def _after(limit: Limit, full_at_ns: int, now_ns: int) -> int | None:
+    """When the bucket is full again after one more token; None if it has none left."""
+    full_at_ns = max(full_at_ns, now_ns) + limit.cost_ns
+    return full_at_ns if full_at_ns - now_ns <= limit.burst_ns else None
