@@ -38,7 +38,7 @@ from experiments.cluster.supervised_processes import SupervisedProcesses
 from experiments.cluster.supervisor import Supervisor
 from experiments.healing.sites import write_sites
 from experiments.record.event_record import EventRecord
-from experiments.workloads import WORKLOADS, ClientJob
+from experiments.workloads import WORKLOADS, ClientJob, Workload
 from nodes.guard.guards import GuardCounters, GuardSettings, open_guard
 from nodes.guard.verdict import Mode
 from nodes.kernel.network_namespace import netns_inode
@@ -83,8 +83,14 @@ class Cluster:
     """The cluster of one plan. Logs go to ``folder``, sockets to ``runtime``."""
 
     def __init__(
-        self, plan: Plan, options: ClusterOptions, folder: Path, runtime: Path
+        self,
+        plan: Plan,
+        options: ClusterOptions,
+        folder: Path,
+        runtime: Path,
+        workload: Workload | None = None,
     ) -> None:
+        """``workload``: in place of the one that ``options`` name."""
         policy = POLICIES[options.policy]
         healing = policy.sends_copies if options.heal is None else options.heal
         self.options = options
@@ -97,7 +103,7 @@ class Cluster:
             get_balancer(options.balancer, options.weights),
             healing=healing,
         )
-        self.workload = WORKLOADS[options.workload]
+        self.workload = workload or WORKLOADS[options.workload]
         self.datapath = find_datapath(options.datapath)
         self.network = ClusterNetwork(plan, self.datapath.type, options.links)
         self.clients = SupervisedProcesses()
@@ -111,9 +117,7 @@ class Cluster:
             self.network,
             self.workload,
             self.guard,
-            GuardSettings(
-                _MODES[policy.on_stray], healing, budget_of(plan, policy)
-            ),
+            GuardSettings(_MODES[policy.on_stray], healing, budget_of(plan, policy)),
             folder / "hosts",
             self._store,
         )
