@@ -95,7 +95,10 @@ def _with_shortest(
     """The summary with the shortest sequence found, if any violates again."""
     first = summary.violations[0]
     begun = until(actions, first.at_s)
-    if not order.shrink.take() or not runs.violates(begun, first.invariant):
+    if not order.shrink.take():
+        return summary
+    click.echo(f"try 1: {len(begun)} actions", err=True)
+    if not runs.violates(begun, first.invariant):
         click.echo("it did not happen again; the schedule is in the results")
         return summary.model_copy(update={"tries": order.shrink.used})
 

@@ -9,8 +9,8 @@ starts again with
   healer, the node's server and guard, the switches on its way.
 
 *Healing* asks clients after a change. It does not promise to notice a client that
-vanished, or an abort whose reset was lost, where nothing has changed since. Such sockets
-are counted as ``unasked``, and judged from the next change on.
+vanished, or an abort whose reset was lost, while its connection's bucket is where it was.
+Such sockets are counted as ``unasked``, and judged from the next change on.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ AROUND_S = 1.0
 
 @dataclass
 class _HalfOpen:
+    since_s: float
     clock_s: float
     excused: bool
     judged: bool = False
@@ -103,10 +104,11 @@ class HalfOpenBound:
         state = self._open.get(one)
         if state is None:
             self.seen += 1
-            state = _HalfOpen(look.t, self._may_be_lost(one, look.t))
+            state = _HalfOpen(look.t, look.t, self._may_be_lost(one, look.t))
             self._open[one] = state
         changed_s = self.routes.last_change_s(one.node, one.connection)
-        if changed_s >= self._first_seen_s[one]:
+        elsewhere = self.routes.owner_of(one.connection) != one.node
+        if elsewhere or changed_s >= state.since_s:
             state.excused = False
         state.clock_s = max(state.clock_s, changed_s)
         if not self.routes.is_reachable(one.node) or self._is_held_up(one, look):

@@ -112,8 +112,11 @@ class EventExecutor:
     def _apply(self) -> ApplyResult:
         """Applies the state to the switches, also if the controller dies meanwhile.
 
-        Raises ``ControllerError`` if they do not have it within the deadline.
+        Raises ``ControllerError`` if they do not have it within the deadline. The
+        supervisor waits meanwhile, since the caller holds its lock. So what has just died
+        is restarted first: it may be the daemon of a switch that is waited for.
         """
+        self._restart_dead()
         deadline = time.monotonic() + APPLY_DEADLINE_S
         while True:
             try:
