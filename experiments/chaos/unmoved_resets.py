@@ -32,7 +32,7 @@ class UnmovedResets:
     resets: int = 0
     excused: int = 0
     _opened_s: dict[FourTuple, float] = field(default_factory=dict)
-    _waiting: list[Closed] = field(default_factory=list)
+    _waiting: list[tuple[float, Closed]] = field(default_factory=list)
     _server_ended_s: dict[str, list[float]] = field(default_factory=dict)
 
     def opened_one(self, fact: Opened) -> None:
@@ -40,8 +40,9 @@ class UnmovedResets:
         self._opened_s[fact.connection] = fact.t
 
     def closed_one(self, fact: Closed) -> None:
-        """An established connection ended. It is judged later."""
-        self._waiting.append(fact)
+        """An established connection ended. It is judged later; the next one of the same
+        ports may have opened then."""
+        self._waiting.append((self._opened_s.get(fact.connection, 0.0), fact))
 
     def begun(self, fact: Begun) -> None:
         """A server is killed."""
@@ -58,13 +59,13 @@ class UnmovedResets:
         if self.routes.is_changing:
             return []
         waiting, self._waiting = self._waiting, []
-        return [violation for one in waiting if (violation := self._judge(one))]
+        found = [self._judge(start, one) for start, one in waiting]
+        return [violation for violation in found if violation]
 
     def _note_end(self, node: str, t: float) -> None:
         self._server_ended_s.setdefault(node, []).append(t)
 
-    def _judge(self, one: Closed) -> Violation | None:
-        start = self._opened_s.get(one.connection, 0.0)
+    def _judge(self, start: float, one: Closed) -> Violation | None:
         owners = self.routes.owners(one.connection, start - MARGIN_S, one.t + MARGIN_S)
         self.opened += 1
         self.moved += len(owners) > 1

@@ -13,19 +13,21 @@ from experiments.chaos.chaos_facts import (
     Begun,
     Changed,
     Changing,
+    Closed,
     Ended,
     Fact,
     Fault,
     Look,
     Memory,
     NodeSocket,
+    Opened,
     Operation,
     TimelineWriter,
     WrongEcho,
     fact_of_socket_event,
     read_timeline,
 )
-from experiments.chaos.chaos_judge import ChaosJudge, Terms
+from experiments.chaos.chaos_judge import ChaosJudge, Terms, judge_timeline
 from experiments.chaos.program_health import GROWTH_KIB, MOST_KIB, RESTART_S, WARM_UP_S
 from experiments.chaos.violation import (
     FAULT,
@@ -213,6 +215,14 @@ def test_before_its_event_too() -> None:
 
 def test_while_the_event_is_under_way_both_owners_are_right() -> None:
     assert Story(reset_s=5.1).violations() == []
+
+
+def test_a_connection_that_follows_from_the_same_port_is_another() -> None:
+    """It opens before the end of the first is judged."""
+    facts: list[Fact] = [Opened(1.0, MOVED), Changing(5.0)]
+    facts += [Closed(5.1, MOVED, reset=True), Changed(5.2, LATER)]
+    facts += [Opened(5.4, MOVED), Look(5.5, (), frozenset())]
+    assert judge_timeline(Terms(START, BALANCER, BOUND_S), facts) == []
 
 
 @pytest.mark.parametrize(
