@@ -35,7 +35,7 @@ every_document = pytest.mark.parametrize(
 
 
 @every_document
-def test_every_file_that_is_named_is_there(document: Path) -> None:
+def test_every_named_file_exists(document: Path) -> None:
     text = prose(document)
     paths = [path for path in _PATH.findall(text) if not (CHECKOUT / path).exists()]
     named = set(_NAME.findall(text)).difference(_OTHERS)
@@ -43,7 +43,7 @@ def test_every_file_that_is_named_is_there(document: Path) -> None:
 
 
 @every_document
-def test_a_file_holds_what_it_is_said_to_hold(document: Path) -> None:
+def test_a_file_contains_what_the_documents_claim(document: Path) -> None:
     wrong = [
         f"{name} in {path}"
         for name, path in _WITHIN.findall(prose(document))
@@ -54,7 +54,7 @@ def test_a_file_holds_what_it_is_said_to_hold(document: Path) -> None:
 
 
 @every_document
-def test_every_constant_that_is_named_is_there(document: Path) -> None:
+def test_every_named_constant_exists(document: Path) -> None:
     named = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`", prose(document)))
     assert sorted(named - words_of_the_code()) == []
 

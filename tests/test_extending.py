@@ -90,7 +90,7 @@ def write(section: str, package: Path) -> str:
     return place[2]
 
 
-def test_every_line_has_its_place() -> None:
+def test_every_example_line_belongs_to_a_file() -> None:
     sections = re.findall(r"^## (.*)$", DOCUMENT.read_text("utf-8"), re.MULTILINE)
     assert len(sections) == 6
     for section in sections:

@@ -89,7 +89,7 @@ def test_packages_that_are_not_installed_are_missing() -> None:
     assert _sourced("missing_packages", *names) == ["no-such-a", "no-such-b"]
 
 
-def test_a_used_checkout_says_nothing_and_passes_everything_on(used: Bench) -> None:
+def test_a_set_up_checkout_is_silent_and_passes_everything_on(used: Bench) -> None:
     answer = used.call("validate", "a  b", "--", "$x", given="input\n")
     assert answer.messages == ""
     assert answer.status == 4
@@ -159,14 +159,14 @@ def _without_root(function: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_fast_tests_are_made_by_whoever_calls() -> None:
+def test_fast_tests_run_as_the_caller() -> None:
     first, _python, *arguments = _without_root("main", "test", "--fast", "-k", "a b")
     assert first == "set up reading .venv"
     wanted = ["-I", "-m", "pytest", "-n", "2", "-m", "not live", "-k", "a b"]
     assert arguments == wanted
 
 
-def test_lint_is_made_by_whoever_calls() -> None:
+def test_lint_runs_as_the_caller() -> None:
     first, _python, *arguments = _without_root("main", "lint")
     assert first == "set up reading .venv"
     assert arguments == ["-E", "-s", "-m", "tests.lint"]
@@ -187,7 +187,7 @@ def test_fast_tests_name_the_packages_that_are_missing(
 
 
 @pytest.mark.parametrize("arguments", [("demo",), ("exec", "h1", "--", "ls", "--help")])
-def test_without_root_and_sudo_it_says_so(
+def test_without_root_and_sudo_there_is_an_error(
     used: Bench, folder: Path, arguments: tuple[str, ...]
 ) -> None:
     path = {"PATH": path_of(folder / "bin")}
@@ -206,16 +206,14 @@ def test_without_apt_it_names_the_packages(folder: Path, bench: Bench) -> None:
 
 
 @pytest.mark.live
-def test_a_checkout_of_someone_else_is_said_to_be_so(
-    folder: Path, bench: Bench
-) -> None:
+def test_a_checkout_of_another_user_is_reported(folder: Path, bench: Bench) -> None:
     path = {"PATH": path_of(folder / "bin")}
     answer = bench.call("validate", user=NOBODY, variables=path)
     assert answer.status == 3
     assert f"{bench.folder} is not ours to write" in answer.messages
 
 
-def test_a_failure_shows_the_log_and_the_next_use_starts_anew(bench: Bench) -> None:
+def test_a_failure_shows_the_log_and_the_next_use_starts_again(bench: Bench) -> None:
     settings = bench.folder / "setup.cfg"
     good = settings.read_text()
     bench.require("no-such-package-of-ours")
@@ -254,7 +252,7 @@ def test_two_first_uses_at_once_make_one_environment(
     assert not (bench.folder / ".venv").exists()
 
 
-def test_a_first_use_killed_in_the_middle_is_made_good(bench: Bench) -> None:
+def test_a_killed_first_use_is_completed_by_the_next(bench: Bench) -> None:
     first = _start(bench)
     environment = bench.folder / ".venv" / "bin"
     deadline = time.monotonic() + _DEADLINE_S

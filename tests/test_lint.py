@@ -21,14 +21,14 @@ def test_it_succeeds_where_nothing_is_found(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.split()[:2] == ["good", "ok"]
 
 
-def test_one_complaint_fails_it_and_is_shown(
+def test_one_complaint_fails_the_check_and_is_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert report([GOOD, WRONG, GOOD]) == 1
     assert "    a.py:1: this is wrong\n" in capsys.readouterr().out
 
 
-def test_what_is_not_installed_is_left_out_and_said_to_be(
+def test_a_missing_tool_is_skipped_and_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
@@ -36,7 +36,7 @@ def test_what_is_not_installed_is_left_out_and_said_to_be(
     assert "no-such-program-of-ours is not installed" in capsys.readouterr().out
 
 
-def test_in_continuous_integration_nothing_is_left_out(
+def test_in_continuous_integration_nothing_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CI", "true")
@@ -64,5 +64,5 @@ def test_the_commit_hook_calls_it() -> None:
     assert hook["pass_filenames"] is False
 
 
-def test_names_of_checks_are_told_apart() -> None:
+def test_names_of_checks_are_unique() -> None:
     assert len({check.name for check in CHECKS}) == len(CHECKS) == 5

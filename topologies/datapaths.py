@@ -73,7 +73,7 @@ def choose(asked: str, missing: Mapping[str, str | None]) -> Datapath:
     if asked != AUTO:
         if reason := missing[asked]:
             raise DatapathMissing(f"datapath {asked}: {reason}")
-        return Datapath(asked, asked, "as asked for")
+        return Datapath(asked, asked, "as requested")
     no_kernel, no_userspace = missing[KERNEL], missing[USERSPACE]
     if no_kernel is None:
         return Datapath(KERNEL, AUTO, "the kernel has openvswitch, and it is faster")

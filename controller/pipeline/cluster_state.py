@@ -13,7 +13,8 @@ from controller.balancers import Balancer, get_balancer
 from controller.flows.entries import FlowEntry
 from controller.pipeline.pipeline import pipeline
 from controller.policies import POLICIES, ResetPolicy
-from topologies.domain.arrangement import MAX_HISTORY, Arrangement
+from topologies.domain.arrangement import Arrangement
+from topologies.domain.history import kept
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Plan
 
@@ -24,8 +25,8 @@ T = TypeVar("T")
 class ClusterState:
     """Plan, membership, reset policy, balancer, healing: all inputs of the pipeline.
 
-    ``history``: the earlier arrangements, latest first, at most
-    :data:`~topologies.domain.arrangement.MAX_HISTORY`.
+    ``history``: the earlier arrangements that some switch's earlier tables need, latest
+    first (:func:`~topologies.domain.history.kept`).
     """
 
     plan: Plan
@@ -42,7 +43,8 @@ class ClusterState:
 
     def becoming(self, new: Arrangement) -> ClusterState:
         """The next state, with that arrangement and this one in its history."""
-        history = (self.arrangement, *self.history)[:MAX_HISTORY]
+        versions = (new, self.arrangement, *self.history)
+        history = kept(versions, self.balancer)[1:]
         return replace(self, plan=new.plan, membership=new.membership, history=history)
 
     def tables(self) -> dict[str, tuple[FlowEntry, ...]]:

@@ -45,10 +45,10 @@ from controller.flows.flow_tables import (
 )
 from controller.pipeline.relays import chassis_relays, fabric_relays
 from controller.policies import ResetPolicy
-from controller.policies.policy import Tables
 from controller.policies.questions import Memory
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.forecast import basis_of
+from topologies.domain.history import Tables, by_bucket, switch_tables
 from topologies.domain.membership import Membership
 from topologies.domain.plan import (
     FABRIC,
@@ -83,8 +83,10 @@ def pipeline(
     def recent_tables(switch: str) -> Tables:
         if policy.table_history is None:
             return ()
-        needed = versions[: policy.table_history.versions + 1]
-        return tuple(version.table(switch, balancer) for version in needed)
+        earlier = policy.table_history.versions
+        if policy.table_history.per_bucket:
+            return by_bucket(switch_tables(versions, switch, balancer), earlier)
+        return tuple(v.table(switch, balancer) for v in versions[: earlier + 1])
 
     fabric = _fabric(plan, membership, policy, balancer, recent_tables(FABRIC))
     relays = fabric_relays(plan, membership) if healing else ()

@@ -82,7 +82,9 @@ def _from_node(node: Node, family: AddressFamily) -> FlowEntry:
         Field.ETH_SRC: node.mac,
         Field.ETH_DST: RELAY_MAC,
     }
-    return _entry(match, family, (Output(UPLINK_PORT),), f"reset relayed by {node.name}")
+    return _entry(
+        match, family, (Output(UPLINK_PORT),), f"reset relayed by {node.name}"
+    )
 
 
 def _entry(

@@ -1,10 +1,10 @@
-"""Copies go only to members that owned the connection's bucket in recent tables.
+"""Copies go only to members that owned the connection's bucket lately.
 
 Each tier hashes the connection once for each recent table, and sends one copy to each
 distinct member found: a few copies, where flood makes one for each node. It is as
 stateless as flood: switches keep tables, not connections. A connection that is silent
-through more than :data:`~topologies.domain.arrangement.MAX_HISTORY` events cannot be
-traced; its owner stays half-open.
+while its bucket changes more than :data:`~topologies.domain.history.MAX_HISTORY` times
+cannot be traced. Events that do not touch its bucket do not count.
 
 ``symmetric_l4`` hashes the exclusive or of the two MACs. At both tiers a client's segment
 has the client's MAC and the VIP's. The Ethernet source of a tier-1 copy must be the mark,
@@ -42,10 +42,10 @@ from controller.policies.fan_out import (
     swap_and_mark,
     tier1_copy_entries,
 )
-from controller.policies.policy import ResetPolicy, TableHistory, Tables
+from controller.policies.policy import ResetPolicy, TableHistory
 from controller.policies.promise import Promise
 from controller.policies.questions import Memory, OnStray, Travel
-from topologies.domain.arrangement import MAX_HISTORY
+from topologies.domain.history import MAX_HISTORY, Tables
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FANOUT_MAC, Chassis, Client, Plan
 
@@ -187,5 +187,7 @@ DIRECTED = ResetPolicy(
             Promise.FREES_OWNERS,
         )
     ),
-    table_history=TableHistory(MAX_HISTORY, fabric_entries, chassis_entries),
+    table_history=TableHistory(
+        MAX_HISTORY, fabric_entries, chassis_entries, per_bucket=True
+    ),
 )

@@ -17,7 +17,7 @@ from controller.policies.fan_out import (
     tier1_copy_entries,
 )
 from controller.policies.policy import ResetPolicy
-from controller.policies.promise import Promise
+from controller.policies.promise import CLAIM
 from controller.policies.questions import OnStray, Travel
 from topologies.domain.membership import Membership
 from topologies.domain.plan import VIP_MAC, Chassis, Node, Plan
@@ -76,17 +76,7 @@ FLOOD = ResetPolicy(
     summary="the claim: the client, then every chassis, then every node is reset",
     on_stray=OnStray.RESET,
     travel=Travel.TO_ALL,
-    promises=frozenset(
-        (
-            Promise.RESETS_WHO_SPOKE,
-            Promise.ANSWERS_STRAYS,
-            Promise.TELLS_NODES,
-            Promise.FANS_OUT,
-            Promise.IN_ORDER,
-            Promise.NOBODY_HANGS,
-            Promise.FREES_OWNERS,
-        )
-    ),
+    promises=CLAIM,
     fabric_entries=fabric_entries,
     chassis_entries=chassis_entries,
 )

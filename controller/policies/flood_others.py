@@ -21,7 +21,7 @@ from controller.policies.fan_out import (
     tier1_copy_entries,
 )
 from controller.policies.policy import ResetPolicy
-from controller.policies.promise import Promise
+from controller.policies.promise import CLAIM
 from controller.policies.questions import OnStray, Travel
 from topologies.domain.membership import Membership
 from topologies.domain.plan import LOOP_OUT_PORT, Chassis, Client, Node, Plan
@@ -92,17 +92,7 @@ FLOOD_OTHERS = ResetPolicy(
     summary="as flood, but no copy goes to the node that sent the reset",
     on_stray=OnStray.RESET,
     travel=Travel.TO_OTHERS,
-    promises=frozenset(
-        (
-            Promise.RESETS_WHO_SPOKE,
-            Promise.ANSWERS_STRAYS,
-            Promise.TELLS_NODES,
-            Promise.FANS_OUT,
-            Promise.IN_ORDER,
-            Promise.NOBODY_HANGS,
-            Promise.FREES_OWNERS,
-        )
-    ),
+    promises=CLAIM,
     fabric_entries=fabric_entries,
     chassis_entries=chassis_entries,
 )

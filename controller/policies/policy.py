@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from controller.flows.entries import FlowEntry
 from controller.policies.promise import Promise
 from controller.policies.questions import AtEvent, Memory, OnStray, Travel
-from topologies.domain.buckets import BucketTable
+from topologies.domain.history import Tables
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Chassis, Plan
 
@@ -25,21 +25,21 @@ def no_chassis_entries(
     return ()
 
 
-#: A switch's bucket tables: the current one, then earlier ones, latest first. Empty for a
-#: state in which the switch did not exist.
-Tables = tuple[BucketTable, ...]
-
-
 @dataclass(frozen=True)
 class TableHistory:
     """A policy's flow entries that depend on the bucket tables; pure functions.
 
-    ``versions``: the number of earlier tables that it needs.
+    ``versions``: the number of earlier tables that it needs. They are those of the
+    cluster's last versions; with ``per_bucket`` they hold each bucket's own earlier
+    members instead (:func:`~topologies.domain.history.by_bucket`), which no event
+    elsewhere can push out. Then the tiers must not need tables of one version: a copy goes
+    to every earlier member, but a stray that is passed on goes to one.
     """
 
     versions: int
     fabric_entries: Callable[[Plan, Membership, Tables], tuple[FlowEntry, ...]]
     chassis_entries: Callable[[Chassis, Membership, Tables], tuple[FlowEntry, ...]]
+    per_bucket: bool = False
 
 
 @dataclass(frozen=True)

@@ -35,3 +35,18 @@ class Promise(Enum):
     TELLS_NO_NODE = "tells no node"
     #: Planned events reset no connection, up to the number of tables it keeps.
     KEEPS_CONNECTIONS = "keeps connections"
+
+
+#: The whole claim, elements E1 to E5 in their order, and what it is for: no client hangs,
+#: and no owner keeps a half-open connection.
+CLAIM = frozenset(
+    (
+        Promise.RESETS_WHO_SPOKE,
+        Promise.ANSWERS_STRAYS,
+        Promise.TELLS_NODES,
+        Promise.FANS_OUT,
+        Promise.IN_ORDER,
+        Promise.NOBODY_HANGS,
+        Promise.FREES_OWNERS,
+    )
+)

@@ -31,10 +31,11 @@ from controller.flows.flow_tables import (
     Table,
 )
 from controller.policies.fan_out import destination_with_same_hash
-from controller.policies.policy import ResetPolicy, TableHistory, Tables
+from controller.policies.policy import ResetPolicy, TableHistory
 from controller.policies.promise import Promise
 from controller.policies.questions import Memory, OnStray
 from topologies.domain.buckets import BucketTable
+from topologies.domain.history import Tables
 from topologies.domain.membership import Membership
 from topologies.domain.plan import (
     GATEWAY_MAC,

@@ -31,11 +31,12 @@ from controller.flows.flow_tables import (
     Table,
     to_node,
 )
-from controller.policies.policy import ResetPolicy, TableHistory, Tables
+from controller.policies.policy import ResetPolicy, TableHistory
 from controller.policies.promise import Promise
 from controller.policies.questions import Memory, OnStray
 from topologies.domain.buckets import BucketTable
 from topologies.domain.hashing import ETH_TYPE, IPPROTO_TCP
+from topologies.domain.history import Tables
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Chassis, Plan
 

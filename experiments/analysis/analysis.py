@@ -21,6 +21,7 @@ from experiments.analysis.arrivals import Arrivals, arrivals
 from experiments.analysis.claim import ORDER, Case, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.client_wire import ClientWire
 from experiments.analysis.epochs import IN_FLIGHT_NS, Epoch, EpochTimeline
+from experiments.analysis.limited import with_limited
 from experiments.analysis.observations import (
     Observation,
     is_syn_ack,
@@ -102,6 +103,7 @@ def _analyse(record: RunRecord) -> Analysis:
     lifetimes = _lifetimes(record)
     outcomes = _outcomes(record, timeline, roles, observations, lifetimes)
     traces = find_reset_traces(observations or (), roles)
+    outcomes = with_limited(outcomes, observations or (), traces)
     rows = _claim(record, timeline, roles, outcomes, traces)
     return Analysis(
         totals=totals(outcomes),

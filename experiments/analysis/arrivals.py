@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from experiments.analysis.epochs import IN_FLIGHT_NS, EpochTimeline
 from experiments.analysis.observations import Observation
 from topologies.domain.connection import FourTuple
-from topologies.domain.plan import FANOUT_MAC
+from topologies.domain.plan import FANOUT_MAC, RELAY_MAC
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Arrivals:
 def arrivals(
     observations: Iterable[Observation], timeline: EpochTimeline, nodes: Collection[str]
 ) -> Arrivals:
-    """Compares every segment that arrived at a node, except fan-out copies.
+    """Compares every segment that arrived at a node, except fan-out copies and relayed resets.
 
     ``nodes``: the labels of storage nodes. Not for policies that redirect segments from
     node to node or pin connections in a table: there the hash alone does not decide
@@ -44,7 +44,7 @@ def arrivals(
         if (
             segment.outgoing
             or segment.label not in nodes
-            or segment.eth_src == FANOUT_MAC
+            or segment.eth_src in (FANOUT_MAC, RELAY_MAC)
         ):
             continue
         epoch, connection = timeline.at(segment.time_ns), segment.connection

@@ -238,7 +238,7 @@ def cases_of(outcomes: Iterable[Outcome], traces: Iterable[ResetTrace]) -> list[
     """Each moved connection with a stray, and the traces of its resets.
 
     A connection whose handshake was split by an event is left out: no first node ever
-    had it. A trace belongs to the latest connection on its 4-tuple that was open before it.
+    had it. So is one whose fan-out the budget refused. A trace belongs to the latest connection on its 4-tuple that was open before it.
     """
     by_tuple: dict[FourTuple, list[Case]] = defaultdict(list)
     for outcome in sorted(outcomes, key=lambda outcome: outcome.opened_ns):
@@ -254,6 +254,7 @@ def cases_of(outcomes: Iterable[Outcome], traces: Iterable[ResetTrace]) -> list[
         if case.outcome.moved
         and case.outcome.first_stray is not None
         and not case.outcome.unfinished
+        and not case.outcome.limited
     ]
 
 

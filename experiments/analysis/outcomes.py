@@ -33,6 +33,11 @@ half open,       stale at the end, but not half open by the definition above, be
 silent           stray was seen
 half open,       half open by the definition above at the end, but not stale: the tables
 returned         send it to its owner again, the client has the other end, and it works
+limited          spoke, but the budget allowed no fan-out: the client was reset by RST|ACK
+cut off          stale at the end, and no packet can reach the owner: its chassis is cut off
+held on          moved and freed: from the time when nothing justified it any more (the move,
+                 or the end of the client's socket, whichever came last) until the owner
+                 freed its socket
 out of reach     the owner had power, but no copy of a reset could reach it when the half
                  open interval began: its chassis was cut off
 reset latency    from the first stray until the client's socket is reset
@@ -92,6 +97,10 @@ class Outcome:
     strays_captured: bool = False
     #: Its first stray came too near the end to expect its consequences.
     late: bool = False
+    #: By the last tables no packet reaches the owner, which has power.
+    owner_cut_off: bool = False
+    #: Its stray was answered by a reset that no switch fans out.
+    limited: bool = False
 
     @property
     def moved(self) -> bool:
@@ -163,6 +172,20 @@ class Outcome:
         return held and (self.ended_ns is not None or self.routed_elsewhere)
 
     @property
+    def cut_off_at_end(self) -> bool:
+        """Whether it is stale at the end, and nothing can reach the owner."""
+        return self.stale_at_end and self.owner_cut_off
+
+    @property
+    def held_on_ms(self) -> float | None:
+        """How long the owner held it when nothing justified that any more; None if it did
+        not move, or was not freed."""
+        if self.moved_ns is None or self.freed_ns is None or self.owner_failed:
+            return None
+        since = max(self.moved_ns, self.ended_ns or 0)
+        return max(0, self.freed_ns - since) / _NS_PER_MS
+
+    @property
     def half_open_silent(self) -> bool:
         """Whether it is stale at the end, and no stray was seen."""
         return self.stale_at_end and not self.half_open_at_end
@@ -179,7 +202,8 @@ class Totals:
 
     ``censored``: how many lifetimes are lower bounds, because they lasted to the end.
     ``half_open_out_of_reach``: those at the end that no copy could have reached.
-    ``spoke`` and ``silent`` are None without a capture.
+    ``spoke`` and ``silent`` are None without a capture. ``held_on_ms_max``: the longest
+    time for which an owner held a connection in vain, of those that were freed.
     """
 
     opened: int
@@ -196,6 +220,9 @@ class Totals:
     half_open_silent: int
     half_open_returned: int
     half_open_out_of_reach: int
+    half_open_cut_off: int
+    limited: int
+    held_on_ms_max: float | None
     half_open_lifetime_ms: Percentiles
     censored: int
     reset_latency_ms: Percentiles
@@ -273,6 +300,11 @@ def totals(outcomes: Sequence[Outcome]) -> Totals:
         half_open_out_of_reach=sum(
             outcome.half_open_at_end and outcome.owner_out_of_reach
             for outcome in outcomes
+        ),
+        half_open_cut_off=sum(outcome.cut_off_at_end for outcome in outcomes),
+        limited=sum(outcome.spoke and outcome.limited for outcome in outcomes),
+        held_on_ms_max=max(
+            (o.held_on_ms for o in outcomes if o.held_on_ms is not None), default=None
         ),
         half_open_lifetime_ms=percentiles(
             (end - start) / _NS_PER_MS for start, end in intervals
@@ -379,7 +411,9 @@ def _routed_elsewhere(outcome: Outcome, timeline: EpochTimeline) -> bool:
 
 
 def _with_reachability(outcome: Outcome, timeline: EpochTimeline) -> Outcome:
-    """The outcome, with ``owner_out_of_reach`` set."""
+    """The outcome, with ``owner_cut_off`` and ``owner_out_of_reach`` set."""
+    cut_off = outcome.owner in timeline.epochs[-1].cut_off
+    outcome = replace(outcome, owner_cut_off=cut_off)
     start = outcome.half_open_from
     if start is None or outcome.owner_failed:
         return outcome

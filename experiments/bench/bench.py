@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.bench.basis.figure import Figure, Found, Line, Results, Setting
+from experiments.bench.basis.not_computable import NotComputableError
 from experiments.bench.basis.size import Size
 from experiments.bench.curves import draw_curves
 from experiments.bench.figures import FIGURES
@@ -21,8 +23,6 @@ from experiments.machine.provenance import provenance
 from topologies import sandbox
 
 SCHEMA = 1
-#: What lines raise of results that nothing follows from, e.g. where no reset came.
-_NO_LINE = (ArithmeticError, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,21 @@ def run_bench(
             where = folder / "raw" / f"{setting.name.replace(' ', '-')}-{repetition}"
             where.mkdir(parents=True)
             raw.setdefault(setting, []).append(_measure(setting, one, wanted, where))
-    result = _evaluate(figures, sizes, raw)
+    seconds, load = time.time() - begun, os.getloadavg()
+    errors = list(_errors(raw))
+    for one in sizes:
+        _draw(one, _results_of(figures, raw), folder, errors)
+    result = _evaluate(figures, sizes, raw, errors)
     document = {
         "schema": SCHEMA,
         "size": size.to_json(),
         "datapaths": list(datapaths),
-        "seconds": time.time() - begun,
+        "seconds": seconds,
         "provenance": origin,
-        "load_average_at_end": os.getloadavg(),
+        "load_average_at_end": load,
         **result.document,
     }
     (folder / "bench.json").write_text(json.dumps(document, indent=1))
-    for one in sizes:
-        draw_curves(one, _results_of(figures, raw), folder)
     return BenchResult(result.lines, result.doubts, result.errors, document)
 
 
@@ -128,9 +130,10 @@ def _evaluate(
     figures: Sequence[Figure],
     sizes: Sequence[Size],
     raw: Mapping[Setting, Sequence[Mapping[str, Any]]],
+    errors: list[str],
 ) -> BenchResult:
+    """All lines. ``errors`` gets the errors of figures that have none."""
     results = _results_of(figures, raw)
-    errors = list(_errors(raw))
     lines: dict[str, Sequence[Line]] = {
         figure.name: [
             replace(line, datapath=size.datapath)
@@ -156,17 +159,29 @@ def _lines(
 ) -> Sequence[Line]:
     """The figure's lines for that size; none if one of its settings was not measured.
 
-    None either if they cannot be computed from the results. Then ``errors`` gets the
-    reason, and the other figures keep their lines.
+    None either if no value follows from the results. Then ``errors`` gets the reason; for
+    an error of the program, its traceback. The other figures keep their lines.
     """
     if not all(setting in results for setting in figure.settings(size)):
         return ()
     try:
         return figure.lines(size, results)
-    except _NO_LINE as error:
-        why = f"{type(error).__name__}: {error}"
-        errors.append(f"{figure.name}, {size.datapath}: no line follows: {why}")
-        return ()
+    except NotComputableError as error:
+        errors.append(f"{figure.name}, {size.datapath}: no line follows: {error}")
+    except Exception:
+        why = traceback.format_exc().strip()
+        errors.append(f"{figure.name}, {size.datapath}: {why}")
+    return ()
+
+
+def _draw(
+    size: Size, results: Mapping[str, Results], folder: Path, errors: list[str]
+) -> None:
+    """Draw the curves. An error of the program goes to ``errors``, as for lines."""
+    try:
+        draw_curves(size, results, folder)
+    except Exception:
+        errors.append(f"curves, {size.datapath}: {traceback.format_exc().strip()}")
 
 
 def _errors(raw: Mapping[Setting, Sequence[Mapping[str, Any]]]) -> Iterator[str]:

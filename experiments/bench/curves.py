@@ -16,6 +16,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from experiments.bench.basis.figure import Results, Setting
 from experiments.bench.basis.fit import power_law
+from experiments.bench.basis.not_computable import NotComputableError
 from experiments.bench.basis.size import Size
 from experiments.bench.figures import growth
 
@@ -35,7 +36,7 @@ def _has_growth(size: Size, results: Results) -> bool:
         return False
     try:
         power_law(growth.costs(size, results))
-    except (ValueError, ZeroDivisionError):
+    except NotComputableError:
         return False
     return True
 

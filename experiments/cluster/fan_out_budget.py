@@ -10,7 +10,7 @@ from __future__ import annotations
 from controller.policies.policy import ResetPolicy
 from controller.policies.questions import Travel
 from nodes.guard.budget import UNLIMITED, Budget, Limit
-from topologies.domain.arrangement import MAX_HISTORY
+from topologies.domain.history import MAX_HISTORY
 from topologies.domain.plan import Plan
 
 #: Copies a second, on average and at once, for the whole cluster.

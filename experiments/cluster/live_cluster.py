@@ -36,6 +36,7 @@ from experiments.cluster.fan_out_budget import budget_of
 from experiments.cluster.faults import Faults
 from experiments.cluster.supervised_processes import SupervisedProcesses
 from experiments.cluster.supervisor import Supervisor
+from experiments.healing.acts import count_destroyed
 from experiments.healing.sites import write_sites
 from experiments.record.event_record import EventRecord
 from experiments.workloads import WORKLOADS, ClientJob, Workload
@@ -249,6 +250,12 @@ class Cluster:
     def guard_counters(self) -> list[GuardCounters]:
         """Counters of every guard, including those of nodes that have lost power."""
         return self._machines.counters()
+
+    def destroyed(self) -> int | None:
+        """Connections that the healer destroyed at the deadline; None without healing."""
+        if not self.state.healing:
+            return None
+        return count_destroyed(self.folder / HEALING_FILE)
 
     def pid(self, name: str) -> int:
         """The id of a process in the network namespace of that host or switch."""

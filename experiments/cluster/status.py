@@ -14,6 +14,17 @@ from topologies.domain import plan as addresses
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import Chassis, Node
 
+#: Counters of guards that are given as they are.
+_OF_HEALING = (
+    "resets_repeated",
+    "resets_limited",
+    "relays_sent",
+    "relays_limited",
+    "relays_accepted",
+    "probes",
+    "unreadable",
+)
+
 
 def status(cluster: Cluster) -> dict[str, Any]:
     """One JSON object, as the command ``status --json`` prints it.
@@ -63,6 +74,7 @@ def counters(cluster: Cluster) -> dict[str, int]:
 
     ``tier1_copies`` arrived at chassis switches (E4), ``tier2_copies`` at nodes (E5).
     ``proactive_resets`` are connections that nodes reset at an event, without a packet.
+    The others are those of :class:`~nodes.guard.guard.GuardCounters`.
     """
     guards = cluster.guard_counters()
     return {
@@ -75,6 +87,7 @@ def counters(cluster: Cluster) -> dict[str, int]:
         "copies_accepted": sum(guard.copies_accepted for guard in guards),
         "copies_rejected": sum(guard.copies_rejected for guard in guards),
         "passed_on": sum(guard.passed_on for guard in guards),
+        **{name: sum(getattr(g, name) for g in guards) for name in _OF_HEALING},
         "proactive_resets": cluster.proactive_resets,
     }
 

@@ -16,9 +16,12 @@ from experiments.commands.cli_options import (
     BadInput,
     cluster_arguments,
     cluster_options,
+    datapath_option,
     handles_errors,
+    healing_options,
     member_options,
     name_option,
+    spec_overrides,
 )
 
 
@@ -87,8 +90,9 @@ def main() -> None:
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option("--seed", default=1, show_default=True, help="Fixes every source port.")
+@datapath_option
 @handles_errors
-def demo(out: Path | None, seed: int) -> None:
+def demo(out: Path | None, seed: int, datapath: str | None) -> None:
     """Run a scale-out by one node under three policies: drop, client-only, flood.
 
     The same seed moves the same connections each time. Ends with one table, the claim
@@ -96,15 +100,19 @@ def demo(out: Path | None, seed: int) -> None:
     """
     from experiments.commands.demo import run_demo
 
-    sys.exit(run_demo(out, seed))
+    sys.exit(run_demo(out, seed, spec_overrides(datapath=datapath)))
 
 
 @main.command()
 @click.argument("spec")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
+@datapath_option
+@healing_options
 @handles_errors
-def run(spec: str, overrides: tuple[str, ...], out: Path | None) -> None:
+def run(
+    spec: str, overrides: tuple[str, ...], out: Path | None, **options: Any
+) -> None:
     """Run one experiment: SPEC is a YAML file or the name of a shipped scenario.
 
     \b
@@ -119,7 +127,8 @@ def run(spec: str, overrides: tuple[str, ...], out: Path | None) -> None:
     from experiments.spec.spec_file import SpecError, find_spec, load_run
 
     try:
-        loaded = load_run(find_spec(spec), overrides)
+        given = (*overrides, *spec_overrides(**options))
+        loaded = load_run(find_spec(spec), given)
     except SpecError as error:
         raise BadInput(str(error)) from error
     status, folder = run_in_sandbox(loaded, out)

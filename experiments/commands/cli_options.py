@@ -60,10 +60,10 @@ def name_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def _choice(registry: str) -> Callable[..., Any]:
     """A validator for names of a registry, which is imported only when it is used."""
 
-    def check(_context: Any, _parameter: Any, value: str) -> str:
+    def check(_context: Any, _parameter: Any, value: str | None) -> str | None:
         from experiments.commands.choices import choices
 
-        if value not in choices(registry):
+        if value is not None and value not in choices(registry):
             known = ", ".join(choices(registry))
             raise click.BadParameter(f"{value!r} is not one of: {known}")
         return value
@@ -139,8 +139,36 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def healing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options for healing, for every command that starts a cluster."""
+    within = click.option(
+        "--heal-within",
+        "heal_within_s",
+        type=click.FloatRange(min=0.5),
+        metavar="SECONDS",
+        help="Bound within which every half-open connection is freed.  [default: 2]",
+    )
+    heal = click.option(
+        "--heal",
+        type=click.Choice(["on", "off"]),
+        help="Free half-open connections also where a copy is lost or the client is "
+        "silent.  [default: on if the policy sends copies]",
+    )
+    return heal(within(command))
+
+
+def datapath_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--datapath`` of commands that run specs: it overrides the spec."""
+    return click.option(
+        "--datapath",
+        callback=_choice("datapath"),
+        help="Open vSwitch datapath: kernel, userspace, or auto (kernel if possible).",
+    )(command)
+
+
 def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options for weights and links, for ``up`` and ``console``."""
+    """Options for weights, links and healing, for ``up`` and ``console``."""
+    command = healing_options(command)
     for option in reversed(
         (
             click.option(
@@ -170,6 +198,11 @@ def cluster_arguments(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     """Checks the options of a command; returns the plan and the other options."""
     from controller.balancers import WeightError, get_balancer
 
+    heal, within_s = options.pop("heal"), options.pop("heal_within_s")
+    if heal is not None:
+        options["heal"] = heal == "on"
+    if within_s is not None:
+        options["heal_within_s"] = within_s
     plan = Plan.build(*(options.pop(size) for size in ("chassis", "nodes", "clients")))
     keys = ("rate_mbit", "delay_ms", "loss_percent")
     links = LinkOptions(**{key: options.pop(key) for key in keys})
@@ -178,3 +211,17 @@ def cluster_arguments(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     except WeightError as error:
         raise BadInput(f"--weight: {error}") from error
     return plan, {**options, "links": links.to_json()}
+
+
+def spec_overrides(
+    datapath: str | None = None,
+    heal: str | None = None,
+    heal_within_s: float | None = None,
+) -> tuple[str, ...]:
+    """These options as ``KEY=VALUE`` of a spec; those that were not given are left out."""
+    given = {
+        "cluster.datapath": datapath,
+        "heal": heal,
+        "heal_within_s": heal_within_s,
+    }
+    return tuple(f"{key}={value}" for key, value in given.items() if value is not None)

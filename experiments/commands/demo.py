@@ -27,7 +27,7 @@ connections, with their buffers and locks. With [bold]flood[/] the load balancer
 reset out to every node, and nothing is left."""
 
 
-def run_demo(out: Path | None, seed: int) -> int:
+def run_demo(out: Path | None, seed: int, overrides: tuple[str, ...] = ()) -> int:
     """Makes three runs; prints one table, the claim chart and the ladder.
 
     Returns the worst exit status: 0 as expected, 1 not as expected, 4 if a measurement
@@ -38,8 +38,8 @@ def run_demo(out: Path | None, seed: int) -> int:
     folders = []
     for number, policy in enumerate(POLICIES, start=1):
         console().print(f"[bold]run {number} of {len(POLICIES)}: {policy}[/]")
-        overrides = (f"policy={policy}", f"seed={seed}")
-        spec = load_run(find_spec(SCENARIO), overrides)
+        given = (f"policy={policy}", f"seed={seed}", *overrides)
+        spec = load_run(find_spec(SCENARIO), given)
         status, folder = run_in_sandbox(spec, make_folder(spec, out / policy))
         if not _finished(status, folder):
             return status or 1

@@ -11,7 +11,6 @@ started again at any time.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import signal
@@ -25,7 +24,8 @@ from types import FrameType
 from typing import TextIO
 
 from controller.pipeline.cluster_state import ClusterState
-from experiments.healing.history import RouteHistory
+from experiments.healing.acts import act
+from experiments.healing.route_history import RouteHistory
 from experiments.healing.schedule import NEXT_PROBE, Held, Schedule
 from experiments.healing.sites import read_sites
 from nodes.guard.request_frame import request_frame
@@ -33,7 +33,6 @@ from nodes.kernel.network_namespace import enter_netns
 from nodes.kernel.sock_diag import SockDiagError
 from nodes.kernel.socket_destroy import SocketDestroyer
 from nodes.kernel.socket_dump import SocketDump
-from topologies.domain.connection import format_connection
 from topologies.domain.site import Site
 
 log = logging.getLogger("resetbed.healer")
@@ -79,7 +78,9 @@ class NodeSockets:
 class Healer:
     """Looks and acts. ``bound_s``: every half-open connection is freed within that time."""
 
-    def __init__(self, state: Path, sites: Path, output: TextIO, bound_s: float) -> None:
+    def __init__(
+        self, state: Path, sites: Path, output: TextIO, bound_s: float
+    ) -> None:
         self._state = _Watched(state)
         self._sites = _Watched(sites)
         self._output = output
@@ -140,12 +141,7 @@ class Healer:
         )
 
     def _report(self, probes: int, destroyed: Iterable[Held]) -> None:
-        entry = {
-            "time_s": time.time(),
-            "probes": probes,
-            "destroyed": [[d.node, format_connection(d.connection)] for d in destroyed],
-        }
-        self._output.write(json.dumps(entry) + "\n")
+        self._output.write(act(probes, ((d.node, d.connection) for d in destroyed)))
         self._output.flush()
 
     def _replace_nodes(self, sites: Iterable[Site]) -> None:

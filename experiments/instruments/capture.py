@@ -9,8 +9,8 @@
 Only ``output`` and each interface's ``pid``, ``interface`` and ``label`` are required. The
 program writes JSON lines to standard output: ``ready`` when every interface is captured,
 and ``summary``, with the drops of each interface, when the file is complete after
-SIGTERM. A line ``{"add": {...}}`` on standard input adds an interface; the reply is
-``added`` or ``error``.
+SIGTERM. If the disk is full, it writes ``failed`` with the reason, and ends. A line
+``{"add": {...}}`` on standard input adds an interface; the reply is ``added`` or ``error``.
 
 During the run the program only copies the kernel's blocks to an unnamed file, to disturb
 the run as little as possible. At the end it writes the capture file, sorted by time over
@@ -33,6 +33,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
+from experiments.files.disk_full import DiskFullError, disk_full_named
 from experiments.instruments import packet_filter
 from experiments.instruments.packet_ring import MAX_RETIRE_S, PacketRing, packets_of
 from experiments.record.capture_points import FULL
@@ -213,18 +214,32 @@ class _ControlInput:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Captures until SIGTERM. Returns 0 when the file is complete, 2 for bad input."""
+    """Captures until SIGTERM. Returns 0 when the file is complete, 2 for bad input.
+
+    Returns 1 if the disk is full.
+    """
     parser = argparse.ArgumentParser(description="Capture many network namespaces.")
     parser.add_argument("--config", required=True, help="the JSON file described above")
     config = _read_config(parser.parse_args(arguments).config)
     interfaces = config.pop("interfaces", [])
     output = os.path.abspath(config.pop("output"))
+    try:
+        with disk_full_named(output):
+            return _capture(output, interfaces, defaults=config)
+    except DiskFullError as error:
+        _write_event("failed", reason=str(error))
+        return 1
+
+
+def _capture(
+    output: str, interfaces: list[dict[str, Any]], defaults: dict[str, Any]
+) -> int:
     with tempfile.TemporaryFile(dir=os.path.dirname(output)) as spool:
         capture = Capture(spool)
-        control = _ControlInput(capture, defaults=config)
+        control = _ControlInput(capture, defaults=defaults)
         try:
             for keys in interfaces:
-                capture.add(Interface(**config | keys))
+                capture.add(Interface(**defaults | keys))
         except (OSError, ValueError, TypeError) as error:
             print(f"capture: {keys}: {error}", file=sys.stderr)
             return 2

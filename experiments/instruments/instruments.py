@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,7 +40,10 @@ class InstrumentError(RuntimeError):
 
 
 class Instrument:
-    """An instrument process. It writes ``ready``, and ``summary`` after SIGTERM."""
+    """An instrument process. It writes ``ready``, and ``summary`` after SIGTERM.
+
+    ``failed`` in place of either has the reason why it has ended.
+    """
 
     def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         """Starts ``python -m experiments.instruments.NAME``; returns when it is ready.
@@ -59,14 +63,24 @@ class Instrument:
         self._wait_for("ready", READY_S)
 
     def request(self, request: Mapping[str, Any], answer: str) -> dict[str, Any]:
-        """Sends a JSON line and waits for the event ``answer``; returns that event."""
+        """Sends a JSON line and waits for the event ``answer``; returns that event.
+
+        Raises :class:`InstrumentError` if that event does not come.
+        """
         stdin = self._pipe(self._process.stdin)
-        stdin.write(json.dumps(request) + "\n")
-        stdin.flush()
+        try:
+            stdin.write(json.dumps(request) + "\n")
+            stdin.flush()
+        except BrokenPipeError:  # it has ended; its last event says why
+            with suppress(BrokenPipeError):
+                stdin.close()  # would try again to write the line
         return self._wait_for(answer, READY_S)
 
     def finish(self) -> dict[str, Any]:
-        """Stops the instrument; returns its summary."""
+        """Stops the instrument; returns its summary.
+
+        Raises :class:`InstrumentError` if it has none.
+        """
         self._process.send_signal(signal.SIGTERM)
         summary = self._wait_for("summary", WRITE_S)
         self._process.wait(WRITE_S)
@@ -78,7 +92,10 @@ class Instrument:
         self._process.wait()
 
     def _wait_for(self, event: str, timeout_s: float) -> dict[str, Any]:
-        """Reads the next line, which must be that event. Kills the process at the timeout."""
+        """Reads the next line, which must be that event. Kills the process at the timeout.
+
+        Raises :class:`InstrumentError` for any other event, or none.
+        """
         watchdog = threading.Timer(timeout_s, self._process.kill)
         watchdog.start()
         try:
@@ -86,6 +103,8 @@ class Instrument:
         finally:
             watchdog.cancel()
         found: dict[str, Any] = json.loads(line) if line else {}
+        if found.get("event") == "failed":
+            raise InstrumentError(f"{self.name}: {found['reason']}")
         if found.get("event") != event:
             last = self._log.read_text(errors="replace").strip().splitlines()[-3:]
             raise InstrumentError(

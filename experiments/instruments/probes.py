@@ -7,6 +7,7 @@ namespace. It writes JSON lines to standard output, first ``ready``. The line ``
 ``named``. Events in other namespaces belong to other clusters and are left out. On
 SIGTERM it writes the events (:mod:`experiments.record.socket_events`) to FILE, oldest
 first, then ``summary``: the numbers of events, of those ``elsewhere`` and of those lost.
+If the disk is full, it writes ``failed`` with the reason, and ends.
 The programs select by port, so other sockets of the machine cost almost nothing.
 
 The kernel's timestamps are CLOCK_MONOTONIC. Both clocks run at the same rate, so their
@@ -30,6 +31,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from experiments.files.disk_full import DiskFullError, disk_full_named
 from experiments.instruments.bpf_ring import BpfRing, records_of
 from experiments.record.socket_events import REPORT, SocketEvent, event_of
 from nodes.kernel.bpf_build import compile_program
@@ -117,11 +119,27 @@ def realtime_offset_ns() -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Probes until SIGTERM. Returns 0 when the file is complete, 3 if probes cannot run."""
+    """Probes until SIGTERM. Returns 0 when the file is complete, 3 if probes cannot run.
+
+    Returns 1 if the disk is full.
+    """
     options = _parser().parse_args(arguments)
-    with tempfile.TemporaryFile() as spool, selectors.DefaultSelector() as selector:
+    output = os.path.abspath(options.output)
+    try:
+        with disk_full_named(output):
+            return _probe(output, options.port)
+    except DiskFullError as error:
+        _write_event("failed", reason=str(error))
+        return 1
+
+
+def _probe(output: str, ports: Sequence[int]) -> int:
+    with (
+        tempfile.TemporaryFile(dir=os.path.dirname(output)) as spool,
+        selectors.DefaultSelector() as selector,
+    ):
         try:
-            probes = Probes(spool, options.port)
+            probes = Probes(spool, ports)
             ending = _ending_signals(selector)
             probes.enable()
         except (BpfError, OSError) as error:
@@ -133,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
             for key, _ in selector.select(READ_PERIOD_S):
                 key.data()
             probes.read()
-        _write_event("summary", **probes.write(options.output))
+        _write_event("summary", **probes.write(output))
         probes.close()
     return 0
 

@@ -51,6 +51,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
         "cluster": dict(record.cluster),
         "datapath": record.datapath.to_json(),
         "pins": record.pins,
+        "destroyed": record.destroyed,
         "faults": list(record.faults),
         "switch_drops": record.switch_drops,
     }
@@ -94,6 +95,7 @@ def read_record(folder: Path) -> RunRecord:
         cluster=data["cluster"],
         datapath=Datapath.from_json(data["datapath"]),
         pins=data["pins"],
+        destroyed=data.get("destroyed"),
         faults=tuple(data["faults"]),
         switch_drops=data["switch_drops"],
         provenance=data["provenance"],

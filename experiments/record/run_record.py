@@ -53,6 +53,8 @@ class RunRecord:
     datapath: Datapath
     #: The cost of pinning (:func:`experiments.cluster.pins.pins`); None without pinning.
     pins: Mapping[str, Any] | None = None
+    #: Connections that the healer destroyed at the deadline; None without healing.
+    destroyed: int | None = None
     #: Errors in the cluster's own threads (``Cluster.faults``).
     faults: Sequence[str] = ()
     #: Frames that were lost because switches did not read them in time.

@@ -77,6 +77,7 @@ def summarise(
             "end_s": record.snapshots.end_s,
         },
         **_connection_figures(record, analysis),
+        "healing": _healing(record, analysis),
         "packets": dict(record.packets),
         "balance": balance(record.states(), connections_of(spec)),
         "data": _data(record),
@@ -91,7 +92,7 @@ def summarise(
         summary[spec.workload.kind] = measure(hosts)
     if record.pins is not None:
         summary["pins"] = record.pins
-    return {**summary, **_verdict(spec, summary, _too_few(record.states()))}
+    return {**summary, **_verdict(spec, record, summary)}
 
 
 def _too_few(states: Sequence[ClusterState]) -> frozenset[str]:
@@ -109,16 +110,17 @@ def _too_few(states: Sequence[ClusterState]) -> frozenset[str]:
 
 
 def _verdict(
-    spec: RunSpec, summary: Mapping[str, Any], too_few: frozenset[str]
+    spec: RunSpec, record: RunRecord, summary: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Expectations, those that could not be judged, and the run's outcome."""
     observability = Observability(
         captured=summary["wire_order"] is not None,
         hashed=not POLICIES[spec.policy].preserves_moved,
         lossy=bool(spec.links.loss_percent),
-        too_few=too_few,
+        too_few=_too_few(record.states()),
     )
-    results, not_judged = judge(summary, expected(spec), observability)
+    conditions = expected(spec, record.initial.healing)
+    results, not_judged = judge(summary, conditions, observability)
     all_met = all(result.met for result in results)
     decided = outcome(summary["measurement"]["reasons"], all_met)
     return {
@@ -140,6 +142,7 @@ def _connection_figures(record: RunRecord, analysis: Analysis) -> dict[str, Any]
             "unfinished": totals.unfinished,
             "silent": totals.silent,
             "late": totals.late,
+            "limited": totals.limited,
             "reset": totals.reset,
             "hung": totals.hung,
             "broken_unmoved": totals.broken_unmoved,
@@ -152,11 +155,23 @@ def _connection_figures(record: RunRecord, analysis: Analysis) -> dict[str, Any]
             "silent": totals.half_open_silent,
             "returned": totals.half_open_returned,
             "out_of_reach": totals.half_open_out_of_reach,
+            "cut_off": totals.half_open_cut_off,
             "count": analysis.half_open_count,
             "lifetime_ms": _rounded(totals.half_open_lifetime_ms._asdict()),
         },
         "reset_latency_ms": _rounded(totals.reset_latency_ms._asdict()),
         "waiting_unmoved_ms": _waiting(analysis.waiting),
+    }
+
+
+def _healing(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
+    """Whether half-open connections were healed, and the longest one, healed or not."""
+    longest = analysis.totals.held_on_ms_max
+    return {
+        "on": record.initial.healing,
+        "within_s": record.cluster.get("heal_within_s"),
+        "destroyed": record.destroyed,
+        "longest_ms": None if longest is None else round(longest, 3),
     }
 
 

@@ -91,6 +91,7 @@ class Connections(Part):
     unfinished: int
     silent: int
     late: int
+    limited: int
     reset: int
     hung: int
     broken_unmoved: int
@@ -106,6 +107,7 @@ class HalfOpen(Part):
     silent: int
     returned: int
     out_of_reach: int
+    cut_off: int
     count: int
     lifetime_ms: Shares
 
@@ -129,6 +131,37 @@ class Packets(Part):
     copies_rejected: int
     passed_on: int
     proactive_resets: int
+    resets_repeated: int = Field(
+        default=0, description="strays that were answered again, without a fan-out"
+    )
+    resets_limited: int = Field(
+        default=0, description="strays whose fan-out the budget refused"
+    )
+    relays_sent: int = Field(
+        default=0, description="clients' own resets that nodes relayed to the owners"
+    )
+    relays_limited: int = Field(default=0, description="those that the budget refused")
+    relays_accepted: int = Field(default=0, description="those that freed a connection")
+    probes: int = Field(
+        default=0, description="keepalives that nodes sent when in doubt"
+    )
+    unreadable: int = Field(
+        default=0,
+        description="TCP with options, extension headers, or fragments: dropped",
+    )
+
+
+class Healing(Part):
+    """What became of half-open connections that no copy had freed."""
+
+    on: bool
+    within_s: float | None = Field(description="the bound, s")
+    destroyed: int | None = Field(
+        description="ends that were destroyed at the deadline"
+    )
+    longest_ms: float | None = Field(
+        description="longest time for which an owner held a moved connection in vain"
+    )
 
 
 class BeforeAndAfter(Part):
@@ -262,6 +295,7 @@ class Summary(Part):
     waiting_unmoved_ms: WaitingUnmoved | None = Field(
         description="None where nothing was captured"
     )
+    healing: Healing
     packets: Packets
     balance: Balance
     data: Data

@@ -124,6 +124,7 @@ def _collect(
         cluster=cluster.describe(),
         datapath=cluster.datapath,
         pins=pinned,
+        destroyed=cluster.destroyed(),
         faults=tuple(cluster.faults),
         switch_drops=drops,
     )

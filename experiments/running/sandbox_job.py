@@ -20,6 +20,7 @@ from experiments.cluster import control
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.live_cluster import Cluster, ClusterOptions
 from experiments.cluster.status import status
+from experiments.files.disk_full import DiskFullError, disk_full_named
 from experiments.instruments.instruments import InstrumentError
 from experiments.running.run import RunError, run_experiment
 from experiments.spec.run_spec import RunSpec
@@ -47,6 +48,7 @@ def main(text: str) -> int:
         return 3
     except (
         ClusterError,
+        DiskFullError,
         InstrumentError,
         RunError,
         ScriptError,
@@ -59,9 +61,9 @@ def main(text: str) -> int:
 def job_run(spec: dict[str, Any], out: str) -> int:
     """Runs one experiment into the folder ``out``; returns the status of its outcome."""
     folder = Path(out)
-    summary = run_experiment(
-        RunSpec.model_validate(spec), folder, runtime(), print_progress
-    )
+    model = RunSpec.model_validate(spec)
+    with disk_full_named(folder):
+        summary = run_experiment(model, folder, runtime(), print_progress)
     return EXIT_STATUS[summary["outcome"]]
 
 

@@ -66,6 +66,9 @@ FIGURES: list[Figure] = [
         ("half_open.lifetime_ms.max",),
         unit="ms",
     ),
+    Figure(
+        "in_vain", "Held in vain by an owner, max", ("healing.longest_ms",), unit="ms"
+    ),
     Figure("latency", "Reset latency, p50", ("reset_latency_ms.p50",), unit="ms"),
     Figure("latency_max", "Reset latency, max", ("reset_latency_ms.max",), unit="ms"),
     Figure("strays", "Stray segments", ("packets.stray",), None),

@@ -39,7 +39,7 @@ COMMON: Conditions = {
 #: Every owner that a copy could reach has freed its socket. Half open remain only those
 #: whose chassis was cut off when the copies were made.
 _ALL_IN_REACH_FREED = "== half_open.out_of_reach"
-_ALL_WHO_SPOKE = "== connections.spoke - connections.unfinished"
+_ALL_WHO_SPOKE = "== connections.spoke - connections.unfinished - connections.limited"
 
 
 def _element(name: str) -> dict[str, Condition]:
@@ -77,6 +77,12 @@ WHEN_PLANNED: Mapping[Promise, Conditions] = {
     Promise.KEEPS_CONNECTIONS: {"connections.reset": 0, "connections.reconnected": 0},
 }
 
+#: With healing, for a run that is observed for longer than its bound: nothing is held
+#: that a packet could free.
+WHEN_HEALED: Conditions = {
+    "measurement.half_open_by_socket_tables": "== half_open.cut_off",
+}
+
 #: For a run that is observed long enough for every connection to send something.
 WHEN_SPEAKING: Conditions = {"connections.silent": 0}
 
@@ -86,14 +92,19 @@ _RETRANSMISSION_S = 1.0
 _CONNECTIONS_PER_S = 1000.0
 
 
-def expected(spec: RunSpec) -> dict[str, Condition]:
+def expected(spec: RunSpec, healing: bool | None = None) -> dict[str, Condition]:
     """All expectations of a run of this spec; the spec's own override the others.
+
+    ``healing``: whether the run healed half-open connections; None: as the spec says.
 
     Raises :class:`KeyError` for a policy or an event that is in no registry.
     """
     policy = POLICIES[spec.policy]
     kinds = [[event.kind for event in instant] for instant in spec.instants()]
     conditions = {**COMMON, **promised(policy, kinds)}
+    healed = spec.healing if healing is None else healing
+    if healed and spec.observe_s >= spec.heal_within_s:
+        conditions |= WHEN_HEALED
     if all_connections_speak(spec) and not policy.preserves_moved:
         conditions |= WHEN_SPEAKING
     return {**conditions, **spec.expect}

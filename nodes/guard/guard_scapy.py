@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from nodes.guard.budget import Budget, Purse
 from nodes.guard.flow_state import FlowState
 from nodes.guard.nftables_rules import install_rules, remove_rules
-from nodes.guard.budget import Budget, Purse
 from nodes.guard.scapy_frames import build_frame, build_packet, dissect, is_unreadable
 from nodes.guard.segment import Flags, Segment, probe
 from nodes.guard.shared_state import SharedState

@@ -26,7 +26,10 @@ _WINDOW = 1024
 
 def request_frame(connection: FourTuple, mac: str) -> bytes:
     """The request of the node with that MAC for a keepalive of ``connection``."""
-    macs = bytes.fromhex(PROBE_MAC.replace(":", "")), bytes.fromhex(mac.replace(":", ""))
+    macs = (
+        bytes.fromhex(PROBE_MAC.replace(":", "")),
+        bytes.fromhex(mac.replace(":", "")),
+    )
     if ":" in connection.dst:
         return _ETHERNET.pack(*macs, 0x86DD) + _ip6(connection)
     return _ETHERNET.pack(*macs, 0x0800) + _ip4(connection)
@@ -43,7 +46,8 @@ def _ip4(connection: FourTuple) -> bytes:
 
 def _ip6(connection: FourTuple) -> bytes:
     vip, client = (
-        socket.inet_pton(socket.AF_INET6, end) for end in (connection.dst, connection.src)
+        socket.inet_pton(socket.AF_INET6, end)
+        for end in (connection.dst, connection.src)
     )
     tcp = _tcp(connection, vip + client + struct.pack("!II", _TCP.size, 6))
     header = _IP6.pack(6 << 28, _TCP.size, socket.IPPROTO_TCP, _HOPS, vip, client)

@@ -282,8 +282,8 @@ INGRESS: tuple[Rule, ...] = (
         for status, fit, then, counts in (
             (Status.CONNECTION, Fit.FITS, _free, _RELAY_ACCEPTED),
             (Status.CONNECTION, Fit.UNSURE, _probe, ()),
-            (Status.EMBRYONIC, Fit.FITS, _free, _RELAY_ACCEPTED),
-            (Status.EMBRYONIC, Fit.UNSURE, _free, _RELAY_ACCEPTED),
+            (Status.EMBRYONIC, Fit.MISFITS, _drop, _RELAYS),
+            (Status.EMBRYONIC, _ANY, _free, _RELAY_ACCEPTED),
             (_ANY, _ANY, _drop, _RELAYS),
         )
     ),

@@ -60,7 +60,9 @@ class BpfObject:
     attached.
     """
 
-    def __init__(self, path: Path, max_entries: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, path: Path, max_entries: Mapping[str, int] | None = None
+    ) -> None:
         """``max_entries``: the sizes of maps, by name, instead of those in the file."""
         self._library = _load_library()
         self._handle = self._open(path)

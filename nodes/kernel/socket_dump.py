@@ -67,7 +67,9 @@ class SocketDump:
             )
             flags = NLM_F_REQUEST | _NLM_F_DUMP
             size = NLMSG.size + len(body)
-            self._socket.send(NLMSG.pack(size, _SOCK_DIAG_BY_FAMILY, flags, 1, 0) + body)
+            self._socket.send(
+                NLMSG.pack(size, _SOCK_DIAG_BY_FAMILY, flags, 1, 0) + body
+            )
             yield from self._answers()
 
     def close(self) -> None:

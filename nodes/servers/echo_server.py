@@ -5,7 +5,8 @@ Every byte is echoed, except three control characters:
 EOT (0x04, Ctrl-D) closes the connection after the bytes before it were echoed (FIN);
 CAN (0x18, Ctrl-X) aborts it immediately (RST), like a crashing application;
 DC1 (0x11, Ctrl-Q), between a line and a number N with a newline, repeats that line every
-N milliseconds while the client reads, also if it has shut down its sending side.
+N milliseconds while the client reads, also if it has shut down its sending side. A
+second such line replaces the first.
 """
 
 from __future__ import annotations
@@ -148,8 +149,14 @@ class EchoServer:
         line, _, text = data.partition(DC1)
         if not text.strip().isdigit() or not int(text):
             return self._abort(fd)
+        self._stop_repeating(fd)
         self._lines[fd] = line, int(text) / 1000
         heapq.heappush(self._due, (time.monotonic(), fd))
+
+    def _stop_repeating(self, fd: int) -> None:
+        if self._lines.pop(fd, None):
+            self._due = [entry for entry in self._due if entry[1] != fd]
+            heapq.heapify(self._due)
 
     def _wait_s(self) -> float:
         """Seconds until the next line is due, for epoll(7); -1 without any."""
@@ -162,8 +169,6 @@ class EchoServer:
         now = time.monotonic()
         while self._due and self._due[0][0] <= now:
             _, fd = heapq.heappop(self._due)
-            if fd not in self._lines:
-                continue  # its connection has ended
             line, interval_s = self._lines[fd]
             heapq.heappush(self._due, (now + interval_s, fd))
             if fd not in self._unsent:
@@ -180,9 +185,7 @@ class EchoServer:
     def _close(self, fd: int) -> None:
         self._connections.pop(fd).close()  # this also removes it from epoll
         self._unsent.pop(fd, None)
-        if self._lines.pop(fd, None):  # the next connection may get the same descriptor
-            self._due = [entry for entry in self._due if entry[1] != fd]
-            heapq.heapify(self._due)
+        self._stop_repeating(fd)  # the next connection may get the same descriptor
         self._read_closed.discard(fd)
         self._closing.discard(fd)
         self._accept_more()

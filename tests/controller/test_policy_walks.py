@@ -23,6 +23,7 @@ from tests.controller.frames import (
 )
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.forecast import owner
+from topologies.domain.history import KEPT_TABLES
 from topologies.domain.membership import Membership, NodeState
 from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC, Node, Plan
 
@@ -105,12 +106,9 @@ def test_directed_hashes_at_both_tiers_as_the_clients_segment_did(version: int) 
 @both_versions
 def test_directed_uses_four_earlier_tables_and_no_more(version: int) -> None:
     states = [state(policy="directed")]
-    for name in ("c1n1", "c1n2", "c2n1", "c2n2"):
-        last = states[-1]
-        states.append(then(last, last.membership.with_node(name, NodeState.DRAINED)))
-    forgotten = then(
-        states[-1], states[-1].membership.with_node("c1n1", NodeState.IN_SERVICE)
-    )
+    for _ in range(4):
+        states.append(then(states[-1], states[-1].membership.with_reseeded("c1")))
+    forgotten = then(states[-1], states[-1].membership.with_reseeded("c1"))
     lost = 0
     for sport in range(40000, 40060):
         first = owner_in(states[0], sport, version)
@@ -121,8 +119,24 @@ def test_directed_uses_four_earlier_tables_and_no_more(version: int) -> None:
         assert len(copied) == len(set(copied))
         later = places(network(forgotten).delivered(new, frame))
         lost += first not in later
-    assert len(forgotten.history) == 4
     assert lost > 0
+
+
+@both_versions
+def test_directed_forgets_no_owner_because_of_events_elsewhere(version: int) -> None:
+    before = state(policy="directed")
+    after = then(before, C1N2_DRAINED)
+    for _ in range(20):
+        after = then(after, after.membership.with_reseeded("c2"))
+    moved = 0
+    for sport in range(40000, 40060):
+        first, new = (owner_in(of, sport, version) for of in (before, after))
+        if not first.startswith("c1"):
+            continue
+        frame = from_node(PLAN.find_node(new), H1, sport, version, RST)
+        assert first in places(network(after).delivered(new, frame))
+        moved += first != new
+    assert moved > 0
 
 
 @both_versions
@@ -337,6 +351,16 @@ def test_no_client_can_redirect_a_stray_to_a_node(version: int) -> None:
 def test_a_state_with_a_history_survives_its_file(events: int) -> None:
     one = state(policy="directed")
     for _ in range(events):
-        one = then(one, C1N2_DRAINED)
+        one = then(one, one.membership.with_reseeded("c1"))
     assert ClusterState.from_json(one.to_json()) == one
-    assert len(one.history) == min(events, 4)
+    assert len(one.history) == events
+
+
+def test_a_history_holds_what_some_switch_needs_and_no_more() -> None:
+    one = state(policy="directed")
+    for _ in range(2 * KEPT_TABLES):
+        one = then(one, one.membership.with_reseeded("c1"))
+        one = then(one, one.membership)
+    assert len(one.history) == KEPT_TABLES
+    drained = then(one, C1N2_DRAINED)
+    assert len(drained.history) == KEPT_TABLES

@@ -123,9 +123,9 @@ def test_without_the_flood_policy_a_not_recognised_reset_reaches_only_its_client
 
 @both_versions
 def test_a_reset_for_an_unknown_client_is_not_copied(version: int) -> None:
-    stranger = {4: "10.1.0.77", 6: "fd00:10:1::77"}[version]
-    nobody = FourTuple(vip(version), 10809, stranger, SPORT)
-    frame = tcp(nobody, C1N1.mac, GATEWAY_MAC, RST)
+    unknown = {4: "10.1.0.77", 6: "fd00:10:1::77"}[version]
+    unmatched = FourTuple(vip(version), 10809, unknown, SPORT)
+    frame = tcp(unmatched, C1N1.mac, GATEWAY_MAC, RST)
     assert places(network(state()).send(C1N1.name, frame)) == ["fabric"]
 
 

@@ -1,5 +1,5 @@
 """Records of real, good runs, small enough to keep: to be judged again, and to be
-spoiled, fact by fact.
+changed, one fact at a time.
 
 There is one of each shipped scenario, with ``flood``, and one of ``drain-node`` with each
 of some policies. ``spec.yaml`` says which run it was; ``figures.json`` what the run itself
@@ -41,7 +41,7 @@ KEPT = ("spec.yaml", FILE, "sockets.jsonl", "capture.pcapng", "hosts/h1.jsonl")
 
 @dataclass
 class Frame:
-    """One captured segment, with what it says."""
+    """One captured segment, with its fields."""
 
     seen: Observation
     data: bytes
@@ -74,7 +74,7 @@ class GoldenRun:
         )
 
     def summary(self, folder: Path) -> dict[str, Any]:
-        """What the real analysis makes of it, by way of files in ``folder``."""
+        """The summary of the real analysis, through files in ``folder``."""
         self.write(folder)
         record = read_record(folder)
         spec = RunSpec.model_validate(self.spec)

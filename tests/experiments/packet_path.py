@@ -19,13 +19,13 @@ MS = 1_000_000
 START = 1_795_378_416 * 10**9
 CLIENT = Client(1)
 #: Numbers of a stray: near the top, so that diagrams must fit ten digits. Segments in
-#: flight at once differ in SEQ alone: their client has heard nothing in between.
+#: flight at once differ in SEQ alone: their client has received nothing in between.
 SEQ, ACKNOWLEDGED = 4_000_000_000, 4_100_000_000
 
 
 @dataclass
 class PacketPath:
-    """Writes down what happens in a cluster of ``plan``; times are ns from START."""
+    """Records what happens in a cluster of ``plan``; times are ns from START."""
 
     plan: Plan
     segments: list[Observation] = field(default_factory=list)
@@ -58,7 +58,7 @@ class PacketPath:
         reachable: dict[str, frozenset[str]],
         seq: int = SEQ,
     ) -> None:
-        """A stray segment at ``node`` and all that the claim makes of it.
+        """A stray segment at ``node`` and all segments that follow from it by the claim.
 
         ``reachable``: chassis -> nodes that get copies; empty: client-only.
         """

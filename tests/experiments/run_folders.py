@@ -1,4 +1,4 @@
-"""Folders as runs leave them, made up: for tests of what is read from them."""
+"""Invented folders of runs, for tests of their readers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVENT = {
 
 
 def connection(port: int, owner: str, **more: Any) -> dict[str, Any]:
-    """One line of ``connections.jsonl``, of one that nothing happened to."""
+    """One line of ``connections.jsonl``, of an undisturbed connection."""
     return {
         "connection": f"10.1.0.1:{port} > 10.0.0.1:10809",
         "owner": owner,

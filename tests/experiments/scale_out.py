@@ -1,4 +1,4 @@
-"""A run in the model: connections open, an event moves some, and these stray."""
+"""A run in the model: connections open, an event moves some, and these send strays."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class ScaleOut:
         return socket_lifetimes(self.path.socket_events())
 
     def outcomes(self) -> list[Outcome]:
-        """What became of each connection."""
+        """The outcome of each connection."""
         nodes = {node.name for node in self.path.plan.nodes}
         answers = [o for o in self.path.observations() if is_syn_ack(o, nodes)]
         return connection_outcomes(
@@ -134,7 +134,7 @@ class ScaleOut:
         return find_reset_traces(self.path.observations(), PortRoles.of(self.path.plan))
 
     def cases(self) -> list[Case]:
-        """What the claim chart looks at."""
+        """The input of the claim chart."""
         return cases_of(self.outcomes(), self.traces())
 
     def chart(self) -> dict[str, ClaimRow]:

@@ -1,4 +1,4 @@
-"""Socket tables held against socket events: who knows of which socket."""
+"""Socket tables compared with socket events."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def left(run: ScaleOut) -> frozenset[Place]:
     return frozenset((c, owner_of(c) or "") for c in run.moved)
 
 
-def test_they_agree() -> None:
+def test_tables_and_events_agree() -> None:
     run = ScaleOut.build(policy="client-only")
     found = compared(run, tables(run), left(run))
     assert found.compared == 2 * len(run.stayed) + len(run.moved)
@@ -75,7 +75,7 @@ def test_what_came_or_went_while_the_tables_were_read_is_not_compared() -> None:
     assert late.only_in_tables == {(goes, CLIENT)}
 
 
-def test_a_node_without_power_holds_nothing() -> None:
+def test_a_node_without_power_holds_no_socket() -> None:
     run = ScaleOut.build(policy="client-only")
     gone = next(node for _, node in tables(run) if node != CLIENT)
     powered = {node.name for node in run.path.plan.nodes} - {gone}
@@ -85,7 +85,7 @@ def test_a_node_without_power_holds_nothing() -> None:
 
 
 def test_a_silent_connection_is_half_open_by_both() -> None:
-    """Moved, held by its old owner, and not a segment of it was seen since."""
+    """It has moved, its old owner holds it, and no segment was captured since."""
     run = ScaleOut.build(policy="drop")
     silent = run.moved[0]
     run.path.segments = [

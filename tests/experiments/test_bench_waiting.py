@@ -1,4 +1,4 @@
-"""The benchmark's account of how long unmoved connections waited during a wave."""
+"""The benchmark's waits of unmoved connections during a wave."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def connection(port: int) -> FourTuple:
 
 
 class Few:
-    """A generator's connections, whose servers are at hand."""
+    """A generator's connections, with servers in this process."""
 
     def __init__(self, count: int) -> None:
         pairs = [socket.socketpair() for _ in range(count)]
@@ -108,7 +108,7 @@ def wave(during: float, before: float = 40.0) -> dict[str, Any]:
     return Wave(10, 9, 9, 1.0, 1.0, 0, 0, 0, waiting=waits).to_json()
 
 
-def test_the_line_puts_it_beside_the_same_before() -> None:
+def test_the_line_compares_with_the_waits_before_the_event() -> None:
     waits = [wave(during)["waiting"] for during in (3000.0, 2000.0, 1000.0)]
     (line,) = waiting_lines("a wave", waits)
     assert (line.ours, line.reference, line.value) == (2000.0, 40.0, 50.0)
@@ -117,13 +117,13 @@ def test_the_line_puts_it_beside_the_same_before() -> None:
     assert "before: p50 40 ms" in line.remarks[0]
 
 
-def test_where_all_moved_the_remark_says_so() -> None:
+def test_if_all_connections_moved_the_remark_tells_it() -> None:
     none = waiting({}, {}, {})
     assert list(waiting_lines("a wave", [none])) == []
     assert "no connection stayed" in waiting_remark(none)
 
 
-def test_the_mass_reset_tells_it() -> None:
+def test_the_mass_reset_figure_has_the_waits() -> None:
     ours = Setting.array("ours", QUICK)
     naive = Setting.array("naive", QUICK)
     found = wave(3000.0)
@@ -134,7 +134,7 @@ def test_the_mass_reset_tells_it() -> None:
     assert sum("1 unmoved kept waiting" in r for r in lines[0].remarks) == 2
 
 
-def test_the_thousand_nodes_tell_it() -> None:
+def test_the_figure_of_a_thousand_nodes_has_the_waits() -> None:
     (setting,) = beyond.settings(FULL)
     found = {"up": {"seconds": 30.0}, "wave": wave(3000.0)}
     lines = beyond.lines(FULL, {setting: [found]})

@@ -67,9 +67,7 @@ def test_records_are_taken_once_and_in_their_order(
     assert kernel.read_until() == 3 * STEP
 
 
-def test_what_is_only_reserved_is_left_and_so_is_what_follows(
-    kernel: Kernel, ring: BpfRing
-) -> None:
+def test_reading_stops_at_a_reserved_record(kernel: Kernel, ring: BpfRing) -> None:
     kernel.commit(0, 11)
     kernel.commit(1, 0, flags=BUSY)
     kernel.commit(2, 13)

@@ -106,7 +106,7 @@ def test_both_ends_see_the_same_segments_in_order(
         assert one.outgoing == (sent_by_client == (one.label == CLIENT.name))
 
 
-def test_strays_filter_is_told_directions_apart(
+def test_the_strays_filter_distinguishes_directions(
     hosts: TwoHosts, tmp_path: Path
 ) -> None:
     path = config_file(tmp_path, interfaces=[at_node(hosts, filter="strays")])
@@ -135,7 +135,7 @@ def test_an_interface_can_be_added_while_it_runs(
 @pytest.mark.parametrize(
     "wrong", [{"interface": "none"}, {"pid": 0}, {"filter": "most"}, {"colour": "red"}]
 )
-def test_a_wrong_addition_is_answered_and_ends_nothing(
+def test_an_invalid_addition_gets_an_error_and_the_capture_continues(
     hosts: TwoHosts, tmp_path: Path, wrong: dict[str, Any]
 ) -> None:
     path = config_file(tmp_path, interfaces=[at_node(hosts)])
@@ -147,7 +147,9 @@ def test_a_wrong_addition_is_answered_and_ends_nothing(
         assert program.end()["packets"] > 0
 
 
-def test_it_goes_on_when_a_link_returns(hosts: TwoHosts, tmp_path: Path) -> None:
+def test_the_capture_continues_after_a_link_was_down(
+    hosts: TwoHosts, tmp_path: Path
+) -> None:
     path = config_file(tmp_path, interfaces=[at_node(hosts)])
     with capturing(path) as program:
         ready(program)
@@ -178,7 +180,9 @@ def test_dropped_segments_are_reported(hosts: TwoHosts, tmp_path: Path) -> None:
         assert reader.dropped == {NODE.name: summary["dropped"]}
 
 
-def test_nothing_captured_is_still_a_file(hosts: TwoHosts, tmp_path: Path) -> None:
+def test_a_capture_without_segments_is_a_valid_file(
+    hosts: TwoHosts, tmp_path: Path
+) -> None:
     path = config_file(tmp_path, interfaces=[at_node(hosts)])
     with capturing(path) as program:
         ready(program)
@@ -186,7 +190,9 @@ def test_nothing_captured_is_still_a_file(hosts: TwoHosts, tmp_path: Path) -> No
     assert observed(tmp_path) == []
 
 
-def test_a_wrong_start_says_which_interface(hosts: TwoHosts, tmp_path: Path) -> None:
+def test_an_unknown_interface_is_refused_at_the_start(
+    hosts: TwoHosts, tmp_path: Path
+) -> None:
     path = config_file(tmp_path, interfaces=[at_node(hosts, interface="nowhere")])
     with capturing(path) as program:
         assert program.process.wait(10) == 2

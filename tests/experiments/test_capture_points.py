@@ -1,4 +1,4 @@
-"""What is captured of a cluster is what the proof of the claim reads."""
+"""The captured interfaces are those that the proof of the claim needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_place_of_a_trail_is_captured_once(size: tuple[int, int, int]) -> 
     )
 
 
-def test_what_comes_later_adds_what_it_would_have_had() -> None:
+def test_added_members_have_the_same_capture_points_as_initial_ones() -> None:
     plan = Plan.build(2, 3, 2)
     more, node = plan.with_node("c1")
     larger, chassis = more.with_chassis(3)

@@ -1,4 +1,4 @@
-"""The claim chart passes on the claim's packet path, and on nothing less."""
+"""The claim chart passes on the claim's packet path, and on no incomplete one."""
 
 from __future__ import annotations
 
@@ -140,11 +140,11 @@ def owner_freed_before_its_copy(change: Change) -> None:
     change.later(lambda o: is_copy(o) and o.label == owner, 50 * MS)
 
 
-def copy_begets_a_reset(change: Change) -> None:
+def copy_causes_a_reset(change: Change) -> None:
     run = change.run
-    stranger = run.stayed[0]
-    run.path.see_back("c1n1", True, stranger, RST, 77, 78, 700 * MS)
-    run.path.see_back("fabric-c1", False, stranger, RST, 77, 78, 701 * MS)
+    unmoved = run.stayed[0]
+    run.path.see_back("c1n1", True, unmoved, RST, 77, 78, 700 * MS)
+    run.path.see_back("fabric-c1", False, unmoved, RST, 77, 78, 701 * MS)
 
 
 BROKEN: list[tuple[Callable[[Change], None], list[str]]] = [
@@ -163,7 +163,7 @@ BROKEN: list[tuple[Callable[[Change], None], list[str]]] = [
     (owner_not_freed, ["E3"]),
     (owner_got_no_copy, ["E3", "E5"]),
     (owner_freed_before_its_copy, ["E3"]),
-    (copy_begets_a_reset, ["order"]),
+    (copy_causes_a_reset, ["order"]),
 ]
 
 
@@ -189,12 +189,14 @@ def test_one_broken_connection_fails_what_it_breaks(
     chart = run.chart()
     assert failed(run) == elements
     for element in elements:
-        expected = len(run.moved) - (change is not copy_begets_a_reset)
+        expected = len(run.moved) - (change is not copy_causes_a_reset)
         assert chart[element].held == expected
         assert chart[element].evidence
 
 
-def test_a_word_for_word_repeated_segment_draws_everything_twice(run: ScaleOut) -> None:
+def test_an_identical_repeated_segment_causes_two_complete_resets(
+    run: ScaleOut,
+) -> None:
     again = run.moved[0]
     new = run.timeline.epochs[1].owner_of(again)
     assert new is not None
@@ -204,7 +206,7 @@ def test_a_word_for_word_repeated_segment_draws_everything_twice(run: ScaleOut) 
     assert failed(run) == []
 
 
-def test_several_segments_in_flight_each_draw_their_own(run: ScaleOut) -> None:
+def test_each_segment_in_flight_causes_its_own_reset(run: ScaleOut) -> None:
     again = run.moved[0]
     new = run.timeline.epochs[1].owner_of(again)
     assert new is not None
@@ -229,7 +231,7 @@ def test_client_only_shows_the_first_two_elements() -> None:
     assert "still holds it" in chart["E3"].evidence
 
 
-def test_drop_shows_only_that_segments_went_astray() -> None:
+def test_under_drop_only_stray_segments_are_seen() -> None:
     run = ScaleOut.build(connections=40, policy="drop")
     chart = run.chart()
     assert failed(run) == ELEMENTS[1:]
@@ -240,7 +242,7 @@ def test_drop_shows_only_that_segments_went_astray() -> None:
 @pytest.mark.parametrize(
     ("later_s", "wrong"), [(RESET_INTERVAL_S / 2, []), (RESET_INTERVAL_S * 1.2, ["E2"])]
 )
-def test_only_the_same_stray_soon_after_may_stay_unanswered(
+def test_only_a_prompt_repetition_of_a_stray_may_stay_unanswered(
     run: ScaleOut, later_s: float, wrong: list[str]
 ) -> None:
     stray = run.traces()[0].strays[0]
@@ -261,7 +263,7 @@ def test_a_slow_guard_answers_the_first_stray_when_the_second_has_come(
     assert failed(run) == wrong
 
 
-def test_nothing_moved_proves_nothing(run: ScaleOut) -> None:
+def test_without_moved_connections_the_claim_is_not_proven(run: ScaleOut) -> None:
     run.path.segments = [
         one for one in run.path.segments if one.time_ns < START + 400 * MS
     ]
@@ -270,7 +272,7 @@ def test_nothing_moved_proves_nothing(run: ScaleOut) -> None:
     assert {row.checked for row in chart.values()} == {0}
 
 
-def test_one_chassis_is_no_plurality() -> None:
+def test_one_chassis_does_not_satisfy_the_claims_plurality() -> None:
     run = ScaleOut.build(chassis=1, connections=40)
     assert failed(run) == ["E4"]
     assert "no plurality" in run.chart()["E4"].evidence

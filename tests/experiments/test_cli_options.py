@@ -1,4 +1,4 @@
-"""The options that commands share: what they take, refuse, and make of errors."""
+"""The options that commands share: what they accept and refuse, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REGISTRIES = ("policy", "balancer", "guard", "workload", "datapath")
 @member_options
 @handles_errors
 def up(name: str, **options: Any) -> None:
-    """Shows what the real command would get."""
+    """Prints the arguments that the real command would get."""
     plan, others = cluster_arguments(options)
     sizes = [len(plan.chassis), len(list(plan.nodes)), len(plan.clients)]
     click.echo(json.dumps({"name": name, "sizes": sizes, **others}))
@@ -75,20 +75,20 @@ def test_without_options_it_is_the_documented_cluster() -> None:
 
 
 @pytest.mark.parametrize("registry", REGISTRIES)
-def test_every_name_of_a_registry_is_taken_and_no_other(registry: str) -> None:
+def test_exactly_the_names_of_a_registry_are_accepted(registry: str) -> None:
     for name in choices(registry):
         assert options_of(f"--{registry}={name}")[registry] == name
-    said = refusal(f"--{registry}=nonesuch")
-    assert "'nonesuch' is not one of: " in said
-    assert all(name in said for name in choices(registry))
+    message = refusal(f"--{registry}=nonesuch")
+    assert "'nonesuch' is not one of: " in message
+    assert all(name in message for name in choices(registry))
 
 
 @pytest.mark.parametrize("registry", REGISTRIES)
-def test_no_name_is_offered_twice(registry: str) -> None:
+def test_no_name_is_listed_twice(registry: str) -> None:
     assert len(set(choices(registry))) == len(choices(registry)) > 0
 
 
-def test_an_unknown_registry_is_an_error_of_the_program() -> None:
+def test_an_unknown_registry_is_a_programming_error() -> None:
     with pytest.raises(KeyError):
         choices("color")
 
@@ -114,23 +114,23 @@ def test_weights_are_collected_and_the_last_of_a_name_wins() -> None:
     "weight",
     ["c1n2", "c1n2=", "=1", "c1n2=much", "c1n2=0", "c1n2=-1", "c1n2=1=1", "h 1=2"],
 )
-def test_what_is_no_weight_is_refused_with_an_example(weight: str) -> None:
-    said = refusal("--balancer=rendezvous", f"--weight={weight}")
-    assert f"{weight!r}: expected NAME=W, e.g. c1n2=0.5" in said
+def test_an_invalid_weight_is_refused_with_an_example(weight: str) -> None:
+    message = refusal("--balancer=rendezvous", f"--weight={weight}")
+    assert f"{weight!r}: expected NAME=W, e.g. c1n2=0.5" in message
 
 
 @pytest.mark.parametrize("weight", ["inf", "nan"])
-def test_a_weight_that_is_no_finite_number_is_refused(weight: str) -> None:
+def test_a_weight_that_is_not_a_finite_number_is_refused(weight: str) -> None:
     assert "--weight" in refusal("--balancer=rendezvous", f"--weight=c1n1={weight}")
 
 
-def test_a_balancer_without_weights_says_so() -> None:
-    said = refusal("--balancer=modulo", "--weight=c1n1=2")
-    assert "--weight: balancer 'modulo' takes no weights" in said
+def test_a_balancer_without_weights_refuses_them() -> None:
+    message = refusal("--balancer=modulo", "--weight=c1n1=2")
+    assert "--weight: balancer 'modulo' takes no weights" in message
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--chassis=0"], "chassis"),
         (["--nodes=0"], "nodes"),
@@ -143,9 +143,9 @@ def test_a_balancer_without_weights_says_so() -> None:
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
 def test_impossible_sizes_and_links_are_bad_input(
-    words: Sequence[str], said: str
+    words: Sequence[str], message: str
 ) -> None:
-    assert said in refusal(*words)
+    assert message in refusal(*words)
 
 
 def test_links_are_plain_json_and_read_back() -> None:
@@ -155,7 +155,7 @@ def test_links_are_plain_json_and_read_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "said"),
+    ("error", "status", "message"),
     [
         (AlreadyRunning("x runs"), 2, "x runs; choose another --name, or stop it"),
         (NotRunning("x does not run"), 2, "x does not run\n"),
@@ -168,7 +168,7 @@ def test_links_are_plain_json_and_read_back() -> None:
     ids=lambda each: type(each).__name__ if isinstance(each, Exception) else "",
 )
 def test_an_error_is_one_line_with_its_exit_status(
-    error: Exception, status: int, said: str
+    error: Exception, status: int, message: str
 ) -> None:
     @click.command()
     @handles_errors
@@ -176,11 +176,11 @@ def test_an_error_is_one_line_with_its_exit_status(
         raise error
 
     done = run(command=fails)
-    assert (done.exit_code, said in done.output) == (status, True)
+    assert (done.exit_code, message in done.output) == (status, True)
     assert done.output.count("\n") == 1
 
 
-def test_any_other_error_is_not_hidden() -> None:
+def test_an_unexpected_error_is_raised() -> None:
     @click.command()
     @handles_errors
     def fails() -> None:

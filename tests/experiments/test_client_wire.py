@@ -55,7 +55,7 @@ class Port:
         self.down(at + 1, "SA", 700, isn + 1)
 
     def waits(self) -> list[list[Wait]]:
-        """Of each life of the connection."""
+        """The waits of each connection with these ports."""
         ends = (CLIENT[self.version], 20001, VIP[self.version], 10809)
         lives = self.wire.dialogues().get(FourTuple(*ends), [])
         return [life.waits(10_000, False) for life in lives]
@@ -74,7 +74,7 @@ def test_an_exchange(port: Port) -> None:
     assert port.waits() == [[Wait(10, 40)]]
 
 
-def test_the_tcp_header_is_no_data(port: Port) -> None:
+def test_the_tcp_header_does_not_count_as_data(port: Port) -> None:
     port.open(1)
     port.up(10, "A", 101, options=[("Timestamp", (1, 2))])
     assert port.waits() == [[]]
@@ -87,7 +87,7 @@ def test_an_answer_without_push_is_unfinished(port: Port) -> None:
     assert port.waits() == [[Wait(10, 12), Wait(12, 10_000, over=False)]]
 
 
-def test_a_new_life_of_the_same_ports_begins_with_its_syn(port: Port) -> None:
+def test_a_new_connection_of_the_same_ports_begins_with_its_syn(port: Port) -> None:
     port.open(1)
     port.up(10, "PA", 101, 9)
     port.up(20, "S", 9000)
@@ -98,7 +98,7 @@ def test_a_new_life_of_the_same_ports_begins_with_its_syn(port: Port) -> None:
     assert port.waits() == [[Wait(10, 10_000, over=False)], [Wait(30, 37)]]
 
 
-def test_resets_answer_nothing(port: Port) -> None:
+def test_a_reset_is_no_answer(port: Port) -> None:
     port.open(1)
     port.up(10, "PA", 101, 9)
     port.down(12, "R", 701, 110)
@@ -106,7 +106,7 @@ def test_resets_answer_nothing(port: Port) -> None:
     assert port.waits() == [[Wait(10, 10_000, over=False)]]
 
 
-def test_a_close_is_heard(port: Port) -> None:
+def test_a_fin_with_data_is_a_request_or_an_answer(port: Port) -> None:
     port.open(1)
     port.up(10, "FPA", 101, 9)
     port.down(12, "FPA", 701, 111, 9)
@@ -114,12 +114,14 @@ def test_a_close_is_heard(port: Port) -> None:
 
 
 @pytest.mark.parametrize("flags", ["S", "SA", "R", "RA", "FA"])
-def test_what_opens_or_ends_is_left_to_others_too(port: Port, flags: str) -> None:
+def test_syn_fin_and_rst_segments_are_left_to_other_parsers_too(
+    port: Port, flags: str
+) -> None:
     assert not port.up(1, flags, 5)
     assert not port.down(1, flags, 5, 5)
 
 
-def test_plain_data_is_taken(port: Port) -> None:
+def test_segments_with_data_are_consumed(port: Port) -> None:
     assert port.up(1, "PA", 5, 9)
     assert port.down(1, "A", 5, 5, 9)
     assert port.waits() == []
@@ -128,11 +130,11 @@ def test_plain_data_is_taken(port: Port) -> None:
 @pytest.mark.parametrize(
     "packet", [ARP(), IP() / UDP(), IPv6() / UDP()], ids=["arp", "udp4", "udp6"]
 )
-def test_what_is_not_tcp_is_not_taken(packet: Packet) -> None:
+def test_other_protocols_are_left_to_other_parsers(packet: Packet) -> None:
     assert not Port(4).see(1, False, packet / bytes(60))
 
 
-def test_what_is_not_to_the_vip_is_no_dialogue_of_ours() -> None:
+def test_segments_to_other_addresses_are_ignored() -> None:
     port = Port(4)
     port.see(1, False, IP(src="10.1.0.1", dst="10.9.9.9") / TCP(flags="S") / b"")
     assert port.wire.dialogues() == {}

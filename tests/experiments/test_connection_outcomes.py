@@ -1,4 +1,4 @@
-"""What became of connections, in a modelled scale-out under each policy."""
+"""Outcomes of connections, in a modelled scale-out under each policy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def flood() -> ScaleOut:
     return ScaleOut.build(connections=40)
 
 
-def fate_of(run: ScaleOut, connection: FourTuple) -> Outcome:
+def outcome_of(run: ScaleOut, connection: FourTuple) -> Outcome:
     (outcome,) = [
         outcome for outcome in run.outcomes() if outcome.connection == connection
     ]
@@ -64,8 +64,8 @@ def test_drop_hangs_every_moved_client() -> None:
     assert found.reset_latency_ms == Percentiles(None, None, None)
 
 
-def test_where_a_moved_connection_went(flood: ScaleOut) -> None:
-    outcome = fate_of(flood, flood.moved[0])
+def test_a_moved_connection_has_its_old_and_new_owner(flood: ScaleOut) -> None:
+    outcome = outcome_of(flood, flood.moved[0])
     old, new = (epoch.owner_of(outcome.connection) for epoch in flood.timeline.epochs)
     assert (outcome.owner, outcome.moved_to) == (old, new)
     assert outcome.moved_ns == flood.timeline.epochs[1].start_ns
@@ -81,13 +81,13 @@ def test_a_moved_connection_that_stays_silent_does_not_hang() -> None:
         for one in run.path.segments
         if one.connection != silent or one.time_ns < START + EVENT
     ]
-    outcome = fate_of(run, silent)
+    outcome = outcome_of(run, silent)
     assert outcome.moved
     assert not outcome.hung
     assert outcome.half_open is None
 
 
-def test_without_a_capture_what_waits_has_hung() -> None:
+def test_without_a_capture_a_waiting_connection_counts_as_hung() -> None:
     run = ScaleOut.build(connections=40, policy="drop")
     outcomes = connection_outcomes(run.lifetimes, run.timeline, None, START + END)
     assert sum(outcome.hung for outcome in outcomes) == len(run.moved)
@@ -107,7 +107,7 @@ def test_an_unmoved_connection_that_times_out_was_broken(flood: ScaleOut) -> Non
     assert totals(flood.outcomes()).broken_unmoved == 1
 
 
-def test_closing_in_good_order_breaks_nothing(flood: ScaleOut) -> None:
+def test_an_orderly_close_is_not_a_broken_connection(flood: ScaleOut) -> None:
     closer = flood.stayed[0]
     flood.path.state(closer, "client", "ESTABLISHED", "FIN_WAIT1", 700 * MS)
     flood.path.state(closer, "client", "FIN_WAIT1", "CLOSE", 701 * MS)
@@ -127,10 +127,12 @@ def test_a_connection_closed_before_the_event_did_not_move(flood: ScaleOut) -> N
     ]
     flood.path.state(gone, "client", "ESTABLISHED", "FIN_WAIT1", EVENT - 2 * MS)
     flood.path.state(gone, "client", "FIN_WAIT1", "CLOSE", EVENT - MS)
-    assert not fate_of(flood, gone).moved
+    assert not outcome_of(flood, gone).moved
 
 
-def test_a_reconnection_on_the_same_four_tuple_is_another_one(flood: ScaleOut) -> None:
+def test_a_reconnection_on_the_same_four_tuple_is_another_connection(
+    flood: ScaleOut,
+) -> None:
     again = flood.moved[0]
     new = flood.timeline.epochs[1].owner_of(again)
     assert new is not None
@@ -156,12 +158,12 @@ def test_a_connection_opened_by_the_old_tables_during_the_event() -> None:
     owner = old_epoch.owner_of(late)
     assert owner is not None
     run.path.open(late, owner, EVENT + 2 * MS)
-    outcome = fate_of(run, late)
+    outcome = outcome_of(run, late)
     assert outcome.moved
     assert outcome.moved_ns == outcome.opened_ns
 
 
-def test_a_handshake_that_an_event_cut_in_two_belongs_to_who_answered_it() -> None:
+def test_a_handshake_during_an_event_belongs_to_the_node_that_answered() -> None:
     """Its last segment went elsewhere: the client has a socket, the node never had."""
     run = ScaleOut.build(connections=1)
     third = "c2n1"
@@ -183,7 +185,7 @@ def test_a_handshake_that_an_event_cut_in_two_belongs_to_who_answered_it() -> No
         if one.connection != late or one.local[0] == CLIENT.ipv4
     ]
     run.path.reset(late, new, EVENT + 3 * MS, {})
-    outcome = fate_of(run, late)
+    outcome = outcome_of(run, late)
     assert (outcome.owner, outcome.unfinished) == (third, True)
     assert outcome.moved
     assert outcome.reset
@@ -218,7 +220,7 @@ def outage(path: PacketPath, connection: FourTuple, destroyed: int) -> EpochTime
     [("c1n1", EVENT), ("c1n2", EVENT), ("c1n2", EVENT + 50 * MS)],
     ids=["the-returned", "its-deputy", "its-deputy-while-it-still-fails"],
 )
-def test_a_failed_owner_holds_nothing_and_has_forgotten(
+def test_a_failed_owner_holds_no_socket_and_the_client_hangs(
     met: str, destroyed: int
 ) -> None:
     path = PacketPath(Plan.build(1, 2, 1))
@@ -243,8 +245,10 @@ def test_a_failed_owner_holds_nothing_and_has_forgotten(
 
 @pytest.mark.parametrize("policy", ["flood", "client-only", "drop"])
 @pytest.mark.parametrize("after_us", [1, 30, 70, 95, 105, 150, 900])
-def test_where_the_observation_ends_decides_nothing(policy: str, after_us: int) -> None:
-    """It ends in the midst of the first reset: that connection has not spoken yet."""
+def test_a_reset_cut_off_by_the_end_of_the_observation_counts_as_late(
+    policy: str, after_us: int
+) -> None:
+    """It ends during the first reset: that connection does not count as one that spoke."""
     run = ScaleOut.build(policy=policy)
     strays = [stray for stray in run.strays() if stray.connection in run.moved]
     first = min(stray.time_ns for stray in strays if stray.time_ns > START + EVENT)

@@ -1,4 +1,4 @@
-"""Half-open ends behind a cut uplink: no copy frees them, and nothing hides them."""
+"""Half-open ends behind a cut uplink: no copy frees them, and they are reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def run() -> ScaleOut:
 
 
 def away(run: ScaleOut) -> int:
-    """How many moved connections left their owner behind the cut."""
+    """The number of moved connections whose owner is cut off."""
     old, cut = run.timeline.epochs
     return sum(old.owner_of(one) in cut.cut_off for one in run.moved)
 
@@ -28,16 +28,20 @@ def test_what_is_cut_off_stays_half_open_and_is_counted(run: ScaleOut) -> None:
     assert (found.hung, found.broken_unmoved) == (0, 0)
 
 
-def test_the_claim_holds_for_who_could_be_reached_and_says_who_could_not(
+def test_the_claim_is_checked_for_reachable_owners_and_the_others_are_listed(
     run: ScaleOut,
 ) -> None:
     chart = run.chart()
     assert [name for name, row in chart.items() if not row.passed] == []
-    told = f"{away(run)} owners were cut off from every copy, {away(run)} of them hold"
-    assert told in chart["E3"].evidence
+    expected = (
+        f"{away(run)} owners were cut off from every copy, {away(run)} of them hold"
+    )
+    assert expected in chart["E3"].evidence
 
 
-def test_what_frees_itself_later_is_no_longer_half_open(run: ScaleOut) -> None:
+def test_a_socket_that_ends_by_itself_later_is_not_half_open_at_the_end(
+    run: ScaleOut,
+) -> None:
     old, cut = run.timeline.epochs
     one = next(c for c in run.moved if old.owner_of(c) in cut.cut_off)
     owner = old.owner_of(one)
@@ -47,7 +51,7 @@ def test_what_frees_itself_later_is_no_longer_half_open(run: ScaleOut) -> None:
     assert found.half_open_at_end == found.half_open_out_of_reach == away(run) - 1
 
 
-def test_an_owner_in_reach_that_holds_on_is_not_excused() -> None:
+def test_a_reachable_owner_that_keeps_its_socket_fails_the_claim() -> None:
     run = ScaleOut.cut_off(policy="client-only")
     found = totals(run.outcomes())
     assert found.half_open_at_end == len(run.moved)

@@ -18,7 +18,7 @@ WRAPS = 2**32
 
 @dataclass
 class Talk:
-    """A client and its server: what is said, in the order of time."""
+    """A client and its server: their segments, in the order of time."""
 
     isn: int = ISN
     server_isn: int = SERVER_ISN
@@ -56,14 +56,14 @@ def test_a_request_waits_for_its_answer(talk: Talk) -> None:
     assert talk.waits() == [Wait(10, 13), Wait(50, 59)]
 
 
-def test_an_idle_connection_waits_for_nothing(talk: Talk) -> None:
+def test_an_idle_connection_does_not_wait(talk: Talk) -> None:
     assert talk.waits() == []
     talk.ask(10, 0, 16)
     talk.answer(13, 0, 16, 16)
     assert talk.waits(10**12) == [Wait(10, 13)]
 
 
-def test_what_is_not_over_counts_as_far_as_it_was_watched(talk: Talk) -> None:
+def test_an_unfinished_wait_counts_up_to_the_end_of_the_observation(talk: Talk) -> None:
     talk.ask(10, 0, 16)
     assert talk.waits(700) == [Wait(10, 700, over=False)]
     assert talk.waits(700, ended=True) == [Wait(10, 700, over=True)]
@@ -78,7 +78,7 @@ def test_a_retransmission_is_the_same_request(talk: Talk) -> None:
     assert talk.waits() == [Wait(10, 640)]
 
 
-def test_an_answer_sent_again_answers_nothing(talk: Talk) -> None:
+def test_a_retransmitted_answer_does_not_answer_the_next_request(talk: Talk) -> None:
     talk.ask(10, 0, 16)
     talk.answer(13, 0, 16, 16)
     talk.ask(20, 16, 16)
@@ -87,7 +87,7 @@ def test_an_answer_sent_again_answers_nothing(talk: Talk) -> None:
     assert talk.waits() == [Wait(10, 13), Wait(20, 90)]
 
 
-def test_what_an_answer_does_not_acknowledge_waits_on(talk: Talk) -> None:
+def test_a_request_that_the_answer_does_not_acknowledge_waits_on(talk: Talk) -> None:
     """Two requests in flight, the second is lost on its way and sent again."""
     talk.ask(10, 0, 16)
     talk.ask(11, 16, 16)
@@ -121,7 +121,7 @@ def test_an_answer_that_stops_in_its_middle_is_waited_for(talk: Talk) -> None:
     assert talk.waits() == [Wait(14, 314)]
 
 
-def test_an_answer_that_flows_is_as_late_as_its_first_segment(talk: Talk) -> None:
+def test_a_continuous_answer_is_timed_by_its_first_segment(talk: Talk) -> None:
     talk.ask(10, 0, 16)
     for number in range(3):
         talk.answer(60 + number, 1000 * number, 1000, 16, pushed=number == 2)
@@ -137,14 +137,14 @@ def test_a_gap_keeps_the_client_waiting_until_it_is_filled(talk: Talk) -> None:
     assert talk.waits() == [Wait(15, 215)]
 
 
-def test_an_answer_is_none_before_the_bytes_ahead_of_it_came(talk: Talk) -> None:
+def test_out_of_order_data_are_no_answer_before_the_gap_is_filled(talk: Talk) -> None:
     talk.ask(10, 0, 16)
     talk.answer(13, 16, 16, 16)
     talk.answer(400, 0, 16, 16)
     assert talk.waits() == [Wait(10, 400)]
 
 
-def test_what_a_server_sends_unasked_is_no_wait_and_ends_none(talk: Talk) -> None:
+def test_unsolicited_data_neither_begin_nor_end_a_wait(talk: Talk) -> None:
     """A NOP-In of an iSCSI target (RFC 7143, 11.19) crosses a request."""
     talk.answer(5, 0, 48, 0)
     talk.ask(10, 0, 48)
@@ -166,7 +166,7 @@ def test_a_half_closed_client_waits_for_each_line(talk: Talk) -> None:
     ]
 
 
-def test_a_connection_closed_in_good_order_waits_no_more(talk: Talk) -> None:
+def test_an_orderly_close_ends_the_wait(talk: Talk) -> None:
     talk.ask(10, 0, 16)
     talk.answer(12, 0, 16, 16)
     talk.ask(100, 16, 0, fin=True)
@@ -175,7 +175,7 @@ def test_a_connection_closed_in_good_order_waits_no_more(talk: Talk) -> None:
     assert talk.waits(ended=True) == [Wait(10, 12)]
 
 
-def test_a_server_that_closes_has_answered(talk: Talk) -> None:
+def test_a_close_by_the_server_is_an_answer(talk: Talk) -> None:
     talk.ask(10, 0, 16)
     talk.answer(45, 0, 0, 16, pushed=False, fin=True)
     assert talk.waits() == [Wait(10, 45)]
@@ -199,7 +199,7 @@ EXCHANGES = st.lists(
 )
 
 
-def told(exchanges: Sequence[Exchange], isn: int, server_isn: int) -> list[Wait]:
+def waits_of(exchanges: Sequence[Exchange], isn: int, server_isn: int) -> list[Wait]:
     """The waits of exchanges one after the other, each in two segments."""
     talk, now, asked, answered = Talk(isn, server_isn), 0, 0, 0
     for pause, request, until, answer in exchanges:
@@ -219,10 +219,10 @@ def expected(exchanges: Sequence[Exchange]) -> Iterator[Wait]:
 
 
 @given(EXCHANGES, st.integers(0, WRAPS - 1), st.integers(0, WRAPS - 1))
-def test_wherever_the_numbers_begin_and_wrap(
+def test_sequence_numbers_may_wrap(
     exchanges: list[Exchange], isn: int, server_isn: int
 ) -> None:
-    assert told(exchanges, isn, server_isn) == list(expected(exchanges))
+    assert waits_of(exchanges, isn, server_isn) == list(expected(exchanges))
 
 
 @given(EXCHANGES, st.data())

@@ -1,4 +1,4 @@
-"""The doctor's results from findings of any kind; and its trials, on a real machine."""
+"""Results of doctor from invented findings; and its trials on the real machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HIDDEN = unknown("not seen")
 WHOLE = {check.name: HERE for check in CHECKS}
 
 
-def test_a_whole_machine_can_run() -> None:
+def test_a_machine_that_has_everything_can_run() -> None:
     results = doctor.diagnose(WHOLE)
     assert [result.check for result in results] == list(CHECKS)
     assert not any(result.fatal or result.blocks_suite for result in results)
@@ -30,7 +30,9 @@ def test_a_whole_machine_can_run() -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_one_lack_is_fatal_only_where_everything_needs_it(check: Check) -> None:
+def test_a_missing_requirement_is_fatal_only_if_everything_needs_it(
+    check: Check,
+) -> None:
     results = doctor.diagnose({**WHOLE, check.name: GONE})
     fatal = check.importance is Importance.EVERYTHING and check.instead is None
     assert doctor.exit_status(results) == (doctor.CANNOT_RUN if fatal else 0)
@@ -41,7 +43,7 @@ def test_one_lack_is_fatal_only_where_everything_needs_it(check: Check) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_what_cannot_be_seen_is_no_reason_to_give_up(check: Check) -> None:
+def test_an_unknown_requirement_is_not_fatal(check: Check) -> None:
     results = doctor.diagnose({**WHOLE, check.name: HIDDEN})
     assert doctor.exit_status(results) == 0
     assert not any(result.blocks_suite for result in results)
@@ -63,7 +65,7 @@ def test_one_datapath_is_enough(
     assert any(result.fatal for result in doctor.diagnose(found)) is fatal
 
 
-def test_every_check_says_what_its_lack_costs() -> None:
+def test_every_check_tells_the_effect_of_a_missing_requirement() -> None:
     assert all(check.cost for check in CHECKS)
     assert len({check.name for check in CHECKS}) == len(CHECKS)
 
@@ -86,7 +88,9 @@ def test_python_packages_come_from_the_one_list() -> None:
         ("command not understood", None),
     ],
 )
-def test_versions_are_read_from_tools_words(words: str, version: str | None) -> None:
+def test_versions_are_parsed_from_the_tools_output(
+    words: str, version: str | None
+) -> None:
     assert machine.version_in(words) == version
 
 
@@ -121,7 +125,7 @@ def test_without_root_the_kernel_stays_unknown() -> None:
 
 @contextmanager
 def _as_nobody() -> Iterator[None]:
-    """The effective user is nobody, for a while; who is not root stays who they are."""
+    """The effective user is nobody during the test; without root it does not change."""
     me = os.geteuid()
     if me == 0:
         os.seteuid(65534)

@@ -1,4 +1,4 @@
-"""Who owns what, and who gets copies, as membership events go by."""
+"""Owners of connections and receivers of copies, over membership events."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_expected_copies(
 CUT_C2 = Epoch(
     200, 210, FIRST.owner_of, {"c1": frozenset(["c1n1"])}, frozenset(["c2n1"])
 )
-MENDED = epoch(300, 310, c1="c1n1", c2="c2n1")
+RESTORED = epoch(300, 310, c1="c1n1", c2="c2n1")
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ MENDED = epoch(300, 310, c1="c1n1", c2="c2n1")
     [(150, False), (205, True), (250, True), (305, True), (311, False)],
     ids=["before", "going", "away", "coming", "back"],
 )
-def test_who_is_out_of_reach_of_every_copy(time_ns: int, cut_off: bool) -> None:
-    timeline = EpochTimeline([FIRST, CUT_C2, MENDED])
+def test_owners_that_no_copy_can_reach(time_ns: int, cut_off: bool) -> None:
+    timeline = EpochTimeline([FIRST, CUT_C2, RESTORED])
     assert timeline.cuts_off(time_ns, "c2n1") is cut_off
     assert not timeline.cuts_off(time_ns, "c1n1")
 
 
-def test_who_is_cut_off_has_power_and_who_failed_has_none() -> None:
+def test_a_cut_off_node_has_power_and_a_failed_one_has_none() -> None:
     cut = Epoch.of(
         fresh_state().becoming(after(fresh(), "uplink-down c2", "fail-node c2n1"))
     )

@@ -1,4 +1,4 @@
-"""Expectations held against a summary: met, not met, and not to be judged."""
+"""Expectations compared with a summary: met, not met, and not judged."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ ALL: dict[str, Condition] = {CLAIM: True, RESET: "== connections.spoke", ARRIVAL
         "others few",
     ],
 )
-def test_what_cannot_be_judged_is_said(
+def test_conditions_that_cannot_be_judged_are_listed(
     spoke: int | None,
     unfinished: int,
     compared: int,
@@ -106,7 +106,7 @@ def test_what_cannot_be_judged_is_said(
 
 
 @pytest.mark.parametrize(("unreached", "met"), [(12, True), (11, False), (0, False)])
-def test_half_open_is_only_what_no_copy_could_reach(unreached: int, met: bool) -> None:
+def test_only_unreachable_owners_may_stay_half_open(unreached: int, met: bool) -> None:
     half_open = {"at_end": 12, "out_of_reach": unreached}
     condition = {"half_open.at_end": "== half_open.out_of_reach"}
     (outcome,) = check({"half_open": half_open}, condition)

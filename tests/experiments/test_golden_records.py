@@ -58,7 +58,7 @@ def test_its_ladder_shows_a_stray_and_the_copies(name: str, runs: Path) -> None:
     assert (runs / name / "ladder.svg").read_text().startswith("<svg")
 
 
-def test_one_report_tells_of_them_all(runs: Path) -> None:
+def test_one_report_shows_all_golden_runs(runs: Path) -> None:
     assert len(load_report(runs).entries) == len(NAMES)
     page = write_report(runs).read_text("utf-8")
     assert [name for name in NAMES if name not in page] == []

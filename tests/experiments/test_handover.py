@@ -1,4 +1,4 @@
-"""What is handed over to the user who called sudo: what was made, and nothing else."""
+"""What is handed over to the user who called sudo: what the run made, and nothing else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def owner(path: Path) -> int:
     return path.lstat().st_uid
 
 
-def test_a_folder_that_was_there_stays_whose_it_was(tmp_path: Path) -> None:
+def test_an_existing_folder_keeps_its_owner(tmp_path: Path) -> None:
     """``--out /tmp/r1`` must not give ``/tmp`` away."""
     folder = make_folder(RunSpec(), tmp_path / "r1")
     (folder / "summary.json").write_text("{}")
@@ -45,7 +45,7 @@ def test_a_folder_that_was_there_stays_whose_it_was(tmp_path: Path) -> None:
     assert owner(tmp_path) == owner(tmp_path.parent) == 0
 
 
-def test_folders_above_are_given_if_they_were_made_for_it(
+def test_new_parent_folders_are_given_to_the_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -64,7 +64,7 @@ def test_folders_above_are_given_if_they_were_made_for_it(
     assert owner(tmp_path / "results") == 0
 
 
-def test_an_empty_folder_of_roots_stays_roots_and_what_is_put_into_it_is_given(
+def test_an_empty_folder_of_root_keeps_its_owner_and_its_new_files_are_given(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -75,7 +75,7 @@ def test_an_empty_folder_of_roots_stays_roots_and_what_is_put_into_it_is_given(
     assert owner(folder / "flows") == CALLER
 
 
-def test_what_others_put_among_the_results_is_not_touched(tmp_path: Path) -> None:
+def test_files_of_others_among_the_results_keep_their_owner(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "secret").touch()
@@ -95,10 +95,10 @@ def test_what_others_put_among_the_results_is_not_touched(tmp_path: Path) -> Non
     assert owner(folder / "of-another") == 1234
 
 
-def test_a_name_that_becomes_a_link_meanwhile_leads_nowhere(
+def test_a_name_that_becomes_a_link_meanwhile_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may write there swaps names between the look and the change."""
+    """A user who may write there replaces a name between the check and the change."""
     secret, folder = tmp_path / "secret", make_folders(tmp_path / "out")
     secret.touch()
     (folder / "log").touch()
@@ -120,7 +120,7 @@ def test_a_name_that_becomes_a_link_meanwhile_leads_nowhere(
     assert owner(secret) == owner(tmp_path) == 0
 
 
-def test_without_sudo_nothing_is_given(
+def test_without_sudo_no_owner_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SUDO_UID")
@@ -129,7 +129,7 @@ def test_without_sudo_nothing_is_given(
     assert owner(folder) == 0
 
 
-def test_a_new_file_takes_a_links_place(tmp_path: Path) -> None:
+def test_a_new_file_replaces_a_link(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("as it was")
     (tmp_path / "page").symlink_to(tmp_path / "victim")
     write_whole(tmp_path / "page", b"new")
@@ -137,7 +137,9 @@ def test_a_new_file_takes_a_links_place(tmp_path: Path) -> None:
     assert (tmp_path / "page").read_text() == "new"
 
 
-def test_a_report_gives_only_itself_and_follows_no_link(tmp_path: Path) -> None:
+def test_a_report_changes_only_its_own_owner_and_follows_no_link(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "run"
     write_run(folder, "flood", [moved(40001, reset=True, freed_ms=2.0)])
     (tmp_path / "victim").write_text("as it was")
@@ -150,7 +152,7 @@ def test_a_report_gives_only_itself_and_follows_no_link(tmp_path: Path) -> None:
     assert (tmp_path / "victim").read_text() == "as it was"
 
 
-def test_a_report_is_not_put_where_a_link_leads(tmp_path: Path) -> None:
+def test_a_report_is_not_written_through_a_link(tmp_path: Path) -> None:
     write_run(tmp_path / "run", "flood", [moved(40001, reset=True, freed_ms=2.0)])
     (tmp_path / "run" / "figures").symlink_to(tmp_path)
     with pytest.raises(NothingToReport, match="figures is a link"):

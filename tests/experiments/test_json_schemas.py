@@ -1,4 +1,4 @@
-"""The JSON Schemas that ship: made from the models, and true of every file that ships."""
+"""The JSON Schemas that ship: made from the models, and valid for every file that ships."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def kept(of: str) -> Any:
 
 
 def wrong(of: str, data: Any, schema: Any = None) -> list[str]:
-    """What a schema finds in data; none where all is well."""
+    """Errors that a schema finds in data."""
     validator = jsonschema.Draft202012Validator(schema or kept(of))
     return [f"{e.json_path}: {e.message}" for e in validator.iter_errors(data)]
 
 
 @every_schema
-def test_what_ships_is_what_the_models_say(of: str) -> None:
-    again = f"make it anew: ./resetbed schema {of} > schemas/{of}.schema.json"
+def test_the_shipped_schemas_are_those_of_the_models(of: str) -> None:
+    again = f"make it again: ./resetbed schema {of} > schemas/{of}.schema.json"
     assert kept(of) == json.loads(schema_text(of)), again
 
 
 @every_schema
-def test_it_is_a_schema(of: str) -> None:
+def test_every_schema_is_valid(of: str) -> None:
     jsonschema.Draft202012Validator.check_schema(kept(of))
 
 
@@ -61,19 +61,19 @@ def test_the_command_prints_it(of: str) -> None:
 
 
 @every_file
-def test_a_file_that_ships_fits(path: Path) -> None:
+def test_every_shipped_file_is_valid(path: Path) -> None:
     assert wrong(SHIPPED[path], yaml.safe_load(path.read_text("utf-8"))) == []
 
 
 @every_file
-def test_a_file_that_ships_names_its_schema(path: Path) -> None:
+def test_every_shipped_file_names_its_schema(path: Path) -> None:
     first = path.read_text("utf-8").splitlines()[0]
     comment, _, place = first.partition("=")
     assert comment == "# yaml-language-server: $schema"
     assert (path.parent / place).resolve() == FOLDER / f"{SHIPPED[path]}.schema.json"
 
 
-def test_a_spec_that_is_told_whole_fits() -> None:
+def test_a_complete_spec_is_valid() -> None:
     spec = RunSpec.model_validate({"events": [{"kind": "fail-node", "target": "c1n2"}]})
     assert wrong("spec", spec.model_dump(mode="json")) == []
 
@@ -91,7 +91,7 @@ def test_a_spec_that_is_told_whole_fits() -> None:
     ],
     ids=str,
 )
-def test_what_a_spec_must_not_be_does_not_fit(spec: Any, place: str) -> None:
+def test_an_invalid_spec_is_refused(spec: Any, place: str) -> None:
     [found] = wrong("spec", spec)
     assert place in found
 
@@ -100,7 +100,7 @@ SPECS = [{}, {"reset": "drop"}, {"ip": "ipv6"}, {"expect": {"claim.E1.passed": T
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
-def test_what_a_spec_may_be_fits(spec: Any) -> None:
+def test_a_valid_spec_is_accepted(spec: Any) -> None:
     assert RunSpec.model_validate(spec)
     assert wrong("spec", spec) == []
 
@@ -118,7 +118,7 @@ def test_what_a_spec_may_be_fits(spec: Any) -> None:
     ],
     ids=str,
 )
-def test_what_a_suite_must_not_be_does_not_fit(suite: Any) -> None:
+def test_an_invalid_suite_is_refused(suite: Any) -> None:
     assert wrong("suite", suite)
 
 
@@ -139,7 +139,7 @@ def test_a_summary_has_the_keys_of_the_schema_and_no_others(
     assert wrong("summary", summary, closed(kept("summary"))) == []
 
 
-def test_a_later_versions_summary_fits_too(tmp_path: Path) -> None:
+def test_the_summary_of_a_later_version_is_valid(tmp_path: Path) -> None:
     summary = json.loads(json.dumps(GoldenRun.load("drop").summary(tmp_path)))
     assert wrong("summary", {**summary, "later": 1}) == []
     assert wrong("summary", {**summary, "later": 1}, closed(kept("summary")))
@@ -148,7 +148,7 @@ def test_a_later_versions_summary_fits_too(tmp_path: Path) -> None:
 
 
 def closed(schema: Any) -> Any:
-    """That schema, admitting none but the keys that it names."""
+    """That schema, without further keys."""
     if isinstance(schema, list):
         return [closed(each) for each in schema]
     if not isinstance(schema, dict):

@@ -44,7 +44,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_record_is_judged_where_no_cluster_can_be(folder: Path) -> None:
+def test_a_record_is_judged_without_any_module_of_a_cluster(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder)],
         cwd=ROOT,

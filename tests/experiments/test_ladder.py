@@ -1,4 +1,4 @@
-"""The ladder diagram: what it shows, and that both drawings are well made."""
+"""The ladder diagram: its content, and both drawings."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_one_column_for_each_host_and_switch() -> None:
     assert names == "h1 fabric c1 c1n1 c1n2 c1n3 c2 c2n1 c2n2 c2n3"
 
 
-def test_owner_and_second_node_are_told_apart() -> None:
+def test_owner_and_second_node_are_marked_differently() -> None:
     found = {c.note: c.name for c in diagram().columns if c.note}
     assert set(found) == {"client", "owner", "second node"}
     assert found["owner"] != found["second node"]
@@ -62,7 +62,7 @@ def test_an_owner_that_is_not_freed_is_marked() -> None:
     assert [m.kind for m in diagram(policy="drop").marks] == [HELD, HELD]
 
 
-def test_an_owner_that_failed_frees_nothing() -> None:
+def test_a_failed_owner_has_no_freeing() -> None:
     run = ScaleOut.build(connections=40)
     case = choose(run.cases())
     failed = replace(case, outcome=replace(case.outcome, owner_failed=True))
@@ -71,7 +71,7 @@ def test_an_owner_that_failed_frees_nothing() -> None:
     assert choose([failed, case]) is case
 
 
-def test_an_owner_that_was_cut_off_frees_its_end_by_itself_if_at_all() -> None:
+def test_a_cut_off_owner_can_only_free_its_end_by_itself() -> None:
     run = ScaleOut.build(connections=40)
     case = choose(run.cases())
     away = replace(case, outcome=replace(case.outcome, owner_out_of_reach=True))
@@ -84,17 +84,17 @@ def test_an_owner_that_was_cut_off_frees_its_end_by_itself_if_at_all() -> None:
 
 
 @pytest.mark.parametrize("most", [8, 12, 24, 30])
-def test_narrowing_keeps_who_is_involved_and_forgets_nobody(most: int) -> None:
+def test_narrowing_keeps_the_involved_nodes_and_merges_the_others(most: int) -> None:
     whole = diagram(10, 15, 80)
     narrow = whole.narrowed_to(most)
     assert len(narrow.columns) <= most
     assert {c.name for c in whole.columns if c.note} <= {c.name for c in narrow.columns}
     for column in whole.columns:
         assert 0 <= narrow.index(column.name) < len(narrow.columns)
-    told = "".join(arrow.text for arrow in narrow.shown())
+    reported = "".join(arrow.text for arrow in narrow.shown())
     assert sum(arrow.kind == TIER1 for arrow in whole.arrows) == 10
     assert sum(arrow.kind == TIER2 for arrow in whole.arrows) == 150
-    assert "copies" in told
+    assert "copies" in reported
 
 
 def test_a_small_cluster_is_drawn_whole() -> None:
@@ -121,7 +121,7 @@ def test_text_draws_each_arrow_from_end_to_end() -> None:
 
 @pytest.mark.parametrize("policy", ["flood", "client-only", "drop"])
 @pytest.mark.parametrize("size", SIZES, ids=["2x3", "4x6", "10x15"])
-def test_svg_is_well_formed_and_nothing_leaves_it(
+def test_svg_is_well_formed_and_everything_is_inside(
     size: tuple[int, int, int], policy: str
 ) -> None:
     root = ElementTree.fromstring(ladder_svg(diagram(*size, policy=policy)))
@@ -137,7 +137,7 @@ def test_svg_is_well_formed_and_nothing_leaves_it(
             assert x - 6.6 * len(words) > 0
 
 
-def test_svg_tells_each_instant_on_a_line_of_its_own() -> None:
+def test_svg_has_a_line_for_each_instant() -> None:
     root = ElementTree.fromstring(ladder_svg(diagram(4, 6, 80)))
     lines = [
         float(t.attrib["y"])
@@ -148,7 +148,7 @@ def test_svg_tells_each_instant_on_a_line_of_its_own() -> None:
     assert all(b - a >= 20 for a, b in pairwise(lines))
 
 
-def test_bystanders_of_a_large_cluster_stand_together() -> None:
+def test_uninvolved_nodes_of_a_large_cluster_share_a_column() -> None:
     narrow = diagram(10, 15, 80).narrowed_to(30)
     rest = [column for column in narrow.columns if column.kind == OTHERS]
     assert len(rest) == 10
@@ -156,7 +156,7 @@ def test_bystanders_of_a_large_cluster_stand_together() -> None:
     assert all(column.note for column in kept)
 
 
-def test_nothing_to_draw_is_said() -> None:
+def test_a_ladder_without_a_reset_is_an_error() -> None:
     with pytest.raises(LadderError):
         choose([])
 

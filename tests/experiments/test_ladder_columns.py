@@ -82,7 +82,7 @@ def test_narrowing_shows_every_name_once_and_keeps_the_order(
 
 
 @given(sizes)
-def test_what_fits_is_left_alone_and_narrowing_twice_changes_nothing(
+def test_narrowing_keeps_what_fits_and_is_idempotent(
     size: tuple[int, int],
 ) -> None:
     whole = made(size=size)
@@ -91,7 +91,7 @@ def test_what_fits_is_left_alone_and_narrowing_twice_changes_nothing(
     assert narrow.narrowed_to(max(12, len(narrow.columns))) is narrow
 
 
-def test_merged_nodes_stand_with_their_own_chassis() -> None:
+def test_merged_nodes_are_next_to_their_chassis() -> None:
     narrow = made(size=(2, 9)).narrowed_to(10)
     others = [column for column in narrow.columns if column.kind == OTHERS]
     assert [(c.chassis, len(c.stands_for)) for c in others] == [("c1", 8), ("c2", 8)]
@@ -111,7 +111,7 @@ def test_copies_into_one_merged_column_are_one_arrow_at_the_first_of_them() -> N
     assert own.text == "tier-2 copy to c1n1"
 
 
-def test_arrows_of_different_kinds_are_never_one() -> None:
+def test_arrows_of_different_kinds_are_not_merged() -> None:
     there = copy("fabric", "c1", 1, TIER1)
     reset = Arrow(RESET, there.start, there.end, "RST", "E2")
     assert made(there, reset).shown() == [there, reset]
@@ -136,9 +136,9 @@ STORY = made(
 )
 
 
-def test_text_tells_everything_in_the_order_of_time_and_the_end_last() -> None:
+def test_text_is_in_the_order_of_time_with_the_end_last() -> None:
     lines = ladder_text(STORY).splitlines()
-    told = [
+    reported = [
         "stray: 8 B",
         "client's socket is reset",
         "tier-1 copy to c1",
@@ -146,8 +146,8 @@ def test_text_tells_everything_in_the_order_of_time_and_the_end_last() -> None:
         "c1n1 frees the connection",
         "h1 still waits",
     ]
-    rows = [n for text in told for n, line in enumerate(lines) if text in line]
-    assert rows == list(range(rows[0], rows[0] + len(told)))
+    rows = [n for text in reported for n, line in enumerate(lines) if text in line]
+    assert rows == list(range(rows[0], rows[0] + len(reported)))
     times = [lines[row][:10].strip() for row in rows]
     assert times[:3] == ["+0.0 µs", "+2.0 µs", "+5.0 µs"]
     assert times[-1] == "at the end"
@@ -175,11 +175,11 @@ def test_no_title_makes_text_wider_than_a_terminal(title: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(2, 2), (3, 9), (6, 6)])
-def test_svg_is_well_formed_whatever_the_words(size: tuple[int, int]) -> None:
+def test_svg_is_well_formed_for_any_text(size: tuple[int, int]) -> None:
     ladder = made(*STORY.arrows[1:], size=size, title=STORY.title)
     root = ElementTree.fromstring(ladder_svg(ladder))
     texts = [each.text for each in root.iter() if each.text]
-    assert texts.count(STORY.title) == 2, "to be heard and to be seen"
+    assert texts.count(STORY.title) == 2, "for screen readers, and visible"
 
 
 def test_svg_has_a_line_for_each_instant_and_none_for_the_end() -> None:

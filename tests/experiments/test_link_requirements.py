@@ -45,19 +45,21 @@ def test_every_discipline_is_tried_and_examined() -> None:
     assert names <= {check.name for check in CHECKS}
 
 
-def test_a_lack_is_told_with_its_options_and_remedy() -> None:
-    (said,) = missing_reasons(ALL, {"sch_netem": ABSENT, "sch_tbf": present("tried")})
+def test_a_missing_discipline_is_reported_with_its_options_and_remedy() -> None:
+    (message,) = missing_reasons(
+        ALL, {"sch_netem": ABSENT, "sch_tbf": present("tried")}
+    )
     for part in ("delay_ms and loss_percent", "sch_netem", "kind is unknown", "Ubuntu"):
-        assert part in said
-    assert "rate_mbit" not in said
+        assert part in message
+    assert "rate_mbit" not in message
 
 
 @pytest.mark.parametrize("finding", [present("tried"), unknown("not root")])
-def test_what_is_there_or_unseen_is_no_lack(finding: Finding) -> None:
+def test_a_present_or_unknown_discipline_is_not_missing(finding: Finding) -> None:
     assert not [*missing_reasons(ALL, {"sch_netem": finding, "sch_tbf": finding})]
 
 
-def test_links_as_they_are_need_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unshaped_links_need_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         link_requirements, "_found", lambda _kinds: pytest.fail("tried")
     )
@@ -91,7 +93,7 @@ def test_a_sweep_is_refused_before_its_first_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--rate-mbit", "0"), "rate_mbit: must be above 0"),
         (("--loss-percent", "100"), "loss_percent: must be below 100"),
@@ -102,15 +104,15 @@ def test_a_sweep_is_refused_before_its_first_run(tmp_path: Path) -> None:
     ],
     ids=["rate", "loss", "balancer", "name", "nothing", "no weight"],
 )
-def test_bad_options_are_bad_input(words: tuple[str, ...], said: str) -> None:
+def test_bad_options_are_bad_input(words: tuple[str, ...], message: str) -> None:
     done = command("up", "--name", "no-such", *words)
     assert done.exit_code == 2
-    assert said in done.output
+    assert message in done.output
 
 
 @pytest.mark.live
 def test_the_trials_of_this_kernel_decide() -> None:
-    """Whatever it has: what is refused is what a trial finds missing, no more."""
+    """On any kernel, exactly what a trial finds missing is refused."""
     tried = kernel_probes.probe_some(["sch_netem", "sch_tbf"])
     assert set(tried) == {"sch_netem", "sch_tbf"}
     for options in (LinkOptions(delay_ms=1), LinkOptions(rate_mbit=1)):

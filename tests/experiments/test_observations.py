@@ -1,4 +1,4 @@
-"""What a captured frame says, against frames that scapy builds."""
+"""Fields of a captured frame, for frames that scapy builds."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_both_directions_name_the_same_connection(version: int) -> None:
     )
 
 
-def test_a_connection_is_written_as_people_do() -> None:
+def test_a_connection_is_formatted() -> None:
     assert (
         format_connection(FourTuple("10.1.0.1", 1, VIP4, 2))
         == "10.1.0.1:1 > 10.0.0.1:2"
@@ -93,11 +93,11 @@ def test_flags_have_names() -> None:
     [ETHERNET / ARP(), ETHERNET / TO_NODE[4] / UDP(), ETHERNET / TO_NODE[6] / UDP()],
     ids=["arp", "udp4", "udp6"],
 )
-def test_what_is_not_tcp_is_not_observed(frame: Packet) -> None:
+def test_other_protocols_are_not_observed(frame: Packet) -> None:
     assert seen(frame / (b"\0" * 60)) is None
 
 
-def test_between_others_there_is_no_connection() -> None:
+def test_a_segment_between_other_addresses_has_no_connection() -> None:
     found = seen(ETHERNET / IP(src="10.2.1.1", dst="10.2.1.2") / TCP())
     assert found is not None
     assert found.connection is None

@@ -15,11 +15,11 @@ from experiments.running.opening import (
 
 
 class Clock:
-    """Time that passes by sleeping alone, and what clients have done by then."""
+    """A clock that only sleeping advances, and the progress of clients."""
 
     def __init__(self, opened: Callable[[float], int], ready_s: float) -> None:
         self.seconds = 0.0
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self._opened = opened
         self._ready_s = ready_s
 
@@ -33,30 +33,30 @@ class Clock:
             total=100,
         )
         clock = lambda: self.seconds  # noqa: E731
-        await_opened(["h1", "h2"], opening, self.told.append, clock, self.sleep)
+        await_opened(["h1", "h2"], opening, self.messages.append, clock, self.sleep)
 
 
-def test_who_is_ready_is_not_waited_for() -> None:
+def test_ready_clients_are_not_waited_for() -> None:
     clock = Clock(lambda _: 100, ready_s=0)
     clock.await_them()
-    assert (clock.seconds, clock.told) == (0, [])
+    assert (clock.seconds, clock.messages) == (0, [])
 
 
-def test_as_long_as_some_open_there_is_no_deadline() -> None:
+def test_while_connections_open_there_is_no_deadline() -> None:
     clock = Clock(lambda seconds: int(seconds / (STALL_S - 1)), ready_s=50 * STALL_S)
     clock.await_them()
     assert clock.seconds >= 50 * STALL_S
-    assert "1 of 100 connections are open" in clock.told
+    assert "1 of 100 connections are open" in clock.messages
 
 
-def test_when_none_opens_it_is_said_how_many_did_and_who_is_not_ready() -> None:
+def test_a_stalled_opening_names_the_count_and_the_clients_that_are_not_ready() -> None:
     clock = Clock(lambda seconds: min(31, int(seconds)), ready_s=1e9)
     with pytest.raises(OpeningStalled, match=r"31 of 100 .* not ready: h1, h2"):
         clock.await_them()
     assert 31 + STALL_S <= clock.seconds < 33 + STALL_S
 
 
-def test_where_none_ever_opens_the_patience_is_the_same() -> None:
+def test_without_any_connection_the_deadline_is_the_same() -> None:
     clock = Clock(lambda _: 0, ready_s=1e9)
     with pytest.raises(OpeningStalled, match="0 of 100"):
         clock.await_them()

@@ -81,7 +81,7 @@ def test_data_is_kept(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITHOUT)
-def test_what_is_only_padded_to_a_whole_frame_is_no_data(name: str) -> None:
+def test_padding_of_a_frame_is_not_data(name: str) -> None:
     assert not kept(DATA, bytes(WITHOUT[name]) + bytes(6))
 
 
@@ -105,6 +105,6 @@ def test_kernel_keeps(name: str, frame: bytes, expected: bool) -> None:
     assert kept(name, frame) == (frame[:SNAPLEN] if expected else b"")
 
 
-def test_unknown_filter_names_those_there_are() -> None:
+def test_an_unknown_filter_is_refused_and_the_known_ones_named() -> None:
     with pytest.raises(FilterError, match="full, resets, data, strays"):
         program("everything", SNAPLEN)

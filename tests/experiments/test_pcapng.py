@@ -1,4 +1,4 @@
-"""Capture files say back what was written, to us and to other programs."""
+"""Capture files are read back, by us and by other programs."""
 
 from __future__ import annotations
 

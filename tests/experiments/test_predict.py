@@ -1,4 +1,4 @@
-"""What is foretold of a spec, against the tables themselves, and as a command."""
+"""Predictions for a spec, compared with the flow tables, and as a command."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def _assert_led_to_owners(of: RunSpec) -> None:
             assert [end.place for end in ends] == [owner]
 
 
-def test_a_drained_node_gives_up_all_and_gets_it_back() -> None:
+def test_a_drained_node_loses_all_connections_and_a_restored_one_gets_them_back() -> (
+    None
+):
     back = {**EVENTS[2], "at": 1}
     found = predict(spec(balancer="resilient", events=[EVENTS[0], back]))
     before, drained, after = found.owners
@@ -108,7 +110,7 @@ def test_a_drained_node_gives_up_all_and_gets_it_back() -> None:
     assert found.moved(0) == found.moved(1) == before.count("c1n2")
 
 
-def test_an_event_that_makes_no_sense_where_it_stands() -> None:
+def test_an_impossible_event_is_refused_at_its_instant() -> None:
     with pytest.raises(ValueError, match="c1n2 is in service already"):
         predict(spec(events=[EVENTS[2]]))
 
@@ -116,17 +118,17 @@ def test_an_event_that_makes_no_sense_where_it_stands() -> None:
 def test_the_command_prints_every_owner_as_json() -> None:
     result = command("drain-node", "--json", "--set", "workload.connections=30")
     assert result.exit_code == 0
-    told = json.loads(result.stdout)
+    shown = json.loads(result.stdout)
     of = RunSpec.model_validate({"workload": {"connections": 30}, "events": EVENTS[:1]})
-    assert [row["connection"] for row in told["connections"]] == [
+    assert [row["connection"] for row in shown["connections"]] == [
         format_connection(connection) for connection in connections_of(of)
     ]
-    moved = [row for row in told["connections"] if len(set(row["owners"])) > 1]
-    assert told["events"] == [
+    moved = [row for row in shown["connections"] if len(set(row["owners"])) > 1]
+    assert shown["events"] == [
         {"at": 0.0, "kind": "drain-node", "target": "c1n2", "moved": len(moved)}
     ]
     assert moved
-    assert told["balance"]["changes"][0]["connections_moved"] == len(moved)
+    assert shown["balance"]["changes"][0]["connections_moved"] == len(moved)
 
 
 def test_the_command_prints_a_table() -> None:
@@ -137,7 +139,7 @@ def test_the_command_prints_a_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("no-such",), "no such scenario"),
         (("drain-node", "--set", "balancer=modolo"), "is not one of: modulo"),
@@ -146,10 +148,10 @@ def test_the_command_prints_a_table() -> None:
     ],
     ids=["scenario", "balancer", "target", "event"],
 )
-def test_bad_input_is_refused(words: tuple[str, ...], said: str) -> None:
+def test_bad_input_is_refused(words: tuple[str, ...], message: str) -> None:
     result = command(*words)
     assert result.exit_code == 2
-    assert said in result.output
+    assert message in result.output
 
 
 def wire() -> ScaleOut:
@@ -160,7 +162,7 @@ def nodes(run: ScaleOut) -> set[str]:
     return {node.name for node in run.path.plan.nodes}
 
 
-def test_segments_arrive_as_foretold() -> None:
+def test_segments_arrive_as_predicted() -> None:
     run = wire()
     found = arrivals(run.path.observations(), run.timeline, nodes(run))
     assert found.mismatched == frozenset()
@@ -187,7 +189,7 @@ def test_while_an_event_is_under_way_both_owners_are_right() -> None:
     )
 
 
-def test_what_was_on_its_way_when_it_settled_is_soon_there() -> None:
+def test_segments_in_flight_when_the_event_settled_are_accepted() -> None:
     run = wire()
     elsewhere = run.timeline.epochs[0].owner_of(run.moved[0])
     assert elsewhere
@@ -195,7 +197,7 @@ def test_what_was_on_its_way_when_it_settled_is_soon_there() -> None:
     assert arrivals(run.path.observations(), run.timeline, nodes(run)).mismatched
 
 
-def test_copies_are_not_arrivals() -> None:
+def test_copies_do_not_count_as_arrivals() -> None:
     run = wire()
     segment = (run.moved[0], RST, 1, 0, 900 * MS)
     run.path.see("c1n1", False, *segment, eth_src=FANOUT_MAC)

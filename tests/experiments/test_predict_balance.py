@@ -40,7 +40,7 @@ def forecasts(of: RunSpec) -> list[Forecast]:
     return [forecast_of(state) for state in of.states()]
 
 
-def test_loads_are_the_owners_counted() -> None:
+def test_loads_are_the_numbers_of_connections_by_owner() -> None:
     of = spec("modulo")
     before, after = forecasts(of)
     connections = connections_of(of)
@@ -132,13 +132,13 @@ def test_after_a_reseed_the_tiers_are_still_not_polarised(target: str) -> None:
     assert chance < 2 < 3 < same
 
 
-def test_one_node_in_each_chassis_leaves_nothing_to_polarise() -> None:
+def test_with_one_node_in_each_chassis_there_is_no_polarisation() -> None:
     of = spec("modulo", cluster={"nodes": 1}, events=[])
     assert polarisation(forecasts(of)[0], connections_of(of)) is None
 
 
 @pytest.mark.parametrize("events", [[], DRAIN], ids=["no-event", "drain"])
-def test_loads_are_judged_by_weight(events: list[dict[str, str]]) -> None:
+def test_loads_are_compared_by_weight(events: list[dict[str, str]]) -> None:
     """Of 6,000 connections each node has what its weight says, within its buckets."""
     weights = {"c2": 6.0, "c1n1": 5.0}
     of = spec(

@@ -1,4 +1,4 @@
-"""What a run must show by its spec: every policy promises, and nobody else does."""
+"""What a run must show by its spec: every policy has promises."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
+from controller.policies.promise import CLAIM
 from controller.policies.questions import OnStray
 from experiments.spec.run_spec import RunSpec
 from experiments.verdict.promises import (
@@ -18,7 +19,7 @@ from experiments.verdict.promises import (
 )
 from topologies.domain.events import EVENTS
 
-#: What each policy is expected to show of a planned event, beside what all are.
+#: What each policy is expected to show of a planned event, in addition to what all are.
 PROMISED = {
     "drop": {
         *("connections.reset", "connections.hung", "packets.node_resets"),
@@ -44,7 +45,7 @@ PROMISED = {
         *("packets.tier1_copies", "packets.tier2_copies"),
     },
 }
-#: What all promise that answer strays: they do it by a reset.
+#: What all policies that answer strays promise: each answer is a reset.
 RESETTING = {"connections.reset", "connections.hung"}
 
 
@@ -54,7 +55,7 @@ def spec(policy: str = "flood", **more: Any) -> RunSpec:
     return RunSpec.model_validate({"policy": policy, "events": events, **more})
 
 
-def test_every_policy_of_the_registry_is_told_of_here() -> None:
+def test_every_policy_of_the_registry_has_its_promises_here() -> None:
     assert POLICIES.keys() == PROMISED.keys()
 
 
@@ -65,38 +66,43 @@ def test_what_a_policy_promises(policy: str) -> None:
     assert figures == PROMISED[policy] | resetting
 
 
+def test_both_fan_outs_promise_the_claim_and_nothing_beside_it() -> None:
+    whole = {name for name, policy in POLICIES.items() if policy.promises == CLAIM}
+    assert whole == {"flood", "flood-others"}
+
+
 def _shortened(key: str) -> str:
     first, *rest = key.split(".")
     return rest[0] if first == "claim" else first if first == "wire_order" else key
 
 
-def test_a_policy_that_promises_nothing_is_none() -> None:
-    with pytest.raises(ValueError, match="mute: a policy promises something"):
+def test_a_policy_without_promises_is_refused() -> None:
+    with pytest.raises(ValueError, match="silent: a policy promises something"):
         ResetPolicy(
-            "mute", "says nothing", on_stray=OnStray.STAY_SILENT, promises=frozenset()
+            "silent", "says nothing", on_stray=OnStray.STAY_SILENT, promises=frozenset()
         )
     with pytest.raises(TypeError, match="promises"):
-        ResetPolicy("mute", "says nothing", on_stray=OnStray.STAY_SILENT)  # type: ignore[call-arg]
+        ResetPolicy("silent", "says nothing", on_stray=OnStray.STAY_SILENT)  # type: ignore[call-arg]
 
 
 def test_a_policy_that_is_in_no_registry_is_an_error() -> None:
-    unknown = spec().model_copy(update={"policy": "unheard-of"})
-    with pytest.raises(KeyError, match="unheard-of"):
+    unknown = spec().model_copy(update={"policy": "unknown"})
+    with pytest.raises(KeyError, match="unknown"):
         expected(unknown)
 
 
-def test_the_specs_word_is_the_last() -> None:
+def test_the_spec_overrides_a_policys_promises() -> None:
     conditions = expected(spec(expect={"connections.hung": "> 0"}))
     assert conditions["connections.hung"] == "> 0"
     assert conditions["half_open.at_end"] == "== half_open.out_of_reach"
     assert conditions["data.lost_writes"] == 0
 
 
-def test_events_say_themselves_whether_they_are_planned() -> None:
+def test_failures_and_a_lost_uplink_are_the_unplanned_events() -> None:
     happen = {"fail-node", "fail-chassis", "uplink-down"}
     assert {kind for kind in EVENTS if not planned([[kind]])} == happen
     with pytest.raises(KeyError):
-        planned([["drain-node", "quake"]])
+        planned([["drain-node", "unknown"]])
 
 
 @pytest.mark.parametrize(
@@ -111,7 +117,7 @@ def test_events_say_themselves_whether_they_are_planned() -> None:
         ("flood", [["drain-node"]], False),
     ],
 )
-def test_what_avoids_resets_promises_it_where_it_can(
+def test_policies_that_avoid_resets_promise_it_for_events_that_allow_it(
     policy: str, events: list[list[str]], kept: bool
 ) -> None:
     conditions = promised(POLICIES[policy], events)
@@ -131,7 +137,7 @@ def test_what_avoids_resets_promises_it_where_it_can(
         ({"kind": "echo", "connections": 9000}, 20.0, True),
     ],
 )
-def test_silence_is_amiss_where_everyone_has_to_speak(
+def test_silent_connections_are_unexpected_if_all_must_speak(
     work: dict[str, Any], observe_s: float, speaks: bool
 ) -> None:
     one = spec(workload=work, observe_s=observe_s)
@@ -140,5 +146,5 @@ def test_silence_is_amiss_where_everyone_has_to_speak(
 
 
 @pytest.mark.parametrize("policy", ["stateful", "second-chance"])
-def test_where_connections_stay_nobody_has_to_stray(policy: str) -> None:
+def test_if_connections_keep_their_owner_no_stray_is_expected(policy: str) -> None:
     assert "connections.silent" not in expected(spec(policy))

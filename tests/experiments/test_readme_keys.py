@@ -1,10 +1,10 @@
-"""The check that the README names every key of a summary, on tables made up."""
+"""The check that the README names every key of a summary, on invented tables."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.system.readme_keys import README, untold
+from tests.system.readme_keys import README, undocumented
 
 TABLE = """
 | key of `summary.json` | meaning |
@@ -28,11 +28,11 @@ Further on there is `more`.
     ],
     ids=["told", "nested", "in a list", "deep", "elsewhere", "not a row of its own"],
 )
-def test_what_is_untold_is_named(
+def test_undocumented_keys_are_named(
     summary: dict[str, object], missing: list[str]
 ) -> None:
-    assert untold(summary, TABLE) == missing
+    assert undocumented(summary, TABLE) == missing
 
 
 def test_the_readme_has_the_table() -> None:
-    assert untold({"seed": 1, "packets": {"stray": 1}}, README.read_text()) == []
+    assert undocumented({"seed": 1, "packets": {"stray": 1}}, README.read_text()) == []

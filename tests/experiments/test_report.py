@@ -1,4 +1,4 @@
-"""The report from made-up runs: figures, marks, the page's structure and its colours."""
+"""The report from invented runs: figures, marks, the page's structure and its colours."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_share_ended_without_censoring_is_the_empirical_function() -> None:
 
 
 def test_share_ended_with_censoring_is_kaplan_and_meiers() -> None:
-    # Worked by hand: 4 at risk, one ends; one leaves; 2 at risk, one ends.
+    # Computed by hand: 4 at risk, one ends; one leaves; 2 at risk, one ends.
     curve = ended_share([(1.0, False), (2.0, True), (3.0, False), (4.0, True)])
     assert _flat(curve.steps) == pytest.approx((1, 0.25, 3, 1 - 0.75 * 0.5))
     assert _flat(curve.marks) == pytest.approx((2, 0.25, 4, 0.625))
@@ -80,8 +80,8 @@ def _flat(points: tuple[tuple[float, float], ...]) -> tuple[float, ...]:
 def with_events(folder: RunFolder, *events: str) -> RunFolder:
     """That run, as if those had happened at one instant."""
     pairs = [event.split() for event in events]
-    told = [{"kind": kind, "target": target, **EVENT} for kind, target in pairs]
-    return replace(folder, summary={**folder.summary, "events": told})
+    shown = [{"kind": kind, "target": target, **EVENT} for kind, target in pairs]
+    return replace(folder, summary={**folder.summary, "events": shown})
 
 
 def test_events_of_one_instant_are_one_change(report: Report) -> None:
@@ -94,7 +94,7 @@ def test_events_of_one_instant_are_one_change(report: Report) -> None:
     assert both.state_at(START_S) is both.states[1]
 
 
-def test_a_chassis_that_is_cut_off_is_drawn_so_and_holds_what_it_held(
+def test_a_cut_off_chassis_is_drawn_as_such_and_keeps_its_connections(
     report: Report,
 ) -> None:
     cut = with_events(report.of("client-only")[0], "uplink-down c1", "fail-node c1n3")
@@ -104,7 +104,7 @@ def test_a_chassis_that_is_cut_off_is_drawn_so_and_holds_what_it_held(
     assert after["c1n2"].half_open == 2
 
 
-def test_half_open_lasts_to_the_owners_freeing_or_the_end(report: Report) -> None:
+def test_half_open_lasts_until_the_owner_frees_it_or_the_end(report: Report) -> None:
     flood, drop = report.of("flood")[0], report.of("drop")[0]
     assert [round(t, 6) for t, _ in distributions.lifetimes(flood)] == [4.0, 4.0]
     kept = distributions.lifetimes(drop)
@@ -112,7 +112,7 @@ def test_half_open_lasts_to_the_owners_freeing_or_the_end(report: Report) -> Non
     assert kept[0][0] == pytest.approx((END_S - START_S - 0.12) * 1e3, abs=0.01)
 
 
-def test_best_and_worst_are_marked_ties_and_all(report: Report) -> None:
+def test_best_and_worst_are_marked_with_ties(report: Report) -> None:
     table = compare(report, report.settings, "all")
     column = [figure.name for figure in table.columns].index("left")
     marks = {line.design: line.cells[column].mark for line in table.lines}
@@ -128,12 +128,12 @@ def test_what_has_not_ended_is_a_lower_bound(report: Report) -> None:
     assert texts == {"drop": "≥ 1.88 s", "client-only": "≥ 1.88 s", "flood": "4 ms"}
 
 
-def test_findings_name_who_leaves_what(report: Report) -> None:
-    said = list(findings(report))
-    assert "No half-open connection is left by flood." in said
-    assert "Clients hang with drop (2 a run)." in said
-    assert "No acknowledged write is lost with any design." in said
-    assert any("in 1 of 1 groups" in sentence for sentence in said)
+def test_findings_name_the_design_and_what_it_leaves(report: Report) -> None:
+    sentences = list(findings(report))
+    assert "No half-open connection is left by flood." in sentences
+    assert "Clients hang with drop (2 a run)." in sentences
+    assert "No acknowledged write is lost with any design." in sentences
+    assert any("in 1 of 1 groups" in sentence for sentence in sentences)
 
 
 def test_the_course_counts_half_open_connections(report: Report) -> None:
@@ -170,7 +170,7 @@ class Page(HTMLParser):
         return [str(a["id"]) for _, a in self.tags if "id" in a]
 
 
-def test_the_page_needs_nothing_else(page: Page) -> None:
+def test_the_page_is_self_contained(page: Page) -> None:
     assert not page.all("script", "iframe", "object")
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href"):
@@ -191,7 +191,7 @@ def test_every_reference_leads_to_one_place(page: Page) -> None:
             assert label in page.ids
 
 
-def test_the_page_can_be_read_without_seeing_it(page: Page) -> None:
+def test_the_page_is_accessible(page: Page) -> None:
     html = page.all("html")[0]
     assert html["lang"] == "en"
     assert len(page.all("h1")) == len(page.all("main")) == 1
@@ -210,7 +210,7 @@ def test_the_page_can_be_read_without_seeing_it(page: Page) -> None:
     )
 
 
-def test_made_again_it_is_the_same_and_no_data_change(
+def test_a_second_report_is_identical_and_changes_no_data(
     tmp_path: Path, folder: Path
 ) -> None:
     alone = shutil.copytree(
@@ -268,7 +268,7 @@ def _contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("ground", ["paper", "panel"])
 @pytest.mark.parametrize("dark", [0, 1], ids=["light", "dark"])
-def test_contrast_is_wcags_double_a(dark: int, ground: str) -> None:
+def test_contrast_meets_wcag_aa(dark: int, ground: str) -> None:
     for role in ("ink", "faint", "link", "good", "bad", "stray", "reset"):
         ratio = _contrast(COLOURS[role][dark], COLOURS[ground][dark])
         assert ratio >= 4.5, f"{role} as text on {ground}: {ratio:.2f}"

@@ -31,14 +31,14 @@ times = st.lists(st.tuples(st.integers(1, 50).map(float), st.booleans()), max_si
         (20_000, "20 s"),
     ],
 )
-def test_a_tick_is_labelled_in_a_unit_for_people(value: float, label: str) -> None:
+def test_ticks_have_readable_units(value: float, label: str) -> None:
     assert tick(value, 0.0) == label
 
 
 @pytest.mark.parametrize(
     ("count", "columns", "rows"), [(1, 1, 1), (3, 3, 1), (4, 3, 2), (7, 2, 4)]
 )
-def test_a_grid_has_a_panel_for_each_and_hides_the_rest(
+def test_a_grid_has_a_panel_for_each_and_hides_the_others(
     count: int, columns: int, rows: int
 ) -> None:
     figure = Figure(figsize=(WIDE, 3))
@@ -99,7 +99,7 @@ def test_a_plot_in_the_page_follows_its_theme_and_has_no_size(tmp_path: Path) ->
         assert "<metadata" not in svg
 
 
-def test_files_for_papers_are_whole_light_and_the_same_again(tmp_path: Path) -> None:
+def test_files_for_papers_are_complete_light_and_reproducible(tmp_path: Path) -> None:
     made, _ = drawn(tmp_path)
     files = {path.name: path.read_bytes() for path in (tmp_path / "plots").iterdir()}
     assert set(files) == {"lifetime.svg", "lifetime.pdf"}
@@ -133,7 +133,7 @@ def test_text_without_colours_stays() -> None:
 
 
 @given(times)
-def test_a_curve_rises_from_nothing_to_at_most_all(measured: Times) -> None:
+def test_a_curve_rises_from_0_to_at_most_1(measured: Times) -> None:
     curve = ended_share(measured)
     shares = [share for _, share in curve.steps]
     assert shares == sorted(shares)

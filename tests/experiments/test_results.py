@@ -1,4 +1,4 @@
-"""A run's results as files: the summary comes last and whole; what it came to."""
+"""A run's results as files: the summary is written last and atomically; outcomes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ QUIET: dict[str, Any] = {
 
 @pytest.fixture
 def run(tmp_path: Path) -> tuple[Path, RunSpec, RunRecord, Analysis]:
-    """A good run, analysed, and its folder before anything was written of that."""
+    """A good run, analysed, and its folder before the results are written."""
     golden = GoldenRun.load("flood")
     golden.summary(tmp_path)
     record = read_record(tmp_path)
@@ -49,7 +49,7 @@ def run(tmp_path: Path) -> tuple[Path, RunSpec, RunRecord, Analysis]:
     return tmp_path, spec, record, analyse(record)
 
 
-def test_the_summary_is_there_last(
+def test_the_summary_is_written_last(
     run: tuple[Path, RunSpec, RunRecord, Analysis], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, spec, record, analysis = run
@@ -79,7 +79,7 @@ def test_a_run_that_dies_before_its_end_has_no_summary(
     assert not (folder / "summary.json").exists()
 
 
-def test_a_file_is_whole_or_what_it_was(
+def test_a_file_has_the_new_content_or_the_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
@@ -103,7 +103,7 @@ def test_a_record_is_read_as_it_was_written(
 
 
 @pytest.mark.parametrize(
-    ("seen", "opened", "said"),
+    ("seen", "opened", "message"),
     [
         ({}, 12, []),
         ({"events_lost": 10}, 12, ["10 socket events were lost"]),
@@ -128,14 +128,14 @@ def test_a_record_is_read_as_it_was_written(
     ],
 )
 def test_reasons_for_distrust(
-    seen: dict[str, Any], opened: int, said: list[str]
+    seen: dict[str, Any], opened: int, message: list[str]
 ) -> None:
     found = reasons({**QUIET, **seen}, opened)
-    assert len(found) == len(said)
-    assert all(part in text for part, text in zip(said, found, strict=True))
+    assert len(found) == len(message)
+    assert all(part in text for part, text in zip(message, found, strict=True))
 
 
-def test_what_a_run_comes_to() -> None:
+def test_the_outcome_of_a_run() -> None:
     assert outcome([], all_met=True) == AS_EXPECTED
     assert outcome([], all_met=False) == UNEXPECTED
     assert outcome(["lost"], all_met=True) == UNTRUSTED
@@ -143,13 +143,13 @@ def test_what_a_run_comes_to() -> None:
     assert EXIT_STATUS == {AS_EXPECTED: 0, UNEXPECTED: 1, UNTRUSTED: 4}
 
 
-def test_what_several_runs_come_to() -> None:
+def test_the_outcome_of_several_runs() -> None:
     assert worst([]) == worst([AS_EXPECTED]) == AS_EXPECTED
     assert worst([AS_EXPECTED, UNTRUSTED]) == UNTRUSTED
     assert worst([UNTRUSTED, UNEXPECTED, AS_EXPECTED]) == UNEXPECTED
 
 
-def test_a_person_is_told(
+def test_the_outcome_is_printed(
     run: tuple[Path, RunSpec, RunRecord, Analysis], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, spec, record, analysis = run
@@ -159,16 +159,16 @@ def test_a_person_is_told(
     no_capture = replace(record, capture_file=None)
     blind = write_results(folder, spec, no_capture, analyse(no_capture))
     print_verdict(blind)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "not judged with flood: nothing was captured (capture: false)" in said
-    assert "claim.E1.passed" in said
+    message = " ".join(capsys.readouterr().out.split())
+    assert "not judged with flood: nothing was captured (capture: false)" in message
+    assert "claim.E1.passed" in message
     summary["measurement"] |= {"reasons": ["[it] lost"], "disagreements": ["x at c1n1"]}
     summary["expectations"][0] |= {"met": False}
     print_verdict(summary)
-    said = " ".join(capsys.readouterr().out.split())
-    assert "cannot be trusted, flood: [it] lost" in said
-    assert "NOT as expected with flood: connections.broken_unmoved" in said
-    assert "NOT agreed with flood: x at c1n1" in said
+    message = " ".join(capsys.readouterr().out.split())
+    assert "cannot be trusted, flood: [it] lost" in message
+    assert "NOT as expected with flood: connections.broken_unmoved" in message
+    assert "NOT agreed with flood: x at c1n1" in message
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_person_is_told(
         ("flood-others", (2, 2), set()),
     ],
 )
-def test_a_small_cluster_has_no_plurality(
+def test_a_small_cluster_does_not_satisfy_the_claims_plurality(
     policy: str, size: tuple[int, int], left: set[str]
 ) -> None:
     cluster = {"chassis": size[0], "nodes": size[1]}

@@ -22,8 +22,7 @@ from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_executor import EventExecutor
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.rollback import Rollback
-from nodes.guard.guard import GuardCounters
-from nodes.guard.verdict import Mode
+from nodes.guard.guard import GuardCounters, GuardSettings
 from tests.topologies.domain.test_events import fresh_state
 from topologies.domain.plan import Chassis, Node
 from topologies.domain.site import Site
@@ -35,13 +34,13 @@ class Broken(Exception):
 
 @dataclass
 class Fuse:
-    """Blows once, at the tick of that number; counts them."""
+    """Fails once, at the tick of that number; counts ticks."""
 
     at: int | None = None
     ticks: int = 0
 
     def tick(self) -> None:
-        """One step further."""
+        """Counts one step."""
         self.ticks += 1
         if self.ticks == self.at:
             self.at = None
@@ -123,7 +122,7 @@ class Machines:
 
     # What a guard does.
 
-    def attach(self, sites: Sequence[Site], mode: Mode) -> None:
+    def attach(self, sites: Sequence[Site], settings: GuardSettings) -> None:
         """Guarded, one after the other."""
         for site in sites:
             self._do(self.guarded.add, site.name)
@@ -151,7 +150,7 @@ class House:
         self.machines = machines
         workload = Mock(**{"server.return_value": ["server", "--now"]})
         self.actions = ClusterMachines(
-            machines, workload, machines, Mode.ANSWER, self.folder, self.folder
+            machines, workload, machines, GuardSettings(), self.folder, self.folder
         )
         self.actions.limit_reconnect_backoff = lambda switches: None  # type: ignore[method-assign]
         self.actions.serve(tuple(state.plan.nodes))
@@ -163,7 +162,7 @@ class House:
         )
 
     def world(self) -> tuple[frozenset[str], ...]:
-        """All that there is: what is built, off, cut off, guarded, and served."""
+        """The whole state: what is built, off, cut off, guarded, and served."""
         parts = self.machines
         served = self.actions.processes.running
         sets = (parts.built, parts.off, parts.cut, parts.guarded, served)
@@ -177,7 +176,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
-    """Nothing has happened yet."""
+    """A cluster without any event so far."""
     house = House(tmp_path)
 
     def listens(pid: int, port: int) -> bool:
@@ -249,7 +248,7 @@ def test_a_server_that_does_not_come_up_is_undone_too(
     assert "c1n4" in house.machines.guarded
 
 
-def test_what_undoing_does_not_bring_back_is_said(house: House) -> None:
+def test_state_that_undoing_does_not_restore_is_reported(house: House) -> None:
     """A node that lost its power has lost its TCP state."""
     house.fuse.at = house.fuse.ticks + 3
     with pytest.raises(ClusterError) as failed:
@@ -259,7 +258,7 @@ def test_what_undoing_does_not_bring_back_is_said(house: House) -> None:
     )
 
 
-def test_what_cannot_be_undone_is_said_with_a_remedy_and_the_rest_is_undone() -> None:
+def test_a_failed_undo_is_reported_with_a_remedy_and_the_rest_is_undone() -> None:
     rollback, undone = Rollback(), Mock()
     with pytest.raises(ClusterError) as failed, rollback.transaction():
         rollback.step("the first", undone)
@@ -271,7 +270,7 @@ def test_what_cannot_be_undone_is_said_with_a_remedy_and_the_rest_is_undone() ->
     assert "./resetbed down" in remedy
 
 
-def test_what_went_well_is_not_undone_later() -> None:
+def test_completed_steps_are_not_undone_later() -> None:
     rollback, undone = Rollback(), Mock()
     with rollback.transaction():
         rollback.step("a step of a change that went well", undone)

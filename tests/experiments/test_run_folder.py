@@ -1,4 +1,4 @@
-"""A run's folder read back: what the analysis said of each connection, and no more."""
+"""A run's folder read back: the analysis of each connection, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_half_open_times_are_those_of_the_analysis(tmp_path: Path) -> None:
     assert unmoved.half_open is None
 
 
-def test_a_folder_of_an_earlier_version_is_not_guessed_at(tmp_path: Path) -> None:
+def test_a_folder_of_an_earlier_version_is_refused(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", "client-only", [connection(3, "c1n1")])
     lines = (path / "connections.jsonl").read_text().splitlines()
     old = [

@@ -1,4 +1,4 @@
-"""The program inside a sandbox: what its errors come to, and what a cluster answers."""
+"""The program inside a sandbox: exit statuses of errors, and a cluster's replies."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from experiments.cluster import control
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.live_cluster import Cluster
+from experiments.files.disk_full import DiskFullError
 from experiments.instruments.instruments import InstrumentError
 from experiments.running import sandbox_job
 from experiments.running.run import RunError
@@ -43,13 +44,13 @@ def run(monkeypatch: pytest.MonkeyPatch, job: Callable[..., int], **words: Any) 
 
 
 @pytest.mark.parametrize("status", [0, 1, 4])
-def test_a_jobs_status_is_the_programs(
+def test_the_programs_exit_status_is_the_jobs(
     monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     assert run(monkeypatch, lambda: status) == status
 
 
-def test_a_job_gets_its_own_words_and_the_umask_of_private_files(
+def test_a_job_gets_its_arguments_and_the_private_umask(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     got: list[Any] = []
@@ -69,6 +70,7 @@ def test_a_job_gets_its_own_words_and_the_umask_of_private_files(
         (BpfError("no BTF"), 3),
         (GuardError("no guard"), 3),
         (ClusterError("no cluster"), 1),
+        (DiskFullError("no space"), 1),
         (InstrumentError("no probe"), 1),
         (RunError("no client"), 1),
         (ScriptError("no script"), 1),
@@ -76,7 +78,7 @@ def test_a_job_gets_its_own_words_and_the_umask_of_private_files(
     ],
     ids=lambda each: type(each).__name__ if isinstance(each, Exception) else "",
 )
-def test_a_known_error_is_one_line_and_a_lack_points_to_the_doctor(
+def test_a_known_error_is_one_line_and_a_missing_requirement_refers_to_doctor(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: Exception,
@@ -86,13 +88,13 @@ def test_a_known_error_is_one_line_and_a_lack_points_to_the_doctor(
         raise error
 
     assert run(monkeypatch, job) == status
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     hint = "; see ./resetbed doctor" if status == 3 else ""
-    assert told.err == f"resetbed: {error}{hint}\n"
-    assert told.out == ""
+    assert output.err == f"resetbed: {error}{hint}\n"
+    assert output.out == ""
 
 
-def test_an_error_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_programming_error_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def job() -> int:
         raise ZeroDivisionError
 
@@ -100,9 +102,9 @@ def test_an_error_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) 
         run(monkeypatch, job)
 
 
-def test_an_unknown_job_is_an_error_of_the_program() -> None:
-    with pytest.raises(KeyError, match="dance"):
-        sandbox_job.main('{"job": "dance"}')
+def test_an_unknown_job_is_a_programming_error() -> None:
+    with pytest.raises(KeyError, match="unknown"):
+        sandbox_job.main('{"job": "unknown"}')
 
 
 @pytest.mark.parametrize("outcome", EXIT_STATUS)
@@ -120,8 +122,8 @@ def test_a_run_ends_with_the_status_of_its_outcome(
     spec = RunSpec(seed=5, policy="drop")
     job = {"job": "run", "spec": spec.model_dump(mode="json"), "out": str(tmp_path)}
     assert sandbox_job.main(json.dumps(job)) == EXIT_STATUS[outcome]
-    told = [spec, tmp_path, tmp_path / "runtime", sandbox_job.print_progress]
-    assert got == told
+    expected = [spec, tmp_path, tmp_path / "runtime", sandbox_job.print_progress]
+    assert got == expected
 
 
 def test_a_sandbox_finds_its_own_directory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +136,7 @@ def test_a_sandbox_finds_its_own_directory(monkeypatch: pytest.MonkeyPatch) -> N
 
 @dataclass
 class Event:
-    """What a cluster keeps of an event."""
+    """A cluster's record of an event."""
 
     kind: str
     target: str
@@ -145,7 +147,7 @@ class Event:
 
 @dataclass
 class MadeUpCluster:
-    """Executes events by writing them down."""
+    """Executes events by recording them."""
 
     done: list[list[tuple[str, str]]] = field(default_factory=list)
 
@@ -155,7 +157,7 @@ class MadeUpCluster:
 
 
 class Served:
-    """The operations of such a cluster, asked as over the socket."""
+    """The operations of such a cluster, asked as through the socket."""
 
     def __init__(self) -> None:
         self.cluster, self.stop = MadeUpCluster(), threading.Event()
@@ -190,7 +192,7 @@ def test_events_of_one_request_are_one_instant() -> None:
 @pytest.mark.parametrize(
     "words", [[], ["drain-node"], ["drain-nod", "c1n1"], ["drain-node", "c1n1", "x"]]
 )
-def test_words_that_are_no_events_are_bad_input_and_nothing_is_done(
+def test_invalid_events_are_bad_input_and_change_nothing(
     words: list[str],
 ) -> None:
     served = Served()
@@ -206,13 +208,13 @@ def test_words_that_are_no_events_are_bad_input_and_nothing_is_done(
     [
         (b"{", 2),
         (b"\xff", 2),
-        (b'{"op": "dance"}', 2),
+        (b'{"op": "unknown"}', 2),
         (b"{}", 2),
         (b"[]", 1),
         (b'{"op": "down", "now": 1}', 1),
     ],
 )
-def test_a_request_that_is_none_is_answered_and_harms_nothing(
+def test_an_invalid_request_gets_an_error_and_changes_nothing(
     line: bytes, status: int
 ) -> None:
     served = Served()

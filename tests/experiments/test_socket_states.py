@@ -1,4 +1,4 @@
-"""The lives of sockets, from reports as the kernel gives them."""
+"""Lifetimes of sockets, from the kernel's reports."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_an_abort_sends_its_reset_after_the_socket_is_closed() -> None:
     assert (life.closed_ns, life.aborted_ns, life.lost) == (2, 3, False)
 
 
-def test_closing_in_good_order_is_no_loss() -> None:
+def test_an_orderly_close_is_not_a_loss() -> None:
     life = only(
         [
             at_node(1, "LISTEN>SYN_RECV"),
@@ -136,7 +136,7 @@ def test_closing_in_good_order_is_no_loss() -> None:
     assert (life.closing_ns, life.closed_ns, life.lost) == (2, 4, False)
 
 
-def test_a_socket_that_just_ends_was_lost() -> None:
+def test_a_socket_that_ends_without_a_close_or_reset_was_lost() -> None:
     life = only([at_node(1, "LISTEN>SYN_RECV"), at_node(9, "ESTABLISHED>CLOSE")])
     assert life.lost
 
@@ -147,7 +147,7 @@ def test_a_socket_from_before_the_probes_began() -> None:
     assert life.closed_ns == 6
 
 
-def test_what_is_no_connection_has_no_life() -> None:
+def test_sockets_without_a_connection_have_no_lifetime() -> None:
     listener = CONNECTION._replace(src="0.0.0.0", sport=0)
     assert not socket_lifetimes(
         [

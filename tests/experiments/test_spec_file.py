@@ -114,7 +114,7 @@ REFUSED = [
     pytest.param(
         "balancer: rendezvous\ncluster: {weights: {c3: 2}}\n",
         ["cluster.weights", "'c3'", "c2n3"],
-        id="a weight of nobody",
+        id="a weight of an unknown member",
     ),
     pytest.param(
         "events: [{kind: drain-node, target: c1n9}]\n",
@@ -131,31 +131,31 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("text", "said"), REFUSED)
-def test_refusal_names_line_key_and_remedy(
-    write: Write, text: str, said: list[str]
+@pytest.mark.parametrize(("text", "message"), REFUSED)
+def test_an_error_names_line_key_and_remedy(
+    write: Write, text: str, message: list[str]
 ) -> None:
     with pytest.raises(SpecError) as refused:
         load_spec(write(text))
-    for part in said:
+    for part in message:
         assert part in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{kind: fio, connections: 129}", "fio holds at most 64"),
         ("{connections: 513, pattern: large}", "at most 256 with pattern large"),
     ],
 )
-def test_a_run_asks_no_more_of_clients_than_they_hold(
-    write: Write, text: str, said: str
+def test_a_run_opens_no_more_connections_than_clients_hold(
+    write: Write, text: str, message: str
 ) -> None:
     path = write(f"workload: {text}\n")
-    assert load_spec(path), "connections that nobody opens can still be foretold"
+    assert load_spec(path), "connections that no client opens can still be predicted"
     with pytest.raises(SpecError, match=r"workload\.connections") as refused:
         load_run(path)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert load_run(path, ("cluster.clients=3",)).cluster.clients == 3
 
 
@@ -168,7 +168,7 @@ def test_overrides_are_laid_over_the_file(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "said"),
+    ("item", "message"),
     [
         ("clusterchassis", "expected key=value"),
         ("cluster.chasis=3", "did you mean 'chassis'?"),
@@ -176,10 +176,10 @@ def test_overrides_are_laid_over_the_file(write: Write) -> None:
         ("policy=none", "is not one of"),
     ],
 )
-def test_a_wrong_override_is_refused(write: Write, item: str, said: str) -> None:
+def test_an_invalid_override_is_refused(write: Write, item: str, message: str) -> None:
     with pytest.raises(SpecError, match="--set") as refused:
         load_spec(write("seed: 1\n"), (item,))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_member_that_an_event_adds_may_have_a_weight(write: Write) -> None:
@@ -197,14 +197,16 @@ NO_NAMES = ("/etc/x", "../x", "..", ".x", "", "a/b", "a b", "-x", "x\n", "x" * 6
 
 
 @pytest.mark.parametrize("name", NO_NAMES)
-def test_a_scenarios_name_leads_nowhere(write: Write, name: str) -> None:
-    """Results are written as root into a folder that is called by it."""
+def test_a_scenarios_name_cannot_lead_out_of_the_folder(
+    write: Write, name: str
+) -> None:
+    """Results are written as root into a folder of that name."""
     path = write(f"policy: drop\nscenario: {json.dumps(name)}\n")
     with pytest.raises(SpecError) as refused:
         load_spec(path)
-    said = str(refused.value)
-    assert "mine.yaml:2: scenario: " in said
-    assert "1 to 64 letters, digits" in said
+    message = str(refused.value)
+    assert "mine.yaml:2: scenario: " in message
+    assert "1 to 64 letters, digits" in message
     with pytest.raises(SpecError, match=r"--set: scenario: "):
         load_spec(write(""), [f"scenario={json.dumps(name)}"])
 

@@ -1,4 +1,4 @@
-"""Percentiles and peaks, against the slow and obvious way."""
+"""Percentiles and peaks, compared with a slow and simple computation."""
 
 from __future__ import annotations
 

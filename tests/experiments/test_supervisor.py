@@ -45,7 +45,7 @@ def refuse(*_: object) -> Program:
 
 @dataclass
 class House:
-    """A supervisor and what it looks after."""
+    """A supervisor and what it supervises."""
 
     log: EventLog
     path: Path
@@ -90,7 +90,7 @@ def restarted(house: House) -> set[str]:
     return {record["program"] for record in house.records("restarted")}
 
 
-def test_a_dead_controller_is_restarted_though_all_else_fails(
+def test_a_dead_controller_is_restarted_if_everything_else_fails(
     house: House, capfd: pytest.CaptureFixture[str]
 ) -> None:
     house.program("server c1n1", refuse).dead = True
@@ -112,12 +112,12 @@ def test_a_dead_controller_is_restarted_though_all_else_fails(
     ]
     assert house.faults.texts == faults
     assert [record["fault"] for record in house.records("fault")] == faults
-    said = capfd.readouterr().err
-    assert all(fault in said for fault in faults)
-    assert "Traceback" in said
+    message = capfd.readouterr().err
+    assert all(fault in message for fault in faults)
+    assert "Traceback" in message
 
 
-def test_what_it_is_told_of_the_cluster_may_fail_too(house: House) -> None:
+def test_the_supervisor_survives_an_error_of_the_cluster(house: House) -> None:
     house.supervisor._nodes = refuse  # type: ignore[assignment]
     house.supervisor._switches = refuse  # type: ignore[assignment]
     house.supervisor.start()
@@ -126,7 +126,7 @@ def test_what_it_is_told_of_the_cluster_may_fail_too(house: House) -> None:
     eventually("restarted", lambda: "controller" in restarted(house))
 
 
-def test_a_fault_that_comes_back_with_other_words_does_not_fill_the_memory(
+def test_a_recurring_fault_with_changing_text_does_not_fill_the_memory(
     house: House,
 ) -> None:
     for number in range(1000):
@@ -139,7 +139,9 @@ NOTICE = TrappedReset("10.1.0.1", 40001, "10.0.0.1", 10809, 7, 9)
 
 
 @pytest.mark.live  # only root may have such a long receive queue
-def test_the_copy_injector_goes_on_after_a_fault(house: House, tmp_path: Path) -> None:
+def test_the_copy_injector_continues_after_a_fault(
+    house: House, tmp_path: Path
+) -> None:
     asked = threading.Semaphore(0)
     gone = iter(["c1n1"])
 

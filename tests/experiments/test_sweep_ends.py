@@ -1,4 +1,4 @@
-"""How a sweep goes on and ends: broken folders, runs not to be trusted, two at once."""
+"""How a sweep resumes and ends: broken folders, untrusted runs, two at once."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Sweep:
         return status
 
     def note(self, run: str, outcome: str, status: int = 0) -> None:
-        """That run has ended so, lately."""
+        """Records that run's end."""
         state = StateFile(self.layout.state)
-        state.record(Record(run, outcome, status, "so it is", 10.0, 12.5, 1))
+        state.record(Record(run, outcome, status, "untrusted", 10.0, 12.5, 1))
         state.close()
 
     def one(self, policy: str) -> str:
@@ -84,27 +84,27 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
     return Sweep(tmp_path, monkeypatch)
 
 
-def test_what_is_done_is_not_made_again(done: Sweep) -> None:
+def test_a_completed_run_is_not_repeated(done: Sweep) -> None:
     assert done.again() == 0
     assert done.made == []
 
 
 @pytest.mark.parametrize("file", ["connections.jsonl", "summary.json"])
-def test_a_run_whose_folder_is_broken_is_made_again(done: Sweep, file: str) -> None:
+def test_a_run_with_a_broken_folder_is_repeated(done: Sweep, file: str) -> None:
     broken = done.one("flood")
     (done.layout.run(broken) / file).unlink()
     assert done.again() == 0
     assert done.made == [broken]
 
 
-def test_a_summary_that_lacks_its_half_is_made_again(done: Sweep) -> None:
+def test_a_run_with_a_truncated_summary_is_repeated(done: Sweep) -> None:
     broken = done.one("drop")
     (done.layout.run(broken) / "summary.json").write_text('{"policy": "drop"}')
     assert done.again() == 0
     assert done.made == [broken]
 
 
-def test_a_broken_folder_of_a_whole_sweep_is_a_failure_in_its_report(
+def test_a_broken_folder_of_a_complete_sweep_is_reported_as_failed(
     done: Sweep,
 ) -> None:
     broken = done.one("flood")
@@ -119,7 +119,7 @@ def test_a_broken_folder_of_a_whole_sweep_is_a_failure_in_its_report(
     ("outcome", "status", "after"),
     [(UNMET, 1, 1), (UNTRUSTED, 4, 4), (FAILED, 1, 1)],
 )
-def test_the_exit_status_says_what_the_runs_came_to(
+def test_the_exit_status_is_that_of_the_runs_outcomes(
     done: Sweep, outcome: str, status: int, after: int
 ) -> None:
     done.note(done.one("flood"), outcome, status)
@@ -127,7 +127,7 @@ def test_the_exit_status_says_what_the_runs_came_to(
     assert done.made == []
 
 
-def test_an_expectation_that_failed_weighs_more_than_a_doubt(done: Sweep) -> None:
+def test_an_unexpected_run_takes_precedence_over_an_untrusted_one(done: Sweep) -> None:
     done.note(done.one("flood"), UNTRUSTED, 4)
     done.note(done.one("drop"), UNMET, 1)
     assert done.again() == 1
@@ -136,7 +136,7 @@ def test_an_expectation_that_failed_weighs_more_than_a_doubt(done: Sweep) -> Non
 @pytest.mark.parametrize(
     ("outcome", "again"), [(UNMET, False), (UNTRUSTED, True), (FAILED, True)]
 )
-def test_what_failed_or_is_not_to_be_trusted_is_made_again_on_demand(
+def test_failed_and_untrusted_runs_are_repeated_on_demand(
     done: Sweep, outcome: str, again: bool
 ) -> None:
     run = done.one("flood")
@@ -145,14 +145,14 @@ def test_what_failed_or_is_not_to_be_trusted_is_made_again_on_demand(
     assert done.made == ([run] if again else [])
 
 
-def test_medians_and_tables_leave_out_what_cannot_be_trusted_and_count_it(
+def test_medians_and_tables_exclude_untrusted_runs_and_count_them(
     done: Sweep,
 ) -> None:
     doubtful = done.one("flood")
     summary = done.layout.run(doubtful) / "summary.json"
-    said = json.loads(summary.read_text())
-    said["connections"]["hung"] = 1000
-    summary.write_text(json.dumps(said))
+    content = json.loads(summary.read_text())
+    content["connections"]["hung"] = 1000
+    summary.write_text(json.dumps(content))
     done.note(doubtful, UNTRUSTED, 4)
     done.again()
     table = polars.read_parquet(done.layout.folder / "summary.parquet")
@@ -160,14 +160,14 @@ def test_medians_and_tables_leave_out_what_cannot_be_trusted_and_count_it(
     assert (row["runs"], row["n"], row["untrusted"], row["failed"]) == (3, 2, 1, 0)
     assert row["max"] == 0
     runs = polars.read_parquet(done.layout.folder / "runs.parquet")
-    (lone,) = runs.filter(run=doubtful).to_dicts()
-    assert (lone["outcome"], lone["reason"]) == (UNTRUSTED, "so it is")
-    assert lone["connections.hung"] is None
+    (single,) = runs.filter(run=doubtful).to_dicts()
+    assert (single["outcome"], single["reason"]) == (UNTRUSTED, "untrusted")
+    assert single["connections.hung"] is None
     connections = polars.read_parquet(done.layout.folder / "connections.parquet")
     assert doubtful not in set(connections["run"])
 
 
-def test_a_report_leaves_it_out_too_and_says_how_many(done: Sweep) -> None:
+def test_a_report_excludes_untrusted_runs_and_tells_their_number(done: Sweep) -> None:
     doubtful = done.one("flood")
     done.note(doubtful, UNTRUSTED, 4)
     report = load_report(done.layout.folder)
@@ -183,7 +183,7 @@ def test_a_report_leaves_it_out_too_and_says_how_many(done: Sweep) -> None:
     assert "cannot be trusted" in page
 
 
-def test_a_lone_run_not_to_be_trusted_has_no_report(tmp_path: Path) -> None:
+def test_a_single_untrusted_run_has_no_report(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", "flood", STAYED)
     summary = json.loads((folder / "summary.json").read_text())
     summary |= {
@@ -195,7 +195,7 @@ def test_a_lone_run_not_to_be_trusted_has_no_report(tmp_path: Path) -> None:
         load_report(folder)
 
 
-def test_a_lone_run_that_is_broken_has_no_report(tmp_path: Path) -> None:
+def test_a_single_broken_run_has_no_report(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", "flood", STAYED)
     (folder / "connections.jsonl").unlink()
     with pytest.raises(NothingToReport, match="connections.jsonl"):

@@ -36,7 +36,7 @@ def test_a_figure_of_which_a_part_was_not_measured_is_none() -> None:
     assert BY_NAME["copies"].of({}) is None
 
 
-def test_zero_was_measured() -> None:
+def test_zero_is_a_measured_value() -> None:
     found = BY_NAME["moved"].of({"connections": {"moved": 0}})
     assert (found, type(found)) == (0.0, float)
 
@@ -73,9 +73,9 @@ def test_a_lifetime_is_a_bound_where_too_few_have_ended(
 
 @given(st.integers(0, 50).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n))))
 def test_where_the_median_is_a_bound_the_longest_is(counts: tuple[int, int]) -> None:
-    told = summary(*counts)
-    middle = is_lower_bound(told, BY_NAME["lifetime"])
-    assert is_lower_bound(told, BY_NAME["lifetime_max"]) or not middle
+    shown = summary(*counts)
+    middle = is_lower_bound(shown, BY_NAME["lifetime"])
+    assert is_lower_bound(shown, BY_NAME["lifetime_max"]) or not middle
 
 
 @given(st.lists(finite, min_size=1, max_size=9))

@@ -59,7 +59,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     done = {name: _made(folder, name) for name, one in records if one.outcome == MET}
     resume = resetbed("sweep", "tiny", "--out", str(folder))
     for _ in range(2):
-        # A machine that is too busy for a run says nothing of the sweep.
+        # A run on a busy machine may be untrusted; that is no fault of the sweep.
         if resume.returncode != UNTRUSTED:
             break
         resume = resetbed("sweep", "tiny", "--out", str(folder), "--retry-failed")
@@ -71,7 +71,7 @@ def _made(folder: Path, run: str) -> int:
     return (folder / "runs" / run / "summary.json").stat().st_mtime_ns
 
 
-def test_what_was_done_is_not_repeated(swept: Swept) -> None:
+def test_completed_runs_are_not_repeated(swept: Swept) -> None:
     assert swept.made_before
     for run, made in swept.made_before.items():
         assert _made(swept.folder, run) == made
@@ -84,7 +84,7 @@ def test_what_was_done_is_not_repeated(swept: Swept) -> None:
     assert len(list((swept.folder / "runs").iterdir())) == RUNS
 
 
-def test_a_whole_sweep_again_makes_nothing(swept: Swept) -> None:
+def test_a_complete_sweep_repeats_no_run(swept: Swept) -> None:
     done = resetbed("sweep", "tiny", "--out", str(swept.folder))
     assert f"{RUNS} of {RUNS} runs are done already" in done.stderr
     assert "0 to do" in must(
@@ -119,7 +119,7 @@ def _summary(swept: Swept, run: str) -> dict[str, dict[str, int]]:
     return summary
 
 
-def test_designs_meet_the_same_connections(swept: Swept) -> None:
+def test_designs_have_the_same_connections(swept: Swept) -> None:
     runs = polars.read_parquet(swept.folder / "runs.parquet")
     groups = runs.group_by("repetition").agg(
         polars.col("policy").n_unique(),
@@ -133,19 +133,19 @@ def test_designs_meet_the_same_connections(swept: Swept) -> None:
 def test_half_open_lifetimes_agree_with_the_summaries(swept: Swept) -> None:
     connections = polars.read_parquet(swept.folder / "connections.parquet")
     for (run,), rows in connections.group_by("run"):
-        said = json.loads(
+        half_open = json.loads(
             (swept.folder / "runs" / str(run) / "summary.json").read_text()
         )["half_open"]
         lives = rows.drop_nulls("half_open_ms")
-        assert lives.height == said["count"]
-        assert lives["half_open_censored"].sum() == said["at_end"]
+        assert lives.height == half_open["count"]
+        assert lives["half_open_censored"].sum() == half_open["at_end"]
         assert lives["half_open_ms"].max() == pytest.approx(
-            said["lifetime_ms"]["max"], abs=0.01
+            half_open["lifetime_ms"]["max"], abs=0.01
         )
 
 
 class Visit(NamedTuple):
-    """What a browser made of a page."""
+    """A page as a browser shows it."""
 
     dom: str
     console: list[str]
@@ -199,7 +199,7 @@ def test_the_report_opens_in_a_browser(swept: Swept, tmp_path: Path) -> None:
     assert seen.dom.count('class="ladder"') == 2
 
 
-def test_the_browser_would_tell(tmp_path: Path) -> None:
+def test_the_browser_check_finds_errors(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(
         "<script>console.log('x')</script><img src='http://nowhere.invalid/'>"

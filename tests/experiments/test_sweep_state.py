@@ -25,7 +25,7 @@ def record(run: str, outcome: str = MET) -> Record:
     return Record(run, outcome, 0, None, 10.0, 12.5, 1)
 
 
-def test_what_was_recorded_is_read(tmp_path: Path) -> None:
+def test_recorded_runs_are_read_back(tmp_path: Path) -> None:
     state = StateFile(tmp_path / "state")
     state.append("start", command=["sweep"])
     for run in ("a", "b"):
@@ -40,7 +40,9 @@ def test_what_was_recorded_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])
-def test_a_torn_line_is_no_line_and_spoils_no_other(cut: int, tmp_path: Path) -> None:
+def test_an_incomplete_line_is_ignored_and_affects_no_other(
+    cut: int, tmp_path: Path
+) -> None:
     path = tmp_path / "state"
     state = StateFile(path)
     state.record(record("a"))
@@ -54,7 +56,7 @@ def test_a_torn_line_is_no_line_and_spoils_no_other(cut: int, tmp_path: Path) ->
     assert {"a", "b"} <= read_records(path).keys()
 
 
-def test_no_state_file_is_no_record(tmp_path: Path) -> None:
+def test_without_a_state_file_there_is_no_record(tmp_path: Path) -> None:
     assert read_records(tmp_path / "none") == {}
 
 
@@ -69,12 +71,12 @@ def test_one_sweep_at_a_time_in_a_folder(tmp_path: Path) -> None:
 def summary(folder: Path, outcome: str, *, met: bool = True) -> None:
     expectation = {"key": "connections.hung", "condition": 0, "found": 3, "met": met}
     reasons = ["6 socket events were lost"] if outcome == UNTRUSTED else []
-    said = {
+    content = {
         "expectations": [expectation],
         "outcome": outcome,
         "measurement": {"reasons": reasons},
     }
-    (folder / "summary.json").write_text(json.dumps(said))
+    (folder / "summary.json").write_text(json.dumps(content))
 
 
 def test_outcomes_and_their_reasons(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_every_combination_and_repetition_once(tmp_path: Path) -> None:
     }
 
 
-def test_a_scenario_lies_beneath_base_and_factors(tmp_path: Path) -> None:
+def test_base_and_factors_override_the_scenario(tmp_path: Path) -> None:
     runs = runs_of(
         tmp_path,
         "base: {observe_s: 1, cluster: {nodes: 4}}\n"
@@ -128,7 +128,7 @@ def test_exceptions_take_combinations_away(tmp_path: Path) -> None:
     }
 
 
-def test_levels_that_are_no_plain_values_have_names(tmp_path: Path) -> None:
+def test_levels_that_are_not_plain_values_have_names(tmp_path: Path) -> None:
     runs = runs_of(
         tmp_path,
         "factors:\n  events:\n    none: []\n    one: [{kind: drain-node, target: c1n1}]\n",
@@ -140,7 +140,7 @@ def test_levels_that_are_no_plain_values_have_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("factor: {policy: [drop]}", "mine.yaml:1: unknown key 'factor'; did you mean"),
         ("base: {seed: 3}", "seed belongs beside base"),
@@ -171,8 +171,10 @@ def test_levels_that_are_no_plain_values_have_names(tmp_path: Path) -> None:
         ("- 1", "expected a mapping"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, said: str, tmp_path: Path) -> None:
-    assert said in refusal(tmp_path, text)
+def test_an_invalid_suite_is_refused_with_the_reason(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    assert message in refusal(tmp_path, text)
 
 
 @pytest.mark.parametrize("name", suite_names())
@@ -187,11 +189,11 @@ def test_a_scenario_is_no_suite() -> None:
     assert not is_suite("drain-node")
 
 
-def test_a_suites_name_leads_nowhere(tmp_path: Path) -> None:
-    said = refusal(tmp_path, "name: /etc/x\nfactors: {policy: [drop]}\n")
-    assert "mine.yaml:1: name: '/etc/x' is not a valid name" in said
-    said = refusal(tmp_path, "base: {scenario: ../x}\nfactors: {policy: [drop]}\n")
-    assert "scenario: '../x' is not a valid name" in said
+def test_a_suites_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "name: /etc/x\nfactors: {policy: [drop]}\n")
+    assert "mine.yaml:1: name: '/etc/x' is not a valid name" in message
+    message = refusal(tmp_path, "base: {scenario: ../x}\nfactors: {policy: [drop]}\n")
+    assert "scenario: '../x' is not a valid name" in message
 
 
 def test_a_suite_in_a_file_of_any_name_has_a_name(tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ def test_a_suite_in_a_file_of_any_name_has_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", ["../../x", ".hidden", "-rf", "x" * 300, "é/é"])
-def test_a_runs_folder_is_in_the_sweeps_whatever_its_levels_are_called(
+def test_a_runs_folder_is_in_the_sweeps_for_any_names_of_levels(
     tmp_path: Path, level: str
 ) -> None:
     text = f"factors: {{cluster: {{{json.dumps(level)}: {{nodes: 2}}}}}}\n"

@@ -16,7 +16,7 @@ from topologies.domain.plan import VIP4
 MS = 1_000_000
 STEADY, EVENT, END = 100 * MS, 500 * MS, 900 * MS
 CONNECTION = FourTuple("10.1.0.1", 20001, VIP4, 10809)
-FATE = Outcome(CONNECTION, 12 * MS, "c1n1", END)
+OUTCOME = Outcome(CONNECTION, 12 * MS, "c1n1", END)
 NOTHING = Percentiles()
 
 
@@ -32,7 +32,7 @@ def dialogue(*exchanges: tuple[int, int | None], began: int = 10) -> Dialogue:
 
 
 def waiting(
-    *lives: Dialogue, outcome: Outcome = FATE, events: tuple[int, ...] = (500,)
+    *lives: Dialogue, outcome: Outcome = OUTCOME, events: tuple[int, ...] = (500,)
 ) -> Waiting:
     requested = [event * MS for event in events]
     return waiting_unmoved([outcome], {CONNECTION: lives}, requested, STEADY)
@@ -47,7 +47,7 @@ def test_before_and_after() -> None:
     assert found == Waiting(alone(3.0), alone(50.0), 0)
 
 
-def test_what_lasts_over_the_event_counts_after() -> None:
+def test_a_wait_across_the_event_counts_as_after() -> None:
     assert waiting(dialogue((490, 520))) == Waiting(NOTHING, alone(30.0), 0)
 
 
@@ -55,49 +55,49 @@ def test_before_the_clients_are_steady_nothing_counts() -> None:
     assert waiting(dialogue((20, 95), (90, 110))) == Waiting(NOTHING, NOTHING, 0)
 
 
-def test_what_is_not_over_counts_up_to_the_end() -> None:
+def test_an_unfinished_wait_counts_up_to_the_end() -> None:
     assert waiting(dialogue((200, None))) == Waiting(NOTHING, alone(700.0), 1)
 
 
-def test_a_socket_that_is_gone_waits_no_more() -> None:
-    gone = replace(FATE, ended_ns=650 * MS)
+def test_an_ended_socket_does_not_wait() -> None:
+    gone = replace(OUTCOME, ended_ns=650 * MS)
     found = waiting(dialogue((600, None)), outcome=gone)
     assert found == Waiting(NOTHING, alone(50.0), 0)
 
 
 def test_a_connection_that_moved_does_not_count() -> None:
-    moved = replace(FATE, moved_ns=EVENT, moved_to="c1n2")
+    moved = replace(OUTCOME, moved_ns=EVENT, moved_to="c1n2")
     found = waiting(dialogue((200, 203), (600, None)), outcome=moved)
     assert found == Waiting(NOTHING, NOTHING, 0)
 
 
 @pytest.mark.parametrize(
     "outcome",
-    [replace(FATE, opened_ns=510 * MS), replace(FATE, ended_ns=400 * MS)],
+    [replace(OUTCOME, opened_ns=510 * MS), replace(OUTCOME, ended_ns=400 * MS)],
     ids=["opened after it", "ended before it"],
 )
-def test_one_that_saw_no_event_does_not_count(outcome: Outcome) -> None:
+def test_a_connection_without_an_event_does_not_count(outcome: Outcome) -> None:
     found = waiting(dialogue((200, 203), began=10), outcome=outcome)
     assert found == Waiting(NOTHING, NOTHING, 0)
 
 
-def test_one_opened_between_two_events_saw_the_second() -> None:
-    late = replace(FATE, opened_ns=520 * MS)
+def test_a_connection_opened_between_two_events_counts_for_the_second() -> None:
+    late = replace(OUTCOME, opened_ns=520 * MS)
     found = waiting(dialogue((600, 604), began=519), outcome=late, events=(500, 700))
     assert found == Waiting(NOTHING, alone(4.0), 0)
 
 
-def test_each_life_of_a_socket_has_its_own_dialogue() -> None:
+def test_each_connection_of_the_same_ports_has_its_own_dialogue() -> None:
     first = dialogue((200, 203), (600, 605), began=10)
     second = dialogue((700, 790), began=650)
-    outcome = replace(FATE, ended_ns=640 * MS)
+    outcome = replace(OUTCOME, ended_ns=640 * MS)
     assert waiting(first, second, outcome=outcome) == Waiting(alone(3.0), alone(5.0), 0)
-    again = replace(FATE, opened_ns=651 * MS)
+    again = replace(OUTCOME, opened_ns=651 * MS)
     found = waiting(first, second, outcome=again, events=(500, 660))
     assert found == Waiting(NOTHING, alone(90.0), 0)
 
 
-def test_one_whose_handshake_nobody_saw_is_silent() -> None:
+def test_a_connection_without_a_captured_handshake_is_silent() -> None:
     assert waiting(dialogue((600, 605), began=800)) == Waiting(NOTHING, NOTHING, 0)
 
 

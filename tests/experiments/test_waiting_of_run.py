@@ -23,7 +23,7 @@ from experiments.sweep.figures import LOWER
 from nodes.clients.client_report import ClientReport
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
 from tests.experiments.scale_out import EVENT, PORT, SETTLED
-from tests.system.readme_keys import README, untold
+from tests.system.readme_keys import README, undocumented
 from topologies.datapaths import Datapath
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import VIP4
@@ -53,7 +53,7 @@ def owner(state: Any, connection: FourTuple) -> str:
 
 
 def record(state: Any, capture: Path | None, sockets: Path, *events: Any) -> RunRecord:
-    """What a run leaves of which nothing but capture and sockets is looked at."""
+    """A run of which only capture and sockets are examined."""
     return RunRecord(
         initial=OLD if events else state,
         final=state,
@@ -126,16 +126,18 @@ def summary_of(tmp_path: Path, *, capture: bool = True) -> dict[str, Any]:
 
 
 NONE = {"p50": None, "p99": None, "max": None}
-TOLD = {"before": NONE, "after": dict.fromkeys(NONE, 250.0), "still_waiting": 0}
+EXPECTED = {"before": NONE, "after": dict.fromkeys(NONE, 250.0), "still_waiting": 0}
 
 
-def test_the_summary_tells_it(tmp_path: Path) -> None:
+def test_the_summary_has_the_waits(tmp_path: Path) -> None:
     summary = summary_of(tmp_path)
-    assert summary["waiting_unmoved_ms"] == TOLD
-    assert untold({"waiting_unmoved_ms": TOLD}, README.read_text()) == []
+    assert summary["waiting_unmoved_ms"] == EXPECTED
+    assert undocumented({"waiting_unmoved_ms": EXPECTED}, README.read_text()) == []
 
 
-def test_without_a_capture_it_is_null_and_the_readme_says_so(tmp_path: Path) -> None:
+def test_without_a_capture_the_waits_are_null_and_the_readme_explains_it(
+    tmp_path: Path,
+) -> None:
     summary = summary_of(tmp_path, capture=False)
     assert "waiting_unmoved_ms" in summary
     assert summary["waiting_unmoved_ms"] is None
@@ -143,7 +145,7 @@ def test_without_a_capture_it_is_null_and_the_readme_says_so(tmp_path: Path) -> 
     assert "capture: false" in line
 
 
-def test_people_see_it_beside_the_same_before(tmp_path: Path) -> None:
+def test_the_terminal_output_compares_with_the_waits_before(tmp_path: Path) -> None:
     keys = [key for _, key in FIGURES if key.startswith("waiting_unmoved_ms.")]
     assert {"before.max", "after.max"} <= {key.partition(".")[2] for key in keys}
     summary = summary_of(tmp_path)
@@ -155,8 +157,8 @@ def test_people_see_it_beside_the_same_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", ["p50", "p99", "max"])
-def test_a_sweep_compares_it_and_less_is_better(share: str) -> None:
+def test_a_sweep_compares_the_waits_and_less_is_better(share: str) -> None:
     (found,) = [one for one in COMPARED if one.name == f"waiting_{share}"]
     assert (found.better, found.unit) == (LOWER, "ms")
-    assert found.of({"waiting_unmoved_ms": TOLD}) == 250.0
+    assert found.of({"waiting_unmoved_ms": EXPECTED}) == 250.0
     assert found.of({"waiting_unmoved_ms": None}) is None

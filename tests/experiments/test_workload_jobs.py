@@ -60,7 +60,7 @@ def test_the_programs_of_clients_and_servers_exist(
 
 
 @every_workload
-def test_a_client_is_told_everything_of_its_job(workload: Workload) -> None:
+def test_a_client_gets_its_whole_job(workload: Workload) -> None:
     command = workload.client(JOB)
     assert {
         "--target=10.0.0.1",
@@ -74,17 +74,17 @@ def test_a_client_is_told_everything_of_its_job(workload: Workload) -> None:
 
 
 @every_workload
-def test_only_who_writes_files_is_told_where(
+def test_only_clients_that_write_files_get_a_folder(
     workload: Workload, tmp_path: Path
 ) -> None:
-    told = [w for w in workload.client(replace(JOB, folder=tmp_path)) if "json" in w]
+    options = [w for w in workload.client(replace(JOB, folder=tmp_path)) if "json" in w]
     expected = [f"--fio-output={tmp_path / 'h2-fio.json'}"]
-    assert told == (expected if workload.name == "fio" else [])
+    assert options == (expected if workload.name == "fio" else [])
     assert not any("None" in word for word in workload.client(JOB))
 
 
 @every_workload
-def test_patterns_are_those_that_are_not_refused_with_a_reason(
+def test_every_pattern_is_supported_or_refused_with_a_reason(
     workload: Workload,
 ) -> None:
     assert set(workload.patterns) | set(workload.unsupported) == set(PATTERNS)
@@ -182,7 +182,7 @@ def test_the_options_of_a_region_count_clients_from_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--connections=2", "--blocks=3", "--region-size=24575"], "of 24576"),
         (["--blocks=0"], "--blocks"),
@@ -193,11 +193,11 @@ def test_the_options_of_a_region_count_clients_from_zero() -> None:
     ids=["region", "blocks", "block-size", "index", "words"],
 )
 def test_a_layout_that_does_not_fit_is_refused(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         nbd_client.parse_arguments(["--target=10.0.0.1", *words])
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_region_that_is_just_large_enough_is_taken() -> None:

@@ -73,7 +73,7 @@ def two_hosts() -> Iterator[TwoHosts]:
 
 @contextmanager
 def _namespace() -> Iterator[int]:
-    # The shell says when it is inside, so that nobody enters the old namespace.
+    # The shell reports when it is inside, so that the old namespace is not entered.
     process = subprocess.Popen(
         ["unshare", "--net", "sh", "-c", "echo inside; exec cat"],
         stdin=subprocess.PIPE,

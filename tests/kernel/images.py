@@ -117,7 +117,7 @@ def _build(name: str, folder: Path, say: Callable[[str], None]) -> None:
     free = shutil.disk_usage(folder.parent).free
     if free < NEEDED_OCTETS:
         raise Lacking(f"{folder.parent} has {free / 1e9:.1f} GB free; 9 GB are needed")
-    # Whoever holds the lock may take what another, killed, has left.
+    # The holder of the lock may replace what a killed process has left.
     partial = folder.parent / f".{name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700)

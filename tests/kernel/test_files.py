@@ -28,12 +28,12 @@ def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_git_ignores_stays_here(checkout: Path) -> None:
+def test_files_that_git_ignores_are_not_copied(checkout: Path) -> None:
     found = set(files_of(checkout))
     assert found == {".gitignore", "tracked", "sub/new", "sub/run", "link"}
 
 
-def test_they_arrive_as_they_are_and_what_was_deleted_does_not(checkout: Path) -> None:
+def test_files_are_copied_unchanged_and_deleted_ones_are_not(checkout: Path) -> None:
     (checkout / "tracked").unlink()
     (checkout / "sub/new").write_text("changed")
     file = io.BytesIO()

@@ -114,7 +114,7 @@ def test_a_guest_that_does_not_boot_says_why(image: Path) -> None:
         run(image)
 
 
-def test_a_guest_that_dies_is_no_success(image: Path) -> None:
+def test_a_guest_that_dies_is_a_failure(image: Path) -> None:
     play(image, kvm="up half panic")
     with pytest.raises(Lacking, match="died(.|\n)*Kernel panic"):
         run(image)
@@ -128,7 +128,7 @@ def test_a_command_that_takes_too_long_is_ended(image: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_whoever_is_killed_takes_the_guest_along(image: Path) -> None:
+def test_the_guest_ends_when_its_caller_is_killed(image: Path) -> None:
     play(image, kvm="up hang")
     code = (
         "import sys; from pathlib import Path; from tests.kernel import guest;"
@@ -140,7 +140,7 @@ def test_whoever_is_killed_takes_the_guest_along(image: Path) -> None:
     with caller:
         ((_, pid),) = eventually("a guest", lambda: started(image))
         caller.kill()
-    # Zombies, until whoever inherits them has reaped them.
+    # Zombies, until their new parent has reaped them.
     eventually("ended", lambda: state(pid) in ("", "Z"))
 
 

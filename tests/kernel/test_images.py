@@ -37,7 +37,7 @@ def checkout(tmp_path: Path) -> Path:
         ("resetbed", "# The command of", "# A command of", True),
     ],
 )
-def test_what_setup_installs_and_how_makes_another_image(
+def test_the_stamp_depends_only_on_packages_and_how_setup_installs_them(
     checkout: Path, name: str, old: str, new: str, same: bool
 ) -> None:
     before = images.stamp("debian-12", checkout)
@@ -79,7 +79,7 @@ def test_it_is_built_once_and_another_takes_its_place(
     assert not first.exists()
 
 
-def test_one_in_use_is_left_where_it_is(
+def test_an_image_in_use_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builder(monkeypatch, lambda partial: (partial / "disk").touch())
@@ -105,7 +105,7 @@ def test_a_build_that_fails_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["debian-12.lock"]
 
 
-def test_a_build_that_was_killed_is_never_taken_for_a_whole_one(
+def test_a_killed_build_is_never_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = (
@@ -127,7 +127,7 @@ def test_a_build_that_was_killed_is_never_taken_for_a_whole_one(
     assert not [*tmp_path.glob(".*")]
 
 
-def test_too_small_a_disk_is_said(
+def test_a_disk_that_is_too_small_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "NEEDED_OCTETS", 10**18)
@@ -140,9 +140,7 @@ def test_too_small_a_disk_is_said(
 
 @pytest.mark.live
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_build_ends_with_whoever_called_for_it(
-    number: signal.Signals, tmp_path: Path
-) -> None:
+def test_a_build_ends_with_its_caller(number: signal.Signals, tmp_path: Path) -> None:
     """With all its processes, which see neither ours nor a mount of ours change."""
     (tmp_path / "build").write_text("echo begun; sleep 600\n")
     code = (

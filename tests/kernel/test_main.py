@@ -24,20 +24,20 @@ def lines(*words: str) -> list[str]:
         (["--timeout", "7", "--run", "ls"], "ls"),
     ],
 )
-def test_the_command_is_what_was_asked_for(words: list[str], line: str) -> None:
+def test_the_command_is_the_requested_one(words: list[str], line: str) -> None:
     told, command = lines("debian-12", *words)
     assert told.endswith("RESETBED_KERNEL=debian-12")
     assert shlex.split(command) == shlex.split(line)
 
 
-def test_without_words_it_is_the_subset() -> None:
+def test_without_arguments_the_command_runs_the_subset() -> None:
     *_, command = lines("debian-13")
     words = shlex.split(command)
     assert words[-len(subset()) :] == subset()
     assert words[:2] == ["./resetbed", "test"]
 
 
-def test_the_subset_is_what_is_marked() -> None:
+def test_the_subset_is_the_marked_tests() -> None:
     mark, name, *files = subset()
     assert (mark, name) == ("-m", "kernel")
     assert "tests/system/test_datapaths.py" in files

@@ -66,13 +66,13 @@ def test_a_debians_sources_serve_its_other_releases(sources: list[Source]) -> No
         {},
     ],
 )
-def test_where_there_are_none_debootstraps_own_are_left_to_it(
+def test_without_sources_debootstraps_defaults_are_used(
     os_release: dict[str, str],
 ) -> None:
     assert sources_for("trixie", [*one_line_sources(ONE_LINE)], os_release) == ()
 
 
-def test_security_alone_is_no_mirror() -> None:
+def test_a_security_source_is_not_a_mirror() -> None:
     security = [*deb822_sources(DEB822)][2:]
     assert [source.suite for source in security] == ["bookworm-security"]
     assert sources_for("trixie", security, BOOKWORM) == ()

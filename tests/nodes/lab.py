@@ -12,6 +12,7 @@ import socket
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from nodes.guard.budget import UNLIMITED, Budget
 from nodes.guard.guard import Guard, GuardCounters, GuardSettings
 from nodes.guard.guards import open_guard
 from nodes.guard.segment import Segment
@@ -58,7 +59,7 @@ class Lab:
         self.node.open_to_real_clients()
         self.wire = Wire(self.node.client_end, self.node.mac)
         self.guard: Guard | None = None
-        self._mode: Mode | None = None
+        self._settings: GuardSettings | None = None
         self._ports = itertools.count(20000)
 
     def play(
@@ -66,7 +67,7 @@ class Lab:
     ) -> Observation:
         """Bring a new connection to the row's state, send its packet, and observe."""
         row = _ROWS[row_name]
-        self.use(guard, row.mode)
+        self.use(guard, row.mode, healing=row.healing)
         peer = self.peer(ip)
         try:
             return self._play(peer, row, ip, offload)
@@ -83,16 +84,27 @@ class Lab:
             self.guard.close()
         self.guard = None
 
-    def use(self, name: str, mode: Mode) -> Guard:
-        """The guard of that name, attached to the node in that mode."""
+    def use(
+        self,
+        name: str,
+        mode: Mode,
+        healing: bool = False,
+        budget: Budget = UNLIMITED,
+    ) -> Guard:
+        """The guard of that name, attached to the node with these settings."""
+        settings = GuardSettings(mode, healing, budget)
         if self.guard is None or self.guard.name != name:
             self.close_guard()
             self.guard = open_guard(name, _WORKDIR)
-            self.guard.attach([self.node.site], GuardSettings(mode))
-        elif mode is not self._mode:
-            self.guard.attach([], GuardSettings(mode))
-        self._mode = mode
+            self.guard.attach([self.node.site], settings)
+        elif settings != self._settings:
+            self.guard.attach([], settings)
+        self._settings = settings
         return self.guard
+
+    @property
+    def _mode(self) -> Mode | None:
+        return self._settings.mode if self._settings else None
 
     def _play(self, peer: Peer, row: Row, ip: int, offload: Offload) -> Observation:
         connection = peer.bring_to(row.state)

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from nodes.guard.segment import Segment
+from nodes.guard.segment import Flags, Segment
 from nodes.guard.verdict import Action, Mode
 from tests.nodes.packet_states import ACK, FIN, PSH, RST, SYN, Connection, State
 
 _MIB = 1 << 20
+
+Packet = Callable[[Connection], Segment]
 
 
 class Effect(Enum):
@@ -41,6 +43,7 @@ class Row:
     effect: Effect = Effect.NONE
     counts: tuple[str, ...] = ()
     mode: Mode = Mode.ANSWER
+    healing: bool = False
 
 
 def bare_reset(stray: Segment) -> Segment:
@@ -313,7 +316,94 @@ SECOND_CHANCES = (
     ),
 )
 
-ROWS: tuple[Row, ...] = (*STRAYS, *KERNELS, *COPIES, *SECOND_CHANCES)
+RELAY_ACCEPTED = ("relays_received", "relays_accepted")
+
+
+def _relayed(flags: Flags, seq: int = 0, ack: int = 0) -> Packet:
+    return lambda c: replace(c.segment(flags, seq=seq, ack=ack), relayed=True)
+
+
+def _healed(name: str, packet: Packet, state: State) -> Row:
+    row = Row(name, state, packet, Action.FREE, effect=Effect.FREED)
+    return replace(row, counts=RELAY_ACCEPTED, healing=True)
+
+
+def _in_vain(name: str, packet: Packet, state: State) -> Row:
+    counts = ("relays_received",)
+    return Row(name, state, packet, Action.DROP, counts=counts, healing=True)
+
+
+def _sent_on(name: str, packet: Packet, state: State) -> Row:
+    counts = ("relays_sent",)
+    return Row(name, state, packet, Action.RELAY, counts=counts, healing=True)
+
+
+def _kept(name: str, packet: Packet, state: State) -> Row:
+    return Row(name, state, packet, Action.PASS, healing=True)
+
+
+#: Clients' own resets, with healing.
+RELAYS = (
+    _sent_on("healing: RST, unknown", lambda c: c.segment(RST), State.LISTENING),
+    _sent_on(
+        "healing: RST|ACK, unknown", lambda c: c.segment(RST | ACK), State.NOTHING
+    ),
+    _kept(
+        "healing: RST with data is not multiplied",
+        lambda c: c.segment(RST, length=9),
+        State.LISTENING,
+    ),
+    _kept("healing: RST, aborted here", lambda c: c.segment(RST), State.ABORTED),
+    _kept(
+        "healing: client's RST out of window",
+        lambda c: c.segment(RST, seq=1 << 30),
+        State.ESTABLISHED,
+    ),
+    replace(
+        _kept(
+            "healing: client's exact RST", lambda c: c.segment(RST), State.ESTABLISHED
+        ),
+        effect=Effect.FREED,
+    ),
+    _healed("relayed RST, exact", _relayed(RST), State.ESTABLISHED),
+    _healed("relayed RST in CLOSE-WAIT", _relayed(RST), State.CLOSE_WAIT),
+    _healed("relayed RST in SYN-RECEIVED", _relayed(RST), State.SYN_RECEIVED),
+    _healed("relayed RST|ACK in SYN-RECEIVED", _relayed(RST | ACK), State.SYN_RECEIVED),
+    _healed("relayed RST|ACK, exact", _relayed(RST | ACK), State.ESTABLISHED),
+    _healed(
+        "relayed RST|ACK, client's data lost",
+        _relayed(RST | ACK, seq=5 * _MIB),
+        State.ESTABLISHED,
+    ),
+    _healed(
+        "relayed RST|ACK, half in flight acknowledged",
+        _relayed(RST | ACK, ack=-500),
+        State.UNACKNOWLEDGED,
+    ),
+    _in_vain("relayed RST, one off", _relayed(RST, seq=1), State.ESTABLISHED),
+    _in_vain("relayed RST, one before", _relayed(RST, seq=-1), State.ESTABLISHED),
+    _in_vain(
+        "relayed RST|ACK of an earlier connection",
+        _relayed(RST | ACK, seq=-(1 << 28), ack=-(1 << 29)),
+        State.ESTABLISHED,
+    ),
+    _in_vain(
+        "relayed RST|ACK, ack after SND.NXT",
+        _relayed(RST | ACK, ack=1),
+        State.ESTABLISHED,
+    ),
+    _in_vain("relayed RST, only a listener", _relayed(RST), State.LISTENING),
+    _in_vain("relayed RST in TIME-WAIT", _relayed(RST), State.TIME_WAIT),
+    Row(
+        "relayed data is no reset",
+        State.ESTABLISHED,
+        lambda c: replace(c.segment(ACK | PSH, length=9), relayed=True),
+        Action.DROP,
+        healing=True,
+    ),
+)
+
+ROWS: tuple[Row, ...] = (*STRAYS, *KERNELS, *COPIES, *SECOND_CHANCES, *RELAYS)
 
 #: Larger than the MTU: such packets arrive before segmentation (TSO).
 SUPERPACKETS: tuple[Row, ...] = (

@@ -12,7 +12,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from scapy.layers.inet import ICMP, IP, TCP, IPOption, IPOption_NOP
-from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
+from scapy.layers.inet6 import (
+    ICMPv6EchoRequest,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+)
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet
 
@@ -282,7 +287,8 @@ def syn_cookies(lab: Lab, guard: str, ip: int) -> tuple[str | None, int, list[Se
 
 
 def not_judged(lab: Lab, guard: str, what: str) -> tuple[list[Segment], GuardCounters]:
-    """Strays of a form that is left to the kernel: the node's resets, and the counts."""
+    """Strays that cannot be judged, or are not to the VIP: the node's resets, and the
+    counts."""
     lab.use(guard, Mode.ANSWER)
     lab.mark(4)
     before = lab.counters()
@@ -292,6 +298,12 @@ def not_judged(lab: Lab, guard: str, what: str) -> tuple[list[Segment], GuardCou
         "own ipv4 address": IP(src=CLIENTS[4], dst=OWN[4]) / tcp,
         "own ipv6 address": IPv6(src=CLIENTS[6], dst=OWN[6]) / tcp,
         "fragment": IP(src=CLIENTS[4], dst=VIPS[4], flags="MF") / tcp,
+        "extension header": IPv6(src=CLIENTS[6], dst=VIPS[6])
+        / IPv6ExtHdrDestOpt()
+        / tcp,
+        "ipv6 fragment": IPv6(src=CLIENTS[6], dst=VIPS[6])
+        / IPv6ExtHdrFragment(m=0, offset=0)
+        / tcp,
         "vlan": Dot1Q(vlan=5) / IP(src=CLIENTS[4], dst=VIPS[4]) / tcp,
     }
     lab.wire.send_raw(bytes(Ether(src=CLIENT_MAC, dst=lab.node.mac) / forms[what]))

@@ -17,7 +17,7 @@ from scapy.utils import checksum
 
 from nodes.guard.scapy_frames import build_frame, dissect
 from nodes.guard.segment import Segment
-from topologies.domain.plan import FANOUT_MAC, SECOND_CHANCE_MAC
+from topologies.domain.plan import FANOUT_MAC, RELAY_MAC, SECOND_CHANCE_MAC
 
 CLIENT_MAC = "02:01:00:00:00:07"
 DEADLINE_S = 10.0
@@ -81,6 +81,8 @@ class Wire:
         source = FANOUT_MAC if segment.marked else CLIENT_MAC
         if segment.passed_on:
             source = SECOND_CHANCE_MAC
+        if segment.relayed:
+            source = RELAY_MAC
         payload = bytes(i & 0xFF for i in range(segment.length))
         return build_frame(segment, source, self._node_mac, payload)
 

@@ -43,7 +43,7 @@ def must(done: subprocess.CompletedProcess[str]) -> str:
 def measured(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One ``run`` into that folder, made again where its measurement cannot be trusted.
 
-    (Exit status 4: the machine was too busy to see everything. That says nothing of the
+    (Exit status 4: the machine was too busy to see everything. That is no property of the
     design; what is expected of the run that can be trusted is not loosened.)
     """
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Whether the README tells what every key of a run's summary means."""
+"""Whether the README documents every key of a run's summary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WHOLE = frozenset(("cluster", "links", "workload", "provenance"))
 BY_NAME = frozenset(("pins",))
 
 
-def untold(summary: Mapping[str, Any], readme: str) -> list[str]:
+def undocumented(summary: Mapping[str, Any], readme: str) -> list[str]:
     """Dotted keys that no row of the README's table names, in a code span.
 
     A key of a key has to stand in the row of its parent.
@@ -22,11 +22,11 @@ def untold(summary: Mapping[str, Any], readme: str) -> list[str]:
     rows = list(_rows(readme))
     missing = []
     for key, value in summary.items():
-        told = next((text for keys, text in rows if key in keys), None)
-        if told is None:
+        meaning = next((text for keys, text in rows if key in keys), None)
+        if meaning is None:
             missing.append(key)
         elif key not in WHOLE:
-            spans = set(re.findall(r"`([^`]+)`", told))
+            spans = set(re.findall(r"`([^`]+)`", meaning))
             inner = _inner(value, deep=key not in BY_NAME)
             missing += [f"{key}.{name}" for name in inner if name not in spans]
     return missing

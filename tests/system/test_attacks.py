@@ -1,4 +1,4 @@
-"""What clients and programs may try: nothing is amplified, nothing wrongly killed."""
+"""Attacks by clients and programs: nothing is amplified, no other connection is reset."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def cluster() -> Iterator[Background]:
 
 @pytest.fixture(autouse=True)
 def no_copies(cluster: Background) -> Iterator[None]:
-    """Whatever a test here does, no switch makes a single copy of it."""
+    """Checks that no switch makes a copy of anything that a test here sends."""
     before = cluster.copies()
     yield
     assert cluster.copies() == before
 
 
-def test_forged_fan_out_marks_reach_nobody(cluster: Background) -> None:
+def test_forged_fan_out_marks_reach_no_host(cluster: Background) -> None:
     code = (
         CONNECTED
         + f"""
@@ -66,7 +66,7 @@ print("alive")
 
 
 @pytest.mark.parametrize("flags", ["R", "RA"])
-def test_a_forged_reset_with_wrong_numbers_kills_nothing(
+def test_a_forged_reset_with_wrong_sequence_numbers_has_no_effect(
     cluster: Background, flags: str
 ) -> None:
     code = (
@@ -104,7 +104,7 @@ print("sent")
     assert cluster.status()["counters"]["stray"] == 0
 
 
-def test_a_clients_own_abort_goes_to_its_owner_alone(cluster: Background) -> None:
+def test_a_clients_abort_goes_to_its_owner_only(cluster: Background) -> None:
     code = (
         CONNECTED
         + """
@@ -117,7 +117,7 @@ s.close()
 
 
 @pytest.mark.parametrize("vip", [VIP4, VIP6])
-def test_a_refused_connection_is_only_refused(cluster: Background, vip: str) -> None:
+def test_a_refused_connection_is_not_fanned_out(cluster: Background, vip: str) -> None:
     code = f"""
 import socket
 try:
@@ -152,7 +152,7 @@ print(len(ended))
     assert cluster.python("h1", code) == "20\n"
 
 
-def test_udp_and_other_addresses_go_nowhere(cluster: Background) -> None:
+def test_udp_and_other_addresses_are_dropped(cluster: Background) -> None:
     code = f"""
 import socket
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -52,7 +52,7 @@ def test_a_program_of_the_users_own_is_served(cluster: Background, uri: str) -> 
 
 
 def test_any_port_of_the_vip_is_balanced(cluster: Background) -> None:
-    """A server of the user's own, started on every node: clients find all of them."""
+    """A user's server is started on every node; clients reach all of them."""
     nodes = list(cluster.status()["nodes"])
     servers = [
         subprocess.Popen(
@@ -132,7 +132,7 @@ def test_events_on_one_line_happen_at_once(cluster: Background) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["event", "drain-node", "c9n9"], "no node 'c9n9'"),
         (["event", "burn-node", "c1n1"], "no event 'burn-node'"),
@@ -141,17 +141,17 @@ def test_events_on_one_line_happen_at_once(cluster: Background) -> None:
         (["exec", "h7", "--", "true"], "no host 'h7'"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
-    cluster: Background, arguments: list[str], said: str
+def test_invalid_events_are_refused(
+    cluster: Background, arguments: list[str], message: str
 ) -> None:
     command, *rest = arguments
     done = resetbed(command, "--name", cluster.name, *rest)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["run", "no-such"], "no such scenario"),
         (["run", "drain-node", "--set", "clutser.nodes=3"], "did you mean 'cluster'"),
@@ -161,10 +161,10 @@ def test_what_makes_no_sense_is_refused(
         (["up", "--reset", "none"], "not one of"),
     ],
 )
-def test_bad_input_exits_with_2(arguments: list[str], said: str) -> None:
+def test_bad_input_exits_with_2(arguments: list[str], message: str) -> None:
     done = resetbed(*arguments)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert message in done.stderr
 
 
 def test_an_unmet_expectation_exits_with_1(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_an_unmet_expectation_exits_with_1(tmp_path: Path) -> None:
 
 
 def daemons(cluster: Background) -> dict[str, Callable[[], list[int]]]:
-    """What may be killed: a name, and how to find its processes now (outer pids)."""
+    """A kind of process to kill: a name, and how to find its processes (outer pids)."""
     inside = f"/proc/{find_run(cluster.name).init.pid}/ns/pid"
 
     def of(text: str) -> list[int]:
@@ -201,7 +201,7 @@ def daemons(cluster: Background) -> dict[str, Callable[[], list[int]]]:
     }
 
 
-def test_whatever_is_killed_comes_back_and_serves(cluster: Background) -> None:
+def test_every_killed_process_is_restarted_and_serves(cluster: Background) -> None:
     draw = random.Random(1)
     for name, find in daemons(cluster).items():
         victim = draw.choice(find())

@@ -27,7 +27,7 @@ SCAPYS_LOAD = "workload.connections=12", "workload.interval_ms=1000", "observe_s
 
 
 def assert_agreement(summary: dict[str, Any]) -> None:
-    """Where two instruments measured one thing, they say the same; nothing is missing."""
+    """Two instruments that measure the same thing agree, and nothing is missing."""
     measured = summary["measurement"]
     assert measured["reliable"], measured
     assert measured["owners_not_as_predicted"] == 0
@@ -63,8 +63,8 @@ def test_the_claim_is_proven(
     for name in files_of_a_run():
         assert (tmp_path / "run" / name).stat().st_size > 0, name
     asked = [word for each in (*options, *few) for word in ("--set", each)]
-    foretold = json.loads(must(resetbed("predict", "drain-node", *asked, "--json")))
-    assert foretold["balance"] == summary["balance"]
+    predicted = json.loads(must(resetbed("predict", "drain-node", *asked, "--json")))
+    assert predicted["balance"] == summary["balance"]
 
 
 def test_a_client_alone_leaves_its_owner_half_open(tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_a_client_alone_leaves_its_owner_half_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("datapath", ["kernel", "userspace"])
-def test_a_cluster_of_the_users_own(datapath: str) -> None:
-    """Up, used, changed, looked at, down."""
+def test_a_cluster_for_interactive_use(datapath: str) -> None:
+    """A cluster is started, used, changed, examined and stopped."""
     cluster = Background.up(f"on-{datapath}", "--datapath", datapath)
     try:
         status = cluster.status()
@@ -103,9 +103,9 @@ def test_a_cluster_of_the_users_own(datapath: str) -> None:
 
 
 def test_doctor_finds_all_that_a_stock_kernel_has() -> None:
-    told = json.loads(must(resetbed("doctor", "--json")))
-    states = {check["name"]: check["state"] for check in told["checks"]}
-    assert told["can_run"]
+    report = json.loads(must(resetbed("doctor", "--json")))
+    states = {check["name"]: check["state"] for check in report["checks"]}
+    assert report["can_run"]
     for name in ("kernel datapath", "userspace datapath", "BTF", "guard program"):
         assert states[name] == "present", name
     for name in ("sch_netem", "sch_tbf", "sch_htb", "AF_XDP"):

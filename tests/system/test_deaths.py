@@ -1,4 +1,4 @@
-"""The data plane while something dies: established and new connections go on."""
+"""The data plane while a process dies: established and new connections continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What links do to frames, measured, and held against what was asked for.
+"""Measured effects of links on frames, compared with their options.
 
 Each host's end of its link is measured by itself, a client's and a node's: frames are
 counted and timed at the switch's end. The bounds follow from how the kernel works, not
@@ -75,7 +75,7 @@ def assert_rate(
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=NAMES)
-def test_a_link_passes_its_rate_and_no_more(
+def test_a_link_passes_its_rate_and_not_more(
     limited: Background, host: Client | Node
 ) -> None:
     assert_rate(limited.name, host)
@@ -84,7 +84,7 @@ def test_a_link_passes_its_rate_and_no_more(
 @pytest.mark.kernel
 @pytest.mark.stock("sch_netem")
 @pytest.mark.parametrize("host", HOSTS, ids=NAMES)
-def test_delay_loss_and_rate_are_what_was_asked_for(
+def test_delay_loss_and_rate_are_as_configured(
     disturbed: Background, host: Client | Node
 ) -> None:
     """One way: never early, the earliest within a tick; lost as often as by chance."""
@@ -107,7 +107,7 @@ def test_delay_loss_and_rate_are_what_was_asked_for(
 @pytest.mark.stock("sch_netem")
 @pytest.mark.parametrize("vip", [VIP4, VIP6])
 def test_a_round_trip_takes_the_delay_twice(disturbed: Background, vip: str) -> None:
-    """Not once, and not three times: the best of many, on an open connection."""
+    """The delay counts twice: the fastest of many, on an open connection."""
     code = f"""
 import socket, time
 s = socket.create_connection(("{vip}", {ECHO_PORT}))

@@ -1,4 +1,4 @@
-"""What a run comes to, live: silent connections, a client that dies, nothing captured."""
+"""Outcomes of live runs: silent connections, a client that dies, nothing captured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from topologies.sandbox import find_run
 pytestmark = pytest.mark.live
 
 
-def test_a_moved_connection_that_nobody_hears_of_is_counted(tmp_path: Path) -> None:
+def test_a_moved_silent_connection_is_counted(tmp_path: Path) -> None:
     """Its client has nothing to say until, a second after it opened, its kernel sends a
     keepalive. On a machine that is slow to open them all of them may have done so: then
     it is tried again."""
@@ -61,19 +61,19 @@ def test_without_a_capture_the_claim_is_not_judged(tmp_path: Path) -> None:
     assert {"connections.hung", "half_open.at_end"} < judged
 
 
-def test_a_run_whose_client_died_is_not_to_be_trusted(tmp_path: Path) -> None:
+def test_a_run_whose_client_died_is_untrusted(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = ("run", "drain-node", "--set", "observe_s=4", "--out", str(out))
-    with (tmp_path / "said").open("wb") as said:
+    with (tmp_path / "output").open("wb") as output:
         run = subprocess.Popen(
             (sys.executable, "-m", "experiments", *command),
             cwd=ROOT,
-            stdout=said,
-            stderr=said,
+            stdout=output,
+            stderr=output,
         )
     try:
-        said_so = lambda: "observing" in (tmp_path / "said").read_text()  # noqa: E731
-        eventually("observing", said_so, DEADLINE_S)
+        observing = lambda: "observing" in (tmp_path / "output").read_text()  # noqa: E731
+        eventually("observing", observing, DEADLINE_S)
         os.kill(clients_of(run.pid)[0], signal.SIGKILL)
         assert run.wait(DEADLINE_S) == 4
     finally:
@@ -82,7 +82,7 @@ def test_a_run_whose_client_died_is_not_to_be_trusted(tmp_path: Path) -> None:
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["outcome"], summary["as_expected"]) == ("untrusted", None)
     assert summary["measurement"]["clients_without_summary"] == 1
-    assert "cannot be trusted" in (tmp_path / "said").read_text()
+    assert "cannot be trusted" in (tmp_path / "output").read_text()
 
 
 def summary_of(folder: Path, *settings: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Each reset policy beside the three first ones, live, on a planned event."""
+"""Each further reset policy, live, on a planned event."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def test_proactive_frees_idle_connections_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("ip", "guard"), [(4, "ebpf"), (6, "scapy")])
-def test_a_second_chance_breaks_nothing(ip: int, guard: str, tmp_path: Path) -> None:
+def test_a_second_chance_breaks_no_connection(
+    ip: int, guard: str, tmp_path: Path
+) -> None:
     few = ("workload.connections=12", f"guard={guard}", f"ip={ip}", "observe_s=4")
     summary = summary_of(tmp_path, "second-chance", *few)
     connections, packets = summary["connections"], summary["packets"]
@@ -69,7 +71,7 @@ def test_a_second_chance_breaks_nothing(ip: int, guard: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("ip", [4], ids=["IPv4"])
-def test_stateful_breaks_nothing_and_says_what_it_costs(
+def test_stateful_breaks_no_connection_and_reports_its_cost(
     ip: int, tmp_path: Path
 ) -> None:
     summary = summary_of(tmp_path, "stateful", f"ip={ip}")

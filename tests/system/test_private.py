@@ -1,4 +1,4 @@
-"""A cluster's sockets and files, whatever the umask of who brought it up."""
+"""A cluster's sockets and files, under any umask of the user who started it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def runtime(request: pytest.FixtureRequest) -> Iterator[Path]:
     cluster.down()
 
 
-def test_every_socket_is_roots_alone(runtime: Path) -> None:
+def test_every_socket_is_accessible_to_root_only(runtime: Path) -> None:
     sockets = {p.name: p for p in runtime.rglob("*") if p.is_socket()}
     assert set(sockets) == SOCKETS
     for path in sockets.values():
@@ -63,7 +63,7 @@ def test_every_socket_is_roots_alone(runtime: Path) -> None:
         assert done.stdout.split() == [outcome] * len(SOCKETS)
 
 
-def test_every_file_is_roots_to_write_and_everybodys_to_read(runtime: Path) -> None:
+def test_every_file_is_writable_by_root_only_and_readable_by_all(runtime: Path) -> None:
     made = [path for path in (runtime, *runtime.rglob("*")) if not path.is_socket()]
     assert {"owner.json", "state.json", "log", "store"} <= {p.name for p in made}
     for path in made:

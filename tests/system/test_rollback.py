@@ -19,7 +19,7 @@ def cluster() -> Iterator[Background]:
     cluster.down()
 
 
-def test_what_could_not_be_wired_can_be_later(cluster: Background) -> None:
+def test_a_failed_event_succeeds_when_repeated(cluster: Background) -> None:
     """Somebody's interfaces have the names that the new cables are to have."""
     before = cluster.status()
     for switch, interface, event in (

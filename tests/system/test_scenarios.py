@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from tests.system.commands import measured, must, resetbed
-from tests.system.readme_keys import README, untold
+from tests.system.readme_keys import README, undocumented
 
 pytestmark = pytest.mark.live
 
 
 def run(folder: Path, scenario: str, *overrides: str) -> dict[str, Any]:
-    """The summary of one run that had to be as expected; README tells all of it."""
+    """The summary of one run that had to be as expected; the README documents all its keys."""
     sets = [word for item in overrides for word in ("--set", item)]
     must(measured(folder, scenario, *sets))
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    assert untold(summary, README.read_text()) == []
+    assert undocumented(summary, README.read_text()) == []
     return summary
 
 
@@ -60,9 +60,11 @@ def test_flood_frees_both_ends(scenario: str, ip: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
-def test_what_an_uplink_cut_off_stays_half_open_and_is_said(tmp_path: Path) -> None:
+def test_connections_of_a_cut_off_chassis_stay_half_open_and_are_listed(
+    tmp_path: Path,
+) -> None:
     """Only what was on the other chassis, or opened meanwhile and moved back, is freed."""
-    summary = run(tmp_path / "run", "uplink-flap", "observe_s=1")
+    summary = run(tmp_path / "run", "uplink-flap", "observe_s=1", "heal=off")
     half_open = summary["half_open"]
     assert half_open["at_end"] == half_open["out_of_reach"] > 0
     assert summary["measurement"]["half_open_by_socket_tables"] == half_open["at_end"]
@@ -77,15 +79,26 @@ def test_what_an_uplink_cut_off_stays_half_open_and_is_said(tmp_path: Path) -> N
     assert any(row["new_owner"][:2] == "c2" and row["owner_freed_s"] for row in moved)
 
 
-def test_another_basis_moves_what_was_foretold(tmp_path: Path) -> None:
+def test_what_an_uplink_cut_off_is_healed_when_it_returns(tmp_path: Path) -> None:
+    summary = run(tmp_path / "run", "uplink-flap", "observe_s=2.5")
+    assert summary["healing"]["on"]
+    assert summary["healing"]["longest_ms"] < 1000 * (
+        summary["healing"]["within_s"] + 1.0  # the uplink was down for one second
+    )
+    assert summary["packets"]["probes"] > 0
+    assert summary["half_open"]["at_end"] == 0
+    assert summary["measurement"]["half_open_by_socket_tables"] == 0
+
+
+def test_a_reseed_moves_the_predicted_connections(tmp_path: Path) -> None:
     summary = run(tmp_path / "run", "reseed", "observe_s=0.8", "ip=6")
     connections = summary["connections"]
     assert connections["reset"] == connections["moved"] > 0
     assert summary["measurement"]["half_open_by_socket_tables"] == 0
     assert summary["measurement"]["arrivals_compared"] > 0
-    foretold = json.loads(must(resetbed("predict", "reseed", "--json")))
+    predicted = json.loads(must(resetbed("predict", "reseed", "--json")))
     assert (
-        len(summary["balance"]["changes"]) == len(foretold["balance"]["changes"]) == 3
+        len(summary["balance"]["changes"]) == len(predicted["balance"]["changes"]) == 3
     )
     times = "requested_s", "applied_s", "settled_s"
     _, first, second, _ = ([event[key] for key in times] for event in summary["events"])
@@ -144,8 +157,8 @@ def test_the_claim_holds_on_slow_links_and_by_weight(tmp_path: Path) -> None:
         "loss_percent": None,
     }
     asked = [word for each in (*options, *slow) for word in ("--set", each)]
-    foretold = json.loads(must(resetbed("predict", "drain-node", *asked, "--json")))
-    assert foretold["balance"] == summary["balance"]
+    predicted = json.loads(must(resetbed("predict", "drain-node", *asked, "--json")))
+    assert predicted["balance"] == summary["balance"]
     last = summary["observation"]["end_s"] - summary["events"][-1]["applied_s"]
     assert 1.5 <= last < 10
 

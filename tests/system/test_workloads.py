@@ -1,4 +1,4 @@
-"""Every storage protocol, live: a node lost, and nothing that was acknowledged with it."""
+"""Every storage protocol, live: a node fails, and no acknowledged write is lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.live
 
 
 @pytest.mark.parametrize(("kind", "ip"), [("http", 6), ("iscsi", 4)])
-def test_a_lost_node_takes_no_acknowledged_write(
+def test_a_lost_node_loses_no_acknowledged_write(
     kind: str, ip: int, tmp_path: Path
 ) -> None:
     """``nbd`` is the default of every scenario's own test."""

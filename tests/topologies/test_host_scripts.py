@@ -120,7 +120,7 @@ def test_a_power_failure_resets_sockets_before_the_interface_is_down(
     assert "{" not in script.replace("|| {", "")
 
 
-def test_a_link_is_shaped_where_it_is_wished_and_on_the_hosts_own_interface() -> None:
+def test_a_link_is_shaped_only_as_configured_and_on_the_hosts_interface() -> None:
     link = LinkOptions(rate_mbit=10, delay_ms=1)
     shaped = batch(host(StorageNode, NODE, link).script(), "tc")
     assert shaped == [*link.tc_commands(NODE.interface)]

@@ -7,7 +7,7 @@ from tests.topologies.link_probe import Arrivals, binomial_bounds
 MS = 10**6
 
 
-def test_what_did_not_come_is_lost() -> None:
+def test_frames_that_did_not_arrive_are_lost() -> None:
     seen = Arrivals(sent=5, octets=64, begin_ns=0, times_ns=[(0, 4 * MS), (MS, 4 * MS)])
     assert seen.lost == 3
     assert seen.delays_ms() == [4.0, 3.0]

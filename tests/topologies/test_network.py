@@ -53,7 +53,7 @@ signal.pause()
 """
 
 
-def said(path: Path, word: str) -> None:
+def wait_for_word(path: Path, word: str) -> None:
     eventually(
         f"{path} says {word}", lambda: path.exists() and word in path.read_text()
     )
@@ -65,10 +65,10 @@ def hold_connections(network: ClusterNetwork) -> subprocess.Popen[bytes]:
         (SCRATCH / name).unlink(missing_ok=True)
     python = [sys.executable, "-c"]
     server = network.popen("c1n1", [*python, SERVER], SCRATCH / "server")
-    said(SCRATCH / "server", "listening")
+    wait_for_word(SCRATCH / "server", "listening")
     network.popen("h1", [*python, CLIENT], SCRATCH / "client")
-    said(SCRATCH / "server", "held")
-    said(SCRATCH / "client", "connected")
+    wait_for_word(SCRATCH / "server", "held")
+    wait_for_word(SCRATCH / "client", "connected")
     return server
 
 

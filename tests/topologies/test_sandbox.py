@@ -144,9 +144,9 @@ def test_a_terminals_interrupt_arrives_once(run_name: str) -> None:
 
 
 def _read_until(screen: io.FileIO, word: bytes) -> None:
-    said = b""
-    while word not in said:
-        said += screen.read(100)
+    output = b""
+    while word not in output:
+        output += screen.read(100)
 
 
 def test_two_side_by_side_do_not_see_each_other(run_name: str, launch: Launch) -> None:

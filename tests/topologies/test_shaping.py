@@ -169,16 +169,16 @@ def test_tc_accepts_the_commands() -> None:
         rate_mbit=0.5, delay_ms=MIN_VALUES["delay_ms"], loss_percent=0.1
     )
     lacks_netem, lacks_parent = "kind is unknown", "Failed to find specified qdisc"
-    for said, lacks in zip(
+    for command, reason in zip(
         options.tc_commands("lo"), (lacks_netem, lacks_parent), strict=True
     ):
         done = subprocess.run(
-            ["unshare", "--net", "tc", *said.split()],
+            ["unshare", "--net", "tc", *command.split()],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0 or (done.returncode == 2 and lacks in done.stderr)
+        assert done.returncode == 0 or (done.returncode == 2 and reason in done.stderr)
 
 
 @pytest.mark.live
@@ -188,9 +188,13 @@ def test_a_round_trip_takes_the_delay_twice_where_the_kernel_delays() -> None:
     link = LinkOptions(rate_mbit=50, delay_ms=30)
     found = kernel_probes.probe_some(["sch_netem", "sch_tbf"])
     if found["sch_netem"].state is State.MISSING:
-        assert [said for said in missing_reasons(link, found) if "sch_netem" in said]
+        assert [
+            message
+            for message in missing_reasons(link, found)
+            if "sch_netem" in message
+        ]
         return
     with running(PLAN, link=link) as network:
         assert_reaches(network, "h1", "10.2.1.1")
-        said = on(network, "h1", "ping", "-n", "-c", "3", "-i", "0.1", "10.2.1.1")
-        assert float(said.rpartition("= ")[2].split("/")[0]) >= 60
+        output = on(network, "h1", "ping", "-n", "-c", "3", "-i", "0.1", "10.2.1.1")
+        assert float(output.rpartition("= ")[2].split("/")[0]) >= 60

@@ -64,10 +64,10 @@ def test_without_flow_entries_nothing_is_forwarded_or_sent() -> None:
         for switch in PLAN.switches:
             openflow(network, switch, "del-flows")
         assert openflow(network, "c1", "dump-flows").count("priority") == 0
-        heard = "/sys/class/net/c1n1-eth0/statistics/rx_packets"
-        before = on(network, "c1n1", "cat", heard)
+        counter = "/sys/class/net/c1n1-eth0/statistics/rx_packets"
+        before = on(network, "c1n1", "cat", counter)
         network.host("c1n2").cmd("ping -c 3 -i 0.2 -W 1 10.2.1.1")
-        assert on(network, "c1n1", "cat", heard) == before
+        assert on(network, "c1n1", "cat", counter) == before
 
 
 @pytest.mark.parametrize("daemon", [VSWITCHD, OVSDB])

@@ -13,10 +13,6 @@ from topologies.domain.forecast import basis_of
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FABRIC, Plan
 
-#: The number of earlier arrangements that are kept. More changes between two segments of
-#: a connection are unlikely.
-MAX_HISTORY = 4
-
 
 @dataclass(frozen=True)
 class Arrangement:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from experiments.bench.basis.bench_network import Network
+from experiments.bench.basis.not_computable import NotComputableError, ratio
 from experiments.bench.basis.size import Size
 from topologies.domain.plan import Plan
 
@@ -94,7 +95,8 @@ class Line:
 class Figure:
     """One figure: its settings, its measurements, and its lines of the table.
 
-    ``measures``: kind of network -> measurement.
+    ``measures``: kind of network -> measurement. ``lines`` raises
+    :class:`NotComputableError` if the results are complete, and no value follows from them.
     """
 
     name: str
@@ -124,19 +126,23 @@ def line_with_reference(
     """Ours and the reference, medians over repetitions.
 
     The ratio is ours to reference, with ``speedup`` reference to ours. Without ``bound``
-    it is only reported. ``also``: a further condition for the line to be met.
+    it is only reported. ``also``: a further condition for the line to be met. Raises
+    :class:`NotComputableError` if the divisor is zero.
     """
     our_median, reference_median = statistics.median(ours), statistics.median(reference)
-    ratio = reference_median / our_median if speedup else our_median / reference_median
+    if speedup:
+        value = ratio(reference_median, our_median, f"{title}: our median")
+    else:
+        value = ratio(our_median, reference_median, f"{title}: the reference's median")
     return Line(
         title=title,
         unit=unit,
         ours=our_median,
         reference=reference_median,
         reference_is=reference_is,
-        value=ratio,
+        value=value,
         bound=str(bound) if bound else "",
-        met=bound.holds(ratio) and also if bound else None,
+        met=bound.holds(value) and also if bound else None,
         spread=(min(ours), max(ours)),
         remarks=tuple(remarks),
     )
@@ -167,6 +173,17 @@ def line_alone(
 def values_of(results: Results, setting: Setting, key: str) -> list[Any]:
     """The values of a key in all repetitions; ``a.b`` is key ``b`` of object ``a``."""
     return [_inside(found, key) for found in results[setting]]
+
+
+def numbers_of(results: Results, setting: Setting, key: str) -> list[float]:
+    """The same, of a number that is None where nothing was there to measure.
+
+    Raises :class:`NotComputableError` if it is None in any repetition.
+    """
+    values = values_of(results, setting, key)
+    if None in values:
+        raise NotComputableError(f"{setting.name}: {key}: nothing to measure")
+    return values
 
 
 def _inside(found: Found, key: str) -> Any:

@@ -59,7 +59,10 @@ def _remove_one_node(network: OurNetwork, connections: int, timeout_s: float) ->
 
 
 def costs(size: Size, results: Results) -> list[tuple[int, float]]:
-    """(nodes, ms for one more reset) of each size of cluster, smallest first."""
+    """(nodes, ms for one more reset) of each size of cluster, smallest first.
+
+    Raises :class:`NotComputableError` if nothing moved.
+    """
     found = []
     for setting in settings(size):
         nodes = results[setting][0]["nodes"]

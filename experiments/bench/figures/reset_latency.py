@@ -14,6 +14,7 @@ from experiments.bench.basis.figure import (
     Results,
     Setting,
     line_with_reference,
+    numbers_of,
     settings_of_kinds,
     values_of,
 )
@@ -67,8 +68,8 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
         line_with_reference(
             f"reset latency, {which}",
             "ms",
-            values_of(results, ours, f"reset.{which}"),
-            values_of(results, ours, "round_trip.p50"),
+            numbers_of(results, ours, f"reset.{which}"),
+            numbers_of(results, ours, "round_trip.p50"),
             "one round trip (p50) of the same connections",
             bound,
             also=all_reset,

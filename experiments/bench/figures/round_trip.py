@@ -14,8 +14,8 @@ from experiments.bench.basis.figure import (
     Results,
     Setting,
     line_with_reference,
+    numbers_of,
     settings_of_kinds,
-    values_of,
 )
 from experiments.bench.basis.size import Size
 from experiments.bench.measure.load_generators import load_generators
@@ -47,8 +47,8 @@ def lines(size: Size, results: Results) -> Sequence[Line]:
         line_with_reference(
             "round trip through both tiers, p50",
             "ms",
-            values_of(results, ours, "p50"),
-            values_of(results, stock, "p50"),
+            numbers_of(results, ours, "p50"),
+            numbers_of(results, stock, "p50"),
             BRIDGE[size.datapath],
             Bound(1.3, at_least=False),
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from experiments.bench.basis.figure import Line
+from experiments.bench.basis.not_computable import ratio
 from experiments.display.render import milliseconds
 
 _SHARES = ("p50", "p99", "max")
@@ -16,7 +17,8 @@ def waiting_lines(title: str, waits: Sequence[Mapping[str, Any]]) -> Iterator[Li
     """The longest wait, and the longest before the event, as medians over the waves.
 
     ``waits``: :attr:`Wave.waiting` of each wave. There is no bound. If every connection
-    moved, there is no line, and :func:`waiting_remark` says so.
+    moved, there is no line, and :func:`waiting_remark` says so. Raises
+    :class:`NotComputableError` if nobody waited before the event.
     """
     during, before = (
         [found for wait in waits if (found := wait[when]["max"]) is not None]
@@ -30,7 +32,7 @@ def waiting_lines(title: str, waits: Sequence[Mapping[str, Any]]) -> Iterator[Li
             ours=longest,
             reference=usual,
             reference_is="the same burst of requests before the event",
-            value=longest / usual,
+            value=ratio(longest, usual, f"{title}: the wait before the event"),
             spread=(min(during), max(during)),
             remarks=[waiting_remark(wait) for wait in waits],
         )

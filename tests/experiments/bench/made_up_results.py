@@ -1,4 +1,4 @@
-"""Results of the benchmark that nobody measured: every bound is kept, nothing is lost."""
+"""Invented results of the benchmark: every bound is met, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from experiments.bench.basis.size import QUICK, Size
 from experiments.bench.figures import FIGURES
 from experiments.bench.measure.reset_wave import Wave
 
-NOBODY_WAITED: Mapping[str, Any] = {
+NO_WAITS: Mapping[str, Any] = {
     "connections": 0,
     "before": {"p50": None, "p99": None, "max": None},
     "during": {"p50": None, "p99": None, "max": None},
 }
-#: A quiet machine, as ``Load.to_json`` tells it.
-CALM: Mapping[str, Any] = {
+#: The load of an idle machine, as ``Load.to_json`` returns it.
+IDLE_LOAD: Mapping[str, Any] = {
     "seconds": 1.0,
     "cpu_seconds": 0.5,
     "busy": 0.3,
@@ -40,7 +40,7 @@ def wave(moved: int = 90, seconds: float = 0.09, **changed: Any) -> dict[str, An
         half_open=0,
         clients_lost=0,
         disturbed=0,
-        waiting=NOBODY_WAITED,
+        waiting=NO_WAITS,
     )
     return {**whole.to_json(), **changed}
 
@@ -63,7 +63,7 @@ def _rates(rate: float) -> dict[str, Any]:
 
 
 def found(figure: str, setting: Setting) -> Found:
-    """What that figure finds in that setting."""
+    """The results of that figure in that setting."""
     ours = setting.kind == "ours"
     if figure == "growth":
         return _growth(setting)
@@ -97,7 +97,7 @@ def found(figure: str, setting: Setting) -> Found:
 
 
 def results(name: str, size: Size = QUICK, repetitions: int = 1) -> dict[Setting, Any]:
-    """All that a figure finds: in each of its settings the same in each repetition."""
+    """Results of a figure in all its settings, the same in each repetition."""
     return {
         setting: [{**found(name, setting)} for _ in range(repetitions)]
         for setting in FIGURES[name].settings(size)
@@ -112,7 +112,7 @@ def lines_of(name: str, given: Results, size: Size = QUICK) -> Sequence[Line]:
 def changed(
     given: Mapping[Setting, Any], kind: str, **values: Any
 ) -> dict[Setting, list[Found]]:
-    """The same, but with these values in every repetition of that kind of network."""
+    """Those results with these values in every repetition of that kind of network."""
     return {
         setting: [
             {**one, **values} if setting.kind == kind else one for one in repetitions
@@ -124,9 +124,9 @@ def changed(
 def measured(figures: Sequence[str], setting: Setting) -> dict[str, Any]:
     """What ``measure_in_sandbox`` writes into its file of that setting."""
     return {
-        "up": {"sandbox": 1.0, "load": dict(CALM), "steps": {"hosts": 8.0}},
+        "up": {"sandbox": 1.0, "load": dict(IDLE_LOAD), "steps": {"hosts": 8.0}},
         "figures": {
-            name: {"found": found(name, setting), "load": dict(CALM)}
+            name: {"found": found(name, setting), "load": dict(IDLE_LOAD)}
             for name in figures
         },
     }

@@ -63,7 +63,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return made
 
 
-def test_everything_is_measured_unless_told_otherwise(bench: Bench) -> None:
+def test_by_default_everything_is_measured(bench: Bench) -> None:
     assert bench().exit_code == 0
     assert bench.asked == [(FULL, bench.folder, list(FIGURES), [KERNEL, USERSPACE])]
 
@@ -89,14 +89,14 @@ def test_a_figure_named_twice_is_measured_once() -> None:
 
 
 @pytest.mark.parametrize("only", ["bulky", "bulk,", "bulk,bulky", "Bulk", " bulk"])
-def test_a_figure_that_is_none_is_refused_and_those_that_are_told(only: str) -> None:
+def test_an_unknown_figure_is_refused_and_the_known_ones_named(only: str) -> None:
     with pytest.raises(BenchError) as refused:
         command._chosen(only)
     assert str(refused.value).startswith("no figure '")
     assert all(name in str(refused.value) for name in FIGURES)
 
 
-def test_what_is_refused_measures_nothing_and_makes_no_folder(bench: Bench) -> None:
+def test_a_refused_command_measures_nothing_and_makes_no_folder(bench: Bench) -> None:
     refused = bench("--only=bulky")
     assert refused.exit_code == 2
     assert "no figure 'bulky'" in refused.output
@@ -104,11 +104,13 @@ def test_what_is_refused_measures_nothing_and_makes_no_folder(bench: Bench) -> N
 
 
 @pytest.mark.parametrize("has", [[KERNEL], [USERSPACE], [KERNEL, USERSPACE]])
-def test_all_are_those_that_the_machine_has(bench: Bench, has: list[str]) -> None:
+def test_all_means_the_datapaths_that_the_machine_has(
+    bench: Bench, has: list[str]
+) -> None:
     bench.has = has
-    told = bench()
+    shown = bench()
     assert [asked[3] for asked in bench.asked] == [has]
-    assert f"datapaths: {', '.join(has)}" in told.output
+    assert f"datapaths: {', '.join(has)}" in shown.output
 
 
 def test_a_machine_without_any_says_what_is_missing(bench: Bench) -> None:
@@ -120,14 +122,16 @@ def test_a_machine_without_any_says_what_is_missing(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("asked", [KERNEL, USERSPACE])
-def test_one_that_was_asked_for_is_not_replaced(bench: Bench, asked: str) -> None:
+def test_a_requested_datapath_is_not_replaced_by_another(
+    bench: Bench, asked: str
+) -> None:
     bench.has = [one for one in (KERNEL, USERSPACE) if one != asked]
     with pytest.raises(DatapathMissing, match=f"datapath {asked}: gone"):
         command.launch_bench(True, bench.folder, None, asked)
     assert bench.asked == []
 
 
-def test_a_datapath_that_is_none_is_refused(bench: Bench) -> None:
+def test_an_unknown_datapath_is_refused(bench: Bench) -> None:
     assert bench("--datapath=auto").exit_code == 2
     assert bench.asked == []
 
@@ -167,17 +171,19 @@ def test_the_exit_status_says_whether_everything_is_reached(
     bench: Bench, result: BenchResult, status: int
 ) -> None:
     bench.result = result
-    told = bench()
-    assert told.exit_code == status
-    assert told.output.rstrip().endswith(bench.folder.name)
-    assert all(error in told.output for error in result.errors)
+    shown = bench()
+    assert shown.exit_code == status
+    assert shown.output.rstrip().endswith(bench.folder.name)
+    assert all(error in shown.output for error in result.errors)
 
 
-def test_a_doubt_is_told_and_changes_no_status(bench: Bench) -> None:
+def test_an_unreliable_figure_is_reported_and_does_not_change_the_exit_status(
+    bench: Bench,
+) -> None:
     bench.result = replace(outcome(GOOD), doubts={"bulk": ["it was busy"]})
-    told = bench()
-    assert told.exit_code == 0
-    assert "unreliable bulk: it was busy" in told.output
+    shown = bench()
+    assert shown.exit_code == 0
+    assert "unreliable bulk: it was busy" in shown.output
 
 
 def test_one_miss_in_any_figure_is_a_miss() -> None:

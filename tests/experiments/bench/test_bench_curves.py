@@ -47,7 +47,7 @@ def without(given: Mapping[str, Results], kind: str) -> dict[str, Results]:
     }
 
 
-def test_each_curve_is_there_as_svg_and_as_png(tmp_path: Path) -> None:
+def test_each_curve_is_written_as_svg_and_png(tmp_path: Path) -> None:
     draw_curves(SIZE, every("growth", "round-trip", "reset-latency"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "growth-userspace.png",
@@ -83,7 +83,7 @@ def test_growth_without_one_of_its_clusters_is_not_drawn(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("waves", [[wave(0)], [wave(9, 0.9), wave(99, 0.1)]])
-def test_growth_that_no_law_follows_from_is_not_drawn(
+def test_growth_without_a_power_law_is_not_drawn(
     tmp_path: Path, waves: list[Any]
 ) -> None:
     """Nothing moved; or the more moved, the sooner it was over."""
@@ -92,7 +92,7 @@ def test_growth_that_no_law_follows_from_is_not_drawn(
     assert {path.stem for path in tmp_path.iterdir()} == {"latency-userspace"}
 
 
-def test_a_latency_that_nobody_had_is_no_curve(tmp_path: Path, drawn: Drawn) -> None:
+def test_latencies_without_a_sample_are_not_drawn(tmp_path: Path, drawn: Drawn) -> None:
     found = changed(results("reset-latency", SIZE), "ours", reset_sample_ms=[])
     draw_curves(SIZE, {"reset-latency": found}, tmp_path)
     assert (drawn, list(tmp_path.iterdir())) == ({}, [])
@@ -113,9 +113,7 @@ def test_growth_has_a_curve_for_each_cluster_and_the_fit(
     assert [y for _, y in drawn[fit]] == pytest.approx([0.1] * 3)
 
 
-def test_waves_are_drawn_by_size_whatever_their_order(
-    tmp_path: Path, drawn: Drawn
-) -> None:
+def test_waves_are_sorted_by_size(tmp_path: Path, drawn: Drawn) -> None:
     found = results("growth", SIZE, repetitions=2)
     for repetitions in found.values():
         repetitions[0]["waves"] = repetitions[0]["waves"][::-1]
@@ -134,7 +132,7 @@ def test_latencies_are_shares_of_all_requests(tmp_path: Path, drawn: Drawn) -> N
     assert "request to reset" not in drawn
 
 
-def test_latencies_are_drawn_without_the_reference_too(
+def test_latencies_are_drawn_without_the_reference(
     tmp_path: Path, drawn: Drawn
 ) -> None:
     given = without(every("round-trip", "reset-latency"), "stock-tso")

@@ -1,4 +1,4 @@
-"""Each figure's lines from made-up results: what is reached, what not, and why."""
+"""Each figure's lines from invented results: which bounds are met, and why."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INCOMPLETE = ("half_open", "clients_lost", "disturbed")
 
 
 def first(name: str, kind: str = "ours", **values: Any) -> Line:
-    """The first line of a figure where that kind of network found something else."""
+    """The first line of a figure, with these values for that kind of network."""
     return lines_of(name, changed(results(name), kind, **values))[0]
 
 
@@ -48,7 +48,7 @@ def test_every_setting_can_be_brought_up_and_measured(name: str, size: Size) -> 
 
 @every_size
 @every_figure
-def test_good_results_reach_everything(name: str, size: Size) -> None:
+def test_good_results_meet_every_bound(name: str, size: Size) -> None:
     lines = lines_of(name, results(name, size, size.repetitions), size)
     assert bool(lines) == bool(FIGURES[name].settings(size))
     assert all(line.met is not False for line in lines)
@@ -57,7 +57,7 @@ def test_good_results_reach_everything(name: str, size: Size) -> None:
 
 @every_size
 @every_figure
-def test_results_are_as_good_after_json(name: str, size: Size) -> None:
+def test_results_survive_json(name: str, size: Size) -> None:
     given = results(name, size)
     read = {
         setting: json.loads(json.dumps(repetitions))
@@ -67,19 +67,19 @@ def test_results_are_as_good_after_json(name: str, size: Size) -> None:
 
 
 @every_figure
-def test_a_bound_is_told_where_and_only_where_it_can_be_missed(name: str) -> None:
+def test_a_line_has_a_bound_if_and_only_if_it_can_miss_it(name: str) -> None:
     for line in lines_of(name, results(name, FULL), FULL):
         assert (line.met is None) == (line.bound == "")
         assert line.value is not None or not line.bound
 
 
-def test_a_figure_goes_by_its_own_name() -> None:
+def test_every_figure_is_registered_under_its_name() -> None:
     assert all(name == figure.name for name, figure in FIGURES.items())
     assert len({figure.title for figure in FIGURES.values()}) == len(FIGURES)
     assert not any("," in name for name in FIGURES), "--only divides at commas"
 
 
-def test_what_needs_quiet_is_measured_before_what_makes_noise() -> None:
+def test_figures_for_a_quiet_cluster_are_measured_before_the_others() -> None:
     order = list(FIGURES)
     quiet = max(order.index(name) for name in ("round-trip", "reset-latency"))
     noisy = min(order.index(name) for name in ("bulk", "connections", "mass-reset"))
@@ -103,12 +103,16 @@ def test_what_needs_quiet_is_measured_before_what_makes_noise() -> None:
         ("mass-reset", wave(100, 0.501), False),
     ],
 )
-def test_where_each_bound_is(name: str, values: dict[str, Any], met: bool) -> None:
+def test_each_bound_is_at_its_limit(
+    name: str, values: dict[str, Any], met: bool
+) -> None:
     assert first(name, **values).met is met
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100))
-def test_a_round_trip_is_ours_to_the_bridges(ours: float, bridge: float) -> None:
+def test_the_round_trip_ratio_is_ours_to_the_bridges(
+    ours: float, bridge: float
+) -> None:
     found = changed(results("round-trip"), "ours", p50=ours)
     (line,) = lines_of("round-trip", changed(found, "stock-tso", p50=bridge))
     assert line.value == pytest.approx(ours / bridge)
@@ -132,7 +136,7 @@ def test_bulk_has_a_line_for_one_connection_and_one_for_many() -> None:
     assert many.value == pytest.approx(1 / 12)
 
 
-def test_one_long_step_spoils_a_bring_up() -> None:
+def test_one_step_over_the_maximum_fails_a_bring_up() -> None:
     steps = {"hosts": 2.0, "tables": bring_up.MAX_STEP_S}
     good = first("bring-up", steps=steps)
     assert (good.met, good.remarks) == (True, ("longest step 10.0 s",))
@@ -148,7 +152,7 @@ def test_the_longest_step_is_that_of_every_repetition() -> None:
     assert (line.met, line.remarks) == (False, ("longest step 12.5 s",))
 
 
-def test_both_percentiles_are_beside_the_median_round_trip() -> None:
+def test_both_percentiles_are_compared_with_the_median_round_trip() -> None:
     trips = {"p50": 2.0, "p99": 50.0, "max": 60.0}
     resets = {"p50": 3.0, "p99": 10.1, "max": 11.0}
     given = changed(results("reset-latency"), "ours", round_trip=trips, reset=resets)
@@ -159,7 +163,7 @@ def test_both_percentiles_are_beside_the_median_round_trip() -> None:
     assert p50.reference == p99.reference == 2.0
 
 
-def test_one_connection_without_a_reset_spoils_every_percentile() -> None:
+def test_one_connection_without_a_reset_fails_every_percentile() -> None:
     found = results("reset-latency", repetitions=3)
     (repetitions,) = found.values()
     repetitions[2]["not_reset"] = 1
@@ -174,11 +178,11 @@ def test_in_the_kernel_connections_have_no_bound() -> None:
     assert not any("checksum" in remark for remark in line.remarks)
 
 
-def test_in_user_space_the_references_offload_is_told() -> None:
+def test_on_the_userspace_datapath_the_references_offload_is_remarked() -> None:
     assert any("checksum offload" in r for r in first("connections").remarks)
 
 
-def test_connections_that_failed_are_told() -> None:
+def test_failed_connections_are_remarked() -> None:
     windows = {
         "8": {"failures": {"timeout": 3}},
         "32": {"failures": {}},
@@ -189,7 +193,7 @@ def test_connections_that_failed_are_told() -> None:
     ]
 
 
-def test_loopback_is_the_best_of_its_repetitions() -> None:
+def test_the_loopback_rate_is_the_maximum_of_the_repetitions() -> None:
     found = results("connections", repetitions=2)
     stock = next(setting for setting in found if setting.kind == "stock")
     found[stock][0]["loopback_rate"] = 31_000.4
@@ -197,7 +201,7 @@ def test_loopback_is_the_best_of_its_repetitions() -> None:
     assert "loopback: 31000/s" in line.remarks[0]
 
 
-def test_memory_is_whichever_account_says_more() -> None:
+def test_memory_is_the_larger_of_both_measurements() -> None:
     taken = first("footprint", taken_gib=5.0, processes_gib=4.0)
     shared = first("footprint", taken_gib=4.0, processes_gib=9.0)
     assert (taken.ours, taken.met) == (5.0, True)
@@ -206,12 +210,12 @@ def test_memory_is_whichever_account_says_more() -> None:
 
 
 @pytest.mark.parametrize("name", ["mass-reset", "beyond"])
-def test_a_line_says_what_was_measured_how_large(name: str) -> None:
-    said = " ".join(line.title for line in lines_of(name, results(name, FULL), FULL))
-    assert {"mass-reset": "10000 conn", "beyond": "1000 nodes"}[name] in said
+def test_a_lines_title_has_the_size(name: str) -> None:
+    message = " ".join(line.title for line in lines_of(name, results(name, FULL), FULL))
+    assert {"mass-reset": "10000 conn", "beyond": "1000 nodes"}[name] in message
 
 
-def test_a_mass_reset_is_so_many_times_the_naive_ones() -> None:
+def test_the_mass_reset_ratio_is_naive_to_ours() -> None:
     line = first("mass-reset")
     numbers = (line.ours, line.reference, line.value)
     assert numbers == pytest.approx((1, 100, 100))
@@ -219,46 +223,46 @@ def test_a_mass_reset_is_so_many_times_the_naive_ones() -> None:
     assert f"{QUICK.held_naive[-1]} connections" in line.reference_is
 
 
-@pytest.mark.parametrize("lack", INCOMPLETE)
-def test_a_wave_of_ours_that_left_something_is_not_reached(lack: str) -> None:
-    line = first("mass-reset", **wave(**{lack: 1}))
+@pytest.mark.parametrize("field", INCOMPLETE)
+def test_an_incomplete_wave_of_ours_does_not_meet_its_bound(field: str) -> None:
+    line = first("mass-reset", **wave(**{field: 1}))
     assert line.met is False
     assert line.value == pytest.approx(100), "however fast it was"
-    assert first("mass-reset", kind="naive", **wave(90, 9.0, **{lack: 1})).met
+    assert first("mass-reset", kind="naive", **wave(90, 9.0, **{field: 1})).met
 
 
-def test_each_networks_rest_is_told() -> None:
+def test_each_networks_incomplete_resets_are_remarked() -> None:
     ours, naive = first("mass-reset", **wave(half_open=7)).remarks
     assert "90 of 100 moved, 0 clients and 7 half-open left" in ours
     assert naive.startswith("naive: 90 of 100 moved, 0 clients and 0 half-open")
 
 
-def test_a_wave_in_which_nothing_moved_divides_by_no_nought() -> None:
+def test_a_wave_without_moved_connections_does_not_divide_by_zero() -> None:
     line = first("mass-reset", **wave(0, 0.5))
     assert line.ours == pytest.approx(500)
 
 
-def test_a_mass_resets_seconds_have_a_line_without_a_bound() -> None:
+def test_the_seconds_of_a_mass_reset_have_no_bound() -> None:
     _, seconds = lines_of("mass-reset", results("mass-reset"))
     assert (seconds.ours, seconds.unit, seconds.met) == (0.09, "s", None)
 
 
-def test_beyond_is_of_the_full_benchmark_only() -> None:
+def test_beyond_is_part_of_the_full_benchmark_only() -> None:
     assert lines_of("beyond", results("beyond")) == []
     (setting,) = FIGURES["beyond"].settings(FULL)
     assert setting == Setting("ours", 40, 25, FULL.clients, FULL.datapath)
 
 
 @pytest.mark.parametrize(
-    ("rest", "said"),
-    [({}, "nothing lost"), *(({lack: 1}, "NOT complete") for lack in INCOMPLETE)],
+    ("rest", "message"),
+    [({}, "nothing lost"), *(({field: 1}, "NOT complete") for field in INCOMPLETE)],
 )
-def test_beyond_tells_of_any_repetition_that_left_something(
-    rest: Mapping[str, int], said: str
+def test_beyond_remarks_any_incomplete_repetition(
+    rest: Mapping[str, int], message: str
 ) -> None:
     found = results("beyond", FULL, repetitions=3)
     (repetitions,) = found.values()
     repetitions[1]["wave"] = wave(**rest)
     up, gone = lines_of("beyond", found, FULL)
-    assert said in gone.remarks[0]
+    assert message in gone.remarks[0]
     assert (up.ours, gone.ours) == (60.0, 0.09)

@@ -1,4 +1,4 @@
-"""When a figure is doubted: others on the machine, and a quiet one that was not quiet."""
+"""Reasons why a figure is unreliable: other processes, or a busy machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from experiments.bench.reliability import (
     QUIET,
     unreliable_reasons,
 )
-from tests.experiments.bench.made_up_results import CALM
+from tests.experiments.bench.made_up_results import IDLE_LOAD
 
 OURS = Setting("ours", 10, 15, 4, "kernel")
 STOCK = Setting("stock", 10, 15, 4, "kernel")
@@ -32,7 +32,7 @@ ALWAYS = ("strangers", "stolen")
 
 
 def measured(figure: str, **load: float) -> dict[str, Any]:
-    return {"figures": {figure: {"found": {}, "load": {**CALM, **load}}}}
+    return {"figures": {figure: {"found": {}, "load": {**IDLE_LOAD, **load}}}}
 
 
 def reasons(figure: str, **load: float) -> list[str]:
@@ -40,24 +40,26 @@ def reasons(figure: str, **load: float) -> list[str]:
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-def test_a_calm_machine_is_believed(figure: str) -> None:
+def test_on_a_quiet_machine_every_figure_is_reliable(figure: str) -> None:
     assert reasons(figure) == []
 
 
 @pytest.mark.parametrize("figure", FIGURES)
 @pytest.mark.parametrize("what", LIMITS)
-def test_each_limit_is_allowed_and_no_more(figure: str, what: str) -> None:
+def test_a_value_at_its_limit_is_reliable_and_one_above_is_not(
+    figure: str, what: str
+) -> None:
     counts = what in ALWAYS or figure in QUIET
     assert reasons(figure, **{what: LIMITS[what]}) == []
     assert len(reasons(figure, **{what: LIMITS[what] * 1.01})) == counts
 
 
-def test_the_quiet_figures_are_figures() -> None:
+def test_the_figures_for_a_quiet_cluster_are_registered() -> None:
     assert set(QUIET) <= set(FIGURES)
 
 
 @pytest.mark.parametrize(
-    ("load", "said"),
+    ("load", "message"),
     [
         ({"strangers": 0.254}, "other processes took 25% of the machine"),
         ({"stolen": 0.5}, "other machines took 50% of this one"),
@@ -65,8 +67,10 @@ def test_the_quiet_figures_are_figures() -> None:
         ({"late_p99_ms": 7.25}, "clocks ran 7.2 ms late"),
     ],
 )
-def test_the_reason_is_said(load: dict[str, float], said: str) -> None:
-    assert reasons("round-trip", **load) == [f"ours 10x15 kernel, repetition 1: {said}"]
+def test_each_reason_has_its_text(load: dict[str, float], message: str) -> None:
+    assert reasons("round-trip", **load) == [
+        f"ours 10x15 kernel, repetition 1: {message}"
+    ]
 
 
 @given(
@@ -74,25 +78,25 @@ def test_the_reason_is_said(load: dict[str, float], said: str) -> None:
         {what: st.floats(0, 2 * most) for what, most in LIMITS.items()}
     )
 )
-def test_there_is_a_sentence_for_each_reason(load: dict[str, float]) -> None:
+def test_every_reason_has_a_sentence(load: dict[str, float]) -> None:
     above = {what for what, value in load.items() if value > LIMITS[what]}
     assert len(reasons("round-trip", **load)) == len(above)
     assert len(reasons("bulk", **load)) == len(above & set(ALWAYS))
 
 
-def test_it_is_said_of_which_network_and_which_repetition() -> None:
-    calm, busy = measured("bulk"), measured("bulk", stolen=0.2)
-    found = unreliable_reasons("bulk", {OURS: [calm, calm, busy], STOCK: [busy]})
+def test_a_reason_names_network_and_repetition() -> None:
+    idle, busy = measured("bulk"), measured("bulk", stolen=0.2)
+    found = unreliable_reasons("bulk", {OURS: [idle, idle, busy], STOCK: [busy]})
     assert [reason.partition(": ")[0] for reason in found] == [
         "ours 10x15 kernel, repetition 3",
         "stock 10x15 kernel, repetition 1",
     ]
 
 
-def test_another_figures_load_is_not_this_ones() -> None:
+def test_the_load_of_another_figure_does_not_count() -> None:
     assert unreliable_reasons("growth", {OURS: [measured("bulk", stolen=0.9)]}) == []
 
 
-def test_a_figure_that_failed_has_no_load_to_doubt() -> None:
+def test_a_failed_figure_has_no_reasons() -> None:
     failed = {"figures": {"bulk": {"error": "it broke"}}}
     assert unreliable_reasons("bulk", {OURS: [failed], STOCK: []}) == []

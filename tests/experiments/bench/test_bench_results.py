@@ -1,4 +1,4 @@
-"""The benchmark from beginning to end, in sandboxes that only write made-up results."""
+"""The benchmark from beginning to end, in sandboxes that only write invented results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Found = dict[str, Any]
 
 @dataclass
 class Sandboxes:
-    """Each writes what ``found`` makes of its setting; None: it does not come up."""
+    """Each writes the result of ``found`` for its setting; None: it does not come up."""
 
     folder: Path
     found: Callable[[Sequence[str], Setting], Found | None] = measured
@@ -55,7 +55,7 @@ def sandboxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandboxes:
     return made
 
 
-def test_good_results_are_reached_and_written_down(sandboxes: Sandboxes) -> None:
+def test_good_results_are_written(sandboxes: Sandboxes) -> None:
     result = sandboxes.run(*FIGURES)
     assert result.reached
     assert list(result.lines) == list(FIGURES)
@@ -88,16 +88,16 @@ def test_a_network_comes_up_once_for_all_its_figures(sandboxes: Sandboxes) -> No
     assert wanted[replace(array, chassis=3)] == ["growth"]
 
 
-def test_only_what_was_asked_for_is_measured(sandboxes: Sandboxes) -> None:
+def test_only_the_requested_figures_are_measured(sandboxes: Sandboxes) -> None:
     result = sandboxes.run("footprint")
     assert [job["figures"] for job in sandboxes.jobs] == [["footprint"]]
     assert list(result.lines) == ["footprint"]
 
 
-def test_every_datapath_is_measured_and_told_apart(sandboxes: Sandboxes) -> None:
+def test_every_datapath_is_measured_and_its_lines_name_it(sandboxes: Sandboxes) -> None:
     result = sandboxes.run("bulk", datapaths=[KERNEL, USERSPACE])
-    told = [line.datapath for line in result.lines["bulk"]]
-    assert told == [KERNEL, KERNEL, USERSPACE, USERSPACE]
+    shown = [line.datapath for line in result.lines["bulk"]]
+    assert shown == [KERNEL, KERNEL, USERSPACE, USERSPACE]
     for job in sandboxes.jobs:
         assert job["setting"]["datapath"] == job["size"]["datapath"]
     assert sandboxes.written()["datapaths"] == [KERNEL, USERSPACE]
@@ -149,7 +149,7 @@ def test_a_network_that_does_not_come_up_fails_all_its_figures(
     assert len(result.lines["footprint"]) == 2
 
 
-def test_one_good_repetition_is_enough_for_a_line_but_not_for_the_bench(
+def test_a_line_needs_one_good_repetition_and_a_good_bench_all(
     sandboxes: Sandboxes,
 ) -> None:
     count = iter(range(9))
@@ -161,7 +161,9 @@ def test_one_good_repetition_is_enough_for_a_line_but_not_for_the_bench(
     assert (len(result.errors), result.reached) == (1, False)
 
 
-def test_doubts_are_written_down_with_their_figure(sandboxes: Sandboxes) -> None:
+def test_unreliable_figures_are_written_with_their_reasons(
+    sandboxes: Sandboxes,
+) -> None:
     def found(names: Sequence[str], setting: Setting) -> Found:
         good = measured(names, setting)
         if "bulk" in good["figures"]:
@@ -175,22 +177,8 @@ def test_doubts_are_written_down_with_their_figure(sandboxes: Sandboxes) -> None
     assert result.reached, "a doubt is no miss"
 
 
-NOBODY = {"p50": None, "p99": None, "max": None}
-
-
-@pytest.mark.parametrize(
-    ("figure", "found"),
-    [
-        ("reset-latency", {"reset": NOBODY, "reset_sample_ms": [], "not_reset": 9}),
-        ("growth", {"waves": [wave(0)]}),
-        ("growth", {"waves": [wave(9, 0.9), wave(99, 0.1)]}),
-        ("round-trip", {"p50": 0.0}),
-    ],
-)
-def test_results_that_no_line_follows_from_lose_no_others(
-    sandboxes: Sandboxes, figure: str, found: Found
-) -> None:
-    """E.g. no connection was reset at all: there is no percentile to divide."""
+def finding(figure: str, found: Found) -> Callable[[Sequence[str], Setting], Found]:
+    """The measured results, with these of that figure."""
 
     def odd(names: Sequence[str], setting: Setting) -> Found:
         good = measured(names, setting)
@@ -199,16 +187,71 @@ def test_results_that_no_line_follows_from_lose_no_others(
             one["found"] = {**one["found"], **found}
         return good
 
-    sandboxes.found = odd
+    return odd
+
+
+NO_PERCENTILES = {"p50": None, "p99": None, "max": None}
+
+
+@pytest.mark.parametrize(
+    ("figure", "found"),
+    [
+        (
+            "reset-latency",
+            {"reset": NO_PERCENTILES, "reset_sample_ms": [], "not_reset": 9},
+        ),
+        ("growth", {"waves": [wave(0)]}),
+        ("growth", {"waves": [wave(9, 0.9), wave(99, 0.1)]}),
+        ("round-trip", {"p50": 0.0}),
+    ],
+)
+def test_a_figure_that_cannot_be_computed_does_not_affect_the_others(
+    sandboxes: Sandboxes, figure: str, found: Found
+) -> None:
+    """E.g. no connection was reset at all: there is no percentile to divide."""
+    sandboxes.found = finding(figure, found)
     result = sandboxes.run(figure, "footprint")
     assert (len(result.lines["footprint"]), result.lines[figure]) == (2, [])
     (error,) = result.errors
     assert error.startswith(f"{figure}, userspace: no line follows: ")
+    assert "Traceback" not in error
     assert not result.reached
     assert sandboxes.written()["errors"] == [error]
 
 
-def test_a_job_has_all_that_a_sandbox_needs(sandboxes: Sandboxes) -> None:
+@pytest.mark.parametrize("raised", [KeyError, TypeError, ValueError, ZeroDivisionError])
+def test_a_programming_error_in_a_figure_is_listed_with_its_traceback_and_does_not_affect_the_others(
+    sandboxes: Sandboxes, monkeypatch: pytest.MonkeyPatch, raised: type[Exception]
+) -> None:
+    def lines(size: Size, results: Any) -> Any:
+        raise raised("of the program")
+
+    broken = replace(FIGURES["bulk"], lines=lines)
+    monkeypatch.setitem(FIGURES, "bulk", broken)
+    result = sandboxes.run("bulk", "footprint")
+    assert (len(result.lines["footprint"]), result.lines["bulk"]) == (2, [])
+    (error,) = result.errors
+    assert error.startswith("bulk, userspace: Traceback (most recent call last):\n")
+    assert f"{raised.__name__}: " in error.splitlines()[-1]
+    assert not result.reached
+    assert sandboxes.written()["errors"] == [error]
+
+
+def test_results_without_a_key_are_a_programming_error(
+    sandboxes: Sandboxes,
+) -> None:
+    """Also in the curves, which are drawn from the same results."""
+    sandboxes.found = finding("growth", {"waves": [{}]})
+    result = sandboxes.run("growth", "footprint")
+    assert (len(result.lines["footprint"]), result.lines["growth"]) == (2, [])
+    assert [error.split("\n")[-1] for error in result.errors] == [
+        "KeyError: 'moved'"
+    ] * 2
+    assert {error.split(",")[0] for error in result.errors} == {"curves", "growth"}
+    assert sandboxes.written()["errors"] == result.errors
+
+
+def test_a_job_is_complete(sandboxes: Sandboxes) -> None:
     sandboxes.run("footprint")
     (job,) = sandboxes.jobs
     setting = Setting.array("ours", QUICK)

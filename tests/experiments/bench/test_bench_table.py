@@ -1,4 +1,4 @@
-"""The benchmark's table: numbers as people read them, verdicts, remarks, and doubts."""
+"""The benchmark's table: formatted numbers, verdicts, remarks, and unreliable figures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RATIO = Line(
 ALONE = Line(
     "memory", "GiB", 3.0, value=3.0, bound="≤ 8 GiB", met=True, datapath=USERSPACE
 )
-TOLD = Line("processes", "", 1450.0, datapath=USERSPACE)
+EXPECTED = Line("processes", "", 1450.0, datapath=USERSPACE)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def cells(text: str, title: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         (0, "0"),
         (3.0, "3"),
@@ -77,33 +77,33 @@ def cells(text: str, title: str) -> list[str]:
         (-123.4, "-123"),
     ],
 )
-def test_numbers_as_people_read_them(value: float, said: str) -> None:
-    assert number(value) == said
+def test_numbers_are_formatted(value: float, message: str) -> None:
+    assert number(value) == message
 
 
 @given(st.floats(0.001, 1e12))
 def test_a_number_has_three_digits_and_no_exponent(value: float) -> None:
-    said = number(value)
-    assert re.fullmatch(r"[\d,]+(\.\d+)?", said)
-    assert float(said.replace(",", "")) == pytest.approx(value, rel=0.0051)
+    message = number(value)
+    assert re.fullmatch(r"[\d,]+(\.\d+)?", message)
+    assert float(message.replace(",", "")) == pytest.approx(value, rel=0.0051)
 
 
 @given(st.floats(0.001, 1e9), st.floats(0.001, 1e9))
-def test_a_larger_number_is_not_told_as_smaller(one: float, other: float) -> None:
+def test_formatting_keeps_the_order_of_numbers(one: float, other: float) -> None:
     less, more = (float(number(v).replace(",", "")) for v in sorted((one, other)))
     assert less <= more
 
 
 @given(st.floats(0.001, 1e9))
-def test_a_loss_reads_as_a_gain_with_a_sign(value: float) -> None:
+def test_a_negative_number_is_formatted_like_its_absolute_value(value: float) -> None:
     assert number(-value) == f"-{number(value)}"
 
 
 def test_a_row_has_ratio_bound_verdict_ours_and_reference(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = printed(capsys, {"round-trip": [RATIO], "footprint": [ALONE, TOLD]})
-    assert cells(told, "round trip") == [
+    shown = printed(capsys, {"round-trip": [RATIO], "footprint": [ALONE, EXPECTED]})
+    assert cells(shown, "round trip") == [
         "1.25 x",
         "≤ 1.3x",
         "reached",
@@ -111,41 +111,41 @@ def test_a_row_has_ratio_bound_verdict_ours_and_reference(
         "1.25 ms",
         "1 ms",
     ]
-    assert cells(told, "memory") == ["3", "≤ 8 GiB", "reached", "memory", "3 GiB", ""]
-    assert cells(told, "processes") == ["", "", "", "processes", "1,450", ""]
+    assert cells(shown, "memory") == ["3", "≤ 8 GiB", "reached", "memory", "3 GiB", ""]
+    assert cells(shown, "processes") == ["", "", "", "processes", "1,450", ""]
 
 
-def test_a_miss_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    told = printed(capsys, {"round-trip": [replace(RATIO, met=False)]})
-    assert cells(told, "round trip")[2] == "NOT reached"
+def test_a_missed_bound_is_printed_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = printed(capsys, {"round-trip": [replace(RATIO, met=False)]})
+    assert cells(shown, "round trip")[2] == "NOT reached"
 
 
 def test_remarks_follow_with_the_reference_first(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = printed(capsys, {"round-trip": [RATIO], "footprint": [ALONE]})
-    remarks = [line.strip() for line in told.splitlines() if line.startswith("  ")]
+    shown = printed(capsys, {"round-trip": [RATIO], "footprint": [ALONE]})
+    remarks = [line.strip() for line in shown.splitlines() if line.startswith("  ")]
     assert remarks[-2:] == ["round trip: against a bridge", "round trip: quietly"]
-    assert "memory: against" not in told
+    assert "memory: against" not in shown
 
 
-def test_a_doubt_marks_every_line_of_its_figure_and_no_other(
+def test_every_line_of_an_unreliable_figure_is_marked_and_no_other(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    lines = {"round-trip": [RATIO], "footprint": [ALONE, TOLD]}
-    told = printed(capsys, lines, {"footprint": ["one", "two"]})
-    assert cells(told, "round trip")[2] == "reached"
-    assert cells(told, "memory")[2] == "reached unreliable"
-    assert cells(told, "processes")[2] == "unreliable"
-    assert "unreliable footprint: one\nunreliable footprint: two\n" in told
+    lines = {"round-trip": [RATIO], "footprint": [ALONE, EXPECTED]}
+    shown = printed(capsys, lines, {"footprint": ["one", "two"]})
+    assert cells(shown, "round trip")[2] == "reached"
+    assert cells(shown, "memory")[2] == "reached unreliable"
+    assert cells(shown, "processes")[2] == "unreliable"
+    assert "unreliable footprint: one\nunreliable footprint: two\n" in shown
 
 
 def test_each_datapath_has_a_table_of_its_own_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     other = replace(RATIO, title="trip in the kernel", datapath=KERNEL)
-    told = printed(capsys, {"round-trip": [other, RATIO]})
-    first, second = told.split("benchmark, userspace datapath")
+    shown = printed(capsys, {"round-trip": [other, RATIO]})
+    first, second = shown.split("benchmark, userspace datapath")
     assert first.startswith("benchmark, kernel datapath")
     assert "trip in the kernel" in first
     assert "trip in the kernel" not in second
@@ -153,25 +153,27 @@ def test_each_datapath_has_a_table_of_its_own_lines(
 
 
 def test_failures_come_last(capsys: pytest.CaptureFixture[str]) -> None:
-    told = printed(capsys, {"round-trip": [RATIO]}, errors=["ours, bulk: it broke"])
-    assert told.endswith("failed ours, bulk: it broke\n")
+    shown = printed(capsys, {"round-trip": [RATIO]}, errors=["ours, bulk: it broke"])
+    assert shown.endswith("failed ours, bulk: it broke\n")
 
 
-def test_where_nothing_was_measured_there_is_no_table(
+def test_without_results_there_is_no_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert printed(capsys, {"beyond": []}) == ""
     assert printed(capsys, {}, errors=["x"]) == "failed x\n"
 
 
-def test_brackets_in_what_others_say_are_no_markup(
+def test_brackets_in_messages_are_not_markup(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said = "[red]Errno 5[/] at [0]"
-    line = replace(RATIO, title="trip [bold]", remarks=(said,), reference_is=said)
-    told = printed(capsys, {"round-trip": [line]}, {"round-trip": [said]}, [said])
-    assert told.count(said) == 4
-    assert cells(told, "trip [bold]")
+    message = "[red]Errno 5[/] at [0]"
+    line = replace(RATIO, title="trip [bold]", remarks=(message,), reference_is=message)
+    shown = printed(
+        capsys, {"round-trip": [line]}, {"round-trip": [message]}, [message]
+    )
+    assert shown.count(message) == 4
+    assert cells(shown, "trip [bold]")
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -181,6 +183,6 @@ def test_every_figures_lines_can_be_printed(
     lines = [
         replace(line, datapath=USERSPACE) for line in lines_of(name, results(name))
     ]
-    told = printed(capsys, {name: lines})
+    shown = printed(capsys, {name: lines})
     for line in lines:
-        assert cells(told, line.title)[1] == line.bound
+        assert cells(shown, line.title)[1] == line.bound

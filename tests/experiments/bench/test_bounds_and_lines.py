@@ -1,4 +1,4 @@
-"""What a bound says of a value, and what a line of the table says of repetitions."""
+"""Bounds of values, and lines of the table from repetitions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from experiments.bench.basis.figure import (
     Setting,
     line_alone,
     line_with_reference,
+    numbers_of,
     settings_of_kinds,
     values_of,
 )
+from experiments.bench.basis.not_computable import NotComputableError
 from experiments.bench.basis.size import QUICK
 
 positive = st.floats(1e-6, 1e6)
@@ -41,19 +43,21 @@ def beside(
 
 
 @given(bounds)
-def test_the_limit_itself_is_within(bound: Bound) -> None:
+def test_the_limit_is_within_the_bound(bound: Bound) -> None:
     assert bound.holds(bound.limit)
 
 
 @given(positive, positive)
-def test_of_a_bound_and_its_opposite_one_holds(limit: float, value: float) -> None:
+def test_of_a_bound_and_its_opposite_at_least_one_holds(
+    limit: float, value: float
+) -> None:
     held = [Bound(limit, side).holds(value) for side in (True, False)]
     assert any(held)
     assert all(held) == (value == limit)
 
 
 @given(bounds, positive, positive)
-def test_what_is_better_keeps_to_a_bound_too(
+def test_a_better_value_is_within_the_bound_as_well(
     bound: Bound, one: float, other: float
 ) -> None:
     worse, better = sorted((one, other), reverse=not bound.at_least)
@@ -61,7 +65,7 @@ def test_what_is_better_keeps_to_a_bound_too(
 
 
 @pytest.mark.parametrize(
-    ("bound", "said"),
+    ("bound", "message"),
     [
         (Bound(20, at_least=True), "≥ 20x"),
         (Bound(1.3, at_least=False), "≤ 1.3x"),
@@ -69,8 +73,8 @@ def test_what_is_better_keeps_to_a_bound_too(
         (Bound(1.0, at_least=False, unit=""), "≤ 1"),
     ],
 )
-def test_a_bound_in_words(bound: Bound, said: str) -> None:
-    assert str(bound) == said
+def test_a_bound_as_text(bound: Bound, message: str) -> None:
+    assert str(bound) == message
 
 
 def test_a_ratio_is_of_the_medians() -> None:
@@ -81,7 +85,7 @@ def test_a_ratio_is_of_the_medians() -> None:
 
 
 @given(repetitions, repetitions)
-def test_a_speedup_is_the_other_way_round(
+def test_a_speedup_is_the_reciprocal_ratio(
     ours: list[float], reference: list[float]
 ) -> None:
     ratio, faster = beside(ours, reference), beside(ours, reference, speedup=True)
@@ -92,14 +96,14 @@ def test_a_speedup_is_the_other_way_round(
 
 
 @given(repetitions)
-def test_the_order_of_repetitions_tells_nothing(ours: list[float]) -> None:
+def test_the_order_of_repetitions_does_not_matter(ours: list[float]) -> None:
     again = sorted(ours, reverse=True)
     assert beside(ours, [1.0]) == beside(again, [1.0])
     assert line_alone("", "", ours) == line_alone("", "", again)
 
 
 @given(repetitions)
-def test_the_spread_is_around_the_median(ours: list[float]) -> None:
+def test_the_spread_contains_the_median(ours: list[float]) -> None:
     for line in (beside(ours, [1.0]), line_alone("", "", ours)):
         assert line.spread is not None
         assert line.spread[0] <= line.ours <= line.spread[1]
@@ -107,7 +111,7 @@ def test_the_spread_is_around_the_median(ours: list[float]) -> None:
 
 
 @given(repetitions, repetitions, bounds)
-def test_a_line_is_met_where_its_value_keeps_to_the_bound(
+def test_a_line_is_met_if_its_value_is_within_the_bound(
     ours: list[float], reference: list[float], bound: Bound
 ) -> None:
     compared, alone = beside(ours, reference, bound), line_alone("", "", ours, bound)
@@ -118,7 +122,7 @@ def test_a_line_is_met_where_its_value_keeps_to_the_bound(
 
 
 @given(repetitions, bounds)
-def test_a_bound_alone_does_not_make_a_line_met(
+def test_a_line_that_misses_the_further_condition_is_not_met(
     ours: list[float], bound: Bound
 ) -> None:
     assert beside(ours, [1.0], bound, also=False).met is False
@@ -126,7 +130,7 @@ def test_a_bound_alone_does_not_make_a_line_met(
 
 
 @given(repetitions, st.booleans())
-def test_without_a_bound_a_line_need_not_be_anything(
+def test_without_a_bound_a_line_is_neither_met_nor_missed(
     ours: list[float], also: bool
 ) -> None:
     compared = beside(ours, [2.0], also=also)
@@ -134,6 +138,16 @@ def test_without_a_bound_a_line_need_not_be_anything(
     assert compared.value == pytest.approx(compared.ours / 2)
     alone = line_alone("", "", ours, also=also)
     assert (alone.met, alone.bound, alone.value) == (None, "", None)
+
+
+@pytest.mark.parametrize(
+    ("speedup", "zero"), [(False, "the reference's median"), (True, "our median")]
+)
+def test_nothing_is_divided_by_zero(speedup: bool, zero: str) -> None:
+    ours, reference = ([0.0], [1.0]) if speedup else ([1.0], [0.0])
+    with pytest.raises(NotComputableError, match=f"^a title: {zero} is zero$"):
+        beside(ours, reference, speedup=speedup)
+    assert beside(reference, ours, speedup=speedup).value == 0
 
 
 def test_a_line_alone_has_no_reference() -> None:
@@ -152,7 +166,7 @@ def test_json_has_all_of_a_line(
     assert Line(**read) == line
 
 
-def test_a_key_is_taken_of_each_repetition_in_turn() -> None:
+def test_values_of_a_key_are_in_the_order_of_repetitions() -> None:
     found = [{"a": 1, "b": {"c": {"d": 2}}}, {"a": 3, "b": {"c": {"d": 4}}}]
     other = Setting("stock", 3, 2, 1, "kernel")
     results: Results = {OURS: found, other: [{"a": 9}]}
@@ -161,24 +175,31 @@ def test_a_key_is_taken_of_each_repetition_in_turn() -> None:
     assert values_of(results, other, "a") == [9]
 
 
-def test_what_was_not_found_is_no_nought() -> None:
+def test_a_number_that_was_not_measured_in_some_repetition_is_not_computable() -> None:
+    results: Results = {OURS: [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": None}]}
+    assert numbers_of(results, OURS, "a") == [1.0, 3.0]
+    with pytest.raises(NotComputableError, match="^ours 3x2 kernel: b: nothing to"):
+        numbers_of(results, OURS, "b")
+
+
+def test_a_missing_key_is_a_programming_error() -> None:
     with pytest.raises(KeyError):
         values_of({OURS: [{"a": {"b": 1}}]}, OURS, "a.c")
 
 
-def test_a_settings_name_tells_it_from_its_like() -> None:
+def test_settings_have_different_names() -> None:
     assert OURS.name == "ours 3x2 kernel"
     like = [("naive", 3, 2, "kernel"), ("ours", 2, 3, "kernel"), ("ours", 3, 2, "u")]
     names = {Setting(k, c, n, 1, d).name for k, c, n, d in like}
     assert len(names | {OURS.name}) == 4
 
 
-def test_a_settings_plan_is_as_large_as_it_says() -> None:
+def test_the_plan_of_a_setting_has_its_size() -> None:
     plan = OURS.plan
     assert (len(plan.chassis), len(list(plan.nodes)), len(plan.clients)) == (3, 6, 1)
 
 
-def test_kinds_are_measured_at_the_arrays_size() -> None:
+def test_every_kind_is_measured_at_the_size_of_the_array() -> None:
     found = settings_of_kinds(("ours", "stock"))(QUICK.on("kernel"))
     assert [setting.name for setting in found] == [
         "ours 10x15 kernel",

@@ -1,4 +1,4 @@
-"""One network of the benchmark is measured: in this process, and it is made up."""
+"""The measurement of one network, which is a fake in this process."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def done(folder: Path, *figures: str) -> tuple[int, dict[str, Any]]:
     return status, json.loads((folder / "found.json").read_text())
 
 
-def test_it_is_brought_up_measured_and_taken_down(
+def test_a_network_is_brought_up_measured_and_stopped(
     network: MadeUp, tmp_path: Path
 ) -> None:
     status, found = done(tmp_path, "bulk", "growth")
@@ -95,7 +95,7 @@ def test_it_is_brought_up_measured_and_taken_down(
     assert found["up"]["down"] >= 0
 
 
-def test_each_figure_has_its_own_load_and_losses(
+def test_each_figure_has_its_own_load_and_port_drops(
     network: MadeUp, tmp_path: Path
 ) -> None:
     _, found = done(tmp_path, "bulk", "growth")
@@ -105,7 +105,7 @@ def test_each_figure_has_its_own_load_and_losses(
         assert set(load) == set(Load.__dataclass_fields__)
 
 
-def test_one_that_fails_says_why_and_the_next_is_measured(
+def test_a_failed_figure_has_its_error_and_the_next_is_measured(
     network: MadeUp, tmp_path: Path
 ) -> None:
     status, found = done(tmp_path, "beyond", "bulk")
@@ -116,7 +116,9 @@ def test_one_that_fails_says_why_and_the_next_is_measured(
     assert network.did == ["measure", "close"]
 
 
-def test_only_a_whole_file_gets_its_name(network: MadeUp, tmp_path: Path) -> None:
+def test_the_file_gets_its_name_when_it_is_complete(
+    network: MadeUp, tmp_path: Path
+) -> None:
     done(tmp_path, "bulk")
     assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
 

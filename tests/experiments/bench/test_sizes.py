@@ -1,4 +1,4 @@
-"""How large the benchmark is: what the quick one leaves out, and JSON and back."""
+"""Sizes of the benchmark: what the quick one leaves out, and their JSON form."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def test_sizes_that_ship_survive_json(size: Size) -> None:
 
 
 @given(sizes, st.sampled_from([KERNEL, USERSPACE]))
-def test_another_datapath_changes_nothing_else(size: Size, datapath: str) -> None:
+def test_changing_the_datapath_changes_nothing_else(size: Size, datapath: str) -> None:
     other = size.on(datapath)
     assert other.datapath == datapath
     assert replace(other, datapath=size.datapath) == size
 
 
-def test_what_is_not_a_size_is_refused() -> None:
+def test_an_invalid_size_is_refused() -> None:
     with pytest.raises(TypeError):
         Size.from_json({**QUICK.to_json(), "colour": "red"})
 
 
-def test_the_quick_one_is_nowhere_larger() -> None:
+def test_the_quick_size_is_nowhere_larger() -> None:
     assert QUICK.repetitions < FULL.repetitions
     for field in fields(Size):
         quick, full = getattr(QUICK, field.name), getattr(FULL, field.name)

@@ -1,4 +1,4 @@
-"""A TCP server on loopback that answers, stays mute or resets, as a test wants."""
+"""A TCP server on loopback that answers, stays silent or resets, as a test requires."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from contextlib import contextmanager
 from experiments.bench.measure.load_generators import LoadGenerators
 from nodes.clients.client_ports import seeded_ports
 
-ECHO, MUTE, RESET, END = "echo", "mute", "reset", "end"
+ECHO, SILENT, RESET, END = "echo", "silent", "reset", "end"
 #: No test waits longer for anything that must happen.
 DEADLINE_S = 30.0
 ABORT = struct.pack("ii", 1, 0)
 
 
 class LoopbackServer:
-    """Treats connections by their source port as ``ways`` says, others by ``otherwise``."""
+    """``behaviour``: by source port of the connection; ``otherwise``: of all others."""
 
     def __init__(self, host: str = "127.0.0.1", otherwise: str = ECHO) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listening = socket.create_server((host, 0), family=family, backlog=128)
         self.port: int = self._listening.getsockname()[1]
         self.otherwise = otherwise
-        self.ways: dict[int, str] = {}
+        self.behaviour: dict[int, str] = {}
         #: Source port -> what was received from it.
         self.received: dict[int, bytes] = {}
         self._connections: dict[int, socket.socket] = {}
@@ -42,7 +42,7 @@ class LoopbackServer:
             there = self._accepted.wait_for(
                 lambda: source_port in self._connections, DEADLINE_S
             )
-            assert there, f"nobody connected from port {source_port}"
+            assert there, f"no connection from port {source_port}"
             return self._connections[source_port]
 
     def abort(self, source_port: int) -> None:
@@ -61,7 +61,9 @@ class LoopbackServer:
         while True:
             open_ones = {s: p for p, s in self._connections.items() if s.fileno() >= 0}
             waits = [self._told, self._listening, *open_ones]
-            with contextlib.suppress(ValueError, OSError):  # closed by the test
+            with contextlib.suppress(
+                ValueError, OSError
+            ):  # the test has closed a socket
                 ready, _, _ = select.select(waits, [], [], 0.05)
                 if self._told in ready:
                     return
@@ -78,17 +80,17 @@ class LoopbackServer:
             self._accepted.notify_all()
 
     def _treat(self, connection: socket.socket, port: int) -> None:
-        way = self.ways.get(port, self.otherwise)
+        reaction = self.behaviour.get(port, self.otherwise)
         try:
             octets = connection.recv(4096)
         except ConnectionError:
             octets = b""
         self.received[port] = self.received.get(port, b"") + octets
-        if way == RESET and octets:
+        if reaction == RESET and octets:
             self.abort(port)
-        elif way == END or not octets:
+        elif reaction == END or not octets:
             connection.close()
-        elif way == ECHO:
+        elif reaction == ECHO:
             connection.sendall(octets)
 
 
@@ -96,7 +98,7 @@ class LoopbackServer:
 def loopback_server(
     host: str = "127.0.0.1", otherwise: str = ECHO
 ) -> Iterator[LoopbackServer]:
-    """A server that is closed in the end."""
+    """A server that is closed at the end of the block."""
     server = LoopbackServer(host, otherwise)
     try:
         yield server
@@ -105,7 +107,7 @@ def loopback_server(
 
 
 def unused_ports(count: int) -> list[int]:
-    """Ports that nobody used a moment ago, of either IP version."""
+    """Ports that were unused a moment ago, for both IP versions."""
     with contextlib.ExitStack() as held:
         return [
             held.enter_context(
@@ -132,7 +134,7 @@ def unused_seed(streams: list[str], count: int) -> int:
 
 
 class LoopbackNetwork:
-    """Clients that all stand on loopback, as far as load generators ask for them."""
+    """Clients on loopback, with the methods that load generators need."""
 
     steps: dict[str, float] = {}
 
@@ -145,10 +147,10 @@ class LoopbackNetwork:
         return self._targets
 
     def pid(self, host: str) -> int:
-        raise AssertionError(f"nobody enters the namespace of {host}")
+        raise AssertionError(f"the namespace of {host} is not needed")
 
     def server_of(self, client: str, port: int, target: str, source_port: int) -> str:
-        raise AssertionError(f"nobody asks where {client} is served")
+        raise AssertionError(f"the server of {client} is not needed")
 
     def dropped(self) -> int:
         return 0

@@ -37,30 +37,30 @@ bulk_sink.serve({each.fileno(): each for each in listening})
 
 
 class Sink:
-    """A sink that is running, and the ports it listens at."""
+    """A running sink, and the ports at which it listens."""
 
     def __init__(self, program: subprocess.Popen[str], ports: Sequence[int]) -> None:
         self.program = program
         self.ports = ports
 
-    def asked(self) -> dict[str, Any]:
-        """What it says to one line."""
+    def counts(self) -> dict[str, Any]:
+        """Its reply to one line."""
         assert self.program.stdin
         assert self.program.stdout
         self.program.stdin.write("\n")
         self.program.stdin.flush()
-        said: dict[str, Any] = json.loads(self.program.stdout.readline())
-        return said
+        reply: dict[str, Any] = json.loads(self.program.stdout.readline())
+        return reply
 
     def octets_once(self, least: int) -> int:
-        """How many it has, as soon as it is that many."""
+        """The number of bytes received, once it is at least ``least``."""
         begun: float | None = None
         while True:
-            said = self.asked()
-            begun = begun or said["monotonic_s"]
-            if said["octets"] >= least:
-                return int(said["octets"])
-            assert said["monotonic_s"] < begun + DEADLINE_S, said
+            reply = self.counts()
+            begun = begun or reply["monotonic_s"]
+            if reply["octets"] >= least:
+                return int(reply["octets"])
+            assert reply["monotonic_s"] < begun + DEADLINE_S, reply
 
 
 @contextmanager
@@ -92,23 +92,23 @@ def lasting() -> Iterator[Sink]:
 
 
 def sent(port: int, data: bytes, *, reset: bool = False) -> None:
-    """All of it on a connection of its own."""
+    """Sends the data on its own connection."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(data)
         if reset:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
 
 
-def test_nothing_received_is_nothing_counted() -> None:
+def test_without_data_the_count_is_0() -> None:
     with sink() as running:
-        assert running.asked()["octets"] == 0
+        assert running.counts()["octets"] == 0
 
 
 @given(st.lists(st.integers(0, 1 << 17), max_size=4))
 def test_octets_are_counted_over_all_connections(
     lasting: Sink, sizes: list[int]
 ) -> None:
-    before = lasting.asked()["octets"]
+    before = lasting.counts()["octets"]
     for size in sizes:
         sent(lasting.ports[0], bytes(size))
     assert lasting.octets_once(before + sum(sizes)) == before + sum(sizes)
@@ -121,14 +121,14 @@ def test_every_listener_is_served() -> None:
         assert running.octets_once(111) == 111
 
 
-def test_more_than_one_read_takes_is_counted_too() -> None:
+def test_more_data_than_one_read_takes_are_counted() -> None:
     size = 3 * len(bulk_sink._SCRATCH) + 1
     with sink() as running:
         sent(running.ports[0], bytes(size))
         assert running.octets_once(size) == size
 
 
-def test_a_connection_that_is_reset_disturbs_no_other() -> None:
+def test_a_reset_connection_does_not_affect_the_others() -> None:
     with sink() as running, socket.socket() as lasting:
         lasting.connect(("127.0.0.1", running.ports[0]))
         sent(running.ports[0], b"", reset=True)
@@ -136,7 +136,7 @@ def test_a_connection_that_is_reset_disturbs_no_other() -> None:
         assert running.octets_once(12) == 12
 
 
-def test_the_sink_ends_what_its_sender_has_ended() -> None:
+def test_the_sink_closes_connections_that_the_sender_has_closed() -> None:
     with sink() as running, socket.socket() as sender:
         sender.settimeout(DEADLINE_S)
         sender.connect(("127.0.0.1", running.ports[0]))
@@ -144,13 +144,13 @@ def test_the_sink_ends_what_its_sender_has_ended() -> None:
         assert sender.recv(1) == b""
 
 
-def test_the_time_never_goes_back() -> None:
+def test_the_time_is_monotonic() -> None:
     with sink() as running:
-        times = [running.asked()["monotonic_s"] for _ in range(3)]
+        times = [running.counts()["monotonic_s"] for _ in range(3)]
         assert times == sorted(times)
 
 
-def test_the_sink_ends_with_its_input_though_connections_are_open() -> None:
+def test_the_sink_ends_at_the_end_of_input_with_open_connections() -> None:
     with sink() as running, socket.socket() as open_one:
         open_one.connect(("127.0.0.1", running.ports[0]))
         open_one.sendall(b"x")
@@ -161,7 +161,7 @@ def test_the_sink_ends_with_its_input_though_connections_are_open() -> None:
 
 
 class FakeLibrary:
-    """A C library whose setns goes nowhere, or fails."""
+    """A C library whose setns does nothing, or fails."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -205,7 +205,7 @@ def test_a_namespace_that_cannot_be_entered_is_an_error(
         bulk_sink.listeners(os.getpid(), 1)
 
 
-def test_the_c_library_has_what_is_called() -> None:
+def test_the_c_library_has_setns() -> None:
     assert ctypes.CDLL(None).setns
 
 
@@ -218,7 +218,7 @@ def source(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             program.kill()
 
 
-def test_what_is_sent_from_the_ports_asked_for_arrives() -> None:
+def test_data_from_the_requested_source_ports_arrive() -> None:
     own = unused_ports(2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -244,9 +244,9 @@ def test_source_and_sink_work_together() -> None:
         assert running.octets_once(1 << 24) >= 1 << 24
 
 
-def test_one_that_is_refused_ends_the_source_with_nothing_said() -> None:
-    nobody, own = unused_ports(2)
-    with source(f"--port={nobody}", f"--to={own}@127.0.0.1") as program:
+def test_a_refused_connection_ends_the_source_without_output() -> None:
+    closed, own = unused_ports(2)
+    with source(f"--port={closed}", f"--to={own}@127.0.0.1") as program:
         out, _ = program.communicate(timeout=DEADLINE_S)
     assert out == ""
     assert program.returncode != 0
@@ -278,9 +278,7 @@ def test_the_target_decides_the_ip_version(
 
 @pytest.mark.parametrize("program", ["bulk_source", "bulk_sink"])
 @pytest.mark.parametrize("given_options", [[], ["--port=1"], ["--port=one"]])
-def test_what_a_program_needs_must_be_given(
-    program: str, given_options: list[str]
-) -> None:
+def test_required_options_must_be_given(program: str, given_options: list[str]) -> None:
     with start_local(program, *given_options) as started:
         _, _ = started.communicate(timeout=DEADLINE_S)
     assert started.returncode == 2
@@ -298,7 +296,7 @@ def started_programs() -> Iterator[tuple[str, str]]:
                         yield path.name, str(given_name.value)
 
 
-def test_every_program_that_is_started_by_name_is_there() -> None:
+def test_every_program_that_is_started_by_name_exists() -> None:
     started = list(started_programs())
     assert {"load_generator", "bulk_sink", "bulk_source"} == {n for _, n in started}
     assert [one for one in started if not (PROGRAMS / f"{one[1]}.py").is_file()] == []

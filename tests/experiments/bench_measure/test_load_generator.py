@@ -1,4 +1,4 @@
-"""The load generator's program: opening, asking and closing, over loopback."""
+"""The load generator's program: opening, requests and closing, over loopback."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.experiments.bench_measure.loopback_server import (
     DEADLINE_S,
     ECHO,
     END,
-    MUTE,
     RESET,
+    SILENT,
     LoopbackServer,
     loopback_server,
     unused_ports,
@@ -45,7 +45,7 @@ def server() -> Iterator[LoopbackServer]:
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    """Makes generators in this process, which are closed in the end."""
+    """Makes generators in this process, which are closed at the end of the test."""
     made: list[LoadGenerator] = []
 
     def one(
@@ -64,7 +64,7 @@ def opened_ports(reply: dict[str, Any]) -> list[int]:
     return [port for _, port in reply["ports"]]
 
 
-def test_every_connection_is_opened_and_told_with_its_source_port(
+def test_every_opened_connection_is_reported_with_its_source_port(
     server: LoopbackServer, make: Make
 ) -> None:
     ports = unused_ports(5)
@@ -76,7 +76,7 @@ def test_every_connection_is_opened_and_told_with_its_source_port(
         assert server.connection(port).getpeername() == ("127.0.0.1", port)
 
 
-def test_a_second_opening_goes_on_with_indices_and_ports(
+def test_a_second_opening_continues_indices_and_ports(
     server: LoopbackServer, make: Make
 ) -> None:
     ports = unused_ports(5)
@@ -87,30 +87,32 @@ def test_a_second_opening_goes_on_with_indices_and_ports(
     assert found["ports"] == [[2, ports[2]], [3, ports[3]], [4, ports[4]]]
 
 
-def test_nothing_to_open_is_done_at_once(server: LoopbackServer, make: Make) -> None:
+def test_opening_no_connection_returns_immediately(
+    server: LoopbackServer, make: Make
+) -> None:
     found = make(server.port, []).open(0, 10, DEADLINE_S)
     assert (found["opened"], found["failures"], found["ports"]) == (0, {}, [])
     assert found["first_s"] == found["last_s"]
 
 
 def test_a_refused_connection_is_counted_by_its_error(make: Make) -> None:
-    nobody, *ports = unused_ports(4)
-    found = make(nobody, ports).open(3, 1, DEADLINE_S)
+    closed, *ports = unused_ports(4)
+    found = make(closed, ports).open(3, 1, DEADLINE_S)
     assert (found["opened"], found["ports"]) == (0, [])
     assert found["failures"] == {"ECONNREFUSED": 3}
 
 
-def test_connections_that_failed_are_not_asked(make: Make) -> None:
-    nobody, *ports = unused_ports(3)
-    generator = make(nobody, ports)
+def test_failed_connections_get_no_request(make: Make) -> None:
+    closed, *ports = unused_ports(3)
+    generator = make(closed, ports)
     generator.open(2, 2, DEADLINE_S)
     assert generator.request(None, True, DEADLINE_S)["requests"] == 0
 
 
-def test_some_targets_refused_leaves_the_others_open(
+def test_refused_targets_do_not_affect_the_others(
     server: LoopbackServer, make: Make
 ) -> None:
-    """Nobody listens at 127.0.0.2: it is served in turn with the server's own address."""
+    """No server listens at 127.0.0.2, which is used in turn with the server's address."""
     ports = unused_ports(4)
     generator = make(server.port, ports, ["127.0.0.1", "127.0.0.2"])
     found = generator.open(4, 4, DEADLINE_S)
@@ -118,7 +120,7 @@ def test_some_targets_refused_leaves_the_others_open(
     assert found["failures"] == {"ECONNREFUSED": 2}
 
 
-def test_targets_are_taken_in_turn(make: Make) -> None:
+def test_targets_are_used_in_turn(make: Make) -> None:
     ports = unused_ports(5)
     with socket.create_server(("", 0)) as anywhere:
         targets = ["127.0.0.1", "127.0.0.2"]
@@ -136,7 +138,7 @@ def test_targets_are_taken_in_turn(make: Make) -> None:
 
 
 @contextmanager
-def deaf_port() -> Iterator[int]:
+def full_port() -> Iterator[int]:
     """A port where no further connection is ever established: its backlog is full."""
     with ExitStack() as held:
         listening = held.enter_context(socket.socket())
@@ -151,21 +153,19 @@ def deaf_port() -> Iterator[int]:
                 return
 
 
-def test_what_is_not_open_in_time_fails_by_timeout(make: Make) -> None:
-    with deaf_port() as port:
+def test_a_connection_that_is_not_open_in_time_counts_as_timeout(make: Make) -> None:
+    with full_port() as port:
         found = make(port, unused_ports(3)).open(3, 3, SHORT_S)
     assert (found["opened"], found["failures"]) == (0, {"timeout": 3})
 
 
-def test_no_more_than_the_window_is_begun(make: Make) -> None:
-    with deaf_port() as port:
+def test_at_most_the_window_is_connecting(make: Make) -> None:
+    with full_port() as port:
         found = make(port, unused_ports(5)).open(5, 2, SHORT_S)
     assert found["failures"] == {"timeout": 2}
 
 
-def test_a_source_port_that_is_taken_is_an_error(
-    server: LoopbackServer, make: Make
-) -> None:
+def test_a_source_port_in_use_is_an_error(server: LoopbackServer, make: Make) -> None:
     with socket.create_server(("", 0)) as taken:
         generator = make(server.port, [taken.getsockname()[1]])
         with pytest.raises(OSError, match="in use"):
@@ -173,7 +173,7 @@ def test_a_source_port_that_is_taken_is_an_error(
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_every_open_connection_is_asked_once_and_answered(
+def test_every_open_connection_gets_one_request_and_its_answer(
     server: LoopbackServer, make: Make, at_once: bool
 ) -> None:
     ports = unused_ports(4)
@@ -191,7 +191,9 @@ def test_every_open_connection_is_asked_once_and_answered(
     )
 
 
-def test_only_those_named_are_asked(server: LoopbackServer, make: Make) -> None:
+def test_only_the_named_connections_get_a_request(
+    server: LoopbackServer, make: Make
+) -> None:
     ports = unused_ports(4)
     generator = make(server.port, ports)
     generator.open(4, 4, DEADLINE_S)
@@ -200,20 +202,20 @@ def test_only_those_named_are_asked(server: LoopbackServer, make: Make) -> None:
     assert server.received.keys() == {ports[1], ports[3]}
 
 
-def test_nobody_named_is_nobody_asked(server: LoopbackServer, make: Make) -> None:
+def test_an_empty_selection_gets_no_request(server: LoopbackServer, make: Make) -> None:
     generator = make(server.port, unused_ports(1))
     generator.open(1, 1, DEADLINE_S)
     assert generator.request([], True, DEADLINE_S)["requests"] == 0
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-@pytest.mark.parametrize("way", [RESET, END])
-def test_each_fate_is_told_apart(
-    server: LoopbackServer, make: Make, way: str, at_once: bool
+@pytest.mark.parametrize("reaction", [RESET, END])
+def test_answered_reset_and_hung_connections_are_distinguished(
+    server: LoopbackServer, make: Make, reaction: str, at_once: bool
 ) -> None:
-    """A connection that its server ends is gone as one that is reset."""
+    """A connection that its server closes counts as reset."""
     ports = unused_ports(3)
-    server.ways = dict(zip(ports, (ECHO, way, MUTE), strict=True))
+    server.behaviour = dict(zip(ports, (ECHO, reaction, SILENT), strict=True))
     generator = make(server.port, ports)
     generator.open(3, 3, DEADLINE_S)
     found = generator.request(None, at_once, SHORT_S)
@@ -224,9 +226,11 @@ def test_each_fate_is_told_apart(
     assert sorted(index for index, _ in found["waited_ms"]) == [0, 2]
 
 
-def test_who_was_reset_is_not_asked_again(server: LoopbackServer, make: Make) -> None:
+def test_a_reset_connection_gets_no_further_request(
+    server: LoopbackServer, make: Make
+) -> None:
     ports = unused_ports(2)
-    server.ways = {ports[0]: RESET}
+    server.behaviour = {ports[0]: RESET}
     generator = make(server.port, ports)
     generator.open(2, 2, DEADLINE_S)
     assert generator.request(None, True, DEADLINE_S)["reset"] == [0]
@@ -234,24 +238,26 @@ def test_who_was_reset_is_not_asked_again(server: LoopbackServer, make: Make) ->
     assert (found["requests"], found["answered"], found["reset"]) == (1, 1, [])
 
 
-def test_who_hung_is_asked_again(server: LoopbackServer, make: Make) -> None:
+def test_a_hung_connection_gets_the_next_request(
+    server: LoopbackServer, make: Make
+) -> None:
     (port,) = unused_ports(1)
-    server.ways = {port: MUTE}
+    server.behaviour = {port: SILENT}
     generator = make(server.port, [port])
     generator.open(1, 1, DEADLINE_S)
     assert generator.request(None, True, SHORT_S)["hung"] == [0]
-    server.ways = {}
+    server.behaviour = {}
     found = generator.request(None, True, DEADLINE_S)
     assert (found["answered"], found["hung"]) == (1, [])
 
 
 def until_reset(generator: LoadGenerator, index: int) -> None:
-    """Returns when the client's kernel has taken in the reset of that connection."""
+    """Waits until the client's kernel has received the reset of that connection."""
     sock = generator._sockets[index]
     assert sock is not None
     watch = select.poll()
     watch.register(sock, 0)
-    assert watch.poll(DEADLINE_S * 1e3), "the reset never came"
+    assert watch.poll(DEADLINE_S * 1e3), "no reset was received"
 
 
 def test_a_reset_before_the_request_is_found_by_sending(
@@ -266,10 +272,10 @@ def test_a_reset_before_the_request_is_found_by_sending(
     assert (found["requests"], found["answered"], found["reset"]) == (2, 1, [0])
 
 
-def test_a_reset_of_one_that_was_not_asked_disturbs_nobody(
+def test_a_reset_of_a_connection_without_a_request_does_not_affect_the_others(
     server: LoopbackServer, make: Make
 ) -> None:
-    """It is told when the connection is asked itself."""
+    """The connection's own next request finds it."""
     ports = unused_ports(2)
     generator = make(server.port, ports)
     generator.open(2, 2, DEADLINE_S)
@@ -280,7 +286,7 @@ def test_a_reset_of_one_that_was_not_asked_disturbs_nobody(
     assert generator.request([1], True, DEADLINE_S)["reset"] == [1]
 
 
-def test_one_after_the_other_finds_a_reset_that_came_before_its_turn(
+def test_sequential_requests_find_a_reset_that_came_before_their_turn(
     server: LoopbackServer, make: Make
 ) -> None:
     ports = unused_ports(3)
@@ -290,6 +296,21 @@ def test_one_after_the_other_finds_a_reset_that_came_before_its_turn(
     until_reset(generator, 2)
     found = generator.request(None, False, DEADLINE_S)
     assert (found["requests"], found["answered"], found["reset"]) == (3, 2, [2])
+
+
+def test_a_later_opening_does_not_count_the_reset_of_an_earlier_connection(
+    server: LoopbackServer, make: Make
+) -> None:
+    """The connection's next request finds it."""
+    ports = unused_ports(3)
+    generator = make(server.port, ports)
+    generator.open(2, 2, DEADLINE_S)
+    server.abort(ports[0])
+    until_reset(generator, 0)
+    found = generator.open(1, 1, DEADLINE_S)
+    assert (found["opened"], found["failures"]) == (1, {})
+    asked = generator.request(None, True, DEADLINE_S)
+    assert (asked["requests"], asked["answered"], asked["reset"]) == (3, 2, [0])
 
 
 def test_closing_resets_every_connection(make: Make) -> None:
@@ -309,7 +330,7 @@ def test_closing_resets_every_connection(make: Make) -> None:
             again.bind(("", port))
 
 
-def test_closed_ones_are_neither_asked_nor_closed_again(
+def test_closed_connections_are_not_used_again(
     server: LoopbackServer, make: Make
 ) -> None:
     ports = unused_ports(3)
@@ -346,7 +367,7 @@ OPENING = {"op": "open", "connections": 3, "window": 3, "timeout_s": DEADLINE_S}
 ASKING = {"op": "request", "which": None, "at_once": True, "timeout_s": DEADLINE_S}
 
 
-def test_the_program_obeys_line_by_line_until_its_input_ends(
+def test_the_program_executes_each_line_until_the_end_of_input(
     server: LoopbackServer,
 ) -> None:
     seed = unused_seed(["h7"], 3)
@@ -361,7 +382,7 @@ def test_the_program_obeys_line_by_line_until_its_input_ends(
         assert started.wait(DEADLINE_S) == 0
 
 
-def test_the_port_range_is_the_clients() -> None:
+def test_the_port_range_equals_that_of_the_clients() -> None:
     assert client_ports.PORT_RANGE == PORT_RANGE
 
 
@@ -376,8 +397,8 @@ def test_the_same_seed_gives_the_same_ports_again(server: LoopbackServer) -> Non
     assert seen[0] == seen[1] == client_ports.seeded_ports(seed, "h1")[:3]
 
 
-@pytest.mark.parametrize("line", ["no JSON\n", json.dumps({"op": "dance"}) + "\n"])
-def test_what_it_does_not_understand_ends_the_program(line: str) -> None:
+@pytest.mark.parametrize("line", ["no JSON\n", json.dumps({"op": "unknown"}) + "\n"])
+def test_an_invalid_line_ends_the_program(line: str) -> None:
     command = start_local("load_generator", "--target=127.0.0.1", "--port=1")
     with command as started:
         out, _ = started.communicate(line, timeout=DEADLINE_S)

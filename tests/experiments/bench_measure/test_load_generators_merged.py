@@ -1,4 +1,4 @@
-"""The generators of all clients driven as one: what each is told, and the sums of it."""
+"""The generators of all clients together: what each receives, and the merged results."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from experiments.bench.measure.load_generators import (
 from nodes.clients.client_ports import seeded_ports
 from tests.experiments.bench_measure.loopback_server import (
     DEADLINE_S,
-    MUTE,
     RESET,
+    SILENT,
     LoopbackNetwork,
     loopback_server,
     ports_of,
@@ -35,7 +35,7 @@ Reply = Mapping[str, Any]
 
 
 class FakeProgram:
-    """Says what it was given to say, and keeps what it is told."""
+    """Writes the given replies, and keeps the requests that it receives."""
 
     def __init__(self, replies: Sequence[Reply], arguments: Sequence[str]) -> None:
         self.args = arguments
@@ -44,7 +44,7 @@ class FakeProgram:
         self.ended = False
 
     @property
-    def told(self) -> list[Any]:
+    def received(self) -> list[Any]:
         return [json.loads(line) for line in self.stdin.getvalue().splitlines()]
 
     def wait(self) -> int:
@@ -103,7 +103,9 @@ def answered(**different: Any) -> Reply:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 250))
-def test_a_split_is_whole_even_and_larger_first(total: int, parts: int) -> None:
+def test_a_split_is_complete_and_even_and_the_larger_parts_are_first(
+    total: int, parts: int
+) -> None:
     shares = measured._split_evenly(total, parts)
     assert len(shares) == parts
     assert sum(shares) == total
@@ -115,7 +117,7 @@ targets = st.lists(st.ip_addresses(v=4).map(str), min_size=1, max_size=5)
 
 
 @given(targets, st.integers(), st.integers(1, 65535), st.sampled_from(["h1", "h22"]))
-def test_a_client_gets_all_targets_in_order_the_seed_and_its_own_stream(
+def test_a_client_gets_all_targets_the_seed_and_its_stream(
     addresses: list[str], seed: int, port: int, client: str
 ) -> None:
     network = cast(Network, LoopbackNetwork([client], addresses))
@@ -139,18 +141,18 @@ def test_one_program_is_started_on_every_client() -> None:
             assert {f"--port={ECHO_PORT}", "--seed=5"} < set(options)
 
 
-def test_opening_tells_each_client_its_share() -> None:
+def test_each_client_opens_its_share() -> None:
     replies = {"h1": [opened([1, 2])], "h2": [opened([1, 2])], "h3": [opened([1])]}
     with generators_with(replies) as (generators, programs):
         generators.open(5, 64)
-        (first,) = programs["h1"].told
+        (first,) = programs["h1"].received
         assert first == {
             "op": "open",
             "connections": 2,
             "window": 64,
             "timeout_s": OPEN_TIMEOUT_S,
         }
-        shares = [one.told[0]["connections"] for one in programs.values()]
+        shares = [one.received[0]["connections"] for one in programs.values()]
         assert shares == [2, 2, 1]
 
 
@@ -166,7 +168,7 @@ def test_opening_lasts_from_the_first_to_the_last_of_all_clients() -> None:
         assert generators.connections == [("h1", 20001), ("h1", 20002), ("h2", 20001)]
 
 
-def test_further_connections_join_those_that_are_open() -> None:
+def test_further_connections_are_added_to_the_open_ones() -> None:
     replies = {"h1": [opened([20001]), opened([20002], index=1), answered(hung=[0, 1])]}
     with generators_with(replies) as (generators, _):
         generators.open(1, 1)
@@ -175,7 +177,7 @@ def test_further_connections_join_those_that_are_open() -> None:
         assert set(asked.hung) == {("h1", 20001), ("h1", 20002)}
 
 
-def test_all_must_open_where_all_are_needed() -> None:
+def test_open_all_raises_unless_all_connections_open() -> None:
     replies = {"h1": [opened([20001, 20002])], "h2": [opened([], {"timeout": 1})]}
     with (
         generators_with(replies) as (generators, _),
@@ -184,12 +186,12 @@ def test_all_must_open_where_all_are_needed() -> None:
         generators.open_all(3, 64)
 
 
-def test_all_that_open_is_as_opening() -> None:
+def test_open_all_returns_the_results_of_open() -> None:
     with generators_with({"h1": [opened([1, 2])]}) as (generators, _):
         assert generators.open_all(2, 64).opened == 2
 
 
-def test_asking_names_each_clients_own_by_index() -> None:
+def test_a_request_names_each_clients_connections_by_index() -> None:
     replies = {
         "h1": [opened([20001, 20002]), answered()],
         "h2": [opened([20002]), answered()],
@@ -199,8 +201,8 @@ def test_asking_names_each_clients_own_by_index() -> None:
         generators.open(4, 64)
         which = [("h2", 20002), ("h1", 20002)]
         generators.request(which, at_once=False, timeout_s=5, pause_s=0.5)
-        assert [one.told[1]["which"] for one in programs.values()] == [[1], [0], []]
-        assert programs["h1"].told[1] == {
+        assert [one.received[1]["which"] for one in programs.values()] == [[1], [0], []]
+        assert programs["h1"].received[1] == {
             "op": "request",
             "which": [1],
             "at_once": False,
@@ -209,23 +211,23 @@ def test_asking_names_each_clients_own_by_index() -> None:
         }
 
 
-@pytest.mark.parametrize(("which", "told"), [(None, None), ([], [])])
-def test_all_and_none_are_told_apart(
-    which: list[tuple[str, int]] | None, told: list[int] | None
+@pytest.mark.parametrize(("which", "received"), [(None, None), ([], [])])
+def test_all_and_no_connections_are_distinguished(
+    which: list[tuple[str, int]] | None, received: list[int] | None
 ) -> None:
     with generators_with({"h1": [opened([20001]), answered()]}) as made:
         generators, programs = made
         generators.open(1, 1)
         generators.request(which, at_once=True, timeout_s=1)
-        assert programs["h1"].told[1]["which"] == told
+        assert programs["h1"].received[1]["which"] == received
 
 
-def test_a_connection_that_nobody_opened_cannot_be_asked() -> None:
+def test_an_unknown_connection_is_an_error() -> None:
     with generators_with({"h1": [opened([20001])]}) as (generators, programs):
         generators.open(1, 1)
         with pytest.raises(KeyError):
             generators.request([("h1", 20002)], at_once=True, timeout_s=1)
-        assert len(programs["h1"].told) == 1
+        assert len(programs["h1"].received) == 1
 
 
 def test_replies_are_merged_by_client_and_port() -> None:
@@ -246,26 +248,26 @@ def test_replies_are_merged_by_client_and_port() -> None:
     assert found.waited_ms == {("h2", 2): 50.0}
 
 
-def test_nothing_asked_has_no_reset_and_no_beginning() -> None:
+def test_without_requests_there_are_no_times() -> None:
     with generators_with({"h1": [answered()], "h2": [answered()]}) as (generators, _):
         found = generators.request([], at_once=False, timeout_s=1)
     assert (found.requests, found.first_s, found.last_reset_s) == (0, 0.0, None)
 
 
 instants = st.none() | st.floats(1, 1e9)
-fates = st.sampled_from(["answered", "reset", "hung"])
-clients_fates = st.lists(st.tuples(st.lists(fates), instants, instants), min_size=1)
+results = st.sampled_from(["answered", "reset", "hung"])
+clients_results = st.lists(st.tuples(st.lists(results), instants, instants), min_size=1)
 
 
-@given(clients_fates)
-def test_merging_loses_no_connection_and_keeps_the_outermost_instants(
+@given(clients_results)
+def test_merging_keeps_every_connection_and_the_first_and_last_time(
     clients: list[tuple[list[str], float | None, float | None]],
 ) -> None:
     replies = {}
-    for number, (fate, first_s, last_s) in enumerate(clients):
-        of = {name: [i for i, f in enumerate(fate) if f == name] for name in fate}
+    for number, (result, first_s, last_s) in enumerate(clients):
+        of = {name: [i for i, f in enumerate(result) if f == name] for name in result}
         mine = answered(
-            requests=len(fate),
+            requests=len(result),
             answered=len(of.get("answered", [])),
             reset=of.get("reset", []),
             hung=of.get("hung", []),
@@ -274,11 +276,11 @@ def test_merging_loses_no_connection_and_keeps_the_outermost_instants(
             answer_ms=[1.0] * len(of.get("answered", [])),
             reset_ms=[2.0] * len(of.get("reset", [])),
         )
-        replies[f"h{number}"] = [opened(range(100, 100 + len(fate))), mine]
+        replies[f"h{number}"] = [opened(range(100, 100 + len(result))), mine]
     with generators_with(replies) as (generators, _):
         generators.open(0, 1)
         found = generators.request(at_once=True, timeout_s=1)
-    assert found.requests == sum(len(fate) for fate, _, _ in clients)
+    assert found.requests == sum(len(result) for result, _, _ in clients)
     assert found.answered + len(found.reset) + len(found.hung) == found.requests
     assert len(found.answer_ms) == found.answered
     assert len(found.reset_ms) == len(found.reset)
@@ -296,7 +298,7 @@ def test_closing_forgets_the_connections() -> None:
         generators.open(1, 1)
         generators.close()
         assert generators.connections == []
-        assert programs["h1"].told[1] == {"op": "close"}
+        assert programs["h1"].received[1] == {"op": "close"}
 
 
 def test_a_program_that_ended_is_an_error_with_its_status() -> None:
@@ -315,7 +317,7 @@ def test_ending_closes_every_input_and_waits() -> None:
 
 @pytest.fixture
 def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Programs are started where this process stands, not on hosts."""
+    """Programs are started in this process's namespaces, not on hosts."""
 
     def start(_network: Network, _host: str, program: str, *arguments: str) -> Any:
         return start_local(program, *arguments)
@@ -324,7 +326,7 @@ def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("on_loopback")
-def test_real_programs_of_two_clients_are_driven_as_one() -> None:
+def test_two_real_programs_work_together() -> None:
     clients = ["h1", "h2"]
     seed = unused_seed(clients, 3)
     network = cast(Network, LoopbackNetwork(clients, ["127.0.0.1"]))
@@ -335,16 +337,16 @@ def test_real_programs_of_two_clients_are_driven_as_one() -> None:
             for client, count in (("h1", 3), ("h2", 2)):
                 order = seeded_ports(seed, client)
                 assert ports_of(generators, client) == order[:count]
-            (reset, mute), (other, _) = (
+            (reset, silent), (other, _) = (
                 [(client, port) for port in ports_of(generators, client)[:2]]
                 for client in clients
             )
-            server.ways = {reset[1]: RESET, mute[1]: MUTE, other[1]: RESET}
+            server.behaviour = {reset[1]: RESET, silent[1]: SILENT, other[1]: RESET}
             found = generators.request(at_once=True, timeout_s=0.5)
             assert (found.requests, found.answered) == (5, 2)
             assert set(found.reset) == {reset, other}
-            assert set(found.hung) == {mute}
-            server.ways = {}
+            assert set(found.hung) == {silent}
+            server.behaviour = {}
             again = generators.request(at_once=True, timeout_s=DEADLINE_S)
             assert (again.requests, again.answered) == (3, 3)
             generators.close()
@@ -353,7 +355,7 @@ def test_real_programs_of_two_clients_are_driven_as_one() -> None:
 
 
 @pytest.mark.usefixtures("on_loopback")
-def test_programs_are_ended_though_the_measurement_failed() -> None:
+def test_programs_end_if_the_measurement_fails() -> None:
     network = cast(Network, LoopbackNetwork(["h1"], ["127.0.0.1"]))
     with (
         pytest.raises(ZeroDivisionError),

@@ -1,4 +1,4 @@
-"""The benchmark's networks, as far as they can be told without bringing one up."""
+"""The benchmark's networks, as far as they can be tested without bringing one up."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ families = st.sampled_from([4, 6])
 
 @st.composite
 def resets(draw: st.DrawFn) -> bytes:
-    """A "not recognised" reset to a client of either IP version, as frames are."""
+    """A "not recognised" reset to a client, for each IP version, as a frame."""
     ethernet = Ether(src=draw(macs), dst=draw(macs))
     if draw(families) == 4:
         address = str(draw(st.ip_addresses(v=4)))
@@ -106,21 +106,23 @@ def test_the_checksums_of_a_copy_are_right(frame: bytes) -> None:
 
 
 @given(resets())
-def test_owed_checksums_are_made_good(frame: bytes) -> None:
-    """As a switch in user space passes on a frame whose sender left them to it."""
+def test_partial_checksums_are_completed(frame: bytes) -> None:
+    """The frame with partial checksums, as a userspace switch forwards it."""
     ethernet, _, transport = layers(frame)
     transport.chksum = 0x1234
     assert _swapped(bytes(ethernet)) == _swapped(frame)
 
 
 @given(resets())
-def test_exchanged_twice_it_is_the_reset_again_but_for_its_macs(frame: bytes) -> None:
+def test_swapping_twice_restores_all_but_the_macs(frame: bytes) -> None:
     whole = frame.ljust(LEAST_FRAME, b"\0")
     assert _swapped(_swapped(frame))[12:] == whole[12:]
 
 
 @given(resets(), macs)
-def test_a_nodes_copy_differs_by_its_destination_alone(frame: bytes, mac: str) -> None:
+def test_copies_for_nodes_differ_in_their_destination_only(
+    frame: bytes, mac: str
+) -> None:
     copy = _swapped(frame)
     addressed = _addressed(copy, mac)
     assert addressed[:6] == bytes.fromhex(mac.replace(":", ""))
@@ -128,7 +130,7 @@ def test_a_nodes_copy_differs_by_its_destination_alone(frame: bytes, mac: str) -
 
 
 class FakeDatapath:
-    """A switch that keeps what it is told to send."""
+    """A switch that keeps the frames that it is to send."""
 
     def __init__(self, dpid: int) -> None:
         self.id = dpid
@@ -138,8 +140,8 @@ class FakeDatapath:
         self.sent.append(message)
 
 
-def told(dpid: int, frame: bytes) -> list[Any]:
-    """What the naive controller tells a switch that shows it that frame."""
+def messages(dpid: int, frame: bytes) -> list[Any]:
+    """The naive controller's messages to a switch that sent it that frame."""
     controller = NaiveController.__new__(NaiveController)
     controller._plan = PLAN
     controller._names = {number: name for name, number in PLAN.switches.items()}
@@ -162,7 +164,7 @@ def outputs(sent: list[Any]) -> list[int]:
 
 
 def test_the_fabrics_reset_goes_once_to_every_chassis() -> None:
-    sent = told(PLAN.switches[FABRIC], RESET_FRAME)
+    sent = messages(PLAN.switches[FABRIC], RESET_FRAME)
     assert outputs(sent) == [chassis.fabric_port for chassis in PLAN.chassis]
     assert {one.data for one in sent} == {_swapped(RESET_FRAME)}
     assert {one.in_port for one in sent} == {CONTROLLER_PORT}
@@ -171,7 +173,7 @@ def test_the_fabrics_reset_goes_once_to_every_chassis() -> None:
 @pytest.mark.parametrize("chassis", PLAN.chassis, ids=lambda each: each.name)
 def test_a_chassis_copy_goes_once_to_each_of_its_nodes(chassis: Any) -> None:
     copy = _swapped(RESET_FRAME)
-    sent = told(chassis.dpid, copy)
+    sent = messages(chassis.dpid, copy)
     assert outputs(sent) == [node.port for node in chassis.nodes]
     for message, node in zip(sent, chassis.nodes, strict=True):
         assert Ether(message.data).dst == node.mac
@@ -195,7 +197,7 @@ def test_a_naive_reset_goes_to_its_client_and_to_the_controller() -> None:
         assert actions_by_port(entry) == [client.fabric_port, CONTROLLER_PORT]
 
 
-def test_a_naive_copy_goes_to_the_controller_alone() -> None:
+def test_a_naive_copy_goes_to_the_controller_only() -> None:
     entries = NAIVE.chassis_entries(PLAN.chassis[0], Membership())
     assert len(entries) == 2
     for entry in entries:
@@ -208,7 +210,7 @@ def test_a_naive_copy_goes_to_the_controller_alone() -> None:
 
 @pytest.fixture
 def policies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is registered is forgotten afterwards."""
+    """Removes the registration afterwards."""
     monkeypatch.setitem(POLICIES, NAIVE.name, NAIVE)
     del POLICIES[NAIVE.name]
 
@@ -223,7 +225,7 @@ def test_the_naive_policy_is_known_once_it_is_registered() -> None:
 
 
 class FakeCluster:
-    """Keeps how it was made; fails to start if it is told to."""
+    """Keeps its arguments; fails to start if ``fails`` is set."""
 
     made: list[FakeCluster]
     fails = False
@@ -245,7 +247,7 @@ class FakeCluster:
 
 @pytest.fixture
 def clusters(monkeypatch: pytest.MonkeyPatch) -> list[FakeCluster]:
-    """Every cluster that is made, none of which is real."""
+    """Every cluster that the test makes; all are fakes."""
     made: list[FakeCluster] = []
     monkeypatch.setattr(FakeCluster, "made", made, raising=False)
     monkeypatch.setattr(ours, "Cluster", FakeCluster)
@@ -253,7 +255,9 @@ def clusters(monkeypatch: pytest.MonkeyPatch) -> list[FakeCluster]:
     return made
 
 
-def test_ours_is_as_users_get_it(clusters: list[FakeCluster], tmp_path: Path) -> None:
+def test_our_network_has_the_default_options(
+    clusters: list[FakeCluster], tmp_path: Path
+) -> None:
     up = ours.open_ours(PLAN, tmp_path, KERNEL)
     (cluster,) = clusters
     options = cluster.options
@@ -270,7 +274,7 @@ def test_ours_is_as_users_get_it(clusters: list[FakeCluster], tmp_path: Path) ->
     assert [*stops, cluster.stopped] == [0, 1]
 
 
-def test_bringing_up_is_told_step_by_step(
+def test_the_steps_of_the_bring_up_are_timed(
     clusters: list[FakeCluster], tmp_path: Path
 ) -> None:
     up = ours.open_ours(PLAN, tmp_path, KERNEL)
@@ -278,7 +282,7 @@ def test_bringing_up_is_told_step_by_step(
     assert all(seconds >= 0 for seconds in up.steps.values())
 
 
-def test_what_came_up_half_is_taken_down(
+def test_a_failed_bring_up_is_undone(
     clusters: list[FakeCluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeCluster, "fails", True)
@@ -323,7 +327,7 @@ names = st.sampled_from([node.name for node in PLAN.nodes])
 
 
 @given(st.sets(names, max_size=5), st.sampled_from(["h1", "h2"]), port_numbers)
-def test_a_server_is_always_one_in_service(
+def test_a_server_is_a_node_in_service(
     failed: set[str], client: str, source_port: int
 ) -> None:
     up = network(Membership(dict.fromkeys(failed, NodeState.FAILED)))
@@ -333,7 +337,7 @@ def test_a_server_is_always_one_in_service(
     assert up.owner(up.state, connection) == server
 
 
-def test_without_any_node_nobody_owns_a_connection() -> None:
+def test_without_a_node_in_service_a_connection_has_no_owner() -> None:
     everyone = [node.name for node in PLAN.nodes]
     up = network(Membership(dict.fromkeys(everyone, NodeState.FAILED)))
     assert up.owner(up.state, up.connection("h1", ECHO_PORT, 20001)) is None
@@ -360,7 +364,7 @@ def test_every_host_is_on_the_one_bridge(datapath: str, called: str) -> None:
     assert ends == {frozenset((host, "s1")) for host in topo.hosts()}
 
 
-def test_the_server_of_a_target_is_who_has_that_address() -> None:
+def test_the_server_of_a_target_has_its_address() -> None:
     up = StockNetwork.__new__(StockNetwork)
     up.servers = ["n1", "n2"]
     addresses = {"n1": "10.0.0.3", "n2": "10.0.0.4"}
@@ -396,7 +400,7 @@ def test_frames_lost_add_up_over_readings(
 @pytest.mark.parametrize(
     ("opener", "tso"), [(stock.open_stock, False), (stock.open_stock_tso, True)]
 )
-def test_only_one_of_the_stock_networks_has_tso(
+def test_one_of_the_stock_networks_has_tso(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, opener: Any, tso: bool
 ) -> None:
     monkeypatch.setattr(stock, "StockNetwork", lambda *given, tso: (*given, tso))

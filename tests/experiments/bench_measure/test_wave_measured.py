@@ -1,4 +1,4 @@
-"""What a wave of resets is said to have been, from what was seen of its connections."""
+"""The figures of a wave of resets, from observations of its connections."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PORTS = (20001, 20002, 20003, 20004)
 
 
 def network(membership: Membership | None = None, **cluster: Any) -> OurNetwork:
-    """A network of which nothing is up but what is known of it."""
+    """A network that is not running, with a plan and a state."""
     balancer = BALANCERS["modulo"]
     state = ClusterState(PLAN, membership or Membership(), POLICIES["flood"], balancer)
     made = OurNetwork.__new__(OurNetwork)
@@ -53,7 +53,7 @@ def connection(port: int) -> FourTuple:
     return FourTuple(CLIENT.ipv4, port, VIP4, ECHO_PORT)
 
 
-def asked(
+def request_results(
     reset: Sequence[int] = (), waited: Mapping[int, float] | None = None
 ) -> RequestResults:
     return RequestResults(
@@ -88,10 +88,12 @@ def wave(
         {connection(port): t for port, t in nodes.items()},
     )
     left_open = {connection(port) for port in left}
-    return reset_wave._wave(network(), owners, half_open, left_open, asked(reset), ends)
+    return reset_wave._wave(
+        network(), owners, half_open, left_open, request_results(reset), ends
+    )
 
 
-def test_a_wave_lasts_to_the_last_end_at_either_side() -> None:
+def test_a_wave_ends_with_the_last_end_on_either_side() -> None:
     moved = dict.fromkeys(PORTS[:2], "c1n1")
     found = wave(moved, PORTS[:2], {20001: ns(0.5), 20002: ns(1)}, {20001: ns(3)})
     assert found.seconds == pytest.approx(3, abs=1e-5)
@@ -100,8 +102,8 @@ def test_a_wave_lasts_to_the_last_end_at_either_side() -> None:
     assert found.seconds == found.clients_seconds == pytest.approx(4, abs=1e-5)
 
 
-def test_an_end_at_a_node_that_held_nothing_does_not_lengthen_it() -> None:
-    """It is no half-open connection: its node has no power."""
+def test_the_end_of_a_socket_that_was_not_half_open_does_not_count() -> None:
+    """The connection is not half open: its node has no power."""
     found = wave({20001: None}, [20001], {20001: ns(1)}, {20001: ns(9)})
     assert found.seconds == pytest.approx(1, abs=1e-5)
     assert (found.moved, found.freed, found.half_open) == (1, 0, 0)
@@ -114,7 +116,7 @@ def test_a_wave_in_which_nothing_ended_took_no_time() -> None:
     assert found.complete
 
 
-def test_what_was_not_ended_is_counted_by_its_kind() -> None:
+def test_remaining_connections_are_counted_by_kind() -> None:
     moved = dict.fromkeys(PORTS[:3], "c1n1")
     found = wave(moved, [20001, 20004], {20001: ns(1)}, {20001: ns(1)}, [20002])
     assert (found.moved, found.freed, found.half_open) == (3, 2, 1)
@@ -125,7 +127,7 @@ ports = st.sets(st.sampled_from(PORTS))
 
 
 @given(ports, ports, ports)
-def test_every_connection_is_either_as_it_should_be_or_counted(
+def test_every_wrong_connection_is_counted(
     moved: set[int], reset: set[int], left: set[int]
 ) -> None:
     left &= moved
@@ -140,13 +142,13 @@ COMPLETE = Wave(4, 2, 2, 1.0, 1.0, half_open=0, clients_lost=0, disturbed=0)
 
 
 @pytest.mark.parametrize("wrong", ["half_open", "clients_lost", "disturbed"])
-def test_one_of_any_kind_makes_a_wave_incomplete(wrong: str) -> None:
+def test_one_wrong_connection_of_any_kind_makes_a_wave_incomplete(wrong: str) -> None:
     assert COMPLETE.complete
     counted: dict[str, Any] = {wrong: 1}
     assert not replace(COMPLETE, **counted).complete
 
 
-def test_all_of_a_wave_is_kept() -> None:
+def test_json_has_all_of_a_wave() -> None:
     assert Wave(**COMPLETE.to_json()) == COMPLETE
 
 
@@ -200,7 +202,7 @@ def test_only_ends_of_moved_connections_to_the_vip_count(tmp_path: Path) -> None
 
 
 class Tables:
-    """Socket tables of nodes, a further look at each time; and a clock that ticks."""
+    """Socket tables of nodes, the next one with each reading; and a fake clock."""
 
     def __init__(self, looks: Mapping[int, Sequence[Sequence[int]]]) -> None:
         self._looks = {pid: iter(each) for pid, each in looks.items()}
@@ -216,7 +218,7 @@ class Tables:
         return next(self._clock)
 
     def sleep(self, _seconds: float) -> None:
-        """No time passes but by looking."""
+        """Time passes only by reading the tables."""
 
 
 PIDS = {"c1n1": 11, "c1n2": 12}
@@ -225,7 +227,7 @@ PIDS = {"c1n1": 11, "c1n2": 12}
 def left_of(
     monkeypatch: pytest.MonkeyPatch, tables: Tables, deadline_s: float
 ) -> set[int]:
-    """Ports 20001 and 20002 of c1n1 and 20003 of c1n2, that are held in the end."""
+    """The remaining ones of ports 20001 and 20002 of c1n1, and 20003 of c1n2."""
     monkeypatch.setattr(reset_wave, "sockets_of", tables.sockets_of)
     monkeypatch.setattr(reset_wave, "time", tables)
     half_open = {connection(20001): "c1n1", connection(20002): "c1n1"}
@@ -241,21 +243,21 @@ def test_waiting_ends_when_no_node_holds_any(monkeypatch: pytest.MonkeyPatch) ->
     assert sorted(tables.looked) == [11, 11, 11, 12]
 
 
-def test_what_is_held_after_the_deadline_is_left(
+def test_sockets_after_the_deadline_are_half_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tables = Tables({11: [[20001, 20002]] * 2 + [[20002]] * 9, 12: [[20003]] * 11})
     assert left_of(monkeypatch, tables, 1) == {20002, 20003}
 
 
-def test_a_look_that_began_before_the_deadline_does_not_decide(
+def test_a_reading_that_began_before_the_deadline_does_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tables = Tables({11: [[20001]] * 2 + [[]] * 9, 12: [[]] * 11})
     assert left_of(monkeypatch, tables, 1) == set()
 
 
-def test_owners_are_those_of_the_state_that_is_asked_about() -> None:
+def test_owners_are_those_of_the_given_state() -> None:
     up = network()
     generators = LoadGenerators.__new__(LoadGenerators)
     generators._index = {(CLIENT.name, port): n for n, port in enumerate(PORTS)}
@@ -274,8 +276,8 @@ def test_strays_and_copies_are_counted_over_all_guards() -> None:
     assert reset_wave._guard_counts(network(guard_counters=lambda: guards)) == (3, 12)
 
 
-def test_waits_are_known_by_connection() -> None:
-    found = reset_wave._waited(network(), asked(waited={20001: 2.5}))
+def test_waits_are_by_connection() -> None:
+    found = reset_wave._waited(network(), request_results(waited={20001: 2.5}))
     assert found == {connection(20001): 2.5}
 
 
@@ -283,7 +285,7 @@ waits = st.dictionaries(st.sampled_from(PORTS), st.floats(0, 1e6), max_size=4)
 
 
 @given(waits, waits, ports)
-def test_moved_connections_wait_for_nothing_that_counts(
+def test_waits_of_moved_connections_do_not_count(
     before: dict[int, float], during: dict[int, float], moved: set[int]
 ) -> None:
     found = waiting(

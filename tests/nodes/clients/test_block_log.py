@@ -20,7 +20,7 @@ writes = st.builds(
 
 
 @given(write=writes, size=st.integers(MIN_BLOCK_SIZE, 2 * SIZE))
-def test_a_block_tells_the_write_that_left_it(write: BlockWrite, size: int) -> None:
+def test_a_block_identifies_its_write(write: BlockWrite, size: int) -> None:
     data = write.encode(size)
     assert len(data) == size
     assert BlockWrite.decode(data) == write
@@ -43,7 +43,7 @@ def test_a_block_torn_between_sectors_is_seen(
 
 
 @pytest.mark.parametrize("data", [b"", bytes(SIZE), b"\xff" * SIZE])
-def test_what_is_not_ours_is_no_write(data: bytes) -> None:
+def test_foreign_data_are_no_write(data: bytes) -> None:
     assert BlockWrite.decode(data) is None
 
 
@@ -71,7 +71,7 @@ def log() -> BlockLog:
     return BlockLog(run=1, conn=0, blocks=2)
 
 
-def test_writes_go_round_the_blocks(log: BlockLog) -> None:
+def test_writes_use_the_blocks_in_turn(log: BlockLog) -> None:
     done = acknowledge(log, 5)
     assert [w.block for w in done] == [0, 1, 0, 1, 0]
     assert [w.generation for w in done] == [0, 1, 2, 3, 4]
@@ -112,7 +112,7 @@ def test_once_acknowledged_the_new_content_only(log: BlockLog) -> None:
     assert not log.judge(0, old.encode(SIZE))
 
 
-def test_a_lost_write_stays_lost_and_counts_once(log: BlockLog) -> None:
+def test_a_lost_write_counts_once(log: BlockLog) -> None:
     (write,) = acknowledge(log)
     assert not log.judge(0, bytes(SIZE))
     assert log.judge(0, bytes(SIZE)), "it was reported already"
@@ -121,7 +121,7 @@ def test_a_lost_write_stays_lost_and_counts_once(log: BlockLog) -> None:
     assert counts(log) == (0, 1, 2)
 
 
-def test_the_final_look_counts_anew_but_keeps_history(log: BlockLog) -> None:
+def test_the_final_check_counts_from_zero_and_keeps_the_history(log: BlockLog) -> None:
     for write in acknowledge(log, 2):
         log.judge(write.block, write.encode(SIZE))
     acknowledge(log)  # overwrites a verified one

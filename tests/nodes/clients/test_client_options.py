@@ -59,7 +59,7 @@ def test_regions_of_clients_and_connections_do_not_overlap() -> None:
     [("10.0.0.1", socket.AF_INET), ("fd00:10::1", socket.AF_INET6)],
     ids=["ipv4", "ipv6"],
 )
-def test_the_target_says_the_family(target: str, family: int) -> None:
+def test_the_target_determines_the_ip_version(target: str, family: int) -> None:
     options, _ = echo_client.parse_arguments(["--target", target])
     assert options.family == family
 
@@ -74,7 +74,7 @@ def test_idle_connections_and_delays_are_the_seeds() -> None:
 
 
 @pytest.mark.parametrize("program", [nbd_client, echo_client], ids=["nbd", "echo"])
-def test_help_teaches_what_a_write_is(
+def test_help_explains_writes(
     program: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="0"):

@@ -92,7 +92,7 @@ def test_a_held_port_is_skipped_and_reported() -> None:
     assert (skipped, port) == ([order[1]], order[5])
 
 
-def test_a_lane_with_every_port_held_says_so() -> None:
+def test_a_lane_with_every_port_held_is_an_error() -> None:
     slots = SourcePorts(3, "h1", slots=12)
     with socket.socket() as holder:
         holder.bind(("", seeded_ports(3, "h1")[0]))

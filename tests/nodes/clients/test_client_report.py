@@ -60,7 +60,7 @@ def test_a_run_with_a_reset_reads_back(tmp_path: Path) -> None:
         pytest.param(ConnectionAbortedError(), "error", "errors", id="aborted-here"),
     ],
 )
-def test_how_a_connection_broke_is_told_apart(
+def test_kinds_of_broken_connections_are_distinguished(
     error: OSError, kind: str, counter: str
 ) -> None:
     out = io.StringIO()
@@ -125,6 +125,6 @@ def test_anything_else_is_refused_by_its_line(tmp_path: Path, line: str) -> None
         parse_report(report_of(out, tmp_path, line + "\n"))
 
 
-def test_no_report_yet_is_an_empty_one(tmp_path: Path) -> None:
+def test_a_missing_report_is_an_empty_one(tmp_path: Path) -> None:
     report = parse_report(report_of(io.StringIO(), tmp_path))
     assert (report.events, report.ports, report.summary) == ((), (), None)

@@ -16,14 +16,14 @@ async def within_a_second(what: Awaitable[str]) -> str:
     return await with_timeout(1, what)
 
 
-def test_what_is_in_time_is_given() -> None:
+def test_a_result_in_time_is_returned() -> None:
     async def run() -> str:
         return await within_a_second(asyncio.sleep(0, "here"))
 
     assert asyncio.run(run()) == "here"
 
 
-def test_what_fails_raises_its_own_error() -> None:
+def test_an_exception_is_raised_unchanged() -> None:
     async def run() -> None:
         future = asyncio.get_running_loop().create_future()
         future.set_exception(ConnectionResetError("why"))
@@ -33,7 +33,7 @@ def test_what_fails_raises_its_own_error() -> None:
         asyncio.run(run())
 
 
-def test_what_is_late_is_cancelled() -> None:
+def test_a_late_operation_is_cancelled() -> None:
     async def run() -> bool:
         never = asyncio.get_running_loop().create_future()
         with pytest.raises(OSError, match=r"nothing for 0\.01 s"):
@@ -43,7 +43,7 @@ def test_what_is_late_is_cancelled() -> None:
     assert asyncio.run(run())
 
 
-def test_a_cancellation_is_heeded_even_when_the_result_is_there() -> None:
+def test_a_cancellation_is_honoured_even_if_the_result_is_there() -> None:
     async def run() -> asyncio.Task[str]:
         ready = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(within_a_second(ready))

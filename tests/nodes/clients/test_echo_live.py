@@ -128,7 +128,7 @@ def test_a_silent_network_is_hung_and_sigterm_is_honoured(
     assert (summary.hung, summary.disconnected, summary.lost_writes) == (1, 0, 0)
 
 
-def test_idle_connections_say_nothing(bench: EchoBench) -> None:
+def test_idle_connections_send_nothing(bench: EchoBench) -> None:
     client = bench.echo_client(CONNECTIONS, BUSY, "--idle-fraction=1")
     status, report = client.terminate()
     assert status == 0 and report.summary is not None
@@ -211,7 +211,7 @@ def test_can_aborts_with_a_reset(bench: EchoBench) -> None:
             pass
 
 
-def test_half_a_close_still_gets_its_answer(bench: EchoBench) -> None:
+def test_a_half_closed_connection_still_gets_its_answer(bench: EchoBench) -> None:
     connection = bench.connect(bench.PORT)
     connection.sendall(b"hello")
     connection.shutdown(1)
@@ -219,7 +219,7 @@ def test_half_a_close_still_gets_its_answer(bench: EchoBench) -> None:
     assert connection.recv(100) == b""
 
 
-def test_a_full_server_says_so_and_goes_on_when_there_is_room(
+def test_a_full_server_reports_it_and_continues_when_there_is_room(
     bench: EchoBench,
 ) -> None:
     bench.stop(bench.server)

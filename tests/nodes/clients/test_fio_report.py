@@ -103,7 +103,7 @@ def test_a_wrong_block_is_a_lost_write_whenever_it_is_seen() -> None:
     ),
     st.none() | st.builds(result, st.just(0), st.just(8), st.integers(0, 8)),
 )
-def test_every_acknowledged_write_has_one_fate(
+def test_every_acknowledged_write_has_one_outcome(
     runs: list[JobResult], look: JobResult | None
 ) -> None:
     counts = count_writes(runs, look)

@@ -131,7 +131,7 @@ def test_what_is_no_success_is_an_error_and_the_session_goes_on(status: int) -> 
     play(Server(answer(status, b"sorry"), answer(200, b"data")), story)
 
 
-def test_a_read_that_fails_is_no_empty_object() -> None:
+def test_a_failed_read_is_not_an_empty_object() -> None:
     async def story(session: HttpSession) -> None:
         with pytest.raises(OSError, match="GET: status 500"):
             await session.read(0, 4)
@@ -158,7 +158,7 @@ def test_requests_at_once_are_sent_one_after_the_other() -> None:
 @pytest.mark.parametrize(
     ("reset", "error"), [(False, ServerClosed), (True, ConnectionResetError)]
 )
-def test_how_the_server_ended_it_is_told_to_this_request_and_every_later(
+def test_the_end_of_a_connection_is_reported_to_this_and_every_later_request(
     reset: bool, error: type[OSError]
 ) -> None:
     async def story(session: HttpSession) -> None:

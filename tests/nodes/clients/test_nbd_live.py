@@ -113,7 +113,7 @@ def test_a_reset_found_while_sending_is_a_reset(bench: NbdBench) -> None:
         asyncio.run(write_after_reset())
 
 
-def test_reading_on_and_on_takes_no_more_memory(bench: NbdBench) -> None:
+def test_continuous_reading_does_not_grow_memory(bench: NbdBench) -> None:
     async def read_on() -> int:
         session = NbdSession(bench.connect(bench.PORT))
         await session.handshake()
@@ -175,7 +175,7 @@ def test_a_lost_write_is_detected(bench: NbdBench, interval: str) -> None:
     assert {e.conn for e in report.of_kind("lost")} == {1}
 
 
-def test_a_server_that_forgets_is_caught_by_reading_back(bench: NbdBench) -> None:
+def test_a_server_that_loses_data_is_detected_by_reading_back(bench: NbdBench) -> None:
     """nbdkit's null plugin acknowledges every write and keeps none."""
     bench.stop(bench.server)
     pid = bench.start(["nbdkit", "-f", f"--port={bench.PORT}", "null", "size=1M"])
@@ -212,7 +212,7 @@ def test_a_silent_network_is_hung_and_sigterm_is_honoured(bench: NbdBench) -> No
     assert summary.acknowledged_writes > summary.unverified_writes
 
 
-def test_a_hung_connection_leaves_the_others_alone(bench: NbdBench) -> None:
+def test_a_hung_connection_does_not_affect_the_others(bench: NbdBench) -> None:
     client = bench.nbd_client(CONNECTIONS, "--interval-ms=5")
     wait_for_writes(bench, range(CONNECTIONS))
     bench.drop(f"tcp sport {PORTS[1]}")

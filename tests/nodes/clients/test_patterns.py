@@ -42,7 +42,7 @@ def test_a_client_follows_a_pattern_or_refuses_it(
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=lambda each: each.name)
-def test_a_client_holds_what_its_workload_says_and_not_one_more(
+def test_a_client_holds_exactly_its_workloads_limit(
     workload: Workload, pattern: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program, unsupported = CLIENTS[workload.name]
@@ -92,7 +92,7 @@ def test_pipelined_deals_a_connections_blocks_to_its_requests(
     assert "--blocks must be a multiple" in capsys.readouterr().err
 
 
-def test_large_writes_large_blocks_unless_told() -> None:
+def test_large_writes_large_blocks_by_default() -> None:
     argv = [*TARGET, "--pattern=large"]
     _, layout = nbd_client.parse_arguments(argv)
     assert layout.block_size == PATTERNS["large"].request_bytes

@@ -70,7 +70,7 @@ def test_half_closed_reads_on_and_is_reset(echo: EchoBench) -> None:
     assert summary.resets == CONNECTIONS
 
 
-def test_half_closed_hears_nothing_more_and_hangs(echo: EchoBench) -> None:
+def test_half_closed_receives_nothing_more_and_hangs(echo: EchoBench) -> None:
     client = echo.echo_client(
         CONNECTIONS, SOON, "--pattern=half-closed", "--deadline-s=2"
     )
@@ -81,7 +81,7 @@ def test_half_closed_hears_nothing_more_and_hangs(echo: EchoBench) -> None:
     assert report.summary.hung == 1
 
 
-def test_bursts_close_and_open_anew_from_the_next_port(echo: EchoBench) -> None:
+def test_bursts_close_and_reopen_from_the_next_port(echo: EchoBench) -> None:
     client = echo.echo_client(CONNECTIONS, SOON, "--pattern=bursts")
     opened = client.wait_for("ready")[0].t
     again = client.wait_for("reopened", CONNECTIONS)

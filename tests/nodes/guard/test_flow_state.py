@@ -198,9 +198,40 @@ def test_answer_is_remembered_for_the_reset_interval(world: _World) -> None:
     assert world.knows() == FlowInfo(Status.NOTHING)
 
 
-def test_a_client_that_has_received_more_is_answered_again(world: _World) -> None:
+def test_a_client_that_has_received_more_gets_another_answer(world: _World) -> None:
     world.flows.record_reset(_from_client(Flags.ACK, 12345, ack=77, length=0))
+    assert world.knows() == FlowInfo(Status.FANNED_OUT)
+    world.flows.record_reset(
+        _from_client(Flags.ACK, 12345, ack=0, length=0), fanned_out=False
+    )
+    assert world.knows() == FlowInfo(Status.ANSWERED)
+    world.time = RESET_INTERVAL_S
+    assert world.knows() == FlowInfo(Status.NOTHING), "the time began with the first"
+
+
+def test_a_flood_of_answers_does_not_push_out_other_actions(
+    world: _World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nodes.guard.flow_state.CAPACITY", 3)
+    world.flows.record_action(_ENDS, Status.FREED)
+    world.flows.record_action(_ENDS, Status.ABORTED)
+    for port in range(4):
+        other = _ENDS._replace(dport=port, src="10.1.9.9")
+        world.flows.record_action(other, Status.ANSWERED)
+    assert world.flows.was_freed(_ENDS)
+    assert world.flows.recent_action(_ENDS) is Status.ABORTED
+
+
+@pytest.mark.parametrize("flags", [Flags.RST, Flags.RST | Flags.ACK])
+def test_a_reset_of_the_client_is_remembered_for_resets_only(
+    world: _World, flags: Flags
+) -> None:
+    world.arrive(flags, 12345)
+    reset = _from_client(flags, 12345, ack=0, length=0)
+    assert world.flows.info(reset) == FlowInfo(Status.RELAYED)
     assert world.knows() == FlowInfo(Status.NOTHING)
+    world.time = RESET_INTERVAL_S
+    assert world.flows.info(reset) == FlowInfo(Status.NOTHING)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +305,8 @@ def test_number_of_entries_is_bounded(
     for port in range(3):
         ends = (_ENDS.dst, _ENDS.src, _ENDS.dport, port)
         world.flows.on_egress(Segment(*ends, 1, 1, Flags.SYN | Flags.ACK))
-        world.flows.record_action(
-            FourTuple(_ENDS.src, port + 10, _ENDS.dst, 1), Status.FREED
-        )
+        for action in (Status.FREED, Status.ABORTED):
+            world.flows.record_action(
+                FourTuple(_ENDS.src, port + 10, _ENDS.dst, 1), action
+            )
     assert world.knows() == FlowInfo(Status.NOTHING)

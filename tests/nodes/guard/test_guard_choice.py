@@ -25,7 +25,7 @@ def test_auto_prefers_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_guard().kind.name == "ebpf"
 
 
-def test_auto_says_why_it_had_to_take_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_reports_why_it_chose_another(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = {"ebpf": _without("ebpf", "no clang"), "scapy": _with("scapy")}
     monkeypatch.setattr(guards, "GUARDS", kinds)
     choice = choose_guard()
@@ -33,7 +33,7 @@ def test_auto_says_why_it_had_to_take_another(monkeypatch: pytest.MonkeyPatch) -
     assert "ebpf is not possible: no clang" in choice.why
 
 
-def test_machine_without_any_is_told_all_it_lacks(
+def test_a_machine_without_any_guard_gets_the_list_of_missing_requirements(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kinds = {"ebpf": _without("ebpf", "no clang"), "scapy": _without("scapy", "no nft")}
@@ -42,14 +42,14 @@ def test_machine_without_any_is_told_all_it_lacks(
         choose_guard()
 
 
-def test_guard_asked_for_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requested_guard_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = {"ebpf": _without("ebpf", "no clang"), "scapy": _with("scapy")}
     monkeypatch.setattr(guards, "GUARDS", kinds)
     with pytest.raises(GuardError, match="guard ebpf: no clang"):
         choose_guard("ebpf")
 
 
-def test_unknown_guard_is_refused_with_those_there_are() -> None:
+def test_an_unknown_guard_is_refused_and_the_known_ones_named() -> None:
     with pytest.raises(ValueError, match="ebpf, scapy, auto"):
         choose_guard("iptables")
 

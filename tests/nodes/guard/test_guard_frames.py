@@ -61,5 +61,5 @@ def test_mark_is_the_ethernet_source() -> None:
     ],
     ids=lambda packet: packet.summary(),
 )
-def test_everything_else_is_none_of_the_guards(packet: Packet) -> None:
+def test_other_frames_are_not_judged(packet: Packet) -> None:
     assert dissect(bytes(Ether(src=_MAC, dst=_MAC) / packet)) is None

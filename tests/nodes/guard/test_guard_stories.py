@@ -6,7 +6,7 @@ import pytest
 
 from nodes.guard.guard import GuardCounters
 from nodes.guard.segment import Flags, Segment
-from tests.nodes import stories, stories_life
+from tests.nodes import stories, stories_heal, stories_life
 from tests.nodes.lab_process import LabProcess
 from tests.nodes.packet_states import RST, State
 from tests.nodes.packet_table import bare_reset
@@ -39,7 +39,7 @@ def test_data_that_tcp_discarded_does_not_save_a_connection(
 
 
 @versions
-def test_late_copy_does_not_harm_the_next_connection_of_the_same_ends(
+def test_a_late_copy_does_not_affect_the_next_connection_of_the_same_ends(
     lab: LabProcess, guard: str, ip: int
 ) -> None:
     seen = lab.run(stories.late_copy, guard, ip)
@@ -47,7 +47,7 @@ def test_late_copy_does_not_harm_the_next_connection_of_the_same_ends(
 
 
 @versions
-def test_late_copy_does_not_harm_the_next_connection_while_it_opens(
+def test_a_late_copy_does_not_affect_the_next_connection_while_it_opens(
     lab: LabProcess, guard: str, ip: int
 ) -> None:
     assert lab.run(stories.late_copy_while_opening, guard, ip) == "ESTABLISHED"
@@ -80,7 +80,8 @@ def test_a_connection_that_ends_silently_here_is_not_fanned_out(
 
 @versions
 def test_one_stray_of_many_is_answered(lab: LabProcess, guard: str, ip: int) -> None:
-    assert lab.run(stories.repeated_strays, guard, ip) == ([RST, RST], 6)
+    # The one that has received more is answered too, but not fanned out a second time.
+    assert lab.run(stories.repeated_strays, guard, ip) == ([RST, _ABORTED], 6)
 
 
 @versions
@@ -107,16 +108,60 @@ def test_other_addresses_are_left_to_the_kernel(
 
 
 @pytest.mark.parametrize(
-    ("what", "answer"),
-    [("ip options", [_ABORTED]), ("fragment", []), ("vlan", [])],
+    "what", ["ip options", "fragment", "extension header", "ipv6 fragment"]
 )
-def test_forms_that_are_not_judged_are_never_fanned_out(
-    lab: LabProcess, guard: str, what: str, answer: list[Flags]
+def test_tcp_that_cannot_be_judged_does_not_pass(
+    lab: LabProcess, guard: str, what: str
 ) -> None:
     resets, counted = lab.run(stories.not_judged, guard, what)
-    # With the reference guard, all resets of the kernel are suppressed.
-    assert [one.flags for one in resets] == (answer if guard == "ebpf" else [])
-    assert counted == _NOTHING
+    assert resets == []
+    assert counted == GuardCounters(unreadable=1)
+
+
+def test_a_frame_with_a_vlan_tag_is_left_to_the_kernel(
+    lab: LabProcess, guard: str
+) -> None:
+    assert lab.run(stories.not_judged, guard, "vlan") == ([], _NOTHING)
+
+
+@versions
+def test_a_request_leaves_as_the_keepalive_of_its_connection(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    connection, left, unknown, counted = lab.run(stories_heal.requests, guard, ip)
+    assert [(one.seq, one.ack, one.flags) for one in left] == [
+        ((connection.snd_una - 1) % 2**32, connection.rcv_nxt, Flags.ACK)
+    ]
+    assert unknown == []
+    assert counted.probes == 1
+
+
+@versions
+def test_a_clients_reset_is_relayed_once_in_the_interval(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    relayed, counted = lab.run(stories_heal.repeated_resets, guard, ip)
+    assert relayed == 1
+    assert counted == GuardCounters(relays_sent=1)
+
+
+@versions
+def test_a_reset_after_the_connections_own_end_is_not_relayed(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    assert lab.run(stories_heal.reset_after_the_end, guard, ip) == (0, _NOTHING)
+
+
+@versions
+def test_the_budget_limits_fan_outs_but_not_the_clients_resets(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    resets, relayed, counted = lab.run(stories_heal.over_budget, guard, ip)
+    assert resets == [RST, RST, _ABORTED, _ABORTED, _ABORTED]
+    assert relayed == 0
+    assert counted == GuardCounters(
+        strays=5, resets=2, resets_limited=3, relays_limited=1
+    )
 
 
 @versions

@@ -13,7 +13,7 @@ from tests.nodes.lab_process import LabProcess
 from tests.nodes.packet_states import ACK, PSH, RST, State
 from tests.nodes.packet_table import COPIES, ROWS, STRAYS, SUPERPACKETS, Effect, Row
 from tests.nodes.wire import CLIENT_MAC, Caught, Offload
-from topologies.domain.plan import SECOND_CHANCE_MAC
+from topologies.domain.plan import RELAY_MAC, SECOND_CHANCE_MAC
 
 pytestmark = [pytest.mark.live, pytest.mark.beside]
 
@@ -56,7 +56,9 @@ def _check(row: Row, seen: Observation) -> None:
         assert [one.segment for one in seen.resets] == [row.out(seen.packet)]
         _check_frame(seen.resets[0], seen.packet)
     elif row.action is Action.PASS_ON:
-        _check_passed_on(seen)
+        _check_passed_on(seen, SECOND_CHANCE_MAC)
+    elif row.action is Action.RELAY:
+        _check_passed_on(seen, RELAY_MAC)
     elif row.effect is Effect.REFUSED:
         assert [one.segment.flags for one in seen.resets] == [RST | ACK]
     else:
@@ -64,7 +66,7 @@ def _check(row: Row, seen: Observation) -> None:
     _check_effect(row, seen)
 
 
-def _check_passed_on(seen: Observation) -> None:
+def _check_passed_on(seen: Observation, mac: str) -> None:
     """The same segment, in one frame or cut to size, with other MAC addresses."""
     first, *_ = parts = [one.segment for one in seen.passed_on]
     assert (first.seq, first.ack) == (seen.packet.seq, seen.packet.ack)
@@ -75,7 +77,7 @@ def _check_passed_on(seen: Observation) -> None:
         assert not one.flags & PSH
     for frame in seen.passed_on:
         assert frame.checksums_right
-        assert (frame.eth_src, frame.eth_dst) == (_NODE_MAC, SECOND_CHANCE_MAC)
+        assert (frame.eth_src, frame.eth_dst) == (_NODE_MAC, mac)
     assert seen.resets == []
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.guard.guard import GuardCounters
+from nodes.guard.budget import Budget, Limit
+from nodes.guard.guard import GuardCounters, GuardSettings
 from nodes.guard.shared_state import SharedState
 from nodes.guard.verdict import Mode
 
@@ -32,36 +33,41 @@ def test_each_counter_counts_its_own(
     assert Counter(asdict(owner.counters())) == Counter(steps)
 
 
-@pytest.mark.parametrize("mode", Mode)
-def test_the_owner_sets_the_mode_and_the_guard_reads_it(
-    tmp_path: Path, mode: Mode
+SETTINGS = GuardSettings(Mode.PASS_ON, True, Budget(Limit(3.5, 7.0), Limit(11.0, 13.5)))
+
+
+@pytest.mark.parametrize(
+    "settings", [*(GuardSettings(mode) for mode in Mode), SETTINGS]
+)
+def test_the_owner_sets_what_the_guard_does_and_the_guard_reads_it(
+    tmp_path: Path, settings: GuardSettings
 ) -> None:
     guard, owner = SharedState(tmp_path / "state"), SharedState(tmp_path / "state")
-    owner.mode = mode
-    assert guard.mode is mode
-    assert guard.counters() == GuardCounters(), "the mode is no counter"
+    owner.settings = settings
+    assert guard.settings == settings
+    assert guard.counters() == GuardCounters(), "settings are no counters"
 
 
 def test_a_guard_that_starts_again_counts_on(tmp_path: Path) -> None:
     path = tmp_path / "state"
     first = SharedState(path)
-    first.mode = tuple(Mode)[-1]
+    first.settings = SETTINGS
     first.increment("resets")
     del first
     again = SharedState(path)
     again.increment("resets")
     assert again.counters() == GuardCounters(resets=2)
-    assert again.mode is tuple(Mode)[-1]
+    assert again.settings == SETTINGS
 
 
-def test_clearing_leaves_the_mode(tmp_path: Path) -> None:
+def test_clearing_leaves_the_settings(tmp_path: Path) -> None:
     state = SharedState(tmp_path / "state")
-    state.mode = tuple(Mode)[-1]
+    state.settings = SETTINGS
     for name in NAMES:
         state.increment(name)
     state.clear()
     assert state.counters() == GuardCounters()
-    assert state.mode is tuple(Mode)[-1]
+    assert state.settings == SETTINGS
 
 
 def test_a_counter_that_does_not_exist_is_refused(tmp_path: Path) -> None:

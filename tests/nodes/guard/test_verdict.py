@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from nodes.guard import verdict
-from nodes.guard.segment import Flags
+from nodes.guard.segment import Flags, Segment
 from nodes.guard.verdict import (
     INGRESS,
     Action,
@@ -18,8 +18,10 @@ from nodes.guard.verdict import (
     Numbers,
     Status,
     Verdict,
+    causes_fan_out,
     judge_egress,
     judge_ingress,
+    judge_request,
     kind_of,
 )
 from tests.nodes.packet_states import STATUS, Connection, State
@@ -49,7 +51,8 @@ def _knowledge(row: Row, connection: Connection) -> FlowInfo:
 def test_row(row: Row) -> None:
     connection = _connection(row.state)
     packet = row.packet(connection)
-    got = judge_ingress(packet, _knowledge(row, connection), row.mode)
+    knows = _knowledge(row, connection)
+    got = judge_ingress(packet, knows, row.mode, row.healing)
     assert (got.action, got.counts) == (row.action, row.counts)
     if row.out:
         assert got.segment == row.out(packet)
@@ -63,11 +66,14 @@ def test_row(row: Row) -> None:
 def test_every_segment_has_a_verdict() -> None:
     flags = [Flags(bits) for bits in range(64)]
     info = [FlowInfo(status) for status in Status]
-    for bits, knows, mode, marked in itertools.product(
-        flags, info, Mode, (True, False)
+    sources = ((True, False), (False, True), (False, False))
+    settings = itertools.product(Mode, (True, False), (True, False))
+    for bits, knows, source, setting in itertools.product(
+        flags, info, sources, [*settings]
     ):
-        packet = replace(_WRAPPING.segment(bits), marked=marked)
-        assert isinstance(judge_ingress(packet, knows, mode), Verdict)
+        marked, relayed = source
+        packet = replace(_WRAPPING.segment(bits), marked=marked, relayed=relayed)
+        assert isinstance(judge_ingress(packet, knows, *setting), Verdict)
 
 
 def test_every_rule_is_needed_by_some_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,13 +84,14 @@ def test_every_rule_is_needed_by_some_row(monkeypatch: pytest.MonkeyPatch) -> No
             unneeded.append(rule)
     # Rows have one packet each. UNSURE depends on the guard's state, not on the packet.
     # The numbers of an embryonic connection cannot be read from the kernel. ANSWERED and
-    # HELD need several packets (test_guard_stories.py).
+    # HELD need several packets (test_guard_stories.py), and so does a budget.
     assert unneeded == [
         rule
         for rule in INGRESS
         if rule.fit is verdict.Fit.UNSURE
-        or rule.status in (Status.ANSWERED, Status.HELD)
+        or rule.status in (Status.ANSWERED, Status.FANNED_OUT, Status.HELD)
         or (rule.fit, rule.status) == (verdict.Fit.MISFITS, Status.EMBRYONIC)
+        or rule.limited
     ]
 
 
@@ -114,6 +121,58 @@ def test_one_stray_of_many_is_answered() -> None:
     assert judge_ingress(stray, knows, Mode.PASS_ON).action is Action.PASS_ON
     passed_on = replace(stray, passed_on=True)
     assert judge_ingress(passed_on, knows, Mode.PASS_ON) == quiet
+
+
+def test_a_stray_with_another_number_is_answered_without_a_fan_out() -> None:
+    stray, knows = _WRAPPING.segment(Flags.ACK), FlowInfo(Status.FANNED_OUT)
+    got = judge_ingress(stray, knows, Mode.ANSWER)
+    counts = ("strays", "resets_repeated")
+    assert got == Verdict(Action.ANSWER, refusal(stray), counts)
+    assert not causes_fan_out(got)
+
+
+def test_a_budget_limits_fan_outs_and_never_the_clients_own_reset() -> None:
+    stray, knows = _WRAPPING.segment(Flags.ACK), FlowInfo(Status.NOTHING)
+    allowed = judge_ingress(stray, knows, Mode.ANSWER)
+    assert causes_fan_out(allowed)
+    got = judge_ingress(stray, knows, Mode.ANSWER, limited=True)
+    assert got == Verdict(Action.ANSWER, refusal(stray), ("strays", "resets_limited"))
+    reset = _WRAPPING.segment(Flags.RST)
+    assert causes_fan_out(judge_ingress(reset, knows, Mode.ANSWER, healing=True))
+    got = judge_ingress(reset, knows, Mode.ANSWER, healing=True, limited=True)
+    assert got == Verdict(Action.DROP, None, ("relays_limited",))
+
+
+@pytest.mark.parametrize("status", [s for s in Status if s is not Status.NOTHING])
+@pytest.mark.parametrize("flags", [Flags.RST, Flags.RST | Flags.ACK])
+def test_a_reset_is_relayed_only_by_a_node_that_knows_nothing(
+    status: Status, flags: Flags
+) -> None:
+    reset = _WRAPPING.segment(flags)
+    got = judge_ingress(reset, FlowInfo(status), Mode.ANSWER, healing=True)
+    assert got == Verdict(Action.PASS)
+
+
+def test_without_healing_no_reset_is_relayed() -> None:
+    reset, knows = _WRAPPING.segment(Flags.RST), FlowInfo(Status.NOTHING)
+    assert judge_ingress(reset, knows, Mode.ANSWER) == Verdict(Action.PASS)
+
+
+def test_a_request_leaves_as_a_keepalive_of_that_connection() -> None:
+    request = Segment("10.0.0.1", "10.1.0.7", 10809, 40000, 0, 0, Flags.ACK)
+    request = replace(request, is_request=True)
+    numbers = Numbers(0, 100, 2**32 - 3)
+    got = judge_request(request, FlowInfo(Status.CONNECTION, numbers))
+    assert got.action is Action.AMEND
+    assert got.segment == replace(
+        request, seq=2**32 - 1, ack=2**32 - 3, is_request=False
+    )
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_request_leaves_in_no_other_state(status: Status) -> None:
+    request = replace(_WRAPPING.segment(Flags.ACK), is_request=True)
+    assert judge_request(request, FlowInfo(status)) == Verdict(Action.DROP)
 
 
 def test_a_late_copy_spares_the_next_connection_while_it_opens() -> None:

@@ -46,10 +46,10 @@ def test_every_enumeration_of_the_program_is_one_of_the_table() -> None:
     assert named == set(verdict_header.ENUMERATIONS)
 
 
-def test_every_status_but_nothing_and_freed_has_a_row() -> None:
-    # FREED is for judge_egress; the last rows are for NOTHING.
+def test_every_status_but_freed_and_relayed_has_a_row() -> None:
+    # FREED is for judge_egress. RELAYED means: not NOTHING, so the reset is not relayed.
     with_row = {rule.status for rule in INGRESS} - {None}
-    assert with_row == set(Status) - {Status.NOTHING, Status.FREED}
+    assert with_row == set(Status) - {Status.FREED, Status.RELAYED}
 
 
 def test_the_header_follows_the_constants(monkeypatch: pytest.MonkeyPatch) -> None:

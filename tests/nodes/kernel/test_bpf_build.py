@@ -48,7 +48,7 @@ def test_changed_generated_header_is_another_program(
     assert bpf_build.compile_program(SOURCE, changed) != before
 
 
-def test_source_that_does_not_compile_shows_the_compilers_words(
+def test_a_compile_error_shows_the_compilers_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "guard.bpf.c"

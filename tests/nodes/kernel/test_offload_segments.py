@@ -151,6 +151,6 @@ def test_the_mac_addresses_are_the_callers_and_the_rest_stays(ip: int) -> None:
 
 
 @pytest.mark.parametrize("ip", [4, 6])
-def test_what_an_ethernet_frame_is_padded_with_is_no_payload(ip: int) -> None:
+def test_ethernet_padding_is_not_payload(ip: int) -> None:
     (part,) = sent(frame(ip, b"x") + bytes(17), ip)
     assert part.payload == b"x"

@@ -92,7 +92,7 @@ def test_what_is_sent_comes_back(echo: Echo, family: socket.AddressFamily) -> No
             assert read(connection, len(word)) == word
 
 
-def test_one_connection_does_not_hear_another(echo: Echo) -> None:
+def test_connections_do_not_receive_each_others_data(echo: Echo) -> None:
     with echo.connect() as one, echo.connect() as other:
         one.sendall(b"one")
         other.sendall(b"other")
@@ -115,7 +115,7 @@ def fill(slow: socket.socket, other: socket.socket, chunk: bytes) -> int:
     return sent
 
 
-def test_who_does_not_read_loses_nothing_and_keeps_no_other_waiting(
+def test_a_slow_reader_loses_nothing_and_delays_no_other(
     echo: Echo,
 ) -> None:
     """More than all socket buffers hold; it is read by the sender only afterwards."""
@@ -152,11 +152,25 @@ def test_an_abort_is_a_reset(echo: Echo, words: bytes) -> None:
         connection.recv(1)
 
 
-def test_a_line_is_repeated_also_to_who_has_shut_down(echo: Echo) -> None:
+def test_a_line_is_repeated_also_after_a_half_close(echo: Echo) -> None:
     with echo.connect() as connection:
         connection.sendall(b"tick\n\x111\n")
         connection.shutdown(socket.SHUT_WR)
         assert read(connection, 50) == b"tick\n" * 10
+
+
+def test_a_second_line_replaces_the_first(echo: Echo) -> None:
+    """An interval of an hour: the second line is sent once, and the first one no longer."""
+    with echo.connect() as connection, echo.connect() as clock:
+        connection.sendall(b"tick\n\x111\n")
+        assert read(connection, 5) == b"tick\n"
+        connection.sendall(b"tock\n\x113600000\n")
+        while read(connection, 5) != b"tock\n":
+            pass
+        clock.sendall(b"wait\n\x111\n")
+        assert read(clock, 100) == b"wait\n" * 20, "longer than the first interval"
+        connection.sendall(b"\x04")
+        assert read(connection, 100) == b""
 
 
 def test_a_descriptor_used_again_repeats_nothing_of_the_last_connection(
@@ -179,7 +193,7 @@ def test_a_descriptor_used_again_repeats_nothing_of_the_last_connection(
         assert read(connection, 100) == b"plain"
 
 
-def test_a_full_server_says_so_and_serves_who_waits_when_another_ends(
+def test_a_full_server_reports_it_and_serves_waiting_connections_when_another_ends(
     small_echo: Echo,
 ) -> None:
     connections = [small_echo.connect() for _ in range(24)]
@@ -207,7 +221,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_port_in_use_is_said_and_exits_with_1() -> None:
+def test_a_port_in_use_is_reported_with_exit_status_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run(f"--port={port}")
@@ -217,7 +231,7 @@ def test_a_port_in_use_is_said_and_exits_with_1() -> None:
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
-def test_what_is_no_port_is_refused(port: str) -> None:
+def test_an_invalid_port_is_refused(port: str) -> None:
     done = run(f"--port={port}")
     assert (done.returncode, "--port" in done.stderr) == (2, True)
 

@@ -97,7 +97,7 @@ def test_the_resulting_state(
 
 
 @pytest.mark.parametrize(
-    ("before", "refused", "said"),
+    ("before", "refused", "message"),
     [
         ([], "drain-node c9n1", "no node 'c9n1'"),
         ([], "drain-node c1n9", "c1 has n1 to n3"),
@@ -132,12 +132,12 @@ def test_the_resulting_state(
     ],
 )
 def test_impossible_events_are_refused(
-    before: list[str], refused: str, said: str
+    before: list[str], refused: str, message: str
 ) -> None:
     state = after(fresh(), *before)
     with pytest.raises((EventError, PlanError)) as error:
         after(state, refused)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @given(st.data())

@@ -92,12 +92,12 @@ def test_the_prediction_is_the_node_that_the_flow_tables_select(
     membership: Membership, balancer: str, client: Client, sport: int, version: int
 ) -> None:
     current = state(membership, balancer=balancer)
-    foretold = owner(
+    predicted = owner(
         PLAN, membership, current.balancer, connection(client, sport, version)
     )
     frame = from_client(client, sport, version)
     walked = [a.place for a in network(current).delivered(client.name, frame)]
-    assert walked == ([foretold] if foretold else [])
+    assert walked == ([predicted] if predicted else [])
 
 
 @given(

@@ -81,10 +81,10 @@ def test_events_of_one_time_are_one_step_of_the_prediction() -> None:
     assert len(together.states) == 2
     assert together.owners == [apart.owners[0], apart.owners[2]]
     assert len(together.states[-1].history) == 1
-    told = together.to_json()
-    assert [event["moved"] for event in told["events"]] == [together.moved(0)] * 2
-    assert len(told["balance"]["changes"]) == 1
-    assert {len(row["owners"]) for row in told["connections"]} == {2}
+    prediction = together.to_json()
+    assert [event["moved"] for event in prediction["events"]] == [together.moved(0)] * 2
+    assert len(prediction["balance"]["changes"]) == 1
+    assert {len(row["owners"]) for row in prediction["connections"]} == {2}
 
 
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=4).map(sorted))

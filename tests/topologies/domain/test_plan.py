@@ -136,7 +136,7 @@ def test_everything_is_found_by_its_name(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "said"),
+    ("sizes", "message"),
     [
         ({"chassis": 0}, "chassis: 0 is out of range, 1 to 250"),
         ({"nodes": 251}, "nodes: 251 is out of range, 1 to 250"),
@@ -144,13 +144,13 @@ def test_everything_is_found_by_its_name(plan: Plan) -> None:
     ],
     ids=["no chassis", "too many nodes", "negative clients"],
 )
-def test_a_size_out_of_range_is_refused(sizes: dict[str, int], said: str) -> None:
-    with pytest.raises(PlanError, match=said):
+def test_a_size_out_of_range_is_refused(sizes: dict[str, int], message: str) -> None:
+    with pytest.raises(PlanError, match=message):
         Plan.build(**sizes)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("c9n1", "nodes are named c1n1 to c2n3"),
         ("c1n4", "c1 has n1 to n3"),
@@ -159,8 +159,8 @@ def test_a_size_out_of_range_is_refused(sizes: dict[str, int], said: str) -> Non
         ("", "nodes are named"),
     ],
 )
-def test_an_unknown_node_is_refused_with_a_list(name: str, said: str) -> None:
-    with pytest.raises(PlanError, match=said):
+def test_an_unknown_node_is_refused_with_a_list(name: str, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
         Plan.build().find_node(name)
 
 

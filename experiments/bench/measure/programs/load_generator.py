@@ -55,7 +55,10 @@ class LoadGenerator:
         self._epoll = select.epoll()
 
     def open(self, connections: int, window: int, timeout_s: float) -> dict[str, Any]:
-        """Open that many more. Failed ones are counted and dropped."""
+        """Open that many more. Failed ones are counted and dropped.
+
+        A connection of an earlier opening is left alone: its next request finds the error.
+        """
         first, last = len(self._sockets), len(self._sockets) + connections
         waiting: set[int] = set()
         failures: dict[str, int] = {}
@@ -68,7 +71,7 @@ class LoadGenerator:
                 following += 1
             for fd, events in self._epoll.poll(0.1, EVENTS_AT_ONCE):
                 waiting.discard(fd)
-                if events & BROKEN:
+                if events & BROKEN and self._index[fd] >= first:
                     self._drop(fd, failures)
             done = time.time()
         for fd in waiting:

@@ -1,8 +1,8 @@
-"""A good run's record, spoiled one fact at a time: the verdict must change, each time.
+"""One fact of a good run's record is changed at a time; the verdict must change each time.
 
 The records are of real runs (:mod:`tests.experiments.golden_runs`), and they go through
-the real analysis. What no spoil breaks, no verdict rests on: so every expectation and
-every reason for distrust there is must be broken by one.
+the real analysis. Some fault must break each expectation, and cause each reason for
+distrust. Otherwise no verdict depends on it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from experiments.verdict.promises import (
     WHEN_SPEAKING,
 )
 from tests.experiments.golden_runs import FOLDER, GoldenRun
-from tests.experiments.spoils import SPOILS, Spoil, Victim
+from tests.experiments.record_faults import FAULTS, Fault, Subject
 from topologies.domain.connection import FourTuple
 
 RECORDS = sorted(path.name for path in FOLDER.iterdir())
@@ -34,30 +34,30 @@ RECORDS = sorted(path.name for path in FOLDER.iterdir())
 
 @cache
 def rows_of(name: str) -> list[dict[str, Any]]:
-    """The connections of a record as it is."""
+    """The connections of the unchanged record."""
     with TemporaryDirectory() as folder:
         GoldenRun.load(name).summary(Path(folder))
         return analyse(read_record(Path(folder))).connections
 
 
-def victim(name: str, *, moved: bool) -> Victim:
+def subject(name: str, *, moved: bool) -> Subject:
     """A connection of a record that moved, or one that did not."""
     row = next(row for row in rows_of(name) if row["moved"] is moved)
     client, vip = (end.rsplit(":", 1) for end in row["connection"].split(" > "))
     connection = FourTuple(client[0], int(client[1]), vip[0], int(vip[1]))
-    return Victim(connection, row["owner"], row["new_owner"])
+    return Subject(connection, row["owner"], row["new_owner"])
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_as_it_is_the_record_is_as_expected(name: str, tmp_path: Path) -> None:
+def test_the_unchanged_record_is_as_expected(name: str, tmp_path: Path) -> None:
     summary = GoldenRun.load(name).summary(tmp_path)
     assert [one for one in summary["expectations"] if not one["met"]] == []
     assert summary["measurement"]["reasons"] == []
     assert (summary["outcome"], summary["as_expected"]) == ("as-expected", True)
 
 
-@pytest.mark.parametrize("name", sorted({spoil.of for spoil in SPOILS}))
-def test_a_record_to_be_spoiled_has_connections_of_both_kinds(
+@pytest.mark.parametrize("name", sorted({fault.of for fault in FAULTS}))
+def test_a_record_to_be_changed_has_moved_and_unmoved_connections(
     name: str, tmp_path: Path
 ) -> None:
     connections = GoldenRun.load(name).summary(tmp_path)["connections"]
@@ -65,15 +65,15 @@ def test_a_record_to_be_spoiled_has_connections_of_both_kinds(
     assert connections["opened"] - connections["moved"] >= 3
 
 
-@pytest.mark.parametrize("spoil", SPOILS, ids=[spoil.name for spoil in SPOILS])
-def test_spoiled_it_is_not(spoil: Spoil, tmp_path: Path) -> None:
-    run = GoldenRun.load(spoil.of)
-    spoil.act(run, victim(spoil.of, moved=True), victim(spoil.of, moved=False))
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_a_changed_record_is_not_as_expected(fault: Fault, tmp_path: Path) -> None:
+    run = GoldenRun.load(fault.of)
+    fault.act(run, subject(fault.of, moved=True), subject(fault.of, moved=False))
     summary = run.summary(tmp_path)
     unmet = {one["key"] for one in summary["expectations"] if not one["met"]}
-    assert set(spoil.unmet) <= unmet, summary["claim"]
-    assert doubted(summary) >= set(spoil.doubts)
-    if spoil.doubts:
+    assert set(fault.unmet) <= unmet, summary["claim"]
+    assert doubted(summary) >= set(fault.doubts)
+    if fault.doubts:
         assert (summary["outcome"], summary["as_expected"]) == ("untrusted", None)
         assert summary["measurement"]["reliable"] is False
     else:
@@ -81,22 +81,22 @@ def test_spoiled_it_is_not(spoil: Spoil, tmp_path: Path) -> None:
         assert (summary["outcome"], summary["as_expected"]) == ("unexpected", False)
 
 
-def test_every_figure_that_a_verdict_rests_on_is_broken_by_one() -> None:
+def test_every_figure_of_a_verdict_is_broken_by_some_change() -> None:
     promised = [*CONDITIONS_OF.values(), *WHEN_PLANNED.values(), COMMON, WHEN_SPEAKING]
     shipped = [load_spec(find_spec(name)).expect for name in scenario_names()]
     keys = {key for conditions in (*promised, *shipped) for key in conditions}
     # That something was out of reach is a condition of one scenario, not a promise.
     keys.discard("half_open.out_of_reach")
-    assert keys - {key for spoil in SPOILS for key in spoil.unmet} == set()
+    assert keys - {key for fault in FAULTS for key in fault.unmet} == set()
 
 
-def test_every_reason_for_distrust_is_given_by_one() -> None:
+def test_every_reason_for_distrust_is_caused_by_some_change() -> None:
     checks = {one.__name__.strip("_") for one in trust.DISAGREEMENTS}
-    given = {name for spoil in SPOILS for name in spoil.doubts}
+    given = {name for fault in FAULTS for name in fault.doubts}
     assert {*trust.LOSSES, *checks} - given == set()
 
 
-def test_every_promise_is_somebodys_and_is_told_in_figures() -> None:
+def test_every_promise_is_made_by_a_policy_and_has_figures() -> None:
     made = {promise for policy in POLICIES.values() for promise in policy.promises}
     assert made == CONDITIONS_OF.keys() | WHEN_PLANNED.keys()
     assert all(

@@ -47,9 +47,7 @@ class RouteHistory:
         """
         earlier = () if self._versions else state.history[::-1]
         for arrangement in (*earlier, state.arrangement):
-            routes = forecast(
-                arrangement.plan, arrangement.membership, state.balancer
-            )
+            routes = forecast(arrangement.plan, arrangement.membership, state.balancer)
             reachable = frozenset(
                 node.name
                 for chassis in arrangement.plan.chassis

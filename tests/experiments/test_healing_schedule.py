@@ -1,0 +1,151 @@
+"""When the healer is in doubt, when it asks, and when it destroys; without a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.healing.schedule import (
+    DEADLINE,
+    FIRST_PROBE,
+    LEAST_PROBES,
+    NEXT_PROBE,
+    Actions,
+    Held,
+    Schedule,
+)
+from topologies.domain.connection import FourTuple
+
+T = 2.0
+ONE = FourTuple("10.1.0.1", 20000, "10.0.0.1", 10809)
+
+
+@dataclass
+class World:
+    """One connection, held by c1n1, on a clock that the test turns."""
+
+    owner: str = "c1n1"
+    changed_s: float | None = None
+    reachable: bool = True
+    held: Held = Held("c1n1", ONE, 0.0, 7)
+    schedule: Schedule = field(default_factory=lambda: Schedule(T))
+
+    def look(self, now_s: float) -> Actions:
+        return self.schedule.look(
+            [self.held],
+            now_s,
+            lambda _: self.owner,
+            lambda _node, _connection: self.changed_s,
+            lambda _: self.reachable,
+        )
+
+    def looks(self, until_s: float, start_s: float = 0.0) -> dict[float, str]:
+        """Time -> "probe" or "destroy", for looks every 50 ms."""
+        acts = {}
+        for step in range(round((until_s - start_s) / 0.05) + 1):
+            now_s = round(start_s + step * 0.05, 3)
+            actions = self.look(now_s)
+            if actions.probe or actions.destroy:
+                acts[now_s] = "destroy" if actions.destroy else "probe"
+            if actions.destroy:
+                break
+        return acts
+
+
+def test_nothing_changed_so_nothing_is_in_doubt() -> None:
+    assert World().look(1000.0) == Actions()
+
+
+def test_an_owner_that_was_heard_after_the_change_is_not_in_doubt() -> None:
+    world = World(changed_s=10.0, held=Held("c1n1", ONE, 10.1))
+    assert world.look(1000.0) == Actions()
+
+
+@pytest.mark.parametrize("owner", ["c1n1", "c2n2"])
+def test_silence_is_met_by_keepalives_and_ends_before_the_bound(owner: str) -> None:
+    world = World(owner=owner, changed_s=0.0)
+    acts = world.looks(T)
+    asked = [at for at, what in acts.items() if what == "probe"]
+    assert asked[0] == pytest.approx(FIRST_PROBE * T)
+    assert len(asked) >= LEAST_PROBES
+    assert all(
+        b - a >= NEXT_PROBE * T - 1e-9 for a, b in zip(asked, asked[1:], strict=False)
+    )
+    assert [at for at, what in acts.items() if what == "destroy"] == [
+        pytest.approx(DEADLINE * T, abs=0.051)
+    ]
+
+
+def test_a_client_that_answers_at_the_owner_ends_the_doubt() -> None:
+    world = World(changed_s=0.0)
+    assert world.looks(0.6)
+    world.held = replace(world.held, heard_s=0.62)
+    assert world.looks(T * 3, start_s=0.65) == {}
+
+
+def test_a_client_that_is_heard_through_another_node_keeps_its_connection() -> None:
+    """Nodes pass strays on to their earlier owner, which is asked again and again."""
+    world = World(owner="c2n2", changed_s=0.0)
+    for step in range(200):
+        now_s = step * 0.05
+        actions = world.look(now_s)
+        assert not actions.destroy
+        if actions.probe:
+            world.held = replace(world.held, heard_s=now_s + 0.01)
+    assert world.look(10.0).in_doubt == 1
+
+
+def test_a_node_that_is_cut_off_waits_until_its_way_is_back() -> None:
+    world = World(owner="c2n2", changed_s=0.0, reachable=False)
+    assert world.looks(3 * T) == {}
+    world.reachable, world.owner, world.changed_s = True, "c1n1", 3 * T
+    acts = world.looks(6 * T, start_s=3 * T)
+    assert min(acts) >= 3 * T + FIRST_PROBE * T - 1e-9
+    assert acts[max(acts)] == "destroy"
+
+
+def test_a_healer_that_was_stopped_asks_before_it_destroys() -> None:
+    world = World(changed_s=0.0)
+    acts = world.looks(start_s=50.0, until_s=60.0)
+    assert list(acts.values()).count("probe") == LEAST_PROBES
+    assert acts[max(acts)] == "destroy"
+
+
+def test_another_socket_on_the_same_ends_is_another_connection() -> None:
+    world = World(owner="c2n2", changed_s=0.0)
+    world.looks(1.2)
+    world.held = Held("c1n1", ONE, 1.24, cookie=8)
+    assert not world.look(T * DEADLINE + 0.05).destroy
+
+
+def test_what_is_gone_is_forgotten() -> None:
+    world = World(owner="c2n2", changed_s=0.0)
+    world.looks(1.2)
+    nothing = world.schedule.look([], 1.3, lambda _: None, lambda *_: None, bool)
+    assert nothing == Actions()
+    assert not world.look(1.35).destroy
+
+
+@given(
+    st.lists(st.floats(0.05, 1.0), min_size=1, max_size=40),
+    st.floats(0.5, 10.0),
+)
+def test_no_silent_end_outlives_the_bound(pauses: list[float], bound_s: float) -> None:
+    """Whatever the pauses between looks are, as long as they leave the time to ask."""
+    schedule = Schedule(bound_s)
+    now_s, destroyed_s = 0.0, None
+    pauses = [pause * NEXT_PROBE * bound_s for pause in pauses]
+    for pause in pauses * 60:
+        actions = schedule.look(
+            [Held("c1n1", ONE, -1.0)], now_s, lambda _: "c2n2", lambda *_: 0.0, bool
+        )
+        if actions.destroy:
+            destroyed_s = now_s
+            break
+        now_s += pause
+    if now_s >= bound_s:
+        assert destroyed_s is not None
+        assert destroyed_s <= bound_s
