@@ -19,6 +19,7 @@ from experiments.chaos.chaos_schedule import ChaosSize, draw_schedule
 from experiments.chaos.chaos_summary import ChaosSummary
 from experiments.chaos.chaos_table import print_chaos
 from experiments.chaos.shrinking import Limit, shrink, until, without_pauses
+from experiments.cluster.live_cluster import HEAL_WITHIN_S
 from experiments.files.handover import chown_to_caller
 from experiments.files.whole_file import write_whole
 from experiments.machine.requirements import RequirementMissing
@@ -104,7 +105,7 @@ def _with_shortest(
 
     def violates(some: Sequence[Action]) -> bool:
         click.echo(f"try {order.shrink.used}: {len(some)} actions", err=True)
-        bound_s = order.options["heal_within_s"]
+        bound_s = order.options.get("heal_within_s", HEAL_WITHIN_S)
         return runs.violates(without_pauses(some, bound_s), first.invariant)
 
     shortest = shrink(begun, violates, order.shrink)

@@ -129,14 +129,7 @@ class Cluster:
         self._faults = Faults(self.log)
         self._supervisor = self._make_supervisor()
         self._controller = ControllerClient(runtime / "controller.sock")
-        self._executor = EventExecutor(
-            self.initial,
-            self._machines,
-            self._controller,
-            runtime / "state.json",
-            self.log,
-            self._supervisor.restart_dead,
-        )
+        self._executor = self._make_executor()
         self._injector: CopyInjector | None = None
 
     # ---------------------------------------------------------------- life cycle
@@ -346,6 +339,16 @@ class Cluster:
         return self.folder / "hosts" / f"{host}.jsonl"
 
     # ------------------------------------------------------------------ internals
+
+    def _make_executor(self) -> EventExecutor:
+        return EventExecutor(
+            self.initial,
+            self._machines,
+            self._controller,
+            self.runtime / "state.json",
+            self.log,
+            self._supervisor.restart_dead,
+        )
 
     def _make_supervisor(self) -> Supervisor:
         return Supervisor(

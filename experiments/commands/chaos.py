@@ -15,6 +15,7 @@ from experiments.commands.cli_options import (
     cluster_arguments,
     cluster_options,
     handles_errors,
+    healing_options,
 )
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -44,14 +45,6 @@ def _duration(_context: Any, _parameter: Any, text: str) -> float:
     help="How many in that time.  [default: 100 a minute]",
 )
 @click.option(
-    "--heal-within",
-    "heal_within_s",
-    type=click.FloatRange(0.5, 60.0),
-    default=2.0,
-    show_default=True,
-    help="The bound of half-open connections, in seconds.",
-)
-@click.option(
     "--shrink",
     "tries",
     type=click.IntRange(0, 200),
@@ -65,13 +58,13 @@ def _duration(_context: Any, _parameter: Any, text: str) -> float:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Do what is in this file (schedule.json, or chaos.json).",
 )
+@healing_options
 @cluster_options
 @handles_errors
 def command(
     for_s: float,
     seed: int,
     events: int | None,
-    heal_within_s: float,
     tries: int,
     out: Path | None,
     replay: Path | None,
@@ -98,8 +91,8 @@ def command(
         replayed = None if replay is None else read_schedule(replay)
     except ScheduleError as error:
         raise BadInput(str(error)) from error
-    plan, options = cluster_arguments({**size, "weights": {}, **_NO_LINKS})
-    options = {**options, "heal_within_s": heal_within_s}
+    fixed = {"weights": {}, "workload": "nbd", **_NO_LINKS}
+    plan, options = cluster_arguments({**size, **fixed})
     options.pop("links")
     label = f"chaos-{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     order = ChaosOrder(
@@ -115,3 +108,6 @@ def command(
 
 
 _NO_LINKS = {"rate_mbit": None, "delay_ms": None, "loss_percent": None}
+
+# Both services run on every node (experiments/chaos/mixed_workload.py): no choice.
+command.params = [one for one in command.params if one.name != "workload"]

@@ -112,7 +112,7 @@ class Story:
             held.append(NodeSocket(DRAINED, MOVED, 1))
         if 1.0 < t < self.reset_s:
             clients.add(MOVED)
-        if 1.1 < t and not (self.stays_reset_s and t > self.stays_reset_s):
+        if t > 1.1 and not (self.stays_reset_s and t > self.stays_reset_s):
             held.append(NodeSocket("c2n1", STAYS, 2))
             if self.vanish_s is None or t < self.vanish_s:
                 clients.add(STAYS)

@@ -79,7 +79,7 @@ def test_bursts_are_followed_by_calm(seed: int) -> None:
     """So long that, at that pace, the bound of two seconds can be exceeded in it."""
     times = [action.at_s for action in draw_schedule(seed, SIZE)]
     assert times == sorted(times)
-    assert 0 <= times[0]
+    assert times[0] >= 0
     assert times[-1] <= SIZE.duration_s
     calm = [later - time for time, later in zip(times, times[1:], strict=False)]
     assert sum(pause_s > 3 for pause_s in calm) > 50

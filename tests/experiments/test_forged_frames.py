@@ -58,4 +58,4 @@ def test_strays_are_of_no_clients_connection() -> None:
     assert all(one and one.flags == Flags.ACK and not one.marked for one in found)
     assert {one.dst for one in found if one} == {VIP4, VIP6}
     assert not set(STRAY_PORTS) & set(PORT_RANGE)
-    assert FANOUT_MAC != CLIENT.mac
+    assert CLIENT.mac != FANOUT_MAC

@@ -76,7 +76,7 @@ def test_blocks_are_registers_of_their_own() -> None:
 
 def test_writes_are_counted() -> None:
     registers = Registers()
-    for word in "w1 w2 a2 r2 r1 w3 a3 w4".split():
+    for word in ["w1", "w2", "a2", "r2", "r1", "w3", "a3", "w4"]:
         registers.feed(Operation(0, word[0], 1, int(word[1:])))
     assert registers.acknowledged == 2
     assert registers.unacknowledged == 2
