@@ -91,7 +91,7 @@ def command(
         replayed = None if replay is None else read_schedule(replay)
     except ScheduleError as error:
         raise BadInput(str(error)) from error
-    fixed = {"weights": {}, "workload": "nbd", **_NO_LINKS}
+    fixed: dict[str, Any] = {"weights": {}, "workload": "nbd", **_NO_LINKS}
     plan, options = cluster_arguments({**size, **fixed})
     options.pop("links")
     label = f"chaos-{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
