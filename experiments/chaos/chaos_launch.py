@@ -72,11 +72,19 @@ def launch_chaos(order: ChaosOrder, replayed: Schedule | None) -> int:
     return EXIT_STATUS[summary.outcome]
 
 
-def _drawn(order: ChaosOrder) -> tuple[Action, ...]:
+def guards_are_processes(name: str) -> bool:
+    """Whether the guard of that name, on this machine, is a process for each node.
+
+    Raises :class:`~experiments.machine.requirements.RequirementMissing`.
+    """
     try:
-        guards = choose_guard(order.options["guard"]).kind.name == "scapy"
+        return choose_guard(name).kind.name == "scapy"
     except GuardError as error:
         raise RequirementMissing(str(error)) from error
+
+
+def _drawn(order: ChaosOrder) -> tuple[Action, ...]:
+    guards = guards_are_processes(order.options["guard"])
     return draw_schedule(
         order.seed, ChaosSize(order.plan, order.events, order.for_s, guards)
     )

@@ -62,7 +62,9 @@ class Seen:
 
 
 @dataclass
-class _Tally:
+class Tally:
+    """The actions that were done, and those that were not possible."""
+
     done: list[Action] = field(default_factory=list)
     skipped: list[Action] = field(default_factory=list)
 
@@ -106,7 +108,7 @@ def _drive(
     seed: int | None,
     progress: Progress,
 ) -> ChaosSummary:
-    seen, tally = Seen(judge, TimelineWriter(file)), _Tally()
+    seen, tally = Seen(judge, TimelineWriter(file)), Tally()
     clients = ChaosClients(cluster, seed or 0)
     watch = ChaosWatch(cluster, clients, seen.feed)
     performer = Performer(cluster, clients, seen.feed)
@@ -123,7 +125,7 @@ def _drive(
         performer.close()
         clients.stop_all()
         counts = watch.stop()
-    return _summary(cluster, seen, tally, (seed, start_s), counts)
+    return summarise(cluster.describe(), seen, tally, (seed, start_s), counts)
 
 
 def _await_work(judge: ChaosJudge, seen: Seen) -> None:
@@ -139,7 +141,7 @@ def _perform(
     actions: Sequence[Action],
     do: Callable[[Action], bool],
     seen: Seen,
-    tally: _Tally,
+    tally: Tally,
     progress: Progress,
 ) -> None:
     """Each action at its time, or as soon as the one before it is done."""
@@ -162,7 +164,7 @@ def _look_on(cluster: Cluster, seen: Seen) -> None:
     seen.violated.wait(calm_s)
 
 
-def _line(elapsed_s: float, tally: _Tally, judge: ChaosJudge) -> str:
+def _line(elapsed_s: float, tally: Tally, judge: ChaosJudge) -> str:
     resets, half_open = judge.resets, judge.half_open
     return (
         f"{elapsed_s:5.0f} s: {sum(count_names(tally.done).values())} events, "
@@ -172,13 +174,17 @@ def _line(elapsed_s: float, tally: _Tally, judge: ChaosJudge) -> str:
     )
 
 
-def _summary(
-    cluster: Cluster,
+def summarise(
+    cluster: Mapping[str, Any],
     seen: Seen,
-    tally: _Tally,
+    tally: Tally,
     origin: tuple[int | None, float],
     counts: Mapping[str, int],
 ) -> ChaosSummary:
+    """The summary of what was seen and done on that cluster.
+
+    ``origin``: the schedule's seed, and when its time began. ``counts``: the probes'.
+    """
     seed, start_s = origin
     duration_s = time.time() - start_s
     reasons = _reasons(seen.judge, counts, duration_s)
@@ -188,7 +194,7 @@ def _summary(
         reasons=reasons,
         seed=seed,
         duration_s=round(duration_s, 3),
-        cluster=cluster.describe(),
+        cluster=dict(cluster),
         done=count_names(tally.done),
         skipped=count_names(tally.skipped),
         violations=[
