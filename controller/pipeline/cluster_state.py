@@ -26,7 +26,8 @@ class ClusterState:
     """Plan, membership, reset policy, balancer, healing: all inputs of the pipeline.
 
     ``history``: the earlier arrangements that some switch's earlier tables need, latest
-    first (:func:`~topologies.domain.history.kept`).
+    first (:func:`~topologies.domain.history.kept`). ``number``: how many changes led to
+    this state. Who reads it now and then knows by it how many it has missed.
     """
 
     plan: Plan
@@ -35,6 +36,7 @@ class ClusterState:
     balancer: Balancer
     history: tuple[Arrangement, ...] = ()
     healing: bool = False
+    number: int = 0
 
     @property
     def arrangement(self) -> Arrangement:
@@ -45,7 +47,13 @@ class ClusterState:
         """The next state, with that arrangement and this one in its history."""
         versions = (new, self.arrangement, *self.history)
         history = kept(versions, self.balancer)[1:]
-        return replace(self, plan=new.plan, membership=new.membership, history=history)
+        return replace(
+            self,
+            plan=new.plan,
+            membership=new.membership,
+            history=history,
+            number=self.number + 1,
+        )
 
     def tables(self) -> dict[str, tuple[FlowEntry, ...]]:
         """The desired flow entries of every switch, by the switch's name."""
@@ -57,7 +65,7 @@ class ClusterState:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: ``{"plan", "membership", "policy", "balancer", "weights",
-        "history", "healing"}``, the policy and the balancer by name."""
+        "history", "healing", "number"}``, the policy and the balancer by name."""
         return {
             "plan": self.plan.to_json(),
             "membership": self.membership.to_json(),
@@ -66,6 +74,7 @@ class ClusterState:
             "weights": dict(self.balancer.weights),
             "history": [version.to_json() for version in self.history],
             "healing": self.healing,
+            "number": self.number,
         }
 
     @classmethod
@@ -81,6 +90,7 @@ class ClusterState:
             get_balancer(data["balancer"], data.get("weights", {})),
             tuple(map(Arrangement.from_json, data.get("history", ()))),
             bool(data.get("healing", False)),
+            int(data.get("number", 0)),
         )
 
     def write(self, path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from controller.pipeline.cluster_state import ClusterState
@@ -25,7 +26,7 @@ from experiments.record.event_record import EventRecord
 from topologies.domain.events import EVENTS
 from topologies.domain.events.instant import EventStep, machine_order, resolve_events
 
-#: Pause before a retry, while a controller that has died is restarted.
+#: Pause before a retry, and how often programs that have died are looked for.
 RETRY_PERIOD_S = 0.2
 APPLY_DEADLINE_S = 20.0
 
@@ -117,13 +118,22 @@ class EventExecutor:
         deadline = time.monotonic() + APPLY_DEADLINE_S
         while True:
             try:
-                return self._controller.apply(self.state)
+                return self._attempt()
             except ControllerError as error:
                 if time.monotonic() > deadline:
                     raise
                 self._log.write("apply failed", error=str(error))
-                self._restart_dead()
                 time.sleep(RETRY_PERIOD_S)
+
+    def _attempt(self) -> ApplyResult:
+        """One attempt. What dies meanwhile is restarted here: the supervisor waits for
+        the lock, and the controller for the switch whose daemon has died."""
+        with ThreadPoolExecutor(1) as pool:
+            attempt = pool.submit(self._controller.apply, self.state)
+            while attempt in wait([attempt], RETRY_PERIOD_S).not_done:
+                self._restart_dead()
+            self._restart_dead()
+            return attempt.result()
 
 
 def _record(

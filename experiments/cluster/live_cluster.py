@@ -39,7 +39,7 @@ from experiments.cluster.supervisor import Supervisor
 from experiments.healing.acts import count_destroyed
 from experiments.healing.sites import write_sites
 from experiments.record.event_record import EventRecord
-from experiments.workloads import WORKLOADS, ClientJob
+from experiments.workloads import WORKLOADS, ClientJob, Workload
 from nodes.guard.guards import GuardCounters, GuardSettings, open_guard
 from nodes.guard.verdict import Mode
 from nodes.kernel.network_namespace import netns_inode
@@ -84,8 +84,14 @@ class Cluster:
     """The cluster of one plan. Logs go to ``folder``, sockets to ``runtime``."""
 
     def __init__(
-        self, plan: Plan, options: ClusterOptions, folder: Path, runtime: Path
+        self,
+        plan: Plan,
+        options: ClusterOptions,
+        folder: Path,
+        runtime: Path,
+        workload: Workload | None = None,
     ) -> None:
+        """``workload``: in place of the one that ``options`` name."""
         policy = POLICIES[options.policy]
         healing = policy.sends_copies if options.heal is None else options.heal
         self.options = options
@@ -98,7 +104,7 @@ class Cluster:
             get_balancer(options.balancer, options.weights),
             healing=healing,
         )
-        self.workload = WORKLOADS[options.workload]
+        self.workload = workload or WORKLOADS[options.workload]
         self.datapath = find_datapath(options.datapath)
         self.network = ClusterNetwork(plan, self.datapath.type, options.links)
         self.clients = SupervisedProcesses()
@@ -123,14 +129,7 @@ class Cluster:
         self._faults = Faults(self.log)
         self._supervisor = self._make_supervisor()
         self._controller = ControllerClient(runtime / "controller.sock")
-        self._executor = EventExecutor(
-            self.initial,
-            self._machines,
-            self._controller,
-            runtime / "state.json",
-            self.log,
-            self._supervisor.restart_dead,
-        )
+        self._executor = self._make_executor()
         self._injector: CopyInjector | None = None
 
     # ---------------------------------------------------------------- life cycle
@@ -340,6 +339,16 @@ class Cluster:
         return self.folder / "hosts" / f"{host}.jsonl"
 
     # ------------------------------------------------------------------ internals
+
+    def _make_executor(self) -> EventExecutor:
+        return EventExecutor(
+            self.initial,
+            self._machines,
+            self._controller,
+            self.runtime / "state.json",
+            self.log,
+            self._supervisor.restart_dead,
+        )
 
     def _make_supervisor(self) -> Supervisor:
         return Supervisor(

@@ -128,10 +128,9 @@ class Healer:
         return bool(actions.in_doubt)
 
     def _held(self) -> Iterator[Held]:
-        now_s = time.monotonic()
         for node in list(self._nodes.values()):
             try:
-                yield from list(node.held(now_s))
+                yield from list(node.held(time.monotonic()))
             except (OSError, SockDiagError) as error:
                 log.warning("%s: %s", node.site.name, error)
 

@@ -36,17 +36,22 @@ class RouteHistory:
 
     def __init__(self) -> None:
         self._versions: deque[Version] = deque(maxlen=VERSIONS)
+        self._seen: int | None = None
         #: Counts the versions that were added.
         self.number = 0
 
     def add(self, state: ClusterState, now_s: float) -> None:
         """The state of the cluster from now on.
 
-        The first one brings its history along, as if all of it had happened now: a healer
-        that was restarted does not know when.
+        It brings along what the healer has missed since the last call, as if all of that
+        had happened now: two changes may come one right after the other, and a healer may
+        be kept from its work for a while. The first one brings its whole history along: a
+        healer that was restarted does not know when.
         """
-        earlier = () if self._versions else state.history[::-1]
-        for arrangement in (*earlier, state.arrangement):
+        missed = VERSIONS if self._seen is None else state.number - self._seen - 1
+        earlier = state.history[: max(0, missed)]
+        self._seen = state.number
+        for arrangement in (*earlier[::-1], state.arrangement):
             routes = forecast(arrangement.plan, arrangement.membership, state.balancer)
             reachable = frozenset(
                 node.name

@@ -25,6 +25,10 @@ from topologies.domain.connection import FourTuple
 #: at which the node destroys its end. The rest of the bound is for noticing the change and
 #: for reading the sockets.
 FIRST_PROBE, NEXT_PROBE, DEADLINE = 0.25, 0.125, 0.75
+#: Two readings of when a client was last heard differ a little for the same segment: the
+#: kernel counts in ticks, and reading many sockets takes time. As a share of the bound; an
+#: answer to a keepalive is later by more than the silence before it.
+SAME = 0.0625
 #: Keepalives without an answer before an end is destroyed.
 LEAST_PROBES = 2
 
@@ -91,12 +95,11 @@ class Schedule:
                 continue
             key = one.node, one.connection, one.cookie
             doubt = doubts[key] = self._doubts.get(key, _Doubt(since))
-            if since > doubt.since_s or not is_reachable(one.node):
-                # It was heard. Or nothing gets through, and the time begins with the way.
-                doubt.since_s = max(since, doubt.since_s)
-                doubt.probes = 0
+            if since - doubt.since_s > SAME * self.bound_s:  # it was heard
+                doubt.since_s, doubt.probes = since, 0
             if not is_reachable(one.node):
-                doubt.since_s = now_s
+                # Nothing gets through, and the time begins with the way.
+                doubt.since_s, doubt.probes = now_s, 0
             elif self._is_over(doubt, now_s):
                 destroy.append(one)
             elif self._is_due(doubt, now_s):

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from experiments.chaos.chaos_summary import ChaosSummary
 from experiments.results.summary_model import Summary
 from experiments.spec.run_spec import RunSpec
 from experiments.sweep.suite import Suite
@@ -48,11 +49,17 @@ def summary_schema() -> dict[str, Any]:
     return Summary.model_json_schema(by_alias=True)
 
 
+def chaos_schema() -> dict[str, Any]:
+    """Of ``chaos.json``."""
+    return ChaosSummary.model_json_schema()
+
+
 #: Every schema by what it is of.
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "spec": spec_schema,
     "suite": suite_schema,
     "summary": summary_schema,
+    "chaos": chaos_schema,
 }
 
 

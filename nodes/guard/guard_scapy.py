@@ -10,6 +10,7 @@ kernel's own resets.
 from __future__ import annotations
 
 import argparse
+import errno
 import signal
 import socket
 import struct
@@ -57,6 +58,8 @@ _HEADERS_OCTETS = 14 + 40 + 60
 _PACKET_HOST, _PACKET_OUTGOING = 0, 4  # linux/if_packet.h
 _SOL_PACKET, _PACKET_AUXDATA, _TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
 _EXTRAS_OCTETS = socket.CMSG_SPACE(20)  # struct tpacket_auxdata
+#: Errors of send(2) that mean that a frame was lost; see packet(7).
+_LOST = frozenset((errno.ENOBUFS, errno.ENETDOWN))
 _MAC_OCTETS = 6
 _VIP4_OCTETS = socket.inet_aton(VIP4)
 _VIP6_OCTETS = socket.inet_pton(socket.AF_INET6, VIP6)
@@ -89,12 +92,21 @@ class GuardSockets:
 
     def send(self, segment: Segment, eth_src: str, eth_dst: str) -> None:
         """Send a segment out of the interface. This guard does not see it again."""
-        self._tap.send(build_frame(segment, eth_src, eth_dst))
+        self._transmit(build_frame(segment, eth_src, eth_dst))
 
     def redirect(self, frame: bytes, eth_src: str, eth_dst: str) -> None:
         """Redirect a frame to the switches. ``eth_dst`` tells them why."""
         for part in segment_and_checksum(frame, eth_src, eth_dst):
-            self._tap.send(part)
+            self._transmit(part)
+
+    def _transmit(self, frame: bytes) -> None:
+        """Send a frame. It may be lost, as on any wire: the queue of the interface is full,
+        a packet filter drops it (NET_XMIT_DROP), or the interface is down."""
+        try:
+            self._tap.send(frame)
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
 
     def inject(self, segment: Segment) -> None:
         """Deliver a segment to the node's own TCP, as if the client had sent it.

@@ -149,3 +149,19 @@ def test_no_silent_end_outlives_the_bound(pauses: list[float], bound_s: float) -
     if now_s >= bound_s:
         assert destroyed_s is not None
         assert destroyed_s <= bound_s
+
+
+@pytest.mark.parametrize("jitter_s", [0.0, 0.004, 0.05])
+def test_readings_of_one_segment_that_differ_are_no_answer(jitter_s: float) -> None:
+    """Each look reads it a little later than the one before."""
+    world = World(owner="c1n2", changed_s=0.0)
+    acts = {}
+    for step in range(round(T / 0.05) + 1):
+        heard_s = jitter_s * step * 0.05 / T
+        world.held = replace(world.held, heard_s=heard_s)
+        actions = world.look(step * 0.05)
+        if actions.destroy:
+            acts[step * 0.05] = "destroy"
+            break
+    (destroyed_s,) = acts
+    assert destroyed_s == pytest.approx(DEADLINE * T, abs=0.051)

@@ -83,3 +83,30 @@ def test_old_versions_are_dropped(state: ClusterState) -> None:
         now = after(now, "reseed", "all")
     assert history.number == 2 * VERSIONS
     assert history.changed_s("c1n1", one) is not None
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_a_change_that_was_not_seen_counts_when_its_end_is(
+    state: ClusterState, seen: int
+) -> None:
+    """Two changes between two calls, and each has been there before."""
+    states = [state]
+    for kind in ("uplink-down", "uplink-up") * 2:
+        states.append(after(states[-1], kind, "c2"))
+    mine = next(one for one in ENDS if (owner(state, one) or "").startswith("c2"))
+    node = owner(state, mine) or ""
+    history = RouteHistory()
+    for number, one in enumerate(states[: 2 * seen + 1]):
+        history.add(one, float(number))
+    assert history.changed_s(node, mine) == (2.0 if seen else None)
+    history.add(states[2 * seen + 2], 9.0)
+    assert history.changed_s(node, mine) == 9.0
+
+
+def test_nothing_is_brought_along_that_was_seen(state: ClusterState) -> None:
+    up = after(after(state, "uplink-down", "c2"), "uplink-up", "c2")
+    history = RouteHistory()
+    history.add(up, 1.0)
+    history.add(after(up, "add-node", "c1"), 2.0)
+    mine = next(one for one in ENDS if (owner(state, one) or "").startswith("c2"))
+    assert history.changed_s(owner(state, mine) or "", mine) == 1.0
