@@ -1,7 +1,7 @@
 """What is seen during chaos: facts in the order of time, and the file that keeps them.
 
 All times are CLOCK_REALTIME seconds. What each fact says comes from the kernel (socket
-tables, socket probes, process states), from the clients' histories, or from whoever
+tables, socket probes, process states), from the clients' histories, or from the code that
 does the actions.
 """
 

@@ -1,7 +1,7 @@
 """Undoes actions when their time is over, in a thread of its own.
 
-A membership event may wait for the very program that is stopped. So whoever does the
-actions cannot undo them. Everything is undone at the end, also after an error.
+A membership event may wait for the very program that is stopped. So the
+thread that does the actions cannot undo them. Everything is undone at the end, also after an error.
 """
 
 from __future__ import annotations

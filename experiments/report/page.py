@@ -192,7 +192,7 @@ def _timeline_text(one: timeline.Timeline) -> str:
         for what, requested, applied, _ in one.events
     )
     return (
-        f"{events or 'No event'}. {len(one.strays)} connections went astray, "
+        f"{events or 'No event'}. {len(one.strays)} connections had stray segments, "
         f"{len(one.resets)} clients were reset, {len(one.freed)} owners freed their end; "
         f"at most {one.peak} were half open at a time, {one.remaining} at the end. "
         "In the row of the tables, the thin line ends when every switch has the new "

@@ -127,7 +127,7 @@ class Bench:
     def reset(self, client: RunningClient, server_port: int) -> None:
         """Destroy the server's connections in the kernel: each peer gets a RST.
 
-        The client stands still meanwhile, or what it opens anew would be destroyed too.
+        The client stands still meanwhile, or what it opens again would be destroyed too.
         """
         client.process.send_signal(signal.SIGSTOP)
         try:

@@ -210,7 +210,7 @@ def repeated_strays(lab: Lab, guard: str, ip: int) -> tuple[list[Flags], int]:
     """Five strays of one connection at once, and one that has received more meanwhile.
 
     The resets that they draw, and how many strays the node counted. Returns once the
-    node has answered one of the five anew.
+    node has answered one of the five again.
     """
     lab.use(guard, Mode.ANSWER)
     drawn: list[Flags] | None = None

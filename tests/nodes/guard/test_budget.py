@@ -49,7 +49,7 @@ def test_the_number_of_clients_is_bounded() -> None:
     assert spend(purse, ONE, 2) == 1
     for number in range(CLIENTS):
         purse.spend(f"10.9.{number >> 8}.{number & 255}", 5 * _S)
-    assert spend(purse, ONE, 2) == 1, "the least recently used begins anew"
+    assert spend(purse, ONE, 2) == 1, "the least recently used starts again"
 
 
 @given(
