@@ -124,7 +124,8 @@ class ClaimChart:
         _same_count(trace.resets, trace.client_copies, "resets", "copies to the client")
         _follow(trace.arrivals, trace.client_copies, "the client's copy", "the reset")
         copy = trace.client_copies[0]
-        if outcome.reset_ns is None or outcome.reset_ns < copy.time_ns:
+        sent_ns = min(copy.time_ns, outcome.refused_ns or copy.time_ns)
+        if outcome.reset_ns is None or outcome.reset_ns < sent_ns:
             raise ElementFailed(
                 f"{_at(copy, outcome)} RST to the client, whose socket stayed"
             )

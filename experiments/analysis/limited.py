@@ -1,8 +1,9 @@
-"""Which connections were reset without a fan-out, because of the budget: pure.
+"""Which connections were reset without a fan-out: pure.
 
-A guard answers such a stray by RST|ACK. Its numbers are those of RFC 9293, 3.10.7.1, so
-the client is reset as always, but no switch copies it. Another node's RST|ACK means that
-an application aborted: that is not the answer to a stray.
+A guard answers a stray by RST|ACK if the budget refuses a fan-out, or if there was one just
+before. Its numbers are those of RFC 9293, 3.10.7.1, so the client is reset as always, but no
+switch copies it. Another node's RST|ACK means that an application aborted: that is not the
+answer to a stray.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ def with_limited(
     observations: Iterable[Observation],
     traces: Iterable[ResetTrace],
 ) -> list[Outcome]:
-    """The outcomes, with ``limited`` set: the node of the first stray answered it by
-    RST|ACK, and sent no reset of the connection that is fanned out."""
+    """The outcomes, with ``refused_ns`` and ``limited`` set.
+
+    ``limited``: the node of the first stray answered by RST|ACK, and sent no reset of the
+    connection that is fanned out. A node may send both: the second of two strays draws
+    the RST|ACK, and on several processors that one may leave first.
+    """
     fanned_out = {(t.connection, t.node) for t in traces if t.resets}
     refused: dict[FourTuple, list[Observation]] = defaultdict(list)
     for segment in observations:
@@ -31,23 +36,23 @@ def with_limited(
         if is_refusal and segment.outgoing and segment.src in VIPS:
             assert segment.connection is not None, "one end is the VIP"
             refused[segment.connection].append(segment)
-    return [
-        replace(one, limited=True) if _is_limited(one, refused, fanned_out) else one
-        for one in outcomes
-    ]
+    return [_with_refusal(one, refused, fanned_out) for one in outcomes]
 
 
-def _is_limited(
+def _with_refusal(
     outcome: Outcome,
     refused: dict[FourTuple, list[Observation]],
     fanned_out: set[tuple[FourTuple, str]],
-) -> bool:
+) -> Outcome:
     stray = outcome.first_stray
-    if stray is None or (outcome.connection, stray.label) in fanned_out:
-        return False
-    return any(
-        answer.label == stray.label
-        and answer.seq == stray.ack
-        and answer.time_ns >= stray.time_ns
+    if stray is None:
+        return outcome
+    answers = [
+        answer.time_ns
         for answer in refused.get(outcome.connection, ())
-    )
+        if answer.label == stray.label and answer.time_ns >= stray.time_ns
+    ]
+    if not answers:
+        return outcome
+    limited = (outcome.connection, stray.label) not in fanned_out
+    return replace(outcome, refused_ns=min(answers), limited=limited)

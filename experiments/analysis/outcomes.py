@@ -99,8 +99,10 @@ class Outcome:
     late: bool = False
     #: By the last tables no packet reaches the owner, which has power.
     owner_cut_off: bool = False
-    #: Its stray was answered by a reset that no switch fans out.
+    #: Its stray was answered by a reset that no switch fans out, and by no other.
     limited: bool = False
+    #: When the node of its first stray first sent it such a reset.
+    refused_ns: int | None = None
 
     @property
     def moved(self) -> bool:

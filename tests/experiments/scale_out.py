@@ -9,6 +9,7 @@ from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from experiments.analysis.claim import Case, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.epochs import Epoch, EpochTimeline
+from experiments.analysis.limited import with_limited
 from experiments.analysis.observations import Observation, is_syn_ack
 from experiments.analysis.outcomes import (
     Outcome,
@@ -120,9 +121,10 @@ class ScaleOut:
         """The outcome of each connection."""
         nodes = {node.name for node in self.path.plan.nodes}
         answers = [o for o in self.path.observations() if is_syn_ack(o, nodes)]
-        return connection_outcomes(
+        outcomes = connection_outcomes(
             self.lifetimes, self.timeline, self.strays(), START + END, answers
         )
+        return with_limited(outcomes, self.path.observations(), self.traces())
 
     def strays(self) -> list[Observation]:
         """The strays, with the frame numbers of the whole capture."""

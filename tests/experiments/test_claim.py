@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from experiments.analysis.observations import RST, Observation
+from experiments.analysis.observations import ACK, RST, Observation
 from experiments.analysis.outcomes import totals
 from nodes.guard.verdict import RESET_INTERVAL_S
 from tests.experiments.packet_path import MS, SEQ, START, US
@@ -296,3 +296,36 @@ def test_evidence_names_packet_node_and_instant(run: ScaleOut) -> None:
     ):
         assert word in chart["E1"].evidence
     assert totals(outcomes).moved == chart["E1"].checked
+
+
+def refusal(run: ScaleOut, after_ns: int) -> Observation:
+    """An RST|ACK for the first moved connection's stray, from the node that it reached."""
+    (reset, *_) = run.traces()[0].resets
+    stray = run.traces()[0].strays[0]
+    return reset._replace(flags=RST | ACK, time_ns=stray.time_ns + after_ns)
+
+
+def test_the_answer_to_a_second_stray_may_reset_the_client_before_the_first_one(
+    run: ScaleOut,
+) -> None:
+    Change(run).later(lambda o: o.label == "fabric-h1", 60 * US)
+    assert failed(run) == ["E2", "order"]
+    run.path.segments.append(refusal(run, 1 * US))
+    assert failed(run) == ["order"]
+
+
+def test_what_the_budget_refused_to_fan_out_is_counted_and_not_checked(
+    run: ScaleOut,
+) -> None:
+    limited, answer = run.moved[0], refusal(run, 1 * US)
+    run.path.segments = [
+        answer,
+        *(
+            one
+            for one in run.path.segments
+            if not (one.connection == limited and one.flags & (RST | ACK) == RST)
+        ),
+    ]
+    assert totals(run.outcomes()).limited == 1
+    assert failed(run) == []
+    assert {row.checked for row in run.chart().values()} == {len(run.moved) - 1}
