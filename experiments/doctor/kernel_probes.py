@@ -244,10 +244,24 @@ PROBES: dict[str, Callable[[], Finding]] = {
 }
 
 
+def scratch_folder(checkout: Path) -> Path:
+    """A folder that a file system may be mounted on: it does not hide the checkout.
+
+    The usual one for temporary files is one of those, unless the checkout is in it.
+    """
+    candidates = (tempfile.gettempdir(), "/mnt", "/media", "/srv")
+    return next(
+        folder
+        for folder in map(Path, candidates)
+        if folder.is_dir() and folder not in (checkout, *checkout.parents)
+    )
+
+
 def _probe_here(names: Sequence[str]) -> dict[str, Finding]:
     """Run those probes in the namespaces of the caller, which must be temporary."""
     _output(("ip", "link", "set", "lo", "up"))
-    _output(("mount", "-t", "tmpfs", "probe", tempfile.gettempdir()))
+    tempfile.tempdir = str(scratch_folder(CHECKOUT))
+    _output(("mount", "-t", "tmpfs", "probe", tempfile.tempdir))
     return {name: _found(PROBES[name]) for name in names}
 
 

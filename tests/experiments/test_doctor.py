@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,3 +153,12 @@ def _command_lines() -> list[bytes]:
         with contextlib.suppress(OSError):
             found.append(path.read_bytes())
     return [line for line in found if b"pytest" not in line]
+
+
+def test_a_checkout_among_temporary_files_is_not_hidden_from_its_probes() -> None:
+    usual = Path(tempfile.gettempdir())
+    assert kernel_probes.scratch_folder(Path("/home/me/resetbed")) == usual
+    for checkout in (usual / "resetbed", usual):
+        found = kernel_probes.scratch_folder(checkout)
+        assert found.is_dir()
+        assert found not in (checkout, *checkout.parents)
