@@ -45,7 +45,8 @@ static __always_inline int read_ip4(struct __sk_buff *skb, struct packet *p,
 		return OTHER;
 	if (!same((__u8 *)(arriving ? &ip->daddr : &ip->saddr), config->vip4, 4))
 		return OTHER;
-	if (ip->ihl != 5 || ip->frag_off & bpf_htons(IPV4_FRAGMENT))
+	if (ip->ihl != 5 || ip->frag_off & bpf_htons(IPV4_FRAGMENT) ||
+	    bpf_ntohs(ip->tot_len) < sizeof(*ip))
 		return UNREADABLE;
 	__builtin_memcpy(p->connection.client, arriving ? &ip->saddr : &ip->daddr, 4);
 	p->connection.ip_version = 4;

@@ -32,14 +32,15 @@ def dissect(frame: bytes) -> Segment | None:
     ether = Ether(frame)
     ip = ether.payload
     if isinstance(ip, IP):
-        plain = ip.ihl == 5 and not ip.frag and not int(ip.flags) & _MORE_FRAGMENTS
+        whole = not ip.frag and not int(ip.flags) & _MORE_FRAGMENTS
+        plain = ip.version == 4 and ip.ihl == 5 and whole
         size = ip.len - ip.ihl * _WORD
     elif isinstance(ip, IPv6):
-        plain, size = True, ip.plen
+        plain, size = ip.version == 6, ip.plen
     else:
         return None
     tcp = ip.payload
-    if not plain or not isinstance(tcp, TCP) or tcp.dataofs < 5:
+    if not plain or not isinstance(tcp, TCP) or not 5 <= tcp.dataofs <= size / _WORD:
         return None
     return Segment(
         src=ip.src,
@@ -66,9 +67,9 @@ def is_unreadable(frame: bytes) -> bool:
     """
     ether = Ether(frame)
     ip = ether.payload
-    if isinstance(ip, IP):
+    if isinstance(ip, IP) and ip.version == 4:
         return bool(ip.proto == _TCP_PROTOCOL) and dissect(frame) is None
-    if isinstance(ip, IPv6):
+    if isinstance(ip, IPv6) and ip.version == 6:
         if ip.nh == _TCP_PROTOCOL:
             return dissect(frame) is None
         return ip.nh in EXTENSION_HEADERS
