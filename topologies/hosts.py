@@ -28,6 +28,7 @@ from topologies.domain.plan import (
 )
 from topologies.processes import Process, processes_in_network
 from topologies.shaping import UNSHAPED, LinkOptions
+from topologies.socket_tables import derived_limits
 
 #: Settings of every host, for all its interfaces. TCP keeps Linux's defaults.
 SYSCTLS = {
@@ -111,6 +112,8 @@ class StorageHost(Host):
         for path, value in SYSCTLS.items():
             for interface in ("all", "default", self.element.interface):
                 yield f"echo {value} >/proc/sys/{path.format(interface=interface)}"
+        for path, value in derived_limits().items():
+            yield f"echo {value} >/proc/sys/{path}"
 
     def _ip(self) -> Iterator[str]:
         yield "link set dev lo up"

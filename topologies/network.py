@@ -23,6 +23,7 @@ from topologies.runs import RUN_VARIABLE
 from topologies.sandbox import publish_hosts
 from topologies.scripts import WORKERS, run_script, run_scripts
 from topologies.shaping import UNSHAPED, LinkOptions
+from topologies.socket_tables import give_hosts_their_own
 from topologies.switches import IsolatedSwitch
 
 #: How long the start of switches waits for a controller, in seconds. Before the first
@@ -70,6 +71,7 @@ class ClusterNetwork:
         self._controller = controller
         # Otherwise Mininet raises limits of the whole machine, and of TCP.
         Mininet.inited = True
+        give_hosts_their_own()
         self._create_all()
         self.net = Mininet(
             topo=cluster.ClusterTopo(plan=self.plan),

@@ -21,6 +21,7 @@ from topologies.domain.plan import (
 )
 from topologies.hosts import SYSCTLS, StorageClient, StorageHost, StorageNode
 from topologies.shaping import UNSHAPED, LinkOptions
+from topologies.socket_tables import derived_limits
 
 PLAN = Plan.build(chassis=2, nodes=2, clients=2)
 NODE, CLIENT = PLAN.find_node("c2n1"), PLAN.clients[1]
@@ -108,6 +109,8 @@ def test_every_setting_is_made_before_the_interface_is_up(one: StorageHost) -> N
     for path, value in SYSCTLS.items():
         own = path.format(interface=one.element.interface)
         assert f"echo {value} >/proc/sys/{own}" in settings
+    for path, value in derived_limits().items():
+        assert f"echo {value} >/proc/sys/{path}" in settings
 
 
 @each_host
