@@ -39,8 +39,6 @@ log = logging.getLogger("resetbed.healer")
 
 #: How often the two files are looked at, in seconds.
 POLL_S = 0.05
-#: It gives way to whatever else runs, as far as the bound allows.
-_NICENESS = 5
 
 
 class NodeSockets:
@@ -177,7 +175,6 @@ def main() -> int:
     """Heals until SIGTERM or SIGINT."""
     options = _options()
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
-    os.nice(_NICENESS)
     signal.signal(signal.SIGTERM, _stop)
     with options.output.open("a", encoding="utf-8") as output:
         healer = Healer(options.state, options.sites, output, options.bound_s)
