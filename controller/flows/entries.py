@@ -62,8 +62,15 @@ class Masked(NamedTuple):
     mask: int
 
 
-#: A number, an address as text, or a masked number.
-Value = int | str | Masked
+class MaskedMac(NamedTuple):
+    """A MAC of which only the bits in ``mask`` are compared; both as text."""
+
+    value: str
+    mask: str
+
+
+#: A number, an address as text, or one of them masked.
+Value = int | str | Masked | MaskedMac
 
 #: ``vlan_tci``: no 802.1Q tag.
 UNTAGGED = Masked(0x0000, 0x1FFF)
@@ -117,15 +124,22 @@ class SetField:
 
 @dataclass(frozen=True)
 class Move:
-    """Copy the lowest ``bits`` bits of one field to another's lowest bits."""
+    """Copy ``bits`` bits of one field to another.
+
+    They start at bit ``source_bit`` of the one and ``destination_bit`` of the other,
+    counted from the lowest.
+    """
 
     source: Field
     destination: Field
     bits: int
+    source_bit: int = 0
+    destination_bit: int = 0
 
     def __str__(self) -> str:
-        span = f"[0..{self.bits - 1}]"
-        return f"move:{self.source.value}{span}->{self.destination.value}{span}"
+        first = f"{self.source.value}{_span(self.source_bit, self.bits)}"
+        second = f"{self.destination.value}{_span(self.destination_bit, self.bits)}"
+        return f"move:{first}->{second}"
 
 
 @dataclass(frozen=True)
@@ -269,6 +283,10 @@ class FlowEntry:
         return f"cookie={self.cookie:#x}, {self.text}"
 
 
+def _span(start: int, bits: int) -> str:
+    return f"[{start}..{start + bits - 1}]"
+
+
 def _match_text(match: dict[Field, Value]) -> list[str]:
     """The match in ovs-ofctl syntax, protocol shorthands first."""
     eth_type, protocol = match.get(Field.ETH_TYPE), match.get(Field.IP_PROTO)
@@ -291,6 +309,8 @@ def _value_text(field: Field, value: Value) -> str:
         return _flags_text(value)
     if isinstance(value, Masked):
         return f"{value.value:#x}/{value.mask:#x}"
+    if isinstance(value, MaskedMac):
+        return f"{value.value}/{value.mask}"
     return str(value)
 
 

@@ -44,11 +44,15 @@ class Table(IntEnum):
                          every live chassis (E3, E4)       (E5)
     5     ARP            reply with the VIP's MAC          reply with the gateway's
                                                            MAC, for every address
+    6     REIGN          time -> the bucket table that was in force just before it
     7     PREVIOUS_OWNER bucket in an earlier table -> its member
     8     COPY           a copy to that member, unless one was sent already
     9     PIN_LOOKUP     look the connection up in table LEARNED
     10    PIN_LEARN      learn the connection's member
     11    PIN_OUTPUT     member -> output to it, if it is reachable
+    12    LATER          -                                 the later of two times
+    13    STEP           -                                 deliver a stray, or ask on
+    14    MEMBER         member -> output to it, or ask on
     20    LEARNED        connection -> member; written by the switch itself
     ===== ============== ================================= =========================
     """
@@ -59,11 +63,15 @@ class Table(IntEnum):
     RETURN = 3
     FANOUT = 4
     ARP = 5
+    REIGN = 6
     PREVIOUS_OWNER = 7
     COPY = 8
     PIN_LOOKUP = 9
     PIN_LEARN = 10
     PIN_OUTPUT = 11
+    LATER = 12
+    STEP = 13
+    MEMBER = 14
     LEARNED = 20
 
 

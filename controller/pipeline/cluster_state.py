@@ -14,7 +14,7 @@ from controller.flows.entries import FlowEntry
 from controller.pipeline.pipeline import pipeline
 from controller.policies import POLICIES, ResetPolicy
 from topologies.domain.arrangement import Arrangement
-from topologies.domain.history import kept
+from topologies.domain.history import needed, next_times, ranks
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Plan
 
@@ -26,7 +26,8 @@ class ClusterState:
     """Plan, membership, reset policy, balancer, healing: all inputs of the pipeline.
 
     ``history``: the earlier arrangements that some switch's earlier tables need, latest
-    first (:func:`~topologies.domain.history.kept`). ``number``: how many changes led to
+    first (:func:`~topologies.domain.history.needed`). ``ended``: when each of them ended
+    (:func:`~topologies.domain.history.next_times`). ``number``: how many changes led to
     this state. Who reads it now and then knows by it how many it has missed.
     """
 
@@ -37,6 +38,12 @@ class ClusterState:
     history: tuple[Arrangement, ...] = ()
     healing: bool = False
     number: int = 0
+    ended: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """A history without times gets some, in its order."""
+        if len(self.ended) != len(self.history):
+            object.__setattr__(self, "ended", ranks(len(self.history)))
 
     @property
     def arrangement(self) -> Arrangement:
@@ -46,12 +53,14 @@ class ClusterState:
     def becoming(self, new: Arrangement) -> ClusterState:
         """The next state, with that arrangement and this one in its history."""
         versions = (new, self.arrangement, *self.history)
-        history = kept(versions, self.balancer)[1:]
+        times = next_times(self.ended)
+        earlier = needed(versions, self.balancer)[1:]
         return replace(
             self,
             plan=new.plan,
             membership=new.membership,
-            history=history,
+            history=tuple(versions[position] for position in earlier),
+            ended=tuple(times[position - 1] for position in earlier),
             number=self.number + 1,
         )
 
@@ -60,12 +69,13 @@ class ClusterState:
         return pipeline(
             *(self.plan, self.membership, self.policy, self.balancer),
             history=self.history,
+            ended=self.ended,
             healing=self.healing,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: ``{"plan", "membership", "policy", "balancer", "weights",
-        "history", "healing", "number"}``, the policy and the balancer by name."""
+        "history", "ended", "healing", "number"}``, the policy and the balancer by name."""
         return {
             "plan": self.plan.to_json(),
             "membership": self.membership.to_json(),
@@ -73,6 +83,7 @@ class ClusterState:
             "balancer": self.balancer.name,
             "weights": dict(self.balancer.weights),
             "history": [version.to_json() for version in self.history],
+            "ended": list(self.ended),
             "healing": self.healing,
             "number": self.number,
         }
@@ -91,6 +102,7 @@ class ClusterState:
             tuple(map(Arrangement.from_json, data.get("history", ()))),
             bool(data.get("healing", False)),
             int(data.get("number", 0)),
+            tuple(data.get("ended", ())),
         )
 
     def write(self, path: Path) -> None:

@@ -48,7 +48,7 @@ from controller.policies import ResetPolicy
 from controller.policies.questions import Memory
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.forecast import basis_of
-from topologies.domain.history import Tables, by_bucket, switch_tables
+from topologies.domain.history import Timeline, ranks, timeline
 from topologies.domain.membership import Membership
 from topologies.domain.plan import (
     FABRIC,
@@ -72,27 +72,28 @@ def pipeline(
     balancer: Balancer,
     history: tuple[Arrangement, ...] = (),
     healing: bool = False,
+    ended: tuple[int, ...] = (),
 ) -> dict[str, tuple[FlowEntry, ...]]:
     """All flow entries of every switch, by the switch's name.
 
-    ``history``: the earlier arrangements, latest first. ``healing``: whether clients' own
+    ``history``: the earlier arrangements, latest first; ``ended``: when each ended, if
+    that matters. ``healing``: whether clients' own
     resets are relayed to their owners (:mod:`controller.pipeline.relays`).
     """
     versions = (Arrangement(plan, membership), *history)
 
-    def recent_tables(switch: str) -> Tables:
+    times = ended or ranks(len(history))
+
+    def past(switch: str) -> Timeline:
         if policy.table_history is None:
             return ()
-        earlier = policy.table_history.versions
-        if policy.table_history.per_bucket:
-            return by_bucket(switch_tables(versions, switch, balancer), earlier)
-        return tuple(v.table(switch, balancer) for v in versions[: earlier + 1])
+        return timeline(versions, times, switch, balancer)
 
-    fabric = _fabric(plan, membership, policy, balancer, recent_tables(FABRIC))
+    fabric = _fabric(plan, membership, policy, balancer, past(FABRIC))
     relays = fabric_relays(plan, membership) if healing else ()
     tables = {FABRIC: _in_order((*fabric, *relays))}
     for chassis in plan.chassis:
-        own, known = membership.of_chassis(chassis), recent_tables(chassis.name)
+        own, known = membership.of_chassis(chassis), past(chassis.name)
         tables[chassis.name] = _chassis(
             *(chassis, own, policy, balancer, known, healing)
         )
@@ -109,7 +110,7 @@ def _fabric(
     membership: Membership,
     policy: ResetPolicy,
     balancer: Balancer,
-    tables: Tables,
+    past: Timeline,
 ) -> Iterator[FlowEntry]:
     """Tier 1: balances over chassis."""
     for client in plan.clients:
@@ -127,7 +128,7 @@ def _fabric(
     yield arp.reply_entry(VIP_MAC, "the VIP's")
     yield from policy.fabric_entries(plan, membership)
     if policy.table_history:
-        yield from policy.table_history.fabric_entries(plan, membership, tables)
+        yield from policy.table_history.fabric_entries(plan, membership, past)
     yield _drop_entry(Table.ADMIT, "not admitted")
     yield _drop_entry(Table.RETURN, "no client has this address")
 
@@ -138,7 +139,7 @@ def _chassis(
     own: Membership,
     policy: ResetPolicy,
     balancer: Balancer,
-    tables: Tables,
+    past: Timeline,
     healing: bool,
 ) -> tuple[FlowEntry, ...]:
     """Tier 2: balances over the nodes of one chassis.
@@ -161,7 +162,7 @@ def _chassis(
             ),
             arp.reply_entry(GATEWAY_MAC, "the gateway's"),
             *policy.chassis_entries(chassis, own),
-            *(history.chassis_entries(chassis, own, tables) if history else ()),
+            *(history.chassis_entries(chassis, own, past) if history else ()),
             *(chassis_relays(chassis, own) if healing else ()),
             _drop_entry(Table.ADMIT, "not admitted"),
         )

@@ -45,7 +45,13 @@ from controller.policies.fan_out import (
 from controller.policies.policy import ResetPolicy, TableHistory
 from controller.policies.promise import Promise
 from controller.policies.questions import Memory, OnStray, Travel
-from topologies.domain.history import MAX_HISTORY, Tables
+from topologies.domain.history import (
+    MAX_HISTORY,
+    Tables,
+    Timeline,
+    by_bucket,
+    tables_of,
+)
 from topologies.domain.membership import Membership
 from topologies.domain.plan import FANOUT_MAC, Chassis, Client, Plan
 
@@ -59,10 +65,10 @@ _BITS = 32
 
 
 def fabric_entries(
-    plan: Plan, membership: Membership, tables: Tables
+    plan: Plan, membership: Membership, past: Timeline
 ) -> tuple[FlowEntry, ...]:
     """The client's reset, then one copy to each chassis that owned its bucket."""
-    known = _distinct(tables)
+    known = _distinct(past)
     numbers = {chassis.name: chassis.number for chassis in plan.chassis}
     outputs: dict[int, tuple[Action, ...]] = {
         chassis.number: (Output(chassis.fabric_port),)
@@ -78,10 +84,10 @@ def fabric_entries(
 
 
 def chassis_entries(
-    chassis: Chassis, membership: Membership, tables: Tables
+    chassis: Chassis, membership: Membership, past: Timeline
 ) -> tuple[FlowEntry, ...]:
     """One copy to each live node that owned the connection's bucket."""
-    known = _distinct(tables)
+    known = _distinct(past)
     numbers = {node.name: node.number for node in chassis.nodes}
     outputs = {
         node.number: (SetField(Field.ETH_DST, node.mac), Output(node.port))
@@ -97,8 +103,10 @@ def chassis_entries(
     return (*tier1_copy_entries(), copies, *_member_entries(known, numbers, outputs))
 
 
-def _distinct(tables: Tables) -> Tables:
-    """The distinct tables, without empty ones: they received no connection."""
+def _distinct(past: Timeline) -> Tables:
+    """The distinct tables of each bucket's own members, without empty ones: they received
+    no connection."""
+    tables = by_bucket(tables_of(past), MAX_HISTORY)
     return tuple(dict.fromkeys(table for table in tables if table))
 
 
@@ -187,7 +195,5 @@ DIRECTED = ResetPolicy(
             Promise.FREES_OWNERS,
         )
     ),
-    table_history=TableHistory(
-        MAX_HISTORY, fabric_entries, chassis_entries, per_bucket=True
-    ),
+    table_history=TableHistory(MAX_HISTORY, fabric_entries, chassis_entries),
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from controller.flows.entries import FlowEntry
 from controller.policies.promise import Promise
 from controller.policies.questions import AtEvent, Memory, OnStray, Travel
-from topologies.domain.history import Tables
+from topologies.domain.history import Timeline
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Chassis, Plan
 
@@ -29,17 +29,14 @@ def no_chassis_entries(
 class TableHistory:
     """A policy's flow entries that depend on the bucket tables; pure functions.
 
-    ``versions``: the number of earlier tables that it needs. They are those of the
-    cluster's last versions; with ``per_bucket`` they hold each bucket's own earlier
-    members instead (:func:`~topologies.domain.history.by_bucket`), which no event
-    elsewhere can push out. Then the tiers must not need tables of one version: a copy goes
-    to every earlier member, but a stray that is passed on goes to one.
+    ``changes``: how many changes of one bucket it remembers. Each function gets its
+    switch's own last tables, with the times at which they came into force: no event
+    elsewhere pushes anything out.
     """
 
-    versions: int
-    fabric_entries: Callable[[Plan, Membership, Tables], tuple[FlowEntry, ...]]
-    chassis_entries: Callable[[Chassis, Membership, Tables], tuple[FlowEntry, ...]]
-    per_bucket: bool = False
+    changes: int
+    fabric_entries: Callable[[Plan, Membership, Timeline], tuple[FlowEntry, ...]]
+    chassis_entries: Callable[[Chassis, Membership, Timeline], tuple[FlowEntry, ...]]
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from controller.policies.promise import Promise
 from controller.policies.questions import Memory, OnStray
 from topologies.domain.buckets import BucketTable
 from topologies.domain.hashing import ETH_TYPE, IPPROTO_TCP
-from topologies.domain.history import Tables
+from topologies.domain.history import Timeline
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Chassis, Plan
 
@@ -46,22 +46,22 @@ _SYN = 0x02
 
 
 def fabric_entries(
-    plan: Plan, membership: Membership, tables: Tables
+    plan: Plan, membership: Membership, past: Timeline
 ) -> tuple[FlowEntry, ...]:
     """Connections are pinned to chassis."""
     outputs: dict[int, tuple[Action, ...]] = {
         chassis.fabric_port: (Output(chassis.fabric_port),)
         for chassis in membership.reachable_chassis(plan)
     }
-    return _pin_entries(outputs, tables[0])
+    return _pin_entries(outputs, past[0].table)
 
 
 def chassis_entries(
-    chassis: Chassis, membership: Membership, tables: Tables
+    chassis: Chassis, membership: Membership, past: Timeline
 ) -> tuple[FlowEntry, ...]:
     """Connections are pinned to nodes."""
     outputs = {node.port: to_node(node) for node in membership.reachable_nodes(chassis)}
-    return _pin_entries(outputs, tables[0])
+    return _pin_entries(outputs, past[0].table)
 
 
 def _pin_entries(

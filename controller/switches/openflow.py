@@ -16,6 +16,7 @@ from controller.flows.entries import (
     GotoTable,
     Learn,
     Masked,
+    MaskedMac,
     Move,
     Multipath,
     Output,
@@ -85,7 +86,7 @@ def _match(fields: tuple[tuple[Field, Value], ...]) -> Any:
 
 
 def _value(value: Value) -> Any:
-    return tuple(value) if isinstance(value, Masked) else value
+    return tuple(value) if isinstance(value, Masked | MaskedMac) else value
 
 
 def instructions_of(entry: FlowEntry) -> list[Any]:
@@ -121,6 +122,8 @@ def _move(action: Move) -> Any:
         src_field=_NAMES[action.source],
         dst_field=_NAMES[action.destination],
         n_bits=action.bits,
+        src_ofs=action.source_bit,
+        dst_ofs=action.destination_bit,
     )
 
 

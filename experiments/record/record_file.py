@@ -104,7 +104,7 @@ def read_record(folder: Path) -> RunRecord:
 
 def _state(state: ClusterState) -> dict[str, Any]:
     """A state without its history: the record has all states."""
-    return replace(state, history=()).to_json()
+    return replace(state, history=(), ended=()).to_json()
 
 
 def _held(held: Mapping[FourTuple, list[str]]) -> list[Any]:

@@ -145,5 +145,5 @@ def all_connections_speak(spec: RunSpec) -> bool:
 def _max_instants(policy: ResetPolicy, instants: Sequence[Iterable[str]]) -> int:
     """The number of instants that the policy's history of tables covers."""
     if policy.on_stray is OnStray.REDIRECT and policy.table_history:
-        return policy.table_history.versions
+        return policy.table_history.changes
     return len(instants)

@@ -155,6 +155,16 @@ static __always_inline int redirect(struct __sk_buff *skb, const struct packet *
 	return bpf_redirect(skb->ifindex, 0);
 }
 
+/* Whether a switch has passed it on and can do so again: its source carries a time
+ * (topologies.domain.plan.SECOND_CHANCE_MAC). */
+static __always_inline bool may_go_on(const struct packet *p, const struct config *config)
+{
+	const __u8 *mac = config->second_chance_mac, *source = p->eth.h_source;
+
+	return same(source, mac, 2) && same(source + 4, mac + 4, 2) &&
+	       !same(source + 2, mac + 2, 2);
+}
+
 static __always_inline int handle_stray(struct __sk_buff *skb, const struct packet *p,
 					struct counters *node, struct config *config)
 {
@@ -169,7 +179,8 @@ static __always_inline int handle_stray(struct __sk_buff *skb, const struct pack
 		return TC_ACT_SHOT;
 	if (mode == PASS_ON) {
 		count(node->passed_on);
-		return redirect(skb, p, config->second_chance_mac);
+		return redirect(skb, p, may_go_on(p, config) ? p->eth.h_source
+							     : config->second_chance_mac);
 	}
 	if (recent == ANSWERED)
 		return TC_ACT_SHOT;

@@ -33,6 +33,7 @@ from nodes.guard.verdict import (
     Status,
     Verdict,
     causes_fan_out,
+    destination_to_pass_on,
     judge_egress,
     judge_ingress,
     judge_request,
@@ -42,7 +43,6 @@ from topologies.domain.connection import FourTuple
 from topologies.domain.plan import (
     GATEWAY_MAC,
     RELAY_MAC,
-    SECOND_CHANCE_MAC,
     VIP4,
     VIP6,
 )
@@ -152,7 +152,9 @@ class ReferenceGuard:
         if verdict.action is Action.PASS:
             self._flows.on_ingress(segment)
         elif verdict.action is Action.PASS_ON:
-            self._sockets.redirect(frame, self._mac, SECOND_CHANCE_MAC)
+            source = _readable_mac(frame[_MAC_OCTETS : 2 * _MAC_OCTETS])
+            onward = destination_to_pass_on(source)
+            self._sockets.redirect(frame, self._mac, onward)
         elif verdict.action is Action.RELAY:
             self._sockets.redirect(frame, self._mac, RELAY_MAC)
             self._flows.record_action(segment.ingress_connection, Status.RELAYED)

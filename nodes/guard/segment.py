@@ -34,7 +34,7 @@ class Segment:
     """One TCP segment; ``length`` is its payload in bytes.
 
     ``marked``: its Ethernet source is :data:`topologies.domain.plan.FANOUT_MAC`. A switch
-    made it, as a fan-out copy (claim E3). ``passed_on``: another node has redirected it.
+    made it, as a fan-out copy (claim E3). ``passed_on``: it was redirected to this node, as the last one.
     ``relayed``: it is a client's own reset that another node has relayed. ``is_request``:
     the healer asks for a keepalive of this connection; the numbers mean nothing.
     """

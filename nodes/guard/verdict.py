@@ -27,6 +27,7 @@ from nodes.guard.segment import (
     refusal_reset,
     within,
 )
+from topologies.domain.plan import SECOND_CHANCE_MAC, SECOND_CHANCE_MASK
 
 #: Largest distance of a copy's acknowledgment field from RCV.NXT, in octets. The field
 #: is the SEG.SEQ of a stray, and a whole window before that stray may have been lost.
@@ -61,7 +62,7 @@ class Action(Enum):
     FREE = "free"  # drop it; deliver the verdict's segment to the node's own TCP
     PROBE = "probe"  # as FREE; decide again with the numbers in TCP's answer
     AMEND = "amend"  # send the verdict's segment in its place
-    PASS_ON = "pass on"  # redirect it to the switches, for the earlier owner
+    PASS_ON = "pass on"  # redirect it to the switches, for the owner before this one
     RELAY = "relay"  # send it back to the switches, for the owner of its connection
 
 
@@ -69,7 +70,8 @@ class Mode(Enum):
     """How strays are handled, as the reset policy says.
 
     ``ANSWER``: by a reset. ``SILENT``: not at all (policy ``drop``). ``PASS_ON``: they
-    are redirected to the earlier owner (policy ``second-chance``), and answered there.
+    are redirected to the earlier owners (policy ``second-chance``), and answered at the
+    last one.
     """
 
     ANSWER = "answer"
@@ -338,9 +340,9 @@ def judge_ingress(
 ) -> Verdict:
     """The verdict on a segment that arrives at the node's interface.
 
-    A stray is redirected at most once. The second time it is answered. ``limited``:
-    whether the budget refuses a fan-out now; it is asked only for a segment that would
-    cause one (:func:`causes_fan_out`).
+    A stray is redirected until it is passed on for the last time. Then it is answered.
+    ``limited``: whether the budget refuses a fan-out now; it is asked only for a segment
+    that would cause one (:func:`causes_fan_out`).
     """
     if mode is Mode.PASS_ON and segment.passed_on:
         mode = Mode.ANSWER
@@ -362,6 +364,23 @@ def judge_ingress(
             counts = () if verdict.action is Action.PASS else rule.counts
             return Verdict(verdict.action, verdict.segment, counts)
     raise AssertionError(f"no rule for {segment}")
+
+
+def destination_to_pass_on(source: str) -> str:
+    """The Ethernet destination of a stray that is redirected; ``source``: its source.
+
+    A source that carries a time says where the search has got to, so it is kept.
+
+    >>> destination_to_pass_on("02:00:00:07:00:0e")
+    '02:00:00:07:00:0e'
+    >>> destination_to_pass_on("02:00:00:00:00:02")
+    '02:00:00:00:00:0e'
+    """
+    number, mark, mask = (
+        int(mac.replace(":", ""), 16)
+        for mac in (source, SECOND_CHANCE_MAC, SECOND_CHANCE_MASK)
+    )
+    return source if number & mask == mark else SECOND_CHANCE_MAC
 
 
 def causes_fan_out(verdict: Verdict) -> bool:

@@ -19,6 +19,7 @@ from controller.flows.entries import (
     GotoTable,
     Learn,
     Masked,
+    MaskedMac,
     Move,
     Multipath,
     Output,
@@ -66,7 +67,9 @@ class FlowTable:
 
     def __init__(self, entries: Sequence[FlowEntry]) -> None:
         """Tables that hold ``entries``."""
-        self._entries = entries
+        self._entries: dict[int, list[FlowEntry]] = {}
+        for entry in entries:
+            self._entries.setdefault(int(entry.table), []).append(entry)
         self.hit: set[FlowEntry] = set()
         #: Entries installed by ``learn``, by match.
         self.learned: dict[object, FlowEntry] = {}
@@ -92,8 +95,9 @@ class FlowTable:
 
     def _matching(self, packet: Frame, table: int) -> FlowEntry | None:
         """The matching entry of the highest priority; two of one priority are an error."""
-        entries = (*self._entries, *self.learned.values())
-        found = [e for e in entries if e.table == table and _fits(e, packet)]
+        learned = (e for e in self.learned.values() if e.table == table)
+        entries = (*self._entries.get(int(table), []), *learned)
+        found = [entry for entry in entries if _fits(entry, packet)]
         if not found:
             return None
         best = max(entry.priority for entry in found)
@@ -134,6 +138,8 @@ def _fits(entry: FlowEntry, packet: Frame) -> bool:
 def _equal(actual: int, wanted: Value) -> bool:
     if isinstance(wanted, Masked):
         return actual & wanted.mask == wanted.value
+    if isinstance(wanted, MaskedMac):
+        return actual & number(wanted.mask) == number(wanted.value)
     return actual == (number(wanted) if isinstance(wanted, str) else wanted)
 
 
@@ -166,8 +172,9 @@ def _write(action: Action, packet: dict[Field, int]) -> None:
         packet[action.field] = number(value) if isinstance(value, str) else value
     elif isinstance(action, Move):
         mask = (1 << action.bits) - 1
-        kept = packet.get(action.destination, 0) & ~mask
-        packet[action.destination] = kept | packet[action.source] & mask
+        moved = packet[action.source] >> action.source_bit & mask
+        kept = packet.get(action.destination, 0) & ~(mask << action.destination_bit)
+        packet[action.destination] = kept | moved << action.destination_bit
     elif isinstance(action, Multipath):
         packet[action.register] = _hash(packet, action.basis) % action.buckets
     elif isinstance(action, SetBit):

@@ -14,6 +14,7 @@ from controller.flows.entries import (
     FlowEntry,
     GotoTable,
     Masked,
+    MaskedMac,
     Move,
     Multipath,
     Output,
@@ -64,6 +65,7 @@ def test_no_two_entries_of_a_switch_have_one_key() -> None:
 
 def test_an_entrys_text_is_ovs_ofctls() -> None:
     match: dict[Field, Value] = {
+        Field.ETH_DST: MaskedMac("02:00:00:00:00:0e", "ff:ff:00:00:ff:ff"),
         Field.IP_PROTO: 6,
         Field.ETH_TYPE: 0x0800,
         Field.TCP_FLAGS: Masked(0x04, 0x14),
@@ -73,13 +75,16 @@ def test_an_entrys_text_is_ovs_ofctls() -> None:
     actions = (
         SetField(Field.ETH_SRC, "02:00:00:00:00:0f"),
         Move(Field.TCP_SRC, Field.REG0, 16),
+        Move(Field.REG1, Field.ETH_DST, 16, destination_bit=16),
         Multipath(1, 3),
         GotoTable(2),
     )
     entry = FlowEntry.of(0, 300, match, actions, "")
     assert entry.text == (
-        "table=0, priority=300,tcp,vlan_tci=0x0/0x1fff,ip_frag=no,tcp_flags=+rst-ack "
+        "table=0, priority=300,tcp,vlan_tci=0x0/0x1fff,"
+        "eth_dst=02:00:00:00:00:0e/ff:ff:00:00:ff:ff,ip_frag=no,tcp_flags=+rst-ack "
         "actions=set_field:02:00:00:00:00:0f->eth_src,move:tcp_src[0..15]->reg0[0..15],"
+        "move:reg1[0..15]->eth_dst[16..31],"
         "multipath(symmetric_l4,1,modulo_n,3,0,reg0[0..15]),goto_table:2"
     )
     assert FlowEntry.of(0, 0, {}, (), "").text == "table=0, priority=0 actions=drop"

@@ -24,6 +24,7 @@ from topologies.domain.membership import Membership, NodeState
 from topologies.domain.plan import (
     FANOUT_MAC,
     GATEWAY_MAC,
+    SEARCH_MAC,
     SECOND_CHANCE_MAC,
     UPLINK_PORT,
     VIP4,
@@ -112,7 +113,12 @@ def test_every_entry_is_reached(membership: Membership, policy: str) -> None:
             copy = tcp(connection(H1, SPORT, version), FANOUT_MAC, VIP_MAC, RST)
             switch.process(copy, UPLINK_PORT)
             for sport in range(40):
-                brought = {**from_client(H1, sport, version), Field.ETH_SRC: _SECOND}
-                switch.process(brought, UPLINK_PORT)
+                for time, since in ((0, 0), (0, 1), (2, 1), (0xFFFF, 0)):
+                    macs = {
+                        Field.ETH_SRC: number(SEARCH_MAC) | 1,
+                        Field.ETH_DST: time << 16 | since,
+                    }
+                    brought = {**from_client(H1, sport, version), **macs}
+                    switch.process(brought, UPLINK_PORT)
         unreached = set(current.tables()[name]) - switch.hit
         assert name in membership.unreachable_chassis or not unreached

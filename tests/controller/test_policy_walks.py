@@ -281,13 +281,17 @@ def test_after_a_reseed_a_second_chance_is_at_the_earlier_basis_owner(
 ) -> None:
     before = with_other_bases(state(policy="second-chance"), RESEEDED[-1])
     after = with_other_bases(before, switches)
-    tables = network(after)
+    tables, moved = network(after), 0
     for sport in range(40000, 40060):
         old, new = (owner_in(of, sport, version) for of in (before, after))
+        if old == new:
+            continue
         (stray,) = tables.delivered("h1", from_client(H1, sport, version, ACK))
         assert stray.place == new
         (brought,) = tables.delivered(new, redirected(stray.frame, PLAN.find_node(new)))
         assert brought.place == old
+        moved += 1
+    assert moved > 0
 
 
 @both_versions
@@ -305,6 +309,8 @@ def test_a_second_chance_is_at_the_owner_before_the_event(
     switches = network(after)
     for sport in range(40000, 40060):
         old, new = (owner_in(of, sport, version) for of in (before, after))
+        if old == new:
+            continue
         segment = from_client(H1, sport, version, ACK)
         (stray,) = switches.delivered("h1", segment)
         assert stray.place == new

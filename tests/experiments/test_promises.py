@@ -109,7 +109,9 @@ def test_failures_and_a_lost_uplink_are_the_unplanned_events() -> None:
     ("policy", "events", "kept"),
     [
         ("second-chance", [["drain-node", "add-node"]], True),
-        ("second-chance", [["drain-node"], ["add-node"]], False),
+        ("second-chance", [["drain-node"], ["add-node"]], True),
+        ("second-chance", [["drain-node"], ["add-node"]] * 2, True),
+        ("second-chance", [["reseed"]] * 5, False),
         ("second-chance", [["reseed"]], True),
         ("second-chance", [["uplink-down"]], False),
         ("stateful", [["drain-node"], ["reseed"]], True),

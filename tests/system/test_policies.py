@@ -70,6 +70,29 @@ def test_a_second_chance_breaks_no_connection(
     assert summary["data"]["lost_writes"] == 0
 
 
+@pytest.mark.parametrize(("ip", "guard"), [(4, "scapy"), (6, "ebpf")])
+def test_second_chances_outlive_several_events(
+    ip: int, guard: str, tmp_path: Path
+) -> None:
+    """Owners are up to four changes back, in other chassis too."""
+    events = ", ".join(
+        f"{{at: {at}, kind: {kind}, target: {target}}}"
+        for at, kind, target in (
+            (0.0, "drain-node", "c1n2"),
+            (0.3, "reseed", "fabric"),
+            (0.6, "drain-node", "c2n1"),
+            (0.9, "reseed", "all"),
+        )
+    )
+    few = ("workload.connections=12", f"guard={guard}", f"ip={ip}", "observe_s=4")
+    summary = summary_of(tmp_path, "second-chance", *few, f"events=[{events}]")
+    connections, packets = summary["connections"], summary["packets"]
+    assert connections["moved"] > 0
+    assert connections["reset"] == connections["reconnected"] == 0
+    assert packets["passed_on"] == packets["stray"] > 0
+    assert summary["data"]["lost_writes"] == 0
+
+
 @pytest.mark.parametrize("ip", [4], ids=["IPv4"])
 def test_stateful_breaks_no_connection_and_reports_its_cost(
     ip: int, tmp_path: Path

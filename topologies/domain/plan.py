@@ -52,8 +52,17 @@ CLIENTS6 = "fd00:10:1::/48"
 FANOUT_MAC = "02:00:00:00:00:0f"
 
 #: Ethernet destination of a stray that a node redirects to its connection's earlier
-#: owner, and source of one on its way there; only switches write the source.
+#: owner, and source of one at the last node that is asked; only switches write the source.
+#: With a time other than 0 in its bytes 2 and 3: source of a stray at a node that is not
+#: the last, and destination of the same stray when this node redirects it too.
 SECOND_CHANCE_MAC = "02:00:00:00:00:0e"
+#: The bits of it that are the same for every time.
+SECOND_CHANCE_MASK = "ff:ff:00:00:ff:ff"
+#: Ethernet source, but for its last byte, of a stray from the fabric to a chassis.
+SEARCH_MAC = "02:0e:00:00:00:00"
+SEARCH_MASK = "ff:ff:ff:ff:ff:00"
+#: Ethernet destination with which a chassis hashes it, as the client's own segment.
+SEARCH_HASH_MAC = "02:0f:00:00:00:00"
 
 #: Ethernet destination of a client's own reset that a node sends back to the switches,
 #: for the connection's owner; and source of each copy of it. Only switches write the

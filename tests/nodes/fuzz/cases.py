@@ -39,6 +39,8 @@ _SOURCES = (
     *(bytes([mac[0] | 1]) + mac[1:] for mac in _MARKS),
     *(mac[:5] + bytes([mac[5] ^ 0x80]) for mac in _MARKS),
     *(mac[:4] + b"\1" + mac[5:] for mac in _MARKS),
+    # The last one carries a time then, and can be passed on again.
+    *(mac[:2] + time + mac[4:] for mac in _MARKS for time in (b"\0\1", b"\xff\xfe")),
 )
 _ODD_DESTINATIONS = (b"\xff" * 6, packed("33:33:00:00:00:01"), _CLIENT_MAC, *_MARKS)
 

@@ -303,7 +303,10 @@ def _amend(case: Case, verdict: Verdict) -> _Effect:
 
 
 def _pass_on(case: Case, verdict: Verdict) -> _Effect:
-    frame = _SECOND_CHANCE + case.frame[:6] + case.frame[12:]
+    source = case.frame[6:12]
+    timed = source[:2] + b"\0\0" + source[4:] == _SECOND_CHANCE
+    onward = source if timed else _SECOND_CHANCE
+    frame = onward + case.frame[:6] + case.frame[12:]
     return REDIRECT, frame, case.mark
 
 

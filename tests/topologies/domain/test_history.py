@@ -5,8 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.balancers import get_balancer
+from topologies.domain.arrangement import Arrangement
 from topologies.domain.buckets import BucketTable
-from topologies.domain.history import by_bucket
+from topologies.domain.history import KEPT_TABLES, by_bucket, needed, ranks, timeline
+from topologies.domain.membership import Membership
+from topologies.domain.plan import FABRIC, Plan
 
 _MEMBERS = st.sampled_from("abc")
 
@@ -48,3 +52,34 @@ def test_the_last_members_of_every_bucket_are_found(rows: list[str]) -> None:
         assert {t.members[bucket] for t in found} == set(changes[:5]) | {
             t.members[bucket] for t in found[:1]
         }
+
+
+PLAN = Plan.build(chassis=2, nodes=2, clients=1)
+MODULO = get_balancer("modulo", {})
+
+
+def reseeded(switch: str, times: int, before: Arrangement) -> list[Arrangement]:
+    """Arrangements in which that switch has another basis each time, latest first."""
+    found = [before]
+    for _ in range(times):
+        membership = found[0].membership.with_reseeded(switch)
+        found.insert(0, Arrangement(PLAN, membership))
+    return found
+
+
+def test_a_timeline_has_the_last_tables_and_the_times_of_their_changes() -> None:
+    first = Arrangement(PLAN, Membership.all_in_service(PLAN))
+    then = reseeded("c1", 1, first)
+    arrangements = (*reseeded("c2", 2, then[0]), *then[1:])
+    ended = (7, 5, 2)
+    found = {s: timeline(arrangements, ended, s, MODULO) for s in (FABRIC, "c1", "c2")}
+    assert [dated.since for dated in found[FABRIC]] == [0]
+    assert [dated.since for dated in found["c1"]] == [2, 0]
+    assert [dated.since for dated in found["c2"]] == [7, 5, 0]
+
+
+def test_a_timeline_has_no_more_tables_than_are_kept() -> None:
+    many = reseeded("c1", 20, Arrangement(PLAN, Membership.all_in_service(PLAN)))
+    found = timeline(many, ranks(20), "c1", MODULO)
+    assert [d.since for d in found] == [*range(20, 20 - KEPT_TABLES, -1), 0]
+    assert needed(many, MODULO) == tuple(range(KEPT_TABLES + 1))
