@@ -27,6 +27,7 @@ from controller.service.controller_client import (
     ControllerError,
     SwitchStatus,
 )
+from experiments.cluster.backend import start_backend
 from experiments.cluster.cluster_machines import READY_DEADLINE_S, ClusterMachines
 from experiments.cluster.copy_injector import CopyInjector, SwitchPort
 from experiments.cluster.errors import ClusterError, log_tail
@@ -140,6 +141,7 @@ class Cluster:
         (self.folder / "hosts").mkdir(exist_ok=True)
         self._store.mkdir(exist_ok=True)
         self.workload.prepare(self._store)
+        start_backend(self.workload, self._store, self.folder / "hosts", self.processes)
         self._write_controller_files()
         if self.state.policy.travel is Travel.OUT_OF_BAND:
             self._injector = CopyInjector(

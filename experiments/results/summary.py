@@ -18,6 +18,7 @@ from experiments.analysis.analysis import Analysis
 from experiments.analysis.balance import balance
 from experiments.analysis.waiting import Waiting
 from experiments.files.whole_file import write_whole
+from experiments.harm.harm import harm
 from experiments.ladder.ladder import choose, ladder
 from experiments.ladder.svg import ladder_svg
 from experiments.ladder.text import ladder_text
@@ -28,6 +29,7 @@ from experiments.verdict.expectations import Observability, judge
 from experiments.verdict.promises import expected
 from experiments.verdict.trust import AS_EXPECTED, UNTRUSTED, outcome, reasons
 from experiments.workloads import WORKLOADS
+from nodes.servers.lock_log import LOCK_LOG, read_lock_log
 
 SCHEMA = 1
 
@@ -90,6 +92,9 @@ def summarise(
     measure = WORKLOADS[spec.workload.kind].figures
     if measure is not None:
         summary[spec.workload.kind] = measure(hosts)
+    if WORKLOADS[spec.workload.kind].lock_monitor is not None:
+        samples = read_lock_log(hosts / LOCK_LOG)
+        summary["harm"] = harm(record.reports, samples, record.snapshots.end_s)
     if record.pins is not None:
         summary["pins"] = record.pins
     return {**summary, **_verdict(spec, record, summary)}

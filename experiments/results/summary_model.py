@@ -164,6 +164,37 @@ class Healing(Part):
     )
 
 
+class OverTime(Part):
+    """A count, seen many times a second."""
+
+    peak: int
+    at_end: int
+    held_s: float = Field(description="the sum over time: count times seconds")
+
+
+class OwnLock(Part):
+    """What clients that were cut off waited for their own locks."""
+
+    asked: int
+    granted: int
+    still_waiting: int = Field(description="at the end of the observation")
+    wait_ms: Shares
+
+
+class Harm(Part):
+    """What half-open connections held, by the servers' and the clients' own word."""
+
+    locks_of_nobody: OverTime = Field(
+        description="locks held by sessions whose client had gone"
+    )
+    sessions_of_nobody: OverTime
+    own_lock: OwnLock
+    refused_connections: int = Field(
+        description="attempts to connect that failed after all had been open"
+    )
+    looks: int = Field(description="how often the servers were asked")
+
+
 class BeforeAndAfter(Part):
     """A figure before the first event and after the last; None where it has no value."""
 
@@ -304,6 +335,7 @@ class Summary(Part):
     measurement: Measurement
     moved_connections: list[str]
     provenance: dict[str, Any]
+    harm: Harm | None = Field(default=None, description="of workloads that hold locks")
     fio: FioFigures | None = Field(default=None, description="of that workload only")
     pins: Pins | None = Field(default=None, description="of the policy stateful only")
     expectations: list[Judged]

@@ -14,8 +14,10 @@ import click
 
 from experiments.cluster import control
 from experiments.doctor.link_requirements import require
+from experiments.doctor.workload_packages import require_packages
 from experiments.files.handover import chown_to_caller, make_folders
 from experiments.spec.run_spec import RunSpec
+from experiments.workloads import WORKLOADS
 from topologies import sandbox
 from topologies.datapaths import find_datapath
 from topologies.domain.plan import Plan
@@ -32,6 +34,7 @@ def run_in_sandbox(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
     :class:`~topologies.datapaths.DatapathMissing`, before anything is built.
     """
     require(spec.links.options)
+    require_packages(WORKLOADS[spec.workload.kind])
     find_datapath(spec.cluster.datapath)
     folder = make_folder(spec, out)
     job = {"job": "run", "spec": spec.model_dump(mode="json"), "out": str(folder)}
@@ -105,6 +108,7 @@ def _cluster_job(
     kind: str, name: str, plan: Plan, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     require(LinkOptions.from_json(options["links"]))
+    require_packages(WORKLOADS[options["workload"]])
     find_datapath(options["datapath"])
     return {
         "job": kind,

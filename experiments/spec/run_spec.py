@@ -258,6 +258,12 @@ class RunSpec(Strict):
                 f"{load.kind} holds at most {limit} with pattern {load.pattern}, and "
                 f"cluster.clients is {clients} (it may be up to {plan.MAX_CLIENTS})"
             )
+        total = WORKLOADS[load.kind].max_total
+        if total is not None and load.connections > total:
+            raise ValueError(
+                f"workload.connections: {load.connections} are too many: the servers of "
+                f"{load.kind} hold at most {total} together"
+            )
 
     def instants(self) -> list[tuple[EventSpec, ...]]:
         """The events in their order, grouped by instant."""

@@ -14,6 +14,7 @@ _MODULES = (
     "http",
     "fio",
     "echo",
+    "postgres",
 )
 
 #: Every workload, by the name that specifications use.

@@ -55,6 +55,12 @@ class Workload:
     (:mod:`nodes.clients.patterns`) that its clients do not support, each with the reason.
     ``figures(folder)``: measurements of the clients themselves, from files in the folder of
     the hosts' output. They go into ``summary.json`` under the workload's name.
+
+    For workloads that hold locks: ``backend(store)``: the command line of a program that
+    all servers share, and ``backend_is_ready(store)``; ``lock_monitor(store)``: of one that
+    writes what is locked, and by whom (:mod:`nodes.servers.lock_log`). ``max_total``: the
+    limit of all clients together. ``extra_packages``: whether ``setup.cfg`` lists packages
+    that only this workload needs.
     """
 
     name: str
@@ -66,6 +72,11 @@ class Workload:
     max_connections: Callable[[Pattern], int]
     unsupported: Mapping[str, str] = field(default_factory=dict)
     figures: Callable[[Path], Mapping[str, Any]] | None = None
+    backend: Callable[[Path], list[str]] | None = None
+    backend_is_ready: Callable[[Path], bool] | None = None
+    lock_monitor: Callable[[Path], list[str]] | None = None
+    max_total: int | None = None
+    extra_packages: bool = False
 
     @property
     def patterns(self) -> tuple[str, ...]:

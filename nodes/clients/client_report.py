@@ -14,6 +14,9 @@ rested       conn, port                   the client closed it, by its pattern
 reopened     conn, port                   it was opened again after that
 port-skipped conn, port                   that source port is in use
 lost         conn, ...                    a block or answer is not the expected one
+lock-asked   conn, port                   it asked for its first lock
+lock-granted conn, port, waited_ms        it got that lock
+lock-unmet   conn, port, waited_ms        it did not, until it broke or the run ended
 summary      the fields of Summary        the last line
 ============ ============================ ===========================================
 
@@ -131,6 +134,10 @@ class ReportWriter:
         """Connection ``conn`` skipped a source port that is in use."""
         self.summary.skipped_ports += 1
         self._write("port-skipped", conn=conn, port=port)
+
+    def note(self, kind: str, conn: int, **what: object) -> None:
+        """An event of an established connection that no count depends on."""
+        self._write(kind, conn=conn, port=self._ports[conn], **what)
 
     def lost(self, conn: int, **what: object) -> None:
         """An acknowledged write was not found. ``what``: details for the report."""

@@ -1,0 +1,1 @@
+"""What half-open connections hold: locks and sessions whose client has gone."""
