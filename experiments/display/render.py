@@ -31,6 +31,11 @@ FIGURES: tuple[tuple[str, str], ...] = (
     ("half-open lifetime, max", "half_open.lifetime_ms.max"),
     ("reset latency, p50", "reset_latency_ms.p50"),
     ("reset latency, max", "reset_latency_ms.max"),
+    ("wait for one's own lock, p50", "harm.own_lock.wait_ms.p50"),
+    ("wait for one's own lock, max", "harm.own_lock.wait_ms.max"),
+    ("still wait for their own lock", "harm.own_lock.still_waiting"),
+    ("locks of nobody, peak", "harm.locks_of_nobody.peak"),
+    ("locks of nobody at the end", "harm.locks_of_nobody.at_end"),
     ("stray segments", "packets.stray"),
     ("fan-out copies, tier 1 / tier 2", "packets"),
     ("acknowledged writes", "data.acknowledged_writes"),
@@ -94,9 +99,17 @@ def comparison(summaries: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("")
     for summary in summaries:
         table.add_column(summary["policy"], justify="right")
-    for title, key in FIGURES:
+    rows = [
+        row for row in FIGURES if not row[1].startswith("harm.") or _locks(summaries)
+    ]
+    for title, key in rows:
         table.add_row(title, *(figure(summary, key) for summary in summaries))
     return table
+
+
+def _locks(summaries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the workload holds locks."""
+    return all(summary.get("harm") is not None for summary in summaries)
 
 
 def figure(summary: Mapping[str, Any], key: str) -> str:

@@ -7,7 +7,6 @@ servers' own lists of sessions and locks (:mod:`nodes.servers.lock_log`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -19,8 +18,7 @@ from nodes.servers.lock_log import LockSample
 _ENDED = frozenset({"reset", "closed", "error"})
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """One look at the locks: ``orphans`` are held by sessions whose client has gone,
     ``sessions`` are all such sessions, ``waiting`` sessions wait for a lock."""
 

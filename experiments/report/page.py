@@ -11,7 +11,7 @@ import jinja2
 import yaml
 
 from experiments.display.render import milliseconds
-from experiments.report import distributions, overview, timeline, topology
+from experiments.report import distributions, harm_plot, overview, timeline, topology
 from experiments.report.canvas import Plot, plot
 from experiments.report.comparison import Comparison, compare, findings
 from experiments.report.data import Entry, Report
@@ -63,6 +63,7 @@ def page(report: Report, figures: Path) -> str:
         comparisons=_comparisons(report),
         findings=list(findings(report)),
         overview=_overview(report, figures),
+        harm=_harm(report, figures),
         distributions=_distributions(report, figures),
         examples=_examples(report, figures),
         failed=[entry for entry in report.entries if entry.outcome == FAILED],
@@ -103,6 +104,22 @@ def _overview(report: Report, figures: Path) -> Plot | None:
         "A dot for each run, a marker at the median, a bar for its interval. "
         "The table above has the same figures.",
         overview.drawing(report, settings),
+        figures,
+    )
+
+
+def _harm(report: Report, figures: Path) -> Plot | None:
+    """Locks over time, where the workload holds locks."""
+    by_design = harm_plot.courses(report)
+    if not by_design:
+        return None
+    return plot(
+        "harm",
+        "Locks that nobody's client holds",
+        "One run of each design. Left: locks held by sessions whose client had gone. "
+        "Right: sessions that wait for a lock. Dashed: the events. The comparison above "
+        "has the same figures of all runs.",
+        harm_plot.drawing(by_design),
         figures,
     )
 

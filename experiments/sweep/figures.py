@@ -71,6 +71,16 @@ FIGURES: list[Figure] = [
     ),
     Figure("latency", "Reset latency, p50", ("reset_latency_ms.p50",), unit="ms"),
     Figure("latency_max", "Reset latency, max", ("reset_latency_ms.max",), unit="ms"),
+    Figure(
+        "unlocked",
+        "Wait for one's own lock, p50",
+        ("harm.own_lock.wait_ms.p50",),
+        unit="ms",
+    ),
+    Figure(
+        "locked_out", "Still wait for their own lock", ("harm.own_lock.still_waiting",)
+    ),
+    Figure("orphans", "Locks of nobody at the end", ("harm.locks_of_nobody.at_end",)),
     Figure("strays", "Stray segments", ("packets.stray",), None),
     Figure(
         "copies", "Fan-out copies", ("packets.tier1_copies", "packets.tier2_copies")

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from experiments.workloads.workload import ClientJob, Workload, program
-from nodes.clients.capacity import POSTGRES_CONNECTIONS, POSTGRES_TOTAL
 from nodes.servers.postgres_server import (
     PGBOUNCER_PORT,
+    POSTGRES_CONNECTIONS,
+    POSTGRES_TOTAL,
     POSTGRES_UNSUPPORTED,
     create_database,
     database_address,

@@ -10,9 +10,6 @@ ECHO_CONNECTIONS = 19_000
 BLOCK_CONNECTIONS = 1000
 #: Each fio is a process, and they are started one after the other.
 FIO_CONNECTIONS = 64
-#: Each is a process of the database. Of one client, and of all together.
-POSTGRES_CONNECTIONS = 64
-POSTGRES_TOTAL = 400
 
 DEFAULT_BLOCK = 4096
 

@@ -9,7 +9,6 @@ from pathlib import Path
 if not __package__:  # run as a script: the packages are two folders up
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from nodes.clients.capacity import POSTGRES_CONNECTIONS
 from nodes.clients.client_options import (
     ClientOptions,
     make_parser,
@@ -23,6 +22,7 @@ from nodes.servers.postgres_server import (
     DATABASE,
     OTHER_HALF,
     PGBOUNCER_PORT,
+    POSTGRES_CONNECTIONS,
     POSTGRES_UNSUPPORTED,
     USER,
 )

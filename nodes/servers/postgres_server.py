@@ -14,10 +14,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nodes.clients.capacity import POSTGRES_CONNECTIONS, POSTGRES_TOTAL
 from topologies.domain.plan import MAX_CLIENTS
 
 PGBOUNCER_PORT = 6432
+#: Connections of one client, and of all: each is a process of the database.
+POSTGRES_CONNECTIONS = 64
+POSTGRES_TOTAL = 400
 DATABASE = "postgres"
 USER = "storage"
 #: Of the Unix socket, in whose name it is: ``.s.PGSQL.5432``.

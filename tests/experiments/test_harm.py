@@ -1,0 +1,97 @@
+"""The harm of a run, from reports and looks that are written down here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from experiments.harm.harm import harm, moments, own_locks
+from nodes.clients.client_report import ClientReport, parse_report
+from nodes.servers.lock_log import LockSample, read_lock_log
+
+END_S = 10.0
+
+
+def report(tmp_path: Path, *events: tuple[float, str, dict[str, Any]]) -> ClientReport:
+    """The report with these lines."""
+    path = tmp_path / "h1.jsonl"
+    path.write_text(
+        "".join(json.dumps({"t": t, "event": e, **f}) + "\n" for t, e, f in events)
+    )
+    return parse_report(path)
+
+
+READY = (1.0, "ready", {"connections": 1, "ports": [5]})
+ASKED = (1.1, "lock-asked", {"conn": 0, "port": 5})
+GRANTED = (1.2, "lock-granted", {"conn": 0, "port": 5, "waited_ms": 100.0})
+RESET = (2.0, "reset", {"conn": 0, "port": 5})
+AGAIN = (2.5, "lock-asked", {"conn": 0, "port": 6})
+
+
+def look(t: float, *holders: str, waiting: int = 0) -> LockSample:
+    return LockSample(t, holders, holders, waiting)
+
+
+def test_a_lock_is_nobodys_from_the_end_of_its_clients_connection(
+    tmp_path: Path,
+) -> None:
+    reports = {"h1": report(tmp_path, READY, ASKED, GRANTED, RESET)}
+    found = moments(reports, [look(1.5, "h1:5"), look(2.5, "h1:5", "h1:6")])
+    assert [one.orphans for one in found] == [0, 1]
+    assert [one.sessions for one in found] == [0, 1]
+
+
+def test_another_host_with_the_same_port_is_another_client(tmp_path: Path) -> None:
+    reports = {"h1": report(tmp_path, READY, RESET)}
+    assert [m.orphans for m in moments(reports, [look(3.0, "h2:5")])] == [0]
+
+
+def test_the_wait_is_that_of_a_client_that_had_the_lock_before(tmp_path: Path) -> None:
+    got = (2.75, "lock-granted", {"conn": 0, "port": 6, "waited_ms": 250.0})
+    first = report(tmp_path, READY, ASKED, GRANTED, RESET)
+    assert own_locks(first, END_S) == [], "the first lock is no wait for one's own"
+    waits = own_locks(report(tmp_path, READY, ASKED, GRANTED, RESET, AGAIN, got), END_S)
+    assert waits == [(250.0, True)]
+
+
+def test_who_has_no_lock_at_the_end_still_waits(tmp_path: Path) -> None:
+    late = (END_S + 1, "lock-granted", {"conn": 0, "port": 6, "waited_ms": 8500.0})
+    for more in ((), (late,)):
+        one = report(tmp_path, READY, ASKED, GRANTED, RESET, AGAIN, *more)
+        assert own_locks(one, END_S) == [((END_S - 2.5) * 1e3, False)]
+
+
+def test_who_is_cut_off_while_it_waits_goes_on_waiting(tmp_path: Path) -> None:
+    events = (
+        (3.0, "lock-unmet", {"conn": 0, "port": 6, "waited_ms": 500.0}),
+        (3.0, "reset", {"conn": 0, "port": 6}),
+        (3.2, "lock-asked", {"conn": 0, "port": 7}),
+        (3.5, "lock-granted", {"conn": 0, "port": 7, "waited_ms": 300.0}),
+    )
+    one = report(tmp_path, READY, ASKED, GRANTED, RESET, AGAIN, *events)
+    assert own_locks(one, END_S) == [(1000.0, True)]
+
+
+def test_the_figures_end_with_the_observation(tmp_path: Path) -> None:
+    reports = {"h1": report(tmp_path, READY, ASKED, GRANTED, RESET, AGAIN)}
+    looks = [look(3.0, "h1:5"), look(4.0, "h1:5"), look(END_S + 1, "h1:5", "h1:6")]
+    figures = harm(reports, looks, END_S)
+    assert figures["locks_of_nobody"] == {"peak": 1, "at_end": 1, "held_s": 1.0}
+    assert figures["own_lock"]["still_waiting"] == 1
+    assert figures["looks"] == 2
+
+
+def test_a_refused_connection_counts_once_all_were_open(tmp_path: Path) -> None:
+    failed = {"conn": 0, "port": 6, "reason": "no more connections allowed"}
+    events = ((0.5, "error", failed), READY, (3.0, "error", failed))
+    figures = harm({"h1": report(tmp_path, *events)}, [], END_S)
+    assert figures["refused_connections"] == 1
+
+
+def test_a_look_is_read_as_it_was_written(tmp_path: Path) -> None:
+    one = look(1.25, "h1:5", waiting=3)
+    path = tmp_path / "locks.jsonl"
+    path.write_text(one.to_json() + '{"t": 1')
+    assert read_lock_log(path) == [one]
+    assert read_lock_log(tmp_path / "none") == []
