@@ -27,6 +27,7 @@ from experiments.spec.run_spec import RunSpec
 from experiments.verdict.trust import EXIT_STATUS
 from nodes.guard.guards import GuardError
 from nodes.kernel.libbpf import BpfError
+from nodes.servers.postgres_server import DatabaseError
 from topologies import sandbox
 from topologies.domain.events import parse_events
 from topologies.domain.plan import Plan
@@ -48,6 +49,7 @@ def main(text: str) -> int:
         return 3
     except (
         ClusterError,
+        DatabaseError,
         DiskFullError,
         InstrumentError,
         RunError,

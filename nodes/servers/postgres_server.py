@@ -81,14 +81,14 @@ log_disconnections = 0
 """
 
 
-class PostgresMissingError(RuntimeError):
-    """No PostgreSQL of the distribution is installed."""
+class DatabaseError(RuntimeError):
+    """No PostgreSQL of the distribution is installed, or its programs refuse."""
 
 
 def create_database(store: Path) -> None:
     """Makes an empty database in ``store``, with accounts for every client.
 
-    Raises :class:`PostgresMissingError`, or ``CalledProcessError``, whose output says why.
+    Raises :class:`DatabaseError` with what the program said.
     """
     folder, data = _folder(store), _data(store)
     folder.mkdir()
@@ -144,18 +144,20 @@ def _program(name: str) -> str:
         key=lambda path: int(path.parts[-3]) if path.parts[-3].isdigit() else 0,
     )
     if not found:
-        raise PostgresMissingError("no PostgreSQL in /usr/lib/postgresql")
+        raise DatabaseError("no PostgreSQL in /usr/lib/postgresql")
     return str(found[-1])
 
 
 def _run(argv: Sequence[str], text: str = "") -> None:
     """Runs one of PostgreSQL's programs with that standard input."""
-    subprocess.run(
+    done = subprocess.run(
         [*_AS_NOBODY, _program(argv[0]), *argv[1:]],
         input=text,
         text=True,
         capture_output=True,
-        check=True,
+        check=False,
         cwd="/",
         env={**os.environ, "LC_ALL": "C"},
     )
+    if done.returncode:
+        raise DatabaseError(f"{argv[0]}: {done.stderr.strip()}")
