@@ -56,9 +56,7 @@ class NodeSockets:
     def held(self, now_s: float) -> Iterator[Held]:
         """Every connection that the node holds."""
         for one in self.dump.connections():
-            # Of a handshake that is not complete nothing is known: it may be as old as
-            # the latest change.
-            heard_s = 0.0 if one.silent_s is None else now_s - one.silent_s
+            heard_s = None if one.silent_s is None else now_s - one.silent_s
             yield Held(self.site.name, one.connection, heard_s, one.cookie)
 
     def probe(self, one: Held) -> None:

@@ -35,7 +35,8 @@ LEAST_PROBES = 2
 
 @dataclass(frozen=True)
 class Held:
-    """A connection that a node holds. ``heard_s``: when its client was last heard.
+    """A connection that a node holds. ``heard_s``: when its client was last heard; None for
+    a handshake that is not complete, of which the kernel does not say.
 
     ``cookie``: the kernel's identity of the socket, other than that of a later connection
     between the same ends.
@@ -43,7 +44,7 @@ class Held:
 
     node: str
     connection: FourTuple
-    heard_s: float
+    heard_s: float | None
     cookie: int = 0
 
 
@@ -59,6 +60,10 @@ class Actions:
     in_doubt: int = 0
 
 
+#: Node, connection and socket.
+_Key = tuple[str, FourTuple, int]
+
+
 @dataclass
 class _Doubt:
     since_s: float
@@ -71,7 +76,9 @@ class Schedule:
     """Decides by what is held, look after look. ``bound_s``: the bound T, in seconds."""
 
     bound_s: float
-    _doubts: dict[tuple[str, FourTuple, int], _Doubt] = field(default_factory=dict)
+    _doubts: dict[_Key, _Doubt] = field(default_factory=dict)
+    #: When each handshake was first seen: its client was heard then, or before.
+    _handshakes: dict[_Key, float] = field(default_factory=dict)
 
     def look(
         self,
@@ -87,13 +94,19 @@ class Schedule:
         of a connection that the node holds last changed, None for never. Connections that
         are not in ``held`` any more are forgotten.
         """
-        doubts: dict[tuple[str, FourTuple, int], _Doubt] = {}
+        doubts: dict[_Key, _Doubt] = {}
+        handshakes: dict[_Key, float] = {}
         probe, destroy = [], []
         for one in held:
-            since = _doubt_since(one, owner_of, changed_s)
+            key = one.node, one.connection, one.cookie
+            heard_s = one.heard_s
+            if heard_s is None:
+                heard_s = handshakes[key] = self._handshakes.get(key, now_s)
+            changed = changed_s(one.node, one.connection)
+            is_owner = owner_of(one.connection) == one.node
+            since = self._doubt_since(heard_s, changed, is_owner)
             if since is None:
                 continue
-            key = one.node, one.connection, one.cookie
             doubt = doubts[key] = self._doubts.get(key, _Doubt(since))
             if since - doubt.since_s > SAME * self.bound_s:  # it was heard
                 doubt.since_s, doubt.probes = since, 0
@@ -105,7 +118,7 @@ class Schedule:
             elif self._is_due(doubt, now_s):
                 doubt.probed_s, doubt.probes = now_s, doubt.probes + 1
                 probe.append(one)
-        self._doubts = doubts
+        self._doubts, self._handshakes = doubts, handshakes
         return Actions(tuple(probe), tuple(destroy), len(doubts))
 
     def _is_due(self, doubt: _Doubt, now_s: float) -> bool:
@@ -122,16 +135,15 @@ class Schedule:
     def _has_waited(self, doubt: _Doubt, now_s: float) -> bool:
         return now_s - doubt.probed_s >= NEXT_PROBE * self.bound_s
 
+    def _doubt_since(
+        self, heard_s: float, changed_s: float | None, is_owner: bool
+    ) -> float | None:
+        """Since when a node has been in doubt about a connection; None if it is not.
 
-def _doubt_since(
-    one: Held,
-    owner_of: Callable[[FourTuple], str | None],
-    changed_s: Callable[[str, FourTuple], float | None],
-) -> float | None:
-    """Since when the node has been in doubt about it; None if it is not."""
-    changed = changed_s(one.node, one.connection)
-    if owner_of(one.connection) != one.node:
-        return one.heard_s if changed is None else max(one.heard_s, changed)
-    if changed is None or one.heard_s > changed:
-        return None
-    return changed
+        A segment that comes right after the change may have been under way before it.
+        """
+        if not is_owner:
+            return heard_s if changed_s is None else max(heard_s, changed_s)
+        if changed_s is None or heard_s > changed_s + SAME * self.bound_s:
+            return None
+        return changed_s

@@ -13,6 +13,7 @@ from experiments.healing.schedule import (
     FIRST_PROBE,
     LEAST_PROBES,
     NEXT_PROBE,
+    SAME,
     Actions,
     Held,
     Schedule,
@@ -60,8 +61,26 @@ def test_nothing_changed_so_nothing_is_in_doubt() -> None:
 
 
 def test_an_owner_that_was_heard_after_the_change_is_not_in_doubt() -> None:
-    world = World(changed_s=10.0, held=Held("c1n1", ONE, 10.1))
+    world = World(changed_s=10.0, held=Held("c1n1", ONE, 10.0 + SAME * T + 0.01))
     assert world.look(1000.0) == Actions()
+
+
+def test_a_segment_that_was_under_way_at_the_change_tells_nothing() -> None:
+    world = World(changed_s=10.0, held=Held("c1n1", ONE, 10.0 + SAME * T / 2))
+    assert "destroy" in world.looks(start_s=10.0, until_s=10.0 + T).values()
+
+
+def test_a_handshake_that_began_after_the_change_is_not_in_doubt() -> None:
+    """The healer still looks, because of others: the SYN came 1 s after the change."""
+    world = World(changed_s=100.0, held=Held("c1n1", ONE, None, 9))
+    world.schedule.look([], 100.0, lambda _: None, lambda *_: None, bool)
+    assert world.looks(start_s=101.0, until_s=110.0) == {}
+
+
+@pytest.mark.parametrize("owner", ["c1n1", "c2n2"])
+def test_a_handshake_that_a_change_fell_into_ends_within_the_bound(owner: str) -> None:
+    world = World(owner=owner, changed_s=100.0, held=Held("c1n1", ONE, None, 9))
+    assert "destroy" in world.looks(start_s=100.05, until_s=100.05 + T).values()
 
 
 @pytest.mark.parametrize("owner", ["c1n1", "c2n2"])
