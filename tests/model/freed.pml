@@ -55,7 +55,7 @@ bit copy, relay, relay_abort;
 #endif
 #endif
 
-/* schedule.Schedule._doubt_since */
+/* schedule.Schedule */
 #ifdef NO_RETURN        /* only another owner counts as a change */
 #define in_doubt (owner != A)
 #else

@@ -149,7 +149,7 @@ inline send(n) {
     fi
 }
 
-/* schedule.Schedule._doubt_since. Of a handshake nothing is heard (SLOW_HANDSHAKE). */
+/* schedule.Schedule. Of a handshake nothing is heard (SLOW_HANDSHAKE). */
 #ifdef SLOW_HANDSHAKE
 #define may_doubt(n) (whose[n] != NONE)
 #else
