@@ -32,6 +32,7 @@ def checkout(tmp_path: Path) -> Path:
         ("setup.cfg", "    nbdkit\n", "    nbdkit\n    another\n", False),
         ("setup.cfg", "    hypothesis>=6.90", "    hypothesis>=6.91", False),
         ("setup.cfg", "    chromium", "    firefox-esr", False),
+        ("setup.cfg", "    pgbouncer", "    odyssey", False),
         ("setup.cfg", "version = 0.1.0", "version = 0.2.0", True),
         ("resetbed", "--system-site-packages", "--without-pip", False),
         ("resetbed", "# The command of", "# A command of", True),
