@@ -20,7 +20,7 @@ _ENDED = frozenset({"reset", "closed", "error"})
 
 class Moment(NamedTuple):
     """One look at the locks: ``orphans`` are held by sessions whose client has gone,
-    ``sessions`` are all such sessions, ``waiting`` sessions wait for a lock."""
+    ``sessions`` are all such sessions, ``waiting`` clients wait for their own locks."""
 
     t: float
     orphans: int
@@ -33,12 +33,13 @@ def moments(
 ) -> list[Moment]:
     """Each sample, with what its clients say. ``reports``: by client host."""
     ended = _ends(reports)
+    waits = [w for report in reports.values() for w in own_locks(report, float("inf"))]
     return [
         Moment(
             sample.t,
             _gone(sample.holders, ended, sample.t),
             _gone(sample.sessions, ended, sample.t),
-            sample.waiting,
+            sum(1 for wait in waits if wait.start_s <= sample.t < wait.end_s),
         )
         for sample in samples
     ]
@@ -69,10 +70,19 @@ def harm(
 
 
 class Wait(NamedTuple):
-    """The wait of a client that was cut off, for its own lock, in ms."""
+    """The wait of a client that was cut off, for its own lock, in seconds since 1970.
 
-    ms: float
+    It was ``granted`` at ``end_s``, or the observation ended then.
+    """
+
+    start_s: float
+    end_s: float
     granted: bool
+
+    @property
+    def ms(self) -> float:
+        """How long it waited."""
+        return (self.end_s - self.start_s) * 1e3
 
 
 def own_locks(report: ClientReport, end_s: float) -> list[Wait]:
@@ -91,8 +101,8 @@ def own_locks(report: ClientReport, end_s: float) -> list[Wait]:
         elif event.kind == "lock-granted":
             had.add(event.conn)
             if event.conn in began:
-                found.append(Wait((event.t - began.pop(event.conn)) * 1e3, True))
-    return found + [Wait((end_s - since) * 1e3, False) for since in began.values()]
+                found.append(Wait(began.pop(event.conn), event.t, True))
+    return found + [Wait(since, end_s, False) for since in began.values()]
 
 
 def _ends(reports: Mapping[str, ClientReport]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The harm over time: locks of nobody, and sessions that wait for a lock, by design."""
+"""The harm over time: locks of nobody, and clients that wait for their own, by design."""
 
 from __future__ import annotations
 
@@ -62,7 +62,11 @@ def drawing(by_design: Mapping[str, Course]) -> Draw:
 
     def draw(figure: Figure, narrow: bool) -> None:
         panels = grid(figure, 2, 1 if narrow else 2, 2.6, sharex=True, sharey=True)
-        for panel, title in zip(panels, ("locks of nobody", "waiting"), strict=True):
+        for panel, title in zip(
+            panels,
+            ("locks of nobody", "clients that wait for their own lock"),
+            strict=True,
+        ):
             panel.set_title(title)
             panel.set_xlabel("s since the first event")
             panel.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
@@ -83,7 +87,11 @@ def drawing(by_design: Mapping[str, Course]) -> Draw:
                     label=design,
                 )
         panels[0].set_ylim(bottom=0)
-        panels[0].legend(loc="upper left")
+        figure.legend(
+            *panels[0].get_legend_handles_labels(),
+            loc="outside upper center",
+            ncols=3 if narrow else 6,
+        )
 
     return draw
 

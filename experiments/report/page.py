@@ -117,7 +117,7 @@ def _harm(report: Report, figures: Path) -> Plot | None:
         "harm",
         "Locks that nobody's client holds",
         "One run of each design. Left: locks held by sessions whose client had gone. "
-        "Right: sessions that wait for a lock. Dashed: the events. The comparison above "
+        "Right: clients that were reset and wait for their own lock. Dashed: the events. The comparison above "
         "has the same figures of all runs.",
         harm_plot.drawing(by_design),
         figures,

@@ -42,6 +42,15 @@ def test_a_lock_is_nobodys_from_the_end_of_its_clients_connection(
     assert [one.sessions for one in found] == [0, 1]
 
 
+def test_a_client_waits_from_its_question_until_the_lock_is_there(
+    tmp_path: Path,
+) -> None:
+    got = (2.75, "lock-granted", {"conn": 0, "port": 6, "waited_ms": 250.0})
+    reports = {"h1": report(tmp_path, READY, ASKED, GRANTED, RESET, AGAIN, got)}
+    looks = [look(t) for t in (1.15, 2.25, 2.5, 2.7, 2.75)]
+    assert [one.waiting for one in moments(reports, looks)] == [0, 0, 1, 1, 0]
+
+
 def test_another_host_with_the_same_port_is_another_client(tmp_path: Path) -> None:
     reports = {"h1": report(tmp_path, READY, RESET)}
     assert [m.orphans for m in moments(reports, [look(3.0, "h2:5")])] == [0]
@@ -52,14 +61,15 @@ def test_the_wait_is_that_of_a_client_that_had_the_lock_before(tmp_path: Path) -
     first = report(tmp_path, READY, ASKED, GRANTED, RESET)
     assert own_locks(first, END_S) == [], "the first lock is no wait for one's own"
     waits = own_locks(report(tmp_path, READY, ASKED, GRANTED, RESET, AGAIN, got), END_S)
-    assert waits == [(250.0, True)]
+    assert waits == [(2.5, 2.75, True)]
+    assert waits[0].ms == 250.0
 
 
 def test_who_has_no_lock_at_the_end_still_waits(tmp_path: Path) -> None:
     late = (END_S + 1, "lock-granted", {"conn": 0, "port": 6, "waited_ms": 8500.0})
     for more in ((), (late,)):
         one = report(tmp_path, READY, ASKED, GRANTED, RESET, AGAIN, *more)
-        assert own_locks(one, END_S) == [((END_S - 2.5) * 1e3, False)]
+        assert own_locks(one, END_S) == [(2.5, END_S, False)]
 
 
 def test_who_is_cut_off_while_it_waits_goes_on_waiting(tmp_path: Path) -> None:
@@ -70,7 +80,7 @@ def test_who_is_cut_off_while_it_waits_goes_on_waiting(tmp_path: Path) -> None:
         (3.5, "lock-granted", {"conn": 0, "port": 7, "waited_ms": 300.0}),
     )
     one = report(tmp_path, READY, ASKED, GRANTED, RESET, AGAIN, *events)
-    assert own_locks(one, END_S) == [(1000.0, True)]
+    assert own_locks(one, END_S) == [(2.5, 3.5, True)]
 
 
 def test_the_figures_end_with_the_observation(tmp_path: Path) -> None:
