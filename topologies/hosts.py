@@ -26,7 +26,7 @@ from topologies.domain.plan import (
     Client,
     Node,
 )
-from topologies.processes import Process, processes_in_network
+from topologies.kept_node import KeptNode
 from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.socket_tables import derived_limits
 
@@ -59,7 +59,7 @@ ip link set dev {interface} down
 KILL_TIMEOUT_S = 5.0
 
 
-class StorageHost(Host):
+class StorageHost(KeptNode, Host):
     """A host with one interface and addresses of both IP versions."""
 
     def __init__(self, element: Node | Client, link: LinkOptions = UNSHAPED) -> None:
@@ -88,16 +88,12 @@ class StorageHost(Host):
         """The shell script that destroys its sockets, after link and programs are down."""
         return _POWER_OFF.format(interface=self.element.interface)
 
-    def programs(self) -> list[Process]:
-        """Every process in its network namespace except the host's shell."""
-        return [each for each in processes_in_network(self.pid) if each.pid != self.pid]
-
     def kill_programs(self) -> None:
         """Kill every program, and all that it forks meanwhile.
 
         Raises :class:`TimeoutError` if one does not end.
         """
-        while programs := self.programs():
+        while programs := list(self.programs()):
             for program in programs:
                 program.send(signal.SIGKILL)
             if not all(each.wait(KILL_TIMEOUT_S) for each in programs):

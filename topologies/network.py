@@ -89,7 +89,8 @@ class ClusterNetwork:
 
     def stop(self) -> None:
         """End switches and hosts, with their namespaces and interfaces."""
-        self.net.stop()
+        if self.net:
+            self.net.stop()
 
     def host(self, name: str) -> StorageHost:
         """The Mininet host of that node or client. Raises :class:`PlanError`."""

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
-from topologies.processes import processes_in_network
 from topologies.scripts import run_script
 from topologies.switches import ATTACH_TIMEOUT_S, IsolatedSwitch
 
@@ -55,9 +54,7 @@ def remove(net: Any, names: Sequence[str]) -> None:
 
 def _kill_programs(element: Any) -> None:
     """Also unrecorded ones, such as a daemon of a switch that failed to start."""
-    while programs := [
-        p for p in processes_in_network(element.pid) if p.pid != element.pid
-    ]:
+    while programs := list(element.programs()):
         for program in programs:
             program.send(signal.SIGKILL)
         if not all(program.wait(5.0) for program in programs):

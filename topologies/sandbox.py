@@ -146,7 +146,8 @@ def host_command(name: str, host: str, argv: Sequence[str]) -> list[str]:
 
 
 def publish_hosts(name: str, pids: Mapping[str, int]) -> None:
-    """Publish the hosts for :func:`host_command`: name -> pid inside the sandbox."""
+    """Publish the hosts for :func:`host_command`: name -> pid or thread id in its network,
+    as numbered inside the sandbox."""
     replace_json(run_directory(name) / "hosts.json", dict(pids))
 
 

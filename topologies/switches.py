@@ -18,6 +18,7 @@ from typing import Any
 from mininet.node import Switch
 
 from topologies.datapaths import find_datapath
+from topologies.kept_node import KeptNode
 from topologies.port_buffers import count_dropped, enlarge_port_buffers
 from topologies.processes import Process
 from topologies.scripts import ScriptError, run_script, run_scripts
@@ -65,7 +66,7 @@ class SwitchDaemonError(RuntimeError):
 _WARNING_LINE = re.compile(r"\|(WARN|ERR|EMER)\|")
 
 
-class IsolatedSwitch(Switch):
+class IsolatedSwitch(KeptNode, Switch):
     """An Open vSwitch bridge with its own daemons and OpenFlow 1.4.
 
     ``fail_mode=secure``: without flow entries it forwards nothing, and it keeps its

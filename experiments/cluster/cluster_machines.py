@@ -204,7 +204,7 @@ class ClusterMachines:
         return self.network.site(node)
 
     def pid(self, name: str) -> int:
-        """The id of a process in the network namespace of that host or switch."""
+        """The id of a thread in the network namespace of that host or switch."""
         pid: int = self.network.net[name].pid
         return pid
 

@@ -253,7 +253,7 @@ class Cluster:
         return count_destroyed(self.folder / HEALING_FILE)
 
     def pid(self, name: str) -> int:
-        """The id of a process in the network namespace of that host or switch."""
+        """The id of a thread in the network namespace of that host or switch."""
         return self._machines.pid(name)
 
     def namespaces(self) -> dict[str, int]:

@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 
 from experiments.workloads.echo import ECHO_PORT
 from tests.system.commands import ROOT, Background, eventually, processes_with
+from tests.system.held_connections import HeldConnections
 from topologies.domain.plan import VIP4
+from topologies.sandbox import find_run
 
 pytestmark = pytest.mark.live
 
@@ -85,3 +88,36 @@ def flow_tables(cluster: Background) -> str:
         cluster.execute(switch, *dump.split(), switch).stdout
         for switch in ("fabric", "c1", "c2")
     )
+
+
+def test_a_host_goes_on_without_its_shell(cluster: Background) -> None:
+    """Its network lives as long as the cluster, so commands, events and ends find it."""
+    held = HeldConnections.open(cluster, "h1", VIP4, ECHO_PORT, 20)
+    shells = processes_with("-is mininet:")
+    for pid in own(cluster, shells):
+        os.kill(pid, signal.SIGKILL)
+    eventually("no shells", lambda: not own(cluster, processes_with("-is mininet:")))
+    assert held.order("echo") == "20"
+    for host in ("h1", "c1n1", "c2"):
+        done = cluster.execute(host, "ip", "-o", "link", "show", "up")
+        assert host in done.stdout, done.stderr
+    assert sum(cluster.established().values()) == 20
+    cluster.event("drain-node", "c1n1")
+    alive = int(held.order("echo"))
+    assert 0 < alive < 20
+    eventually("healed", lambda: sum(cluster.established().values()) == alive)
+    cluster.event("restore-node", "c1n1", "fail-node", "c2n2")
+    cluster.event("restore-node", "c2n2", "add-node", "c1")
+    held.order("abort")
+    assert cluster.status()["faults"] == []
+
+
+def own(cluster: Background, pids: Sequence[int]) -> list[int]:
+    """Those of the processes that are in the cluster's sandbox."""
+    sandbox = os.stat(f"/proc/{find_run(cluster.name).init.pid}/ns/pid").st_ino
+    found = []
+    for pid in pids:
+        with suppress(OSError):  # it has just ended
+            if os.stat(f"/proc/{pid}/ns/pid").st_ino == sandbox:
+                found.append(pid)
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Site:
-    """One node that is up. ``pid``: a process in its network namespace."""
+    """One node that is up. ``pid``: a process or thread in its network namespace."""
 
     name: str
     pid: int
