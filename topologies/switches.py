@@ -53,7 +53,8 @@ echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
 #: max_backoff only when it changes on an established connection, hence two values: see
 #: :meth:`IsolatedSwitch.limit_reconnect_backoff`.
 _CONTROLLER = "max_backoff=2000 inactivity_probe=5000"
-_RECONNECT_BACKOFF = "ovs-vsctl set controller {} max_backoff=1000"
+#: Without waiting for ovs-vswitchd, which may have died.
+_RECONNECT_BACKOFF = "ovs-vsctl --no-wait set controller {} max_backoff=1000"
 
 _LOST_UPCALLS = re.compile(r"lookups:.*\blost:(\d+)")
 
@@ -241,7 +242,9 @@ class IsolatedSwitch(KeptNode, Switch):
         if self.datapath == "netdev":
             return count_dropped(self._daemons[VSWITCHD].pid)
         output = run_script(
-            self, f"ovs-appctl -t {OVS_DIRECTORY}/vswitchd.ctl dpctl/show"
+            self,
+            f"ovs-appctl --timeout={ATTACH_TIMEOUT_S} -t {OVS_DIRECTORY}/vswitchd.ctl "
+            "dpctl/show",
         )
         match = _LOST_UPCALLS.search(output)
         lost = int(match[1]) if match else 0

@@ -28,6 +28,8 @@ from topologies.network import ClusterNetwork
 from topologies.switches import IsolatedSwitch
 
 READY_DEADLINE_S = 60.0
+#: How often a server that dies before it listens is started again, in seconds.
+RESTART_PERIOD_S = 0.5
 
 
 class ClusterMachines:
@@ -171,12 +173,14 @@ class ClusterMachines:
             )
 
     def await_listening(self, nodes: tuple[Node, ...]) -> None:
-        """Waits until every node's server listens.
+        """Waits until every node's server listens, and restarts those that die meanwhile:
+        the supervisor waits for the lock that the caller holds.
 
         Raises :class:`ClusterError`, with the end of a server's log, after
         :data:`READY_DEADLINE_S`.
         """
         deadline = time.monotonic() + READY_DEADLINE_S
+        next_restart = time.monotonic() + RESTART_PERIOD_S
         waiting = list(nodes)
         while waiting:
             waiting = [
@@ -190,8 +194,17 @@ class ClusterMachines:
                 raise ClusterError(
                     f"no {self.workload.name} server listens on {names}\n{log_tail(log)}"
                 )
+            if waiting and time.monotonic() > next_restart:
+                next_restart = time.monotonic() + RESTART_PERIOD_S
+                self._restart_servers(waiting)
             if waiting:
                 time.sleep(0.01)
+
+    def _restart_servers(self, nodes: Iterable[Node]) -> None:
+        names = {_server(node) for node in nodes}
+        for supervised in self.processes.dead():
+            if supervised.name in names:
+                self.processes.restart(supervised)
 
     def limit_reconnect_backoff(self, switches: Iterable[str]) -> None:
         """Lets connected switches find a restarted controller without delay."""

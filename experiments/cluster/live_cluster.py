@@ -57,6 +57,8 @@ Progress = Callable[[str], None]
 HEAL_WITHIN_S = 2.0
 #: The healer's acts, in the cluster's folder.
 HEALING_FILE = "healing.jsonl"
+#: A switch that is alive prints its flow table within that time, in seconds.
+DUMP_TIMEOUT_S = 2
 
 
 @dataclass(frozen=True)
@@ -285,11 +287,15 @@ class Cluster:
     def dump_flows(self, switch: str) -> str:
         """The flow table of a switch with its counters, as ovs-ofctl(8) prints it.
 
-        Raises ``CalledProcessError`` if the switch does not answer.
+        Raises ``CalledProcessError`` if the switch does not answer within
+        :data:`DUMP_TIMEOUT_S`.
         """
         target = f"unix:{OVS_DIRECTORY}/{switch}/{switch}.mgmt"
         done = subprocess.run(
-            ["ovs-ofctl", "-OOpenFlow14", "--names", "dump-flows", target],
+            [
+                *("ovs-ofctl", "-OOpenFlow14", f"--timeout={DUMP_TIMEOUT_S}"),
+                *("--names", "dump-flows", target),
+            ],
             capture_output=True,
             text=True,
             check=True,

@@ -39,7 +39,7 @@ def status(cluster: Cluster) -> dict[str, Any]:
         switches = {
             name: asdict(switch) for name, switch in cluster.switch_status().items()
         }
-        return {
+        found = {
             **cluster.describe(),
             "vip": {"ipv4": addresses.VIP4, "ipv6": addresses.VIP6},
             "fabric": switches[addresses.FABRIC],
@@ -63,10 +63,12 @@ def status(cluster: Cluster) -> dict[str, Any]:
                 {"name": client.name, "ipv4": client.ipv4, "ipv6": client.ipv6}
                 for client in state.plan.clients
             ],
-            "counters": counters(cluster),
             "events": len(cluster.records),
             "faults": cluster.faults,
         }
+    # Without the lock: a switch may not answer before its daemons have been started again,
+    # and who does that needs the lock.
+    return {**found, "counters": counters(cluster)}
 
 
 def counters(cluster: Cluster) -> dict[str, int]:
@@ -76,12 +78,15 @@ def counters(cluster: Cluster) -> dict[str, int]:
     ``proactive_resets`` are connections that nodes reset at an event, without a packet.
     The others are those of :class:`~nodes.guard.guard.GuardCounters`.
     """
-    guards = cluster.guard_counters()
+    with cluster.lock:
+        guards, state = cluster.guard_counters(), cluster.state
     return {
         "stray": sum(guard.strays for guard in guards),
         "node_resets": sum(guard.resets for guard in guards),
         "tier1_copies": sum(
-            _fan_out_packets(cluster, chassis) for chassis in cluster.state.plan.chassis
+            _fan_out_packets(cluster, chassis)
+            for chassis in state.plan.chassis
+            if chassis.name not in state.membership.failed_chassis
         ),
         "tier2_copies": sum(guard.copies_received for guard in guards),
         "copies_accepted": sum(guard.copies_accepted for guard in guards),
@@ -128,10 +133,8 @@ def _node_status(cluster: Cluster, chassis: Chassis, node: Node) -> Mapping[str,
 def _fan_out_packets(cluster: Cluster, chassis: Chassis) -> int:
     """Fan-out copies that arrived at this chassis switch, from its flow counters.
 
-    The counters are lost with the switch: 0 if it has failed or is being restarted.
+    The counters are lost with the switch: 0 if it is being restarted.
     """
-    if chassis.name in cluster.state.membership.failed_chassis:
-        return 0
     try:
         table = cluster.dump_flows(chassis.name)
     except subprocess.CalledProcessError:

@@ -248,6 +248,20 @@ def test_a_server_that_does_not_come_up_is_undone_too(
     assert "c1n4" in house.machines.guarded
 
 
+def test_a_server_that_dies_before_it_listens_is_started_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_machines, "RESTART_PERIOD_S", 0.0)
+    dead, well = (Mock(**{"poll.return_value": status}) for status in (-9, None))
+    starts = [dead, dead, well]
+    monkeypatch.setattr(house.machines, "popen", lambda *_, **__: starts.pop(0))
+    monkeypatch.setattr(cluster_machines, "is_listening", lambda *_: not starts)
+    house.make("add-node c1")
+    server = house.actions.processes.running["server c1n4"]
+    assert server.process is well
+    assert server.restarts == 2
+
+
 def test_state_that_undoing_does_not_restore_is_reported(house: House) -> None:
     """A node that lost its power has lost its TCP state."""
     house.fuse.at = house.fuse.ticks + 3

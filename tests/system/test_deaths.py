@@ -12,7 +12,13 @@ from contextlib import suppress
 import pytest
 
 from experiments.workloads.echo import ECHO_PORT
-from tests.system.commands import ROOT, Background, eventually, processes_with
+from tests.system.commands import (
+    DEADLINE_S,
+    ROOT,
+    Background,
+    eventually,
+    processes_with,
+)
 from tests.system.held_connections import HeldConnections
 from topologies.domain.plan import VIP4
 from topologies.sandbox import find_run
@@ -121,3 +127,21 @@ def own(cluster: Background, pids: Sequence[int]) -> list[int]:
             if os.stat(f"/proc/{pid}/ns/pid").st_ino == sandbox:
                 found.append(pid)
     return found
+
+
+def test_status_does_not_wait_for_a_switch_with_the_lock(cluster: Background) -> None:
+    """While one that does not answer is asked, others are started again."""
+    daemon = "$(cat /run/openvswitch/ovs-vswitchd.pid)"
+    assert cluster.execute("c1", "sh", "-c", f"kill -STOP {daemon}").returncode == 0
+    status = subprocess.Popen(
+        [sys.executable, "-m", "experiments", "status", "--name", cluster.name],
+        cwd=ROOT,
+    )
+    eventually("c1 is asked", lambda: own(cluster, processes_with("ovs-ofctl ")))
+    healers = "experiments.healing.healer"
+    for pid in own(cluster, processes_with(healers)):
+        os.kill(pid, signal.SIGKILL)
+    eventually("a healer", lambda: own(cluster, processes_with(healers)))
+    assert status.wait(DEADLINE_S) == 0
+    assert cluster.execute("c1", "sh", "-c", f"kill -CONT {daemon}").returncode == 0
+    eventually("in sync", lambda: in_sync(cluster))
