@@ -9,7 +9,14 @@ import pytest
 
 from experiments.workloads import WORKLOADS
 from experiments.workloads.workload import ClientJob, Workload
-from nodes.clients import echo_client, fio_client, http_client, iscsi_client, nbd_client
+from nodes.clients import (
+    echo_client,
+    fio_client,
+    http_client,
+    iscsi_client,
+    nbd_client,
+    postgres_client,
+)
 from nodes.clients.client_options import ClientOptions
 from nodes.clients.patterns import PATTERNS, supported_patterns
 
@@ -20,6 +27,7 @@ CLIENTS = {
     "http": (http_client, {"half-closed", "pipelined"}),
     "fio": (fio_client, set(PATTERNS) - {"busy"}),
     "echo": (echo_client, set()),
+    "postgres": (postgres_client, set(PATTERNS) - {"busy"}),
 }
 
 
@@ -30,7 +38,7 @@ def test_a_client_follows_a_pattern_or_refuses_it(
 ) -> None:
     program, unsupported = CLIENTS[client]
     argv = [*TARGET, f"--pattern={pattern}", "--blocks=8"]
-    if program is echo_client:
+    if program in (echo_client, postgres_client):
         argv.pop()
     if pattern not in unsupported:
         assert _options(program, argv).pattern is PATTERNS[pattern]
