@@ -69,6 +69,12 @@ def harm(
     }
 
 
+def longest_gap_s(samples: Iterable[LockSample], start_s: float, end_s: float) -> float:
+    """The longest time between ``start_s`` and ``end_s`` in which nobody looked."""
+    looks = [one.t for one in samples if start_s < one.t < end_s]
+    return max(b - a for a, b in pairwise([start_s, *looks, end_s]))
+
+
 class Wait(NamedTuple):
     """The wait of a client that was cut off, for its own lock, in seconds since 1970.
 

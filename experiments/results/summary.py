@@ -18,7 +18,7 @@ from experiments.analysis.analysis import Analysis
 from experiments.analysis.balance import balance
 from experiments.analysis.waiting import Waiting
 from experiments.files.whole_file import write_whole
-from experiments.harm.harm import harm
+from experiments.harm.harm import harm, longest_gap_s
 from experiments.ladder.ladder import choose, ladder
 from experiments.ladder.svg import ladder_svg
 from experiments.ladder.text import ladder_text
@@ -29,7 +29,7 @@ from experiments.verdict.expectations import Observability, judge
 from experiments.verdict.promises import expected
 from experiments.verdict.trust import AS_EXPECTED, UNTRUSTED, outcome, reasons
 from experiments.workloads import WORKLOADS
-from nodes.servers.lock_log import LOCK_LOG, read_lock_log
+from nodes.servers.lock_log import LOCK_LOG, LockSample, read_lock_log
 
 SCHEMA = 1
 
@@ -62,6 +62,9 @@ def summarise(
 
     ``hosts``: the folder with the hosts' output.
     """
+    looks = None
+    if WORKLOADS[spec.workload.kind].lock_monitor is not None:
+        looks = read_lock_log(hosts / LOCK_LOG)
     summary: dict[str, Any] = {
         "schema": SCHEMA,
         "scenario": spec.scenario,
@@ -85,16 +88,15 @@ def summarise(
         "data": _data(record),
         "claim": [row.to_json() for row in analysis.claim],
         "wire_order": analysis.order.to_json() if analysis.order else None,
-        "measurement": _measurement(record, analysis),
+        "measurement": _measurement(record, analysis, looks),
         "moved_connections": analysis.moved_connections,
         "provenance": {**record.provenance, **record.cluster},
     }
     measure = WORKLOADS[spec.workload.kind].figures
     if measure is not None:
         summary[spec.workload.kind] = measure(hosts)
-    if WORKLOADS[spec.workload.kind].lock_monitor is not None:
-        samples = read_lock_log(hosts / LOCK_LOG)
-        summary["harm"] = harm(record.reports, samples, record.snapshots.end_s)
+    if looks is not None:
+        summary["harm"] = harm(record.reports, looks, record.snapshots.end_s)
     if record.pins is not None:
         summary["pins"] = record.pins
     return {**summary, **_verdict(spec, record, summary)}
@@ -202,8 +204,15 @@ def _data(record: RunRecord) -> dict[str, int]:
     }
 
 
-def _measurement(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
-    """Reliability of the measurement: losses and disagreements of the instruments."""
+def _measurement(
+    record: RunRecord, analysis: Analysis, looks: Sequence[LockSample] | None
+) -> dict[str, Any]:
+    """Reliability of the measurement: losses and disagreements of the instruments.
+
+    ``looks``: of the lock monitor, None if the workload has none.
+    """
+    seen = record.snapshots
+    gap_s = None if looks is None else longest_gap_s(looks, seen.steady_s, seen.end_s)
     capture = record.instruments.get("capture", {})
     probes = record.instruments["probes"]
     agreed = analysis.agreement
@@ -225,6 +234,7 @@ def _measurement(record: RunRecord, analysis: Analysis) -> dict[str, Any]:
         "clients_without_summary": len(record.reports) - len(record.client_summaries),
         "supervisor_faults": list(record.faults),
         "switch_drops": record.switch_drops,
+        "locks_unseen_s": None if gap_s is None else round(gap_s, 3),
     }
     opened = sum(one.opened for one in record.client_summaries)
     why = reasons(figures, opened)

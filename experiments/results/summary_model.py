@@ -267,6 +267,9 @@ class Measurement(Part):
     clients_without_summary: int
     supervisor_faults: list[str]
     switch_drops: int
+    locks_unseen_s: float | None = Field(
+        default=None, description="longest time without a look at the locks"
+    )
 
 
 class Judged(Part):

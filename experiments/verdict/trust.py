@@ -47,6 +47,17 @@ def _faulty_cluster(seen: Figures) -> str | None:
     return None
 
 
+#: Looks at the locks are 20 a second. What a client waits in vain lasts longer than this.
+LOCKS_UNSEEN_S = 1.0
+
+
+def _blind_lock_monitor(seen: Figures) -> str | None:
+    unseen_s = seen.get("locks_unseen_s")
+    if unseen_s is not None and unseen_s > LOCKS_UNSEEN_S:
+        return f"the lock monitor did not look for {unseen_s} s"
+    return None
+
+
 #: A figure of ``measurement`` that must be zero -> its description.
 LOSSES: Mapping[str, str] = {
     "events_lost": "socket events were lost",
@@ -63,6 +74,7 @@ DISAGREEMENTS: tuple[Callable[[Figures], str | None], ...] = (
     _opened_differs,
     _blind_capture,
     _faulty_cluster,
+    _blind_lock_monitor,
 )
 
 

@@ -19,6 +19,7 @@ from nodes.clients.client_report import ReportWriter
 from nodes.clients.client_runtime import (
     Connector,
     Shutdown,
+    end_workers,
     retry_forever,
     wait_any,
     with_timeout,
@@ -242,19 +243,8 @@ class BlockClient:
 
     async def _finish(self, tasks: list[asyncio.Task[None]]) -> None:
         """Wait until each connection has finished its write, up to the grace time."""
-        for worker in self._workers:
-            worker.end()
-        done, late = await asyncio.wait(tasks, timeout=self.options.grace_s)
-        for task in done:
-            task.result()
         summary = self.report.summary
-        for worker in self._workers:
-            if not worker.finished:
-                summary.hung += worker.session is not None
-                summary.disconnected += worker.session is None
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        await end_workers(self._workers, tasks, self.options.grace_s, summary)
         try:
             await with_timeout(
                 self.shutdown.remaining_s(SPARE_S), retry_forever(self._verify)

@@ -9,12 +9,12 @@ import itertools
 import math
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import Any, Protocol, TypeVar
 
 from nodes.clients.client_options import ClientOptions
 from nodes.clients.client_ports import SourcePorts
-from nodes.clients.client_report import ReportWriter, ServerClosed
+from nodes.clients.client_report import ReportWriter, ServerClosed, Summary
 
 T = TypeVar("T")
 
@@ -144,6 +144,45 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(2 * pause, MAX_PAUSE_S)
+
+
+class Worker(Protocol):
+    """The work of one connection. ``finished``: it ended its connection as it meant to."""
+
+    finished: bool
+
+    @property
+    def session(self) -> object | None:
+        """Its connection; None while there is none."""
+
+    def end(self) -> None:
+        """Start nothing new."""
+
+
+async def end_workers(
+    workers: Collection[Worker],
+    tasks: Collection[asyncio.Task[None]],
+    grace_s: float,
+    summary: Summary,
+) -> None:
+    """Let each worker finish what it is doing, for ``grace_s`` seconds at most.
+
+    ``tasks``: what the workers run in. Those that do not finish count as hung if they have
+    a connection, else as disconnected, and are cancelled. Raises the error of a task that
+    failed.
+    """
+    for worker in workers:
+        worker.end()
+    done, late = await asyncio.wait(tasks, timeout=grace_s)
+    for task in done:
+        task.result()
+    for worker in workers:
+        if not worker.finished:
+            summary.hung += worker.session is not None
+            summary.disconnected += worker.session is None
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
 
 
 class TimerQueue:

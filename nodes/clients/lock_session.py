@@ -19,7 +19,8 @@ class Account(NamedTuple):
 class Stored(NamedTuple):
     """What is stored of an account: the number of its ``last`` change, 0 for none.
 
-    ``whole``: changes 1 to ``last`` are all there, each exactly once.
+    ``whole``: changes 1 to ``last`` are all there, each exactly once, and no half of one.
+    Seen under the lock, the change that is being made is half there.
     """
 
     last: int

@@ -64,7 +64,7 @@ class PostgresSession:
     async def stored(self, account: Account) -> Stored:
         """The last change of the account that was committed. Raises ``OSError``."""
         last, count, own, other = await self._fetch(_STORED, account)
-        return Stored(last, whole=last == count == other and own in (-last, -last - 1))
+        return Stored(last, whole=last == count == other == -own)
 
     async def undo(self, account: Account) -> None:
         """End the transaction without a change. Raises ``OSError``."""

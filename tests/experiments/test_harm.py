@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from experiments.harm.harm import harm, moments, own_locks
+from experiments.harm.harm import harm, longest_gap_s, moments, own_locks
+from experiments.verdict.trust import LOCKS_UNSEEN_S, reasons
 from nodes.clients.client_report import ClientReport, parse_report
 from nodes.servers.lock_log import LockSample, read_lock_log
 
@@ -105,3 +106,21 @@ def test_a_look_is_read_as_it_was_written(tmp_path: Path) -> None:
     path.write_text(one.to_json() + '{"t": 1')
     assert read_lock_log(path) == [one]
     assert read_lock_log(tmp_path / "none") == []
+
+
+def test_a_time_without_a_look_is_found_wherever_it_is() -> None:
+    looks = [look(t / 10) for t in range(101)]
+    assert longest_gap_s([], 0.0, END_S) == END_S
+    assert longest_gap_s(looks, 0.0, END_S) < 0.11
+    for first, last in ((0, 30), (40, 70), (80, 101)):
+        kept = looks[:first] + looks[last:]
+        assert longest_gap_s(kept, 0.0, END_S) >= 2.0
+
+
+def test_a_run_whose_locks_nobody_saw_cannot_be_trusted() -> None:
+    """Without a look every figure of the harm would be a fine zero."""
+    seen: dict[str, Any] = {"opened_by_kernel": 1, "captured": 1}
+    for gap_s in (None, LOCKS_UNSEEN_S):
+        assert reasons({**seen, "locks_unseen_s": gap_s}, opened=1) == []
+    (why,) = reasons({**seen, "locks_unseen_s": 1.5}, opened=1)
+    assert "1.5 s" in why
