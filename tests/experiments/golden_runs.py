@@ -1,8 +1,8 @@
 """Records of real, good runs, small enough to keep: to be judged again, and to be
 changed, one fact at a time.
 
-There is one of each shipped scenario, with ``flood``, and one of ``drain-node`` with each
-of some policies. ``spec.yaml`` says which run it was; ``figures.json`` what the run itself
+There is one of each shipped scenario, with ``flood``, one of ``drain-node`` with each of
+some policies, and one whose clients hold locks (``postgres``). ``spec.yaml`` says which run it was; ``figures.json`` what the run itself
 came to. They are made again, from a run's folder, when the format of a record changes::
 
     ./resetbed run drain-node --set policy=flood --set workload.kind=echo \
@@ -32,11 +32,14 @@ from experiments.record.socket_events import SocketEvent
 from experiments.results.summary import summarise
 from experiments.spec.run_spec import RunSpec
 from experiments.sweep.figures import FIGURES
+from nodes.servers.lock_log import LOCK_LOG
 from topologies.domain.connection import FourTuple
 
 FOLDER = Path(__file__).with_name("golden")
 #: What a record keeps of a run's folder; the large ones are compressed.
 KEPT = ("spec.yaml", FILE, "sockets.jsonl", "capture.pcapng", "hosts/h1.jsonl")
+#: Of workloads that hold locks.
+LOCKS = f"hosts/{LOCK_LOG}"
 
 
 @dataclass
@@ -50,13 +53,15 @@ class Frame:
 
 @dataclass
 class GoldenRun:
-    """A record in memory: ``record`` is its ``record.json``, ``report`` the client's lines."""
+    """A record in memory: ``record`` is its ``record.json``, ``report`` the client's lines,
+    ``locks`` the lines of the lock monitor."""
 
     spec: dict[str, Any]
     record: dict[str, Any]
     frames: list[Frame]
     sockets: list[SocketEvent]
     report: list[dict[str, Any]]
+    locks: list[dict[str, Any]]
 
     @classmethod
     def load(cls, name: str) -> GoldenRun:
@@ -71,6 +76,7 @@ class GoldenRun:
                 for line in files["sockets.jsonl"].decode().splitlines()
             ],
             [json.loads(line) for line in files["hosts/h1.jsonl"].splitlines()],
+            [json.loads(line) for line in _locks(name).splitlines()],
         )
 
     def summary(self, folder: Path) -> dict[str, Any]:
@@ -90,6 +96,8 @@ class GoldenRun:
         (folder / "sockets.jsonl").write_text(sockets)
         lines = "".join(json.dumps(line) + "\n" for line in self.report)
         (folder / "hosts" / "h1.jsonl").write_text(lines)
+        looks = "".join(json.dumps(line) + "\n" for line in self.locks)
+        (folder / LOCKS).write_text(looks)
 
     def drop_frames(self, unwanted: Callable[[Observation], bool]) -> None:
         """As if these had not been captured. There must be some."""
@@ -149,6 +157,10 @@ def _unpacked(name: str, file: str) -> bytes:
     return gzip.decompress(_packed(name, file).read_bytes())
 
 
+def _locks(name: str) -> bytes:
+    return _unpacked(name, LOCKS) if _packed(name, LOCKS).exists() else b""
+
+
 def figures_of(summary: Mapping[str, Any]) -> dict[str, float | None]:
     """The figures of sweeps and reports, by name."""
     return {figure.name: figure.of(summary) for figure in FIGURES}
@@ -165,6 +177,9 @@ def main(source: str, name: str) -> None:
         if file == FILE:
             data = _without_paths(data)
         _packed(name, file).write_bytes(gzip.compress(data, mtime=0))
+    if (Path(source) / LOCKS).exists():
+        data = (Path(source) / LOCKS).read_bytes()
+        _packed(name, LOCKS).write_bytes(gzip.compress(data, mtime=0))
 
 
 def _without_paths(record: bytes) -> bytes:

@@ -298,6 +298,28 @@ E1, E2, E3, E4, E5 = ((f"claim.E{n}.passed", f"claim.E{n}.held") for n in range(
 ORDER = ("wire_order.passed", "wire_order.held")
 AGREED = ("measurement.sockets_not_agreed",)
 
+
+def nobody_looks_at_the_locks(run: GoldenRun, moved: Subject, stayed: Subject) -> None:
+    run.locks.clear()
+
+
+def the_lock_monitor_ends_early(
+    run: GoldenRun, moved: Subject, stayed: Subject
+) -> None:
+    end_s = float(run.record["end_s"]) - 1.1
+    run.locks = [look for look in run.locks if look["t"] < end_s]
+
+
+def a_client_does_not_get_its_own_lock_back(
+    run: GoldenRun, moved: Subject, stayed: Subject
+) -> None:
+    last = max(
+        (line for line in run.report if line["event"] == "lock-granted"),
+        key=lambda line: line["t"],
+    )
+    run.report.remove(last)
+
+
 FAULTS = (
     Fault(a_stray_is_missing, ("connections.reset", "wire_order.passed")),
     Fault(a_tier1_copy_is_missing, E4),
@@ -344,6 +366,13 @@ FAULTS = (
     Fault(the_capture_is_blind, doubts=("blind_capture",)),
     Fault(a_switch_lost_a_frame, doubts=("switch_drops",)),
     Fault(the_clusters_supervisor_failed, doubts=("faulty_cluster",)),
+    Fault(nobody_looks_at_the_locks, doubts=("blind_lock_monitor",), of="postgres"),
+    Fault(the_lock_monitor_ends_early, doubts=("blind_lock_monitor",), of="postgres"),
+    Fault(
+        a_client_does_not_get_its_own_lock_back,
+        ("harm.own_lock.still_waiting",),
+        of="postgres",
+    ),
     Fault(a_node_answers, ("packets.node_resets",), of="drop"),
     Fault(a_switch_copies, ("packets.tier1_copies",), of="drop"),
     Fault(a_node_gets_a_copy, ("packets.tier2_copies",), of="drop"),

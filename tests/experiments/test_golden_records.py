@@ -62,3 +62,11 @@ def test_one_report_shows_all_golden_runs(runs: Path) -> None:
     assert len(load_report(runs).entries) == len(NAMES)
     page = write_report(runs).read_text("utf-8")
     assert [name for name in NAMES if name not in page] == []
+
+
+def test_the_record_with_locks_has_the_waits_of_the_run(tmp_path: Path) -> None:
+    summary = GoldenRun.load("postgres").summary(tmp_path)
+    kept = json.loads((FOLDER / "postgres" / "figures.json").read_text())
+    assert figures_of(summary) == pytest.approx(kept)
+    assert summary["harm"]["own_lock"]["asked"] == summary["connections"]["reset"] > 0
+    assert 0 < kept["unlocked"] < 1000
