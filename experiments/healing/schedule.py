@@ -77,8 +77,9 @@ class Schedule:
 
     bound_s: float
     _doubts: dict[_Key, _Doubt] = field(default_factory=dict)
-    #: When each handshake was first seen: its client was heard then, or before.
-    _handshakes: dict[_Key, float] = field(default_factory=dict)
+    #: The look before the one that first showed each connection: it began after that.
+    _begun: dict[_Key, float] = field(default_factory=dict)
+    _looked_s: float = float("-inf")
 
     def look(
         self,
@@ -95,21 +96,24 @@ class Schedule:
         are not in ``held`` any more are forgotten.
         """
         doubts: dict[_Key, _Doubt] = {}
-        handshakes: dict[_Key, float] = {}
+        begun: dict[_Key, float] = {}
         probe, destroy = [], []
         for one in held:
             key = one.node, one.connection, one.cookie
-            heard_s = one.heard_s
-            if heard_s is None:
-                heard_s = handshakes[key] = self._handshakes.get(key, now_s)
+            begun_s = begun[key] = self._begun.get(key, self._looked_s)
+            heard_s = begun_s if one.heard_s is None else one.heard_s
             changed = changed_s(one.node, one.connection)
-            is_owner = owner_of(one.connection) == one.node
-            since = self._doubt_since(heard_s, changed, is_owner)
-            if since is None:
-                continue
+            # Only a sign of life begins the doubt of a node that is not the owner anew:
+            # changes from one other node to another do not concern it.
+            anew_s = heard_s
+            since = heard_s if changed is None else max(heard_s, changed)
+            if owner_of(one.connection) == one.node:
+                if changed is None or self._is_settled(begun_s, heard_s, changed):
+                    continue
+                since = anew_s = changed
             doubt = doubts[key] = self._doubts.get(key, _Doubt(since))
-            if since - doubt.since_s > SAME * self.bound_s:  # it was heard
-                doubt.since_s, doubt.probes = since, 0
+            if anew_s - doubt.since_s > SAME * self.bound_s:
+                doubt.since_s, doubt.probes = anew_s, 0
             if not is_reachable(one.node):
                 # Nothing gets through, and the time begins with the way.
                 doubt.since_s, doubt.probes = now_s, 0
@@ -118,7 +122,7 @@ class Schedule:
             elif self._is_due(doubt, now_s):
                 doubt.probed_s, doubt.probes = now_s, doubt.probes + 1
                 probe.append(one)
-        self._doubts, self._handshakes = doubts, handshakes
+        self._doubts, self._begun, self._looked_s = doubts, begun, now_s
         return Actions(tuple(probe), tuple(destroy), len(doubts))
 
     def _is_due(self, doubt: _Doubt, now_s: float) -> bool:
@@ -135,15 +139,9 @@ class Schedule:
     def _has_waited(self, doubt: _Doubt, now_s: float) -> bool:
         return now_s - doubt.probed_s >= NEXT_PROBE * self.bound_s
 
-    def _doubt_since(
-        self, heard_s: float, changed_s: float | None, is_owner: bool
-    ) -> float | None:
-        """Since when a node has been in doubt about a connection; None if it is not.
-
-        A segment that comes right after the change may have been under way before it.
+    def _is_settled(self, begun_s: float, heard_s: float, changed_s: float) -> bool:
+        """Whether an owner needs no sign of life: the connection began after the change,
+        or its client was heard since. What comes right after the change tells nothing: it
+        may have been under way before.
         """
-        if not is_owner:
-            return heard_s if changed_s is None else max(heard_s, changed_s)
-        if changed_s is None or heard_s > changed_s + SAME * self.bound_s:
-            return None
-        return changed_s
+        return begun_s >= changed_s or heard_s > changed_s + SAME * self.bound_s

@@ -105,6 +105,26 @@ def test_a_client_that_answers_at_the_owner_ends_the_doubt() -> None:
     assert world.looks(T * 3, start_s=0.65) == {}
 
 
+def test_changes_from_one_other_node_to_another_do_not_prolong_the_doubt() -> None:
+    world = World(owner="c2n2", changed_s=0.0)
+    destroyed_s = None
+    for step in range(round(T / 0.05) + 1):
+        now_s = step * 0.05
+        if step % 6 == 0:  # every 0.3 s the bucket goes to somebody else
+            world.owner, world.changed_s = f"c2n{1 + step % 5}", now_s
+        if world.look(now_s).destroy:
+            destroyed_s = now_s
+            break
+    assert destroyed_s == pytest.approx(DEADLINE * T, abs=0.051)
+
+
+def test_a_connection_that_began_after_the_change_is_not_in_doubt() -> None:
+    """A look since the change did not show it, so nothing of it was under way before."""
+    world = World(changed_s=100.0, held=Held("c1n1", ONE, 100.05, 9))
+    world.schedule.look([], 100.0, lambda _: None, lambda *_: None, bool)
+    assert world.looks(start_s=100.25, until_s=110.0) == {}
+
+
 def test_a_client_that_is_heard_through_another_node_keeps_its_connection() -> None:
     """Nodes pass strays on to their earlier owner, which is asked again and again."""
     world = World(owner="c2n2", changed_s=0.0)
@@ -146,6 +166,23 @@ def test_what_is_gone_is_forgotten() -> None:
     nothing = world.schedule.look([], 1.3, lambda _: None, lambda *_: None, bool)
     assert nothing == Actions()
     assert not world.look(1.35).destroy
+
+
+@given(st.floats(0.0, NEXT_PROBE * T), st.floats(0.0, 2 * T))
+def test_a_handshake_at_a_wrong_node_ends_within_the_bound(
+    phase_s: float, age_s: float
+) -> None:
+    """It begins ``age_s`` after a change; looks are T/8 apart."""
+    world = World(owner="c2n2", changed_s=0.0, held=Held("c1n1", ONE, None, 9))
+    destroyed_s, now_s = None, phase_s
+    while now_s < age_s + 2 * T and destroyed_s is None:
+        if now_s < age_s:
+            world.schedule.look([], now_s, lambda _: None, lambda *_: None, bool)
+        elif world.look(now_s).destroy:
+            destroyed_s = now_s
+        now_s += NEXT_PROBE * T
+    assert destroyed_s is not None
+    assert destroyed_s <= age_s + T
 
 
 @given(
