@@ -126,9 +126,15 @@ class Schedule:
         return Actions(tuple(probe), tuple(destroy), len(doubts))
 
     def _is_due(self, doubt: _Doubt, now_s: float) -> bool:
-        if now_s - doubt.since_s < FIRST_PROBE * self.bound_s:
+        """Not right before the deadline, unless it must be asked: the wait for that answer
+        would put the deadline off."""
+        age_s = now_s - doubt.since_s
+        if age_s < FIRST_PROBE * self.bound_s:
             return False
-        return not doubt.probes or self._has_waited(doubt, now_s)
+        if doubt.probes < LEAST_PROBES:
+            return not doubt.probes or self._has_waited(doubt, now_s)
+        early = age_s < (DEADLINE - NEXT_PROBE / 2) * self.bound_s
+        return early and self._has_waited(doubt, now_s)
 
     def _is_over(self, doubt: _Doubt, now_s: float) -> bool:
         """At the deadline, but never before its client has been asked in vain: the healer

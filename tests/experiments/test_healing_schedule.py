@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from experiments.healing.schedule import (
@@ -116,6 +116,22 @@ def test_changes_from_one_other_node_to_another_do_not_prolong_the_doubt() -> No
             destroyed_s = now_s
             break
     assert destroyed_s == pytest.approx(DEADLINE * T, abs=0.051)
+
+
+@given(st.lists(st.floats(0.05, NEXT_PROBE * T + 0.05), min_size=60, max_size=60))
+@example([0.3, 0.3, 0.3, 0.3, 0.29, 0.24, 0.3, *[0.05] * 53])
+def test_looks_at_any_time_keep_the_bound(pauses: list[float]) -> None:
+    """Changes make the healer look at once; else it looks each T/8, and its clock has
+    steps of 50 ms."""
+    world, now_s, destroyed_s = World(owner="c2n2", changed_s=0.0), 0.0, None
+    for pause in pauses:
+        if world.look(now_s).destroy:
+            destroyed_s = now_s
+            break
+        now_s += pause
+    if now_s > T:
+        assert destroyed_s is not None
+        assert destroyed_s <= T
 
 
 def test_a_connection_that_began_after_the_change_is_not_in_doubt() -> None:
