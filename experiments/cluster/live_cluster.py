@@ -8,6 +8,7 @@ time.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -57,8 +58,11 @@ Progress = Callable[[str], None]
 HEAL_WITHIN_S = 2.0
 #: The healer's acts, in the cluster's folder.
 HEALING_FILE = "healing.jsonl"
-#: A switch that is alive prints its flow table within that time, in seconds.
-DUMP_TIMEOUT_S = 2
+#: So long a run waits for a switch's flow table, in seconds: the switch may be busy, or be
+#: started again meanwhile.
+DUMP_TIMEOUT_S = 60.0
+#: Between two questions to a switch that is being started, in seconds.
+_DUMP_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -284,23 +288,33 @@ class Cluster:
         failed = self.state.membership.failed_chassis
         return [name for name in self.state.plan.switches if name not in failed]
 
-    def dump_flows(self, switch: str) -> str:
+    def dump_flows(self, switch: str, timeout_s: float = DUMP_TIMEOUT_S) -> str:
         """The flow table of a switch with its counters, as ovs-ofctl(8) prints it.
 
-        Raises ``CalledProcessError`` if the switch does not answer within
-        :data:`DUMP_TIMEOUT_S`.
+        Asks again while the switch cannot be reached. Raises :class:`ClusterError` if there
+        is no answer within ``timeout_s``.
         """
         target = f"unix:{OVS_DIRECTORY}/{switch}/{switch}.mgmt"
-        done = subprocess.run(
-            [
-                *("ovs-ofctl", "-OOpenFlow14", f"--timeout={DUMP_TIMEOUT_S}"),
-                *("--names", "dump-flows", target),
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(1, math.ceil(deadline - time.monotonic()))
+            done = subprocess.run(
+                [
+                    *("ovs-ofctl", "-OOpenFlow14", f"--timeout={left_s}"),
+                    *("--names", "dump-flows", target),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                return done.stdout
+            if time.monotonic() + _DUMP_PAUSE_S > deadline:
+                raise ClusterError(
+                    f"switch {switch} did not print its flow table within {timeout_s:g} s: "
+                    f"{done.stderr.strip() or 'no answer'}"
+                )
+            time.sleep(_DUMP_PAUSE_S)
 
     def save_flow_tables(self) -> None:
         """Writes the flow table of every live switch into ``flows/``."""

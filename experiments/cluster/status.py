@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from experiments.cluster.live_cluster import Cluster
+from experiments.cluster.errors import ClusterError
+from experiments.cluster.live_cluster import DUMP_TIMEOUT_S, Cluster
 from experiments.instruments.socket_table import sockets_of
 from topologies.domain import plan as addresses
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import Chassis, Node
 
+#: So long the status waits for a switch that does not answer, in seconds.
+STATUS_TIMEOUT_S = 2.0
 #: Counters of guards that are given as they are.
 _OF_HEALING = (
     "resets_repeated",
@@ -31,8 +33,8 @@ def status(cluster: Cluster) -> dict[str, Any]:
 
     ``established``: TCP connections in state ESTABLISHED that the node's kernel holds
     on the VIP. ``uplink``: whether the chassis' cable to the fabric has a carrier.
-    ``counters`` are packets since the cluster started. ``faults`` are errors in the
-    cluster's own threads.
+    ``counters`` are packets since the cluster started; ``tier1_copies`` is None while a
+    switch does not answer. ``faults`` are errors in the cluster's own threads.
     """
     with cluster.lock:
         state = cluster.state
@@ -68,26 +70,36 @@ def status(cluster: Cluster) -> dict[str, Any]:
         }
     # Without the lock: a switch may not answer before its daemons have been started again,
     # and who does that needs the lock.
-    return {**found, "counters": counters(cluster)}
+    try:
+        tier1_copies = count_tier1_copies(cluster, STATUS_TIMEOUT_S)
+    except ClusterError:
+        tier1_copies = None
+    return {
+        **found,
+        "counters": {**guard_counters(cluster), "tier1_copies": tier1_copies},
+    }
 
 
 def counters(cluster: Cluster) -> dict[str, int]:
     """Packets that the claim counts, from the counters of guards and switches.
 
-    ``tier1_copies`` arrived at chassis switches (E4), ``tier2_copies`` at nodes (E5).
-    ``proactive_resets`` are connections that nodes reset at an event, without a packet.
-    The others are those of :class:`~nodes.guard.guard.GuardCounters`.
+    Raises :class:`ClusterError` if a switch does not answer.
+    """
+    return {**guard_counters(cluster), "tier1_copies": count_tier1_copies(cluster)}
+
+
+def guard_counters(cluster: Cluster) -> dict[str, int]:
+    """The sums of the guards' counters.
+
+    ``tier2_copies`` arrived at nodes (E5). ``proactive_resets`` are connections that nodes
+    reset at an event, without a packet. The others are those of
+    :class:`~nodes.guard.guard.GuardCounters`.
     """
     with cluster.lock:
-        guards, state = cluster.guard_counters(), cluster.state
+        guards = cluster.guard_counters()
     return {
         "stray": sum(guard.strays for guard in guards),
         "node_resets": sum(guard.resets for guard in guards),
-        "tier1_copies": sum(
-            _fan_out_packets(cluster, chassis)
-            for chassis in state.plan.chassis
-            if chassis.name not in state.membership.failed_chassis
-        ),
         "tier2_copies": sum(guard.copies_received for guard in guards),
         "copies_accepted": sum(guard.copies_accepted for guard in guards),
         "copies_rejected": sum(guard.copies_rejected for guard in guards),
@@ -95,6 +107,20 @@ def counters(cluster: Cluster) -> dict[str, int]:
         **{name: sum(getattr(g, name) for g in guards) for name in _OF_HEALING},
         "proactive_resets": cluster.proactive_resets,
     }
+
+
+def count_tier1_copies(cluster: Cluster, timeout_s: float = DUMP_TIMEOUT_S) -> int:
+    """Copies that arrived at the chassis switches (E4), by their flows' counters.
+
+    Raises :class:`ClusterError` if one of them does not answer within ``timeout_s``.
+    """
+    with cluster.lock:
+        state = cluster.state
+    return sum(
+        _fan_out_packets(cluster, chassis, timeout_s)
+        for chassis in state.plan.chassis
+        if chassis.name not in state.membership.failed_chassis
+    )
 
 
 def established(cluster: Cluster, host: str) -> set[FourTuple]:
@@ -130,15 +156,12 @@ def _node_status(cluster: Cluster, chassis: Chassis, node: Node) -> Mapping[str,
     }
 
 
-def _fan_out_packets(cluster: Cluster, chassis: Chassis) -> int:
+def _fan_out_packets(cluster: Cluster, chassis: Chassis, timeout_s: float) -> int:
     """Fan-out copies that arrived at this chassis switch, from its flow counters.
 
-    The counters are lost with the switch: 0 if it is being restarted.
+    The counters are lost with the switch: they begin at 0 when it is started again.
     """
-    try:
-        table = cluster.dump_flows(chassis.name)
-    except subprocess.CalledProcessError:
-        return 0
+    table = cluster.dump_flows(chassis.name, timeout_s)
     return sum(
         int(match[1])
         for line in table.splitlines()

@@ -169,7 +169,10 @@ def print_status(status: Mapping[str, Any]) -> None:
     for name, switch in switches.items():
         state = "in sync" if switch.get("in_sync") else "NOT in sync"
         out.print(f"switch {name}: {state}, {switch.get('entries', 0)} entries")
-    counters = (f"{key} {value}" for key, value in status["counters"].items())
+    counters = (
+        f"{key} {'unknown' if value is None else value}"
+        for key, value in status["counters"].items()
+    )
     out.print("packets: " + ", ".join(counters))
     for fault in status["faults"]:
         out.print(f"[red]fault:[/] {escape(fault)}")

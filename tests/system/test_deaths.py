@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -134,14 +135,25 @@ def test_status_does_not_wait_for_a_switch_with_the_lock(cluster: Background) ->
     daemon = "$(cat /run/openvswitch/ovs-vswitchd.pid)"
     assert cluster.execute("c1", "sh", "-c", f"kill -STOP {daemon}").returncode == 0
     status = subprocess.Popen(
-        [sys.executable, "-m", "experiments", "status", "--name", cluster.name],
+        [
+            sys.executable,
+            "-m",
+            "experiments",
+            "status",
+            "--json",
+            "--name",
+            cluster.name,
+        ],
         cwd=ROOT,
+        stdout=subprocess.PIPE,
     )
     eventually("c1 is asked", lambda: own(cluster, processes_with("ovs-ofctl ")))
     healers = "experiments.healing.healer"
     for pid in own(cluster, processes_with(healers)):
         os.kill(pid, signal.SIGKILL)
     eventually("a healer", lambda: own(cluster, processes_with(healers)))
-    assert status.wait(DEADLINE_S) == 0
+    printed, _ = status.communicate(timeout=DEADLINE_S)
+    assert status.returncode == 0
+    assert json.loads(printed)["counters"]["tier1_copies"] is None, "nobody knows it"
     assert cluster.execute("c1", "sh", "-c", f"kill -CONT {daemon}").returncode == 0
     eventually("in sync", lambda: in_sync(cluster))

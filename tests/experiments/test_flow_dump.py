@@ -1,0 +1,44 @@
+"""A switch's flow table is waited for: the switch may be busy, or be started again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from experiments.cluster.errors import ClusterError
+from experiments.cluster.live_cluster import Cluster
+
+
+@pytest.fixture
+def refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file; each line that is left in it makes an ``ovs-ofctl`` fail once."""
+    left = tmp_path / "refusals"
+    program = tmp_path / "ovs-ofctl"
+    program.write_text(
+        "#!/bin/sh\n"
+        f"if [ -s {left} ]; then sed -i 1d {left}; echo no socket >&2; exit 1; fi\n"
+        "echo priority=1 actions=drop\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return left
+
+
+def dump(timeout_s: float) -> str:
+    """The table of c1. The method uses nothing of the cluster."""
+    return Cluster.dump_flows(cast(Any, None), "c1", timeout_s)
+
+
+def test_a_switch_that_is_started_again_is_asked_again(refusals: Path) -> None:
+    refusals.write_text("one\ntwo\n")
+    assert dump(timeout_s=30.0) == "priority=1 actions=drop\n"
+    assert refusals.read_text() == ""
+
+
+def test_a_switch_that_never_answers_is_named(refusals: Path) -> None:
+    refusals.write_text("again\n" * 1000)
+    with pytest.raises(ClusterError, match="c1 did not print.* 0.3 s: no socket"):
+        dump(timeout_s=0.3)
