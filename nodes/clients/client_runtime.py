@@ -67,7 +67,7 @@ class Connector:
                 self._report.failed(slot, port, error)
             raise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _keep_alive(sock, options.keepalive_s)
+        keep_alive(sock, options.keepalive_s)
         return sock, port
 
     async def _wait_for_turn(self) -> None:
@@ -79,7 +79,7 @@ class Connector:
             await asyncio.sleep(turn - now)
 
 
-def _keep_alive(sock: socket.socket, idle_s: int) -> None:
+def keep_alive(sock: socket.socket, idle_s: int) -> None:
     """Enable TCP keepalive after ``idle_s`` seconds without a segment (tcp(7)); 0: off.
 
     If a node fails after it acknowledged a request, the client has nothing to send.
