@@ -298,7 +298,8 @@ _POLICY_SCRIPT = """
 mount -t tmpfs trial /usr/sbin
 bash -c 'source "$1"; hold_services
     for unit in openvswitch-switch.service ovsdb-server.service \\
-            nginx.service tgt.service cron.service; do
+            nginx.service tgt.service smbd.service nmbd.service samba-ad-dc.service \\
+            cron.service; do
         status=0; /usr/sbin/policy-rc.d "$unit" start || status=$?
         echo "$unit $status"
     done
@@ -321,6 +322,9 @@ def test_packages_start_no_service_on_the_host() -> None:
         "ovsdb-server.service 101",
         "nginx.service 101",
         "tgt.service 101",
+        "smbd.service 101",
+        "nmbd.service 101",
+        "samba-ad-dc.service 101",
         "cron.service 0",
         "left-behind",
         "left behind: 0",

@@ -15,6 +15,8 @@ _MODULES = (
     "fio",
     "echo",
     "postgres",
+    "smb",
+    "smb_durable",
 )
 
 #: Every workload, by the name that specifications use.

@@ -38,7 +38,7 @@ _STAMP_DIGITS = 12
 _RECIPE = """
 source "$1"
 for list in "resetbed packages" "resetbed test_packages" "resetbed postgres_packages" \\
-    "resetbed ryu_build" \\
+    "resetbed smb_packages" "resetbed ryu_build" \\
     "options install_requires" "options.extras_require test" "options.extras_require ryu"
 do echo "$list"; listed $list; done
 declare -f packages_wanted contents make_environment fill_venv fill_venv-ryu pip_install

@@ -13,17 +13,20 @@ from tests.system.commands import measured, must
 pytestmark = pytest.mark.live
 
 
-def drained(folder: Path, policy: str) -> dict[str, Any]:
-    """The summary of one drain with that policy."""
-    sets = ("workload.kind=postgres", f"policy={policy}", "workload.connections=24")
+def ran(folder: Path, scenario: str, kind: str, *sets: str) -> dict[str, Any]:
+    """The summary of one run with that workload."""
+    sets = (f"workload.kind={kind}", "workload.connections=24", *sets)
     words = [word for item in sets for word in ("--set", item)]
-    must(measured(folder, "drain-node", *words))
+    must(measured(folder, scenario, *words))
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     return summary
 
 
 def test_only_a_freed_owner_gives_a_clients_own_lock_back(tmp_path: Path) -> None:
-    kept, freed = (drained(tmp_path / p, p) for p in ("client-only", "flood"))
+    kept, freed = (
+        ran(tmp_path / p, "drain-node", "postgres", f"policy={p}")
+        for p in ("client-only", "flood")
+    )
     assert kept["moved_connections"] == freed["moved_connections"]
     for summary in (kept, freed):
         data, lock = summary["data"], summary["harm"]["own_lock"]
@@ -36,3 +39,36 @@ def test_only_a_freed_owner_gives_a_clients_own_lock_back(tmp_path: Path) -> Non
     assert freed["harm"]["own_lock"]["still_waiting"] == 0
     assert freed["harm"]["locks_of_nobody"]["at_end"] == 0
     assert freed["harm"]["sessions_of_nobody"]["at_end"] == 0
+
+
+def test_only_a_freed_smbd_gives_up_the_lock_of_a_file(tmp_path: Path) -> None:
+    """Nodes that share the files alone. No session ends a lock but the one that has it."""
+    kept, freed = (
+        ran(tmp_path / p, "drain-node", "smb", f"policy={p}", "cluster.nodes=2")
+        for p in ("client-only", "flood")
+    )
+    assert kept["moved_connections"] == freed["moved_connections"]
+    for summary in (kept, freed):
+        data, lock = summary["data"], summary["harm"]["own_lock"]
+        assert data["acknowledged_writes"] == data["verified_writes"] > 0
+        assert lock["asked"] > 0
+    left = kept["half_open"]["at_end"]
+    assert kept["harm"]["sessions_of_nobody"]["at_end"] == left > 0
+    assert kept["harm"]["locks_of_nobody"]["at_end"] > 0
+    assert kept["harm"]["own_lock"]["still_waiting"] > 0
+    assert freed["harm"]["own_lock"]["still_waiting"] == 0
+    assert freed["harm"]["locks_of_nobody"]["at_end"] == 0
+    assert freed["harm"]["sessions_of_nobody"]["at_end"] == 0
+
+
+def test_nodes_with_shared_databases_end_the_session_that_a_client_names(
+    tmp_path: Path,
+) -> None:
+    """Also where its owner is not freed: the lock comes back, the connection stays."""
+    summary = ran(tmp_path, "drain-node", "smb-durable", "policy=client-only")
+    data, harm = summary["data"], summary["harm"]
+    assert data["acknowledged_writes"] == data["verified_writes"] > 0
+    assert harm["own_lock"]["granted"] == harm["own_lock"]["asked"] > 0
+    assert harm["locks_of_nobody"]["at_end"] == 0
+    left = summary["half_open"]["at_end"]
+    assert harm["sessions_of_nobody"]["at_end"] == left > 0

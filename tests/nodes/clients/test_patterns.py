@@ -16,6 +16,7 @@ from nodes.clients import (
     iscsi_client,
     nbd_client,
     postgres_client,
+    smb_client,
 )
 from nodes.clients.client_options import ClientOptions
 from nodes.clients.patterns import PATTERNS, supported_patterns
@@ -28,6 +29,8 @@ CLIENTS = {
     "fio": (fio_client, set(PATTERNS) - {"busy"}),
     "echo": (echo_client, set()),
     "postgres": (postgres_client, set(PATTERNS) - {"busy"}),
+    "smb": (smb_client, set(PATTERNS) - {"busy"}),
+    "smb-durable": (smb_client, set(PATTERNS) - {"busy"}),
 }
 
 
@@ -38,7 +41,7 @@ def test_a_client_follows_a_pattern_or_refuses_it(
 ) -> None:
     program, unsupported = CLIENTS[client]
     argv = [*TARGET, f"--pattern={pattern}", "--blocks=8"]
-    if program in (echo_client, postgres_client):
+    if program in (echo_client, postgres_client, smb_client):
         argv.pop()
     if pattern not in unsupported:
         assert _options(program, argv).pattern is PATTERNS[pattern]
