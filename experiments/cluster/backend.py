@@ -26,11 +26,22 @@ def start_backend(
     ``folder``: of the hosts' output. Returns when the backend is ready. Raises
     :class:`ClusterError` with the end of its log if it is not in time.
     """
-    if workload.backend is None or workload.backend_is_ready is None:
+    if workload.backend is not None:
+        argv, log = workload.backend(store), folder / "backend.log"
+        processes.start("backend", lambda: _started(argv, log, log))
+        _await_ready(workload, store, log)
+    if workload.lock_monitor is not None:
+        monitor = workload.lock_monitor(store)
+        processes.start(
+            "lock monitor",
+            lambda: _started(monitor, folder / LOCK_LOG, folder / "locks.log"),
+        )
+
+
+def _await_ready(workload: Workload, store: Path, log: Path) -> None:
+    """Returns when the backend is ready. Raises :class:`ClusterError` if it is late."""
+    if workload.backend_is_ready is None:
         return
-    log = folder / "backend.log"
-    argv = workload.backend(store)
-    processes.start("backend", lambda: _started(argv, log, log))
     deadline = time.monotonic() + READY_DEADLINE_S
     while not workload.backend_is_ready(store):
         if time.monotonic() > deadline:
@@ -38,12 +49,6 @@ def start_backend(
                 f"the backend of {workload.name} is not ready\n{log_tail(log)}"
             )
         time.sleep(0.01)
-    if workload.lock_monitor is not None:
-        monitor = workload.lock_monitor(store)
-        processes.start(
-            "lock monitor",
-            lambda: _started(monitor, folder / LOCK_LOG, folder / "locks.log"),
-        )
 
 
 def _started(

@@ -15,6 +15,7 @@ _MODULES = (
     "fio",
     "echo",
     "postgres",
+    "iscsi_reserve",
 )
 
 #: Every workload, by the name that specifications use.

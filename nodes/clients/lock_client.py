@@ -45,8 +45,9 @@ one change; acknowledged means that giving the lock back succeeded, or that the 
 found afterwards. lost_writes: acknowledged, but not there, or there twice.
 """
 
-#: Opens a session from a source port.
-OpenSession = Callable[[int], Awaitable[LockSession]]
+#: Opens a session of a connection, by its number, from a source port. The number after the
+#: last is the connection for the final look.
+OpenSession = Callable[[int, int], Awaitable[LockSession]]
 
 
 @dataclass
@@ -190,7 +191,7 @@ class LockClient:
         sock.close()  # the library opens its own, from the same port
         try:
             session = await with_timeout(
-                self.options.connect_timeout_s, self._open_session(port)
+                self.options.connect_timeout_s, self._open_session(slot, port)
             )
         except OSError as error:
             self.report.failed(slot, port, error)

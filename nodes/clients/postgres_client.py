@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
     return run_lock_client(
         options,
         lambda conn: Account(first + conn, first + conn + OTHER_HALF),
-        lambda port: open_session(
+        lambda _conn, port: open_session(
             *(options.target, options.port, port, f"{options.stream}:{port}"),
             database=DATABASE,
             user=USER,

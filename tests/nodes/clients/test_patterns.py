@@ -14,6 +14,7 @@ from nodes.clients import (
     fio_client,
     http_client,
     iscsi_client,
+    iscsi_reserve_client,
     nbd_client,
     postgres_client,
 )
@@ -28,6 +29,7 @@ CLIENTS = {
     "fio": (fio_client, set(PATTERNS) - {"busy"}),
     "echo": (echo_client, set()),
     "postgres": (postgres_client, set(PATTERNS) - {"busy"}),
+    "iscsi-reserve": (iscsi_reserve_client, set(PATTERNS) - {"busy"}),
 }
 
 
@@ -38,7 +40,7 @@ def test_a_client_follows_a_pattern_or_refuses_it(
 ) -> None:
     program, unsupported = CLIENTS[client]
     argv = [*TARGET, f"--pattern={pattern}", "--blocks=8"]
-    if program in (echo_client, postgres_client):
+    if program in (echo_client, postgres_client, iscsi_reserve_client):
         argv.pop()
     if pattern not in unsupported:
         assert _options(program, argv).pattern is PATTERNS[pattern]
