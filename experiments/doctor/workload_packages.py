@@ -14,12 +14,13 @@ _SET_UP = Path(__file__).resolve().parents[2] / "resetbed"
 def require_packages(workload: Workload) -> None:
     """Installs what ``setup.cfg`` lists for that workload alone, if it is missing.
 
-    It says so while it does. Raises
+    The part of its name before a dash counts: ``nfs-short`` is a kind of ``nfs``. It says so while it does. Raises
     :class:`~experiments.machine.requirements.RequirementMissing` if that fails.
     """
     if not workload.extra_packages:
         return
-    done = subprocess.run([_SET_UP, "setup", "workload", workload.name], check=False)
+    family = workload.name.partition("-")[0]
+    done = subprocess.run([_SET_UP, "setup", "workload", family], check=False)
     if done.returncode:
         raise RequirementMissing(
             f"the workload {workload.name} needs packages that are missing (see above)"

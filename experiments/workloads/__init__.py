@@ -16,6 +16,8 @@ _MODULES = (
     "echo",
     "postgres",
     "iscsi_reserve",
+    "nfs",
+    "nfs_short",
 )
 
 #: Every workload, by the name that specifications use.

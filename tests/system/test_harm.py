@@ -13,17 +13,20 @@ from tests.system.commands import measured, must
 pytestmark = pytest.mark.live
 
 
-def drained(folder: Path, policy: str) -> dict[str, Any]:
-    """The summary of one drain with that policy."""
-    sets = ("workload.kind=postgres", f"policy={policy}", "workload.connections=24")
+def ran(folder: Path, scenario: str, kind: str, *sets: str) -> dict[str, Any]:
+    """The summary of one run with that workload."""
+    sets = (f"workload.kind={kind}", "workload.connections=24", *sets)
     words = [word for item in sets for word in ("--set", item)]
-    must(measured(folder, "drain-node", *words))
+    must(measured(folder, scenario, *words))
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     return summary
 
 
 def test_only_a_freed_owner_gives_a_clients_own_lock_back(tmp_path: Path) -> None:
-    kept, freed = (drained(tmp_path / p, p) for p in ("client-only", "flood"))
+    kept, freed = (
+        ran(tmp_path / p, "drain-node", "postgres", f"policy={p}")
+        for p in ("client-only", "flood")
+    )
     assert kept["moved_connections"] == freed["moved_connections"]
     for summary in (kept, freed):
         data, lock = summary["data"], summary["harm"]["own_lock"]
@@ -36,3 +39,40 @@ def test_only_a_freed_owner_gives_a_clients_own_lock_back(tmp_path: Path) -> Non
     assert freed["harm"]["own_lock"]["still_waiting"] == 0
     assert freed["harm"]["locks_of_nobody"]["at_end"] == 0
     assert freed["harm"]["sessions_of_nobody"]["at_end"] == 0
+
+
+def test_a_reservation_ends_with_its_owners_connection(tmp_path: Path) -> None:
+    kept, freed = (
+        ran(
+            *(tmp_path / policy, "scale-out-node", "iscsi-reserve"),
+            *(f"policy={policy}", "cluster.nodes=1"),
+        )
+        for policy in ("client-only", "flood")
+    )
+    assert kept["moved_connections"] == freed["moved_connections"]
+    for summary in (kept, freed):
+        data, lock = summary["data"], summary["harm"]["own_lock"]
+        assert data["acknowledged_writes"] == data["verified_writes"] > 0
+        assert lock["asked"] == summary["connections"]["reconnected"] > 0
+    left = kept["half_open"]["at_end"]
+    assert kept["harm"]["sessions_of_nobody"]["at_end"] == left > 0
+    assert kept["harm"]["locks_of_nobody"]["at_end"] > 0
+    # Only who comes back to the node where it was is kept out: each target has its own.
+    waiting, granted = (
+        kept["harm"]["own_lock"][k] for k in ("still_waiting", "granted")
+    )
+    assert waiting > 0 and granted > 0
+    assert freed["harm"]["own_lock"]["still_waiting"] == 0
+    assert freed["harm"]["locks_of_nobody"]["at_end"] == 0
+
+
+def test_a_lease_outlives_its_connection_and_ends_by_itself(tmp_path: Path) -> None:
+    sets = ("policy=flood", "observe_s=6", "ip=6")
+    summary = ran(tmp_path / "run", "drain-node", "nfs-short", *sets)
+    harm, data = summary["harm"], summary["data"]
+    assert data["acknowledged_writes"] == data["verified_writes"] > 0
+    assert summary["half_open"]["at_end"] == 0
+    assert harm["sessions_of_nobody"]["at_end"] == 0
+    assert harm["locks_of_nobody"]["held_s"] > harm["sessions_of_nobody"]["held_s"] + 1
+    assert harm["locks_of_nobody"]["at_end"] == harm["own_lock"]["still_waiting"] == 0
+    assert harm["own_lock"]["wait_ms"]["max"] > 1000

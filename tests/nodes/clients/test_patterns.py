@@ -16,6 +16,7 @@ from nodes.clients import (
     iscsi_client,
     iscsi_reserve_client,
     nbd_client,
+    nfs_client,
     postgres_client,
 )
 from nodes.clients.client_options import ClientOptions
@@ -30,6 +31,8 @@ CLIENTS = {
     "echo": (echo_client, set()),
     "postgres": (postgres_client, set(PATTERNS) - {"busy"}),
     "iscsi-reserve": (iscsi_reserve_client, set(PATTERNS) - {"busy"}),
+    "nfs": (nfs_client, set(PATTERNS) - {"busy"}),
+    "nfs-short": (nfs_client, set(PATTERNS) - {"busy"}),
 }
 
 
@@ -40,7 +43,7 @@ def test_a_client_follows_a_pattern_or_refuses_it(
 ) -> None:
     program, unsupported = CLIENTS[client]
     argv = [*TARGET, f"--pattern={pattern}", "--blocks=8"]
-    if program in (echo_client, postgres_client, iscsi_reserve_client):
+    if not hasattr(program, "Layout"):
         argv.pop()
     if pattern not in unsupported:
         assert _options(program, argv).pattern is PATTERNS[pattern]
@@ -68,7 +71,7 @@ def test_a_client_holds_exactly_its_workloads_limit(
 
 def _options(program: ModuleType, argv: list[str]) -> ClientOptions:
     parsed = program.parse_arguments(argv)
-    options = parsed[0]
+    options = parsed if isinstance(parsed, ClientOptions) else parsed[0]
     assert isinstance(options, ClientOptions)
     return options
 
