@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 #: Pause before a unit that somebody else has reserved is asked for again, in seconds.
 POLL_S = 0.02
-#: Unit attentions that a target may have for a new session, one answer each (SAM-5, 5.14).
+#: Unit attentions that a target may have for a new session, one answer each (SAM-5).
 _MAX_ATTENTIONS = 10
 #: Sectors of the ledger that one READ(16) asks for.
 _CHUNK = 256
@@ -104,7 +104,7 @@ class ReserveSession(IscsiSession):
         return True
 
     async def reset_unit(self) -> None:
-        """LOGICAL UNIT RESET (SAM-5, 7.6): whoever reserved the unit has it no more."""
+        """LOGICAL UNIT RESET (SAM-5): whoever reserved the unit has it no more."""
         await self._ask(
             lambda *end: self._library.iscsi_task_mgmt_lun_reset_async(
                 self._context, self._unit, *end

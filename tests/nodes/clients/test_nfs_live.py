@@ -120,7 +120,7 @@ def test_a_client_that_comes_back_to_its_server_has_its_lock_at_once(
     client.wait_for("lock-granted", CONNECTIONS)
     servers[0].reset(client, NFS_PORT)
     granted = client.wait_for("lock-granted", 2 * CONNECTIONS)[CONNECTIONS:]
-    # A new verifier ends what the instance before held (RFC 7530, 9.1.2).
+    # A new verifier ends what the instance before held (RFC 7530, 9.1.1).
     assert all(event.fields["waited_ms"] < 1000 * LEASE_S / 2 for event in granted)
     status, report = client.terminate()
     assert status == 0 and report.summary is not None
