@@ -70,10 +70,9 @@ class NfsSession(LibrarySession):
         self._reads: set[int] = set()
         self._files: dict[int, int] = {}
         self._owners: set[int] = set()
-        # The library reads the verifier in place, and keeps a copy.
-        self._verifier = f"{port:<{_VERIFIER_BYTES}}".encode()
+        verifier = f"{port:<{_VERIFIER_BYTES}}"
         self._library.nfs4_set_client_name(self._context, client.encode())
-        self._library.nfs4_set_verifier(self._context, self._verifier)
+        self._library.nfs4_set_verifier(self._context, verifier.encode())
 
     async def mount(self) -> None:
         """Introduce the client to the server. Raises ``OSError``."""

@@ -115,7 +115,11 @@ class Monitor:
         self._targets: dict[Path, Target] = {}
 
     async def look(self) -> LockSample:
-        """One look at every target that answers."""
+        """One look at every target that answers.
+
+        Its time is that of its beginning: who ends during a look had not gone before it.
+        """
+        began = time.time()
         for control in self._controls():
             self._targets.setdefault(control, Target(control, self._placeholder))
         answers = await asyncio.gather(
@@ -124,7 +128,7 @@ class Monitor:
         sessions = sorted(one.name for seen, _ in answers for one in seen)
         holders = sorted(name for _, names in answers for name in names)
         waiting = sum(len(seen) - len(names) for seen, names in answers)
-        return LockSample(time.time(), tuple(sessions), tuple(holders), waiting)
+        return LockSample(began, tuple(sessions), tuple(holders), waiting)
 
     def _controls(self) -> Iterator[Path]:
         """``tgt-PID``, from the socket ``tgt-PID.0``."""

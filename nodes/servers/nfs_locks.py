@@ -50,8 +50,8 @@ def client_names() -> dict[str, str]:
 
 
 def sample(store: Path, hosts: Mapping[int, str]) -> LockSample:
-    """One look. ``hosts``: inode of a file -> its client's host."""
-    names = client_names()
+    """One look, at the time of its beginning. ``hosts``: inode of a file -> its host."""
+    began, names = time.time(), client_names()
     sessions = [
         f"{names[address]}:{port}"
         for table in _tables(store)
@@ -59,7 +59,7 @@ def sample(store: Path, hosts: Mapping[int, str]) -> LockSample:
         if address in names
     ]
     holders = holders_in(LOCKS.read_text(), hosts)
-    return LockSample(time.time(), tuple(sorted(sessions)), tuple(holders), 0)
+    return LockSample(began, tuple(sorted(sessions)), tuple(holders), 0)
 
 
 def _tables(store: Path) -> Iterable[str]:

@@ -45,7 +45,7 @@ def test_a_reservation_ends_with_its_owners_connection(tmp_path: Path) -> None:
     kept, freed = (
         ran(
             *(tmp_path / policy, "scale-out-node", "iscsi-reserve"),
-            *(f"policy={policy}", "cluster.nodes=1"),
+            *(f"policy={policy}", "cluster.nodes=1", "workload.connections=48"),
         )
         for policy in ("client-only", "flood")
     )
