@@ -252,11 +252,17 @@ class RunSpec(Strict):
         """
         load, clients = self.workload, self.cluster.clients
         limit = WORKLOADS[load.kind].max_connections(PATTERNS[load.pattern])
+        hosts = WORKLOADS[load.kind].max_clients or plan.MAX_CLIENTS
         if load.connections > clients * limit:
             raise ValueError(
                 f"workload.connections: {load.connections} are too many: a client of "
                 f"{load.kind} holds at most {limit} with pattern {load.pattern}, and "
-                f"cluster.clients is {clients} (it may be up to {plan.MAX_CLIENTS})"
+                f"cluster.clients is {clients} (it may be up to {hosts})"
+            )
+        if clients > hosts:
+            raise ValueError(
+                f"cluster.clients: {clients} are too many: the servers of {load.kind} "
+                f"have stores for at most {hosts}"
             )
         total = WORKLOADS[load.kind].max_total
         if total is not None and load.connections > total:

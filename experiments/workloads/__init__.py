@@ -17,6 +17,9 @@ _MODULES = (
     "postgres",
     "smb",
     "smb_durable",
+    "iscsi_reserve",
+    "nfs",
+    "nfs_short",
 )
 
 #: Every workload, by the name that specifications use.

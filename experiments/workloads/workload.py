@@ -59,7 +59,7 @@ class Workload:
     For workloads that hold locks: ``backend(store)``: the command line of a program that
     all servers share, and ``backend_is_ready(store)``; ``lock_monitor(store)``: of one that
     writes what is locked, and by whom (:mod:`nodes.servers.lock_log`). ``max_total``: the
-    limit of all clients together. ``extra_packages``: whether ``setup.cfg`` lists packages
+    limit of all clients together, ``max_clients`` of client hosts. ``extra_packages``: whether ``setup.cfg`` lists packages
     that only this workload needs.
     """
 
@@ -76,6 +76,7 @@ class Workload:
     backend_is_ready: Callable[[Path], bool] | None = None
     lock_monitor: Callable[[Path], list[str]] | None = None
     max_total: int | None = None
+    max_clients: int | None = None
     extra_packages: bool = False
 
     @property

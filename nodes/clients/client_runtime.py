@@ -79,6 +79,26 @@ class Connector:
             await asyncio.sleep(turn - now)
 
 
+async def connect_from(options: ClientOptions, port: int) -> socket.socket:
+    """A connected non-blocking socket from that source port, with the client's keepalive.
+
+    For sessions that a library drives. Raises ``OSError``.
+    """
+    sock = socket.socket(options.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(("", port))
+        await asyncio.get_running_loop().sock_connect(
+            sock, (options.target, options.port)
+        )
+    except BaseException:
+        sock.close()
+        raise
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    keep_alive(sock, options.keepalive_s)
+    return sock
+
+
 def keep_alive(sock: socket.socket, idle_s: int) -> None:
     """Enable TCP keepalive after ``idle_s`` seconds without a segment (tcp(7)); 0: off.
 

@@ -12,11 +12,8 @@ if not __package__:  # run as a script: the packages are two folders up
 from nodes.clients.block_client import TEXT, run_block_client
 from nodes.clients.block_options import Layout, parse_block_arguments
 from nodes.clients.client_options import ClientOptions
-from nodes.clients.iscsi_session import (
-    FILES_PER_SESSION,
-    IscsiSession,
-    PlaceholderListener,
-)
+from nodes.clients.iscsi_session import IscsiSession
+from nodes.clients.library_session import FILES_PER_SESSION, PlaceholderListener
 from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_UNSUPPORTED
 
 PROG = "iscsi_client.py"

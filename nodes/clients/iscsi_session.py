@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ctypes
 import errno
-import os
 import socket
 import struct
 from collections.abc import Callable
 
 from nodes.clients import libiscsi
-from nodes.clients.client_report import ServerClosed
-from nodes.clients.client_runtime import disconnect_reason, wait_any
+from nodes.clients.client_runtime import wait_any
+from nodes.clients.library_session import LibrarySession, PlaceholderListener
 from nodes.servers.iscsi_server import TARGET_NAME
 
-#: Open files of a session: libiscsi's socket, and the caller's.
-FILES_PER_SESSION = 2
 #: The logical unit with the blocks. tgt's unit 0 is its controller.
 LUN = 1
 SECTOR = 512
@@ -28,63 +24,58 @@ CAPACITY = struct.Struct("!QI20x")
 Issue = Callable[[object, int], int | None]
 
 
-class PlaceholderListener:
-    """A loopback listener. libiscsi connects to it first; then its socket is replaced.
+class ScsiError(OSError):
+    """A command was answered with a status other than GOOD; ``status``: SAM-5, 5.3.1."""
 
-    libiscsi accepts neither a socket nor a source port of the caller. So it connects here,
-    and then the caller's connection replaces that one (dup2(2)).
-    """
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.portal = f"127.0.0.1:{self._listener.getsockname()[1]}".encode()
-
-    def drop(self) -> None:
-        """Close the connection that libiscsi has just opened."""
-        self._listener.accept()[0].close()
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(errno.EIO, message)
+        self.status = status
 
 
-class IscsiSession:
+class IscsiSession(LibrarySession):
     """A session with a target over a socket of the caller. No method blocks."""
 
     def __init__(
-        self, sock: socket.socket, initiator: str, placeholder: PlaceholderListener
+        self,
+        sock: socket.socket,
+        initiator: str,
+        placeholder: PlaceholderListener,
+        unit: int = LUN,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._sock = sock
+        super().__init__(sock)
         self._placeholder = placeholder
+        self._unit = unit
         self._library = libiscsi.library()
         # Initiator names must differ: for a second session of the same initiator port,
         # the target ends the first (RFC 7143, 6.3.5, session reinstatement).
         self._context = self._library.iscsi_create_context(initiator.encode())
-        self._callback = libiscsi.COMMAND_CALLBACK(self._completed)
-        self._pending: dict[int, asyncio.Future[None]] = {}
+        self._callback = libiscsi.COMMAND_CALLBACK(self._called_back)
         #: Task and data of each command that libiscsi still uses, even if its caller
         #: no longer waits.
         self._in_use: dict[int, tuple[int, object]] = {}
-        self._done: list[tuple[int, int]] = []
-        self._writing = False
-        self._commands = 0
         self._sectors = 0
-        #: Done when the connection has ended. The result is ``ServerClosed`` after a FIN,
-        #: ``ConnectionResetError`` after a reset.
-        self.closed: asyncio.Future[OSError] = self._loop.create_future()
 
     async def handshake(self) -> None:
         """Log in and read the size. Raises ``OSError`` if that failed."""
+        await self.log_in()
         library, context = self._library, self._context
-        library.iscsi_set_noautoreconnect(context, 1)
-        library.iscsi_set_targetname(context, TARGET_NAME.encode())
-        library.iscsi_set_session_type(context, libiscsi.SESSION_NORMAL)
-        await self._call(self._connect)
         answer = ctypes.create_string_buffer(CAPACITY.size)
         await self._command(
-            lambda *end: library.iscsi_readcapacity16_task(context, LUN, *end), answer
+            lambda *end: library.iscsi_readcapacity16_task(context, self._unit, *end),
+            answer,
         )
         last, size = CAPACITY.unpack(answer.raw)
         if size != SECTOR:
             raise OSError(errno.EINVAL, f"the unit has blocks of {size} bytes")
         self._sectors = last + 1
+
+    async def log_in(self) -> None:
+        """Log in to the target, and no more. Raises ``OSError`` if that failed."""
+        library, context = self._library, self._context
+        library.iscsi_set_noautoreconnect(context, 1)
+        library.iscsi_set_targetname(context, TARGET_NAME.encode())
+        library.iscsi_set_session_type(context, libiscsi.SESSION_NORMAL)
+        await self._ask(self._connect)
 
     @property
     def export_size(self) -> int:
@@ -96,7 +87,7 @@ class IscsiSession:
         lba, fua = offset // SECTOR, 1
         await self._command(
             lambda *end: self._library.iscsi_write16_task(
-                *(self._context, LUN, lba, data, len(data), SECTOR),
+                *(self._context, self._unit, lba, data, len(data), SECTOR),
                 *(0, 0, fua, 0, 0, *end),
             ),
             data,
@@ -107,7 +98,7 @@ class IscsiSession:
         answer = ctypes.create_string_buffer(length)
         await self._command(
             lambda *end: self._library.iscsi_read16_task(
-                *(self._context, LUN, offset // SECTOR, length, SECTOR),
+                *(self._context, self._unit, offset // SECTOR, length, SECTOR),
                 *(0, 0, 0, 0, 0, *end),
             ),
             answer,
@@ -122,7 +113,7 @@ class IscsiSession:
         """
         library, context = self._library, self._context
         with contextlib.suppress(OSError):
-            await self._call(lambda *end: library.iscsi_logout_async(context, *end))
+            await self._ask(lambda *end: library.iscsi_logout_async(context, *end))
             await wait_any(self.closed)
 
     def close(self) -> None:
@@ -137,86 +128,52 @@ class IscsiSession:
     def _connect(self, callback: object, key: int) -> int:
         """Connect to the placeholder, then replace that socket by the caller's."""
         failed: int = self._library.iscsi_full_connect_async(
-            self._context, self._placeholder.portal, LUN, callback, key
+            self._context, self._placeholder.portal, self._unit, callback, key
         )
         if not failed:
-            os.dup2(self._sock.fileno(), self._library.iscsi_get_fd(self._context))
-            self._placeholder.drop()
-            self._loop.add_reader(self._sock, self._readable)
+            self._replace(self._library.iscsi_get_fd(self._context), self._placeholder)
         return failed
 
-    async def _call(self, call: Callable[[object, int], int]) -> None:
+    async def _ask(self, call: Callable[[object, int], int]) -> None:
         """One call that completes by callback. Raises ``OSError`` if it fails."""
-        if self.closed.done():
-            raise self.closed.result()
-        key, done = self._expect()
-        if call(self._callback, key):
-            del self._pending[key]
-            raise self._error()
-        self._watch_writable()
-        await done
+
+        def start(key: int) -> None:
+            if call(self._callback, key):
+                raise self._error()
+
+        await self._call(start)
 
     async def _command(
-        self, issue: Issue, data: bytes | ctypes.Array[ctypes.c_char]
+        self, issue: Issue, data: bytes | ctypes.Array[ctypes.c_char] = b""
     ) -> None:
         """One SCSI command. ``data``: the data to write, or the buffer to read into."""
-        if self.closed.done():
-            raise self.closed.result()
-        key, done = self._expect()
-        task = issue(self._callback, key)
-        if task is None:
-            del self._pending[key]
-            raise self._error()
-        self._in_use[key] = (task, data)
-        if isinstance(data, ctypes.Array):
-            self._library.scsi_task_add_data_in_buffer(task, len(data), data)
-        self._watch_writable()
-        await done
 
-    def _expect(self) -> tuple[int, asyncio.Future[None]]:
-        self._commands += 1
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._pending[self._commands] = done
-        return self._commands, done
+        def start(key: int) -> None:
+            task = issue(self._callback, key)
+            if task is None:
+                raise self._error()
+            self._in_use[key] = (task, data)
+            if isinstance(data, ctypes.Array):
+                self._library.scsi_task_add_data_in_buffer(task, len(data), data)
 
-    def _completed(self, _context: int, status: int, _data: int, key: int) -> None:
-        """Callback of libiscsi: only record the result."""
-        self._done.append((key, status))
+        await self._call(start)
 
-    def _readable(self) -> None:
-        """Check the socket first: libiscsi would consume its error."""
-        try:
-            ended = not self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            return self._end(error)
-        if ended:
-            return self._end(ServerClosed("the target closed the connection"))
-        self._drive(libiscsi.POLLIN)
+    def _called_back(self, _context: int, status: int, _data: int, key: int) -> None:
+        self._completed(key, status)
 
-    def _writable(self) -> None:
-        self._drive(libiscsi.POLLOUT)
+    def _wanted_events(self) -> int:
+        return int(self._library.iscsi_which_events(self._context))
 
-    def _drive(self, events: int) -> None:
-        """Let libiscsi do one step, then handle the results."""
+    def _serve(self, events: int) -> bool:
         failed = self._library.iscsi_service(self._context, events)
-        done, self._done = self._done, []
-        if failed or any(status == libiscsi.STATUS_CANCELLED for _, status in done):
-            return self._end(disconnect_reason(self._sock))
-        for key, status in done:
-            self._free(key)
-            self._settle(self._pending.pop(key), status)
-        self._watch_writable()
+        return not failed and all(
+            status != libiscsi.STATUS_CANCELLED for _, status, _ in self._done
+        )
 
-    def _settle(self, future: asyncio.Future[None], status: int) -> None:
-        """Set the result of a command, if its caller still waits."""
-        if future.done():
-            return
-        if status == libiscsi.STATUS_GOOD:
-            future.set_result(None)
-        else:
-            future.set_exception(self._error())
+    def _result(self, key: int, status: int, _value: object) -> None:
+        self._free(key)
+        if status != libiscsi.STATUS_GOOD:
+            raise ScsiError(status, self._reason())
 
     def _free(self, key: int) -> None:
         """Free a command's task. Login and logout have none."""
@@ -225,31 +182,9 @@ class IscsiSession:
             self._library.scsi_free_scsi_task(task)
 
     def _error(self) -> OSError:
-        message = self._library.iscsi_get_error(self._context) or b"no reason given"
-        return OSError(errno.EIO, message.decode(errors="replace").strip())
+        return OSError(errno.EIO, self._reason())
 
-    def _end(self, error: OSError) -> None:
-        """The connection has ended. Fail all commands in flight."""
-        self._unwatch_socket()
-        if not self.closed.done():
-            self.closed.set_result(error)
-        for future in self._pending.values():
-            if not future.done():
-                future.set_exception(error)
-        self._pending.clear()
-
-    def _watch_writable(self) -> None:
-        """Watch for writability if libiscsi has something to send."""
-        wants = self._library.iscsi_which_events(self._context) & libiscsi.POLLOUT
-        if self.closed.done() or bool(wants) == self._writing:
-            return
-        self._writing = bool(wants)
-        if wants:
-            self._loop.add_writer(self._sock, self._writable)
-        else:
-            self._loop.remove_writer(self._sock)
-
-    def _unwatch_socket(self) -> None:
-        self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
-        self._writing = False
+    def _reason(self) -> str:
+        """What the library says of the last failure."""
+        message: bytes = self._library.iscsi_get_error(self._context)
+        return (message or b"no reason given").decode(errors="replace").strip()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Serves a backing file by iSCSI: starts a child that configures tgtd, then runs tgtd."""
+"""Serves backing files by iSCSI: starts a child that configures tgtd, then runs tgtd."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ISCSI_PORT = 3260
@@ -32,27 +32,30 @@ class TargetError(RuntimeError):
     """tgtd could not be configured. The text is tgtadm's."""
 
 
-def configuration(file: Path) -> list[list[str]]:
-    """The calls of tgtadm(8) that create a target with ``file``, in order."""
+def configuration(files: Sequence[Path]) -> list[list[str]]:
+    """The calls of tgtadm(8) that create a target, in order. Units count from 1."""
     target = ["--mode", "target", "--tid", "1"]
-    unit = ["--mode", "logicalunit", "--tid", "1", "--lun", "1"]
+    # pread(2) and pwrite(2): all nodes share one page cache.
+    unit = ["--mode", "logicalunit", "--tid", "1", "--op", "new", "--bstype", "rdwr"]
     return [
         [*target, "--op", "new", "--targetname", TARGET_NAME],
-        # pread(2) and pwrite(2): all nodes share one page cache.
-        [*unit, "--op", "new", "--backing-store", str(file), "--bstype", "rdwr"],
+        *(
+            [*unit, "--lun", str(number), "--backing-store", str(file)]
+            for number, file in enumerate(files, start=1)
+        ),
         [*target, "--op", "bind", "--initiator-address", "ALL"],
         *(["--mode", "portal", "--op", "new", "--param", at] for at in PORTALS),
     ]
 
 
-def configure(file: Path) -> None:
+def configure(files: Sequence[Path]) -> None:
     """Wait until tgtd answers, then configure it. Raises :class:`TargetError`."""
     deadline = time.monotonic() + ANSWER_DEADLINE_S
     while (error := _tgtadm(["--mode", "target", "--op", "show"])) is not None:
         if time.monotonic() > deadline:
             raise TargetError(error)
         time.sleep(POLL_S)
-    for arguments in configuration(file):
+    for arguments in configuration(files):
         if (error := _tgtadm(arguments)) is not None:
             raise TargetError(f"{' '.join(arguments)}: {error}")
 
@@ -70,12 +73,12 @@ def _tgtadm(arguments: list[str]) -> str | None:
     )
 
 
-def _configure_in_child(file: Path, tgtd: int) -> None:
+def _configure_in_child(files: Sequence[Path], tgtd: int) -> None:
     """Configure tgtd from another process. If that fails, tgtd is killed."""
     if os.fork():
         os._exit(0)  # tgtd waits for no child, so process 1 must reap the grandchild
     try:
-        configure(file)
+        configure(files)
     except (TargetError, OSError) as error:
         print(f"iscsi_server.py: {error}", file=sys.stderr, flush=True)
         os.kill(tgtd, signal.SIGKILL)  # tgtd ignores SIGTERM while it has a target
@@ -85,7 +88,13 @@ def _configure_in_child(file: Path, tgtd: int) -> None:
 def main(argv: list[str]) -> None:
     """Run tgtd in the foreground until it is killed. It ignores SIGTERM."""
     parser = argparse.ArgumentParser(prog="iscsi_server.py", description=__doc__)
-    parser.add_argument("--file", type=Path, required=True, help="the backing file")
+    parser.add_argument(
+        "--file",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="the backing files, one for each logical unit",
+    )
     parser.add_argument(
         "--control", required=True, help="prefix of the control socket's path"
     )
@@ -96,7 +105,7 @@ def main(argv: list[str]) -> None:
     if not child:
         _configure_in_child(args.file, tgtd)
     os.waitpid(child, 0)
-    # One thread for the unit instead of 16, since a cluster has many nodes.
+    # One thread for each unit instead of 16, since a cluster has many nodes.
     os.execvp("tgtd", ["tgtd", "-f", "-t", "1", "--iscsi", FIRST_PORTAL])
 
 

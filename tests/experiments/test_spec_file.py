@@ -159,6 +159,19 @@ def test_a_run_opens_no_more_connections_than_clients_hold(
     assert load_run(path, ("cluster.clients=3",)).cluster.clients == 3
 
 
+def test_a_run_has_no_more_clients_than_its_servers_have_stores_for(
+    write: Write,
+) -> None:
+    path = write("workload: {kind: iscsi-reserve}\n")
+    assert load_run(path).cluster.clients == 2
+    with pytest.raises(SpecError, match=r"cluster\.clients: 3 are too many.*at most 2"):
+        load_run(path, ("cluster.clients=3",))
+    with pytest.raises(
+        SpecError, match=r"workload\.connections.*\(it may be up to 2\)"
+    ):
+        load_run(path, ("workload.connections=65",))
+
+
 def test_overrides_are_laid_over_the_file(write: Write) -> None:
     path = write("policy: drop\ncluster: {chassis: 4}\n")
     overrides = ("cluster.nodes=5", "reset=client-only", "seed=7", "ip=ipv6")

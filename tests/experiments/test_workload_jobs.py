@@ -22,6 +22,7 @@ from nodes.clients import http_client, iscsi_client, nbd_client
 from nodes.clients.block_options import Layout
 from nodes.clients.capacity import block_size
 from nodes.clients.patterns import PATTERNS, Pattern
+from nodes.servers.iscsi_units import UNIT_SIZE, unit_files
 from nodes.servers.nbd_server import backing_size, create_backing_file
 from topologies.domain.plan import MAX_CLIENTS
 
@@ -46,8 +47,8 @@ def layout_of(kind: str, job: ClientJob) -> Layout:
 def test_the_names_are_the_workloads_own_and_no_port_is_used_twice() -> None:
     assert all(name == workload.name for name, workload in WORKLOADS.items())
     by_port = {workload.port: workload.name for workload in WORKLOADS.values()}
-    # fio has nbd's servers, and smb-durable those of smb.
-    assert set(WORKLOADS) - set(by_port.values()) == {"nbd", "smb"}
+    # fio has nbd's servers, iscsi-reserve those of iscsi; smb-durable and nfs-short are kinds.
+    assert set(WORKLOADS) - set(by_port.values()) == {"nbd", "iscsi", "nfs", "smb"}
 
 
 @every_workload
@@ -112,9 +113,13 @@ def test_a_store_is_prepared_once_and_the_servers_name_it(
     assert str(tmp_path) in command
     before = {path: path.stat().st_size for path in tmp_path.rglob("*")}
     assert before
-    if workload.name not in ("http", "smb", "smb-durable"):
+    if workload.name == "iscsi-reserve":
+        assert before == dict.fromkeys(unit_files(tmp_path), UNIT_SIZE)
+    elif workload.name not in ("http", "nfs", "nfs-short", "smb", "smb-durable"):
         assert before == {tmp_path / "disk": MAX_CLIENTS * REGION_SIZE}
-        assert (tmp_path / "disk").stat().st_blocks == 0, "the store is sparse"
+    if workload.name not in ("http", "smb", "smb-durable"):
+        files = [path for path in before if path.is_file()]
+        assert not any(path.stat().st_blocks for path in files), "they are sparse"
     with pytest.raises(FileExistsError):
         workload.prepare(tmp_path)
     assert before == {path: path.stat().st_size for path in tmp_path.rglob("*")}

@@ -72,3 +72,40 @@ def test_nodes_with_shared_databases_end_the_session_that_a_client_names(
     assert harm["locks_of_nobody"]["at_end"] == 0
     left = summary["half_open"]["at_end"]
     assert harm["sessions_of_nobody"]["at_end"] == left > 0
+
+
+def test_a_reservation_ends_with_its_owners_connection(tmp_path: Path) -> None:
+    kept, freed = (
+        ran(
+            *(tmp_path / policy, "scale-out-node", "iscsi-reserve"),
+            *(f"policy={policy}", "cluster.nodes=1", "workload.connections=48"),
+        )
+        for policy in ("client-only", "flood")
+    )
+    assert kept["moved_connections"] == freed["moved_connections"]
+    for summary in (kept, freed):
+        data, lock = summary["data"], summary["harm"]["own_lock"]
+        assert data["acknowledged_writes"] == data["verified_writes"] > 0
+        assert lock["asked"] == summary["connections"]["reconnected"] > 0
+    left = kept["half_open"]["at_end"]
+    assert kept["harm"]["sessions_of_nobody"]["at_end"] == left > 0
+    assert kept["harm"]["locks_of_nobody"]["at_end"] > 0
+    # Only who comes back to the node where it was is kept out: each target has its own.
+    waiting, granted = (
+        kept["harm"]["own_lock"][k] for k in ("still_waiting", "granted")
+    )
+    assert waiting > 0 and granted > 0
+    assert freed["harm"]["own_lock"]["still_waiting"] == 0
+    assert freed["harm"]["locks_of_nobody"]["at_end"] == 0
+
+
+def test_a_lease_outlives_its_connection_and_ends_by_itself(tmp_path: Path) -> None:
+    sets = ("policy=flood", "observe_s=6", "ip=6")
+    summary = ran(tmp_path / "run", "drain-node", "nfs-short", *sets)
+    harm, data = summary["harm"], summary["data"]
+    assert data["acknowledged_writes"] == data["verified_writes"] > 0
+    assert summary["half_open"]["at_end"] == 0
+    assert harm["sessions_of_nobody"]["at_end"] == 0
+    assert harm["locks_of_nobody"]["held_s"] > harm["sessions_of_nobody"]["held_s"] + 1
+    assert harm["locks_of_nobody"]["at_end"] == harm["own_lock"]["still_waiting"] == 0
+    assert harm["own_lock"]["wait_ms"]["max"] > 1000

@@ -14,7 +14,9 @@ from nodes.clients import (
     fio_client,
     http_client,
     iscsi_client,
+    iscsi_reserve_client,
     nbd_client,
+    nfs_client,
     postgres_client,
     smb_client,
 )
@@ -31,6 +33,9 @@ CLIENTS = {
     "postgres": (postgres_client, set(PATTERNS) - {"busy"}),
     "smb": (smb_client, set(PATTERNS) - {"busy"}),
     "smb-durable": (smb_client, set(PATTERNS) - {"busy"}),
+    "iscsi-reserve": (iscsi_reserve_client, set(PATTERNS) - {"busy"}),
+    "nfs": (nfs_client, set(PATTERNS) - {"busy"}),
+    "nfs-short": (nfs_client, set(PATTERNS) - {"busy"}),
 }
 
 
@@ -41,7 +46,7 @@ def test_a_client_follows_a_pattern_or_refuses_it(
 ) -> None:
     program, unsupported = CLIENTS[client]
     argv = [*TARGET, f"--pattern={pattern}", "--blocks=8"]
-    if program in (echo_client, postgres_client, smb_client):
+    if not hasattr(program, "Layout"):
         argv.pop()
     if pattern not in unsupported:
         assert _options(program, argv).pattern is PATTERNS[pattern]
@@ -69,7 +74,7 @@ def test_a_client_holds_exactly_its_workloads_limit(
 
 def _options(program: ModuleType, argv: list[str]) -> ClientOptions:
     parsed = program.parse_arguments(argv)
-    options = parsed[0]
+    options = parsed if isinstance(parsed, ClientOptions) else parsed[0]
     assert isinstance(options, ClientOptions)
     return options
 
