@@ -7,7 +7,7 @@ for example when a node is powered on again.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mininet.node import Host
@@ -30,7 +30,8 @@ from topologies.kept_node import KeptNode
 from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.socket_tables import derived_limits
 
-#: Settings of every host, for all its interfaces. TCP keeps Linux's defaults.
+#: Settings of every host, for all its interfaces. TCP keeps Linux's defaults, but for
+#: those that a node is given: a new namespace has them, whatever the machine's are.
 SYSCTLS = {
     # A new namespace inherits the machine's IPv4 settings.
     "net/ipv4/ip_forward": 0,
@@ -62,13 +63,20 @@ KILL_TIMEOUT_S = 5.0
 class StorageHost(KeptNode, Host):
     """A host with one interface and addresses of both IP versions."""
 
-    def __init__(self, element: Node | Client, link: LinkOptions = UNSHAPED) -> None:
+    def __init__(
+        self,
+        element: Node | Client,
+        link: LinkOptions = UNSHAPED,
+        sysctls: Mapping[str, int] | None = None,
+    ) -> None:
         """Start the host's shell in new namespaces; ``element`` is from the plan.
 
-        ``link``: the shaping of what the host sends.
+        ``link``: the shaping of what the host sends. ``sysctls``: settings of its network
+        namespace, by their path below /proc/sys.
         """
         self.element = element
         self.link = link
+        self.sysctls = sysctls or {}
         super().__init__(element.name)
 
     def config(self, **_params: Any) -> dict[str, Any]:
@@ -108,7 +116,7 @@ class StorageHost(KeptNode, Host):
         for path, value in SYSCTLS.items():
             for interface in ("all", "default", self.element.interface):
                 yield f"echo {value} >/proc/sys/{path.format(interface=interface)}"
-        for path, value in derived_limits().items():
+        for path, value in {**derived_limits(), **self.sysctls}.items():
             yield f"echo {value} >/proc/sys/{path}"
 
     def _ip(self) -> Iterator[str]:

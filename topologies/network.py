@@ -44,17 +44,20 @@ class ClusterNetwork:
         plan: Plan,
         datapath: str | None = None,
         link: LinkOptions = UNSHAPED,
+        node_sysctls: Mapping[str, int] | None = None,
     ) -> None:
         """Prepare a network. Nothing is created before :meth:`start`.
 
         ``datapath``: ``system`` or ``netdev``; None: the faster one of this machine.
-        ``link``: the shaping of what every host sends.
+        ``link``: the shaping of what every host sends. ``node_sysctls``: settings of every
+        node's network namespace, by their path below /proc/sys.
         """
         #: The plan of the present network; it grows with the network.
         self.plan = plan
         self.net: Any = None
         self._datapath = datapath
         self._link = link
+        self._node_sysctls = node_sysctls
         self._controller: str | None = None
         self._links = Links()
         self._created: dict[str, Any] = {}
@@ -280,7 +283,8 @@ class ClusterNetwork:
         for client in self.plan.clients:
             if client.name == name:
                 return StorageClient(client, self._link)
-        return StorageNode(self.plan.find_node(name), self._link)
+        node = self.plan.find_node(name)
+        return StorageNode(node, self._link, self._node_sysctls)
 
     def _publish(self) -> None:
         """Publish the hosts' pids for other processes, if the sandbox has a name."""

@@ -103,6 +103,8 @@ class Outcome:
     limited: bool = False
     #: When the node of its first stray first sent it such a reset.
     refused_ns: int | None = None
+    #: When the client's socket first saw an end of its connection close (FIN).
+    closing_ns: int | None = None
 
     @property
     def moved(self) -> bool:
@@ -113,6 +115,12 @@ class Outcome:
     def reset(self) -> bool:
         """Whether the client's socket was reset."""
         return self.reset_ns is not None
+
+    @property
+    def closed_first(self) -> bool:
+        """Whether it was reset when one of its ends had closed it already."""
+        reset, closing = self.reset_ns, self.closing_ns
+        return reset is not None and closing is not None and closing < reset
 
     @property
     def spoke(self) -> bool:
@@ -376,6 +384,7 @@ def _outcome(
         moved_ns=moved_ns,
         moved_to=moved_to,
         reset_ns=_until(lifetime.reset_ns, end_ns),
+        closing_ns=lifetime.closing_ns,
         ended_ns=ended,
         lost=lifetime.lost and ended is not None,
         owner_seen=server is not None,

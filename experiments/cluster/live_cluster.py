@@ -45,6 +45,7 @@ from experiments.workloads import WORKLOADS, ClientJob, Workload
 from nodes.guard.guards import GuardCounters, GuardSettings, open_guard
 from nodes.guard.verdict import Mode
 from nodes.kernel.network_namespace import netns_inode
+from nodes.servers.server_settings import AS_SHIPPED, ServerSettings
 from topologies.datapaths import AUTO, find_datapath
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Client, Node, Plan, vip
@@ -85,6 +86,8 @@ class ClusterOptions:
     heal: bool | None = None
     #: Within that time, in seconds (:mod:`experiments.healing`).
     heal_within_s: float = HEAL_WITHIN_S
+    #: How the nodes and their servers are tuned.
+    servers: ServerSettings = AS_SHIPPED
 
 
 class Cluster:
@@ -111,9 +114,11 @@ class Cluster:
             get_balancer(options.balancer, options.weights),
             healing=healing,
         )
-        self.workload = workload or WORKLOADS[options.workload]
+        self.workload = workload or WORKLOADS[options.workload].tuned(options.servers)
         self.datapath = find_datapath(options.datapath)
-        self.network = ClusterNetwork(plan, self.datapath.type, options.links)
+        self.network = ClusterNetwork(
+            plan, self.datapath.type, options.links, options.servers.sysctls()
+        )
         self.clients = SupervisedProcesses()
         nodes = sum(1 for _ in plan.nodes)
         self.guard = open_guard(options.guard, folder / "hosts", nodes)
@@ -199,6 +204,7 @@ class Cluster:
             "healing": self.state.healing,
             "heal_within_s": self.options.heal_within_s,
             "workload": self.workload.name,
+            "servers": dict(self.options.servers.given()),
             **self.state.plan.to_json(),
         }
 

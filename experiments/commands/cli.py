@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +38,7 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
 #: ``command``. The module is imported when it is asked for.
 ELSEWHERE = {
     "chaos": "experiments.commands.chaos",
+    "memory": "experiments.commands.memory",
     "schema": "experiments.commands.schema",
 }
 
@@ -170,6 +172,10 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
     click.echo(
         yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False), nl=False
     )
+    if loaded.servers.settings.given():
+        from nodes.servers.server_settings import explain
+
+        click.echo(textwrap.indent(explain(loaded.servers.settings), "# "))
 
 
 @main.command()
@@ -267,17 +273,21 @@ def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
       ./resetbed predict drain-node --set balancer=maglev --set workload.connections=20000
     """
     from experiments.prediction import predict as prediction
+    from experiments.prediction.slot_use import print_slots, slot_uses
     from experiments.spec.spec_file import SpecError, find_spec, load_spec
     from topologies.domain.events import EventError
 
     try:
-        predicted = prediction.predict(load_spec(find_spec(spec), overrides))
+        loaded = load_spec(find_spec(spec), overrides)
+        predicted, uses = prediction.predict(loaded), slot_uses(loaded)
     except (SpecError, EventError) as error:
         raise BadInput(str(error)) from error
     if as_json:
-        click.echo(json.dumps(predicted.to_json()))
+        slots = None if uses is None else [use.to_json() for use in uses]
+        click.echo(json.dumps({**predicted.to_json(), "slots": slots}))
     else:
         prediction.print_prediction(predicted)
+        print_slots(loaded)
 
 
 @main.command()

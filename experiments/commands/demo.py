@@ -95,7 +95,7 @@ def show(folders: list[Path]) -> None:
 
 def _locked_out(summary: Mapping[str, Any]) -> str:
     """A sentence about those that wait for their locks; empty without such a workload."""
-    harm = summary.get("harm")
-    if not harm or not harm["own_lock"]["still_waiting"]:
+    lock = (summary.get("harm") or {}).get("own_lock")
+    if not lock or not lock["still_waiting"]:
         return ""
-    return LOCKED_OUT.format(count=harm["own_lock"]["still_waiting"])
+    return LOCKED_OUT.format(count=lock["still_waiting"])

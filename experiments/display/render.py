@@ -36,6 +36,8 @@ FIGURES: tuple[tuple[str, str], ...] = (
     ("still wait for their own lock", "harm.own_lock.still_waiting"),
     ("locks of nobody, peak", "harm.locks_of_nobody.peak"),
     ("locks of nobody at the end", "harm.locks_of_nobody.at_end"),
+    ("slots of nobody at the end", "harm.slots.held_by_nobody"),
+    ("clients that do not get back in", "harm.slots.without_connection"),
     ("stray segments", "packets.stray"),
     ("fan-out copies, tier 1 / tier 2", "packets"),
     ("acknowledged writes", "data.acknowledged_writes"),
@@ -99,17 +101,18 @@ def comparison(summaries: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("")
     for summary in summaries:
         table.add_column(summary["policy"], justify="right")
-    rows = [
-        row for row in FIGURES if not row[1].startswith("harm.") or _locks(summaries)
-    ]
+    rows = [row for row in FIGURES if _has(summaries, row[1])]
     for title, key in rows:
         table.add_row(title, *(figure(summary, key) for summary in summaries))
     return table
 
 
-def _locks(summaries: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the workload holds locks."""
-    return all(summary.get("harm") is not None for summary in summaries)
+def _has(summaries: Sequence[Mapping[str, Any]], key: str) -> bool:
+    """Whether all have it: only some workloads have locks, or slots."""
+    room, _, part = key.partition(".")
+    if room != "harm":
+        return True
+    return all(part.split(".")[0] in (one.get(room) or {}) for one in summaries)
 
 
 def figure(summary: Mapping[str, Any], key: str) -> str:

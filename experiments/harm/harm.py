@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from experiments.analysis.statistics import Percentiles, percentiles
+from experiments.harm.slots import refused
 from nodes.clients.client_report import ClientReport
 from nodes.servers.lock_log import LockSample
 
@@ -62,9 +63,7 @@ def harm(
             "still_waiting": len(waits) - len(granted),
             "wait_ms": _rounded(percentiles(granted)),
         },
-        "refused_connections": sum(
-            _failed_to_open(report, end_s) for report in reports.values()
-        ),
+        "refused_connections": len(refused(reports, end_s)),
         "looks": len(seen),
     }
 
@@ -138,13 +137,6 @@ def _over_time(points: Sequence[tuple[float, int]]) -> dict[str, float]:
             3,
         ),
     }
-
-
-def _failed_to_open(report: ClientReport, end_s: float) -> int:
-    """Attempts to open a connection that failed after all had been open."""
-    ready = report.of_kind("ready")
-    since = ready[0].t if ready else end_s
-    return sum(1 for event in report.of_kind("error") if since < event.t <= end_s)
 
 
 def _rounded(figures: Percentiles) -> dict[str, float | None]:

@@ -179,7 +179,7 @@ def _of_sweep(layout: Layout) -> Report:
 
 
 def _entry(one: CompletedRun, suite: Suite) -> Entry:
-    design, setting = _labels(one.run, suite)
+    design, setting = labels(one.run, suite)
     return Entry(
         name=one.run.name,
         design=design,
@@ -193,9 +193,16 @@ def _entry(one: CompletedRun, suite: Suite) -> Entry:
     )
 
 
-def _labels(run: PlannedRun, suite: Suite) -> tuple[str, str]:
-    """The names of design and setting, from the factors that vary."""
-    design = [run.levels[key] for key in suite.varied() if key in DESIGN_KEYS]
+def labels(run: PlannedRun, suite: Suite) -> tuple[str, str]:
+    """The names of design and setting, from the factors that vary.
+
+    A level that sets nothing (servers as shipped) adds nothing to the name of a design.
+    """
+    design = [
+        run.levels[key]
+        for key in suite.varied()
+        if key in DESIGN_KEYS and suite.factors[key][run.levels[key]] != {}
+    ]
     setting = [
         run.levels[key] if key == "scenario" else f"{key} {run.levels[key]}"
         for key in suite.varied()

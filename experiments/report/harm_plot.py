@@ -30,7 +30,7 @@ def courses(report: Report) -> Mapping[str, Course]:
     """One run of each design that has locks, if possible of the same event."""
     found = {}
     for entry in report.examples():
-        if entry.folder and entry.folder.summary.get("harm"):
+        if entry.folder and "own_lock" in entry.folder.summary.get("harm", {}):
             found[entry.design] = course_of(entry.folder)
     return found
 
@@ -90,7 +90,7 @@ def drawing(by_design: Mapping[str, Course]) -> Draw:
         figure.legend(
             *panels[0].get_legend_handles_labels(),
             loc="outside upper center",
-            ncols=3 if narrow else 6,
+            ncols=2 if narrow else 5,
         )
 
     return draw

@@ -19,10 +19,13 @@ from experiments.analysis.balance import balance
 from experiments.analysis.waiting import Waiting
 from experiments.files.whole_file import write_whole
 from experiments.harm.harm import harm, longest_gap_s
+from experiments.harm.slots import held_by_nobody, refused, slots
 from experiments.ladder.ladder import choose, ladder
 from experiments.ladder.svg import ladder_svg
 from experiments.ladder.text import ladder_text
 from experiments.prediction.predict import connections_of
+from experiments.prediction.slot_use import predicted
+from experiments.record.event_record import one_per_instant
 from experiments.record.run_record import RunRecord
 from experiments.spec.run_spec import RunSpec
 from experiments.verdict.expectations import Observability, judge
@@ -76,6 +79,7 @@ def summarise(
         "datapath": record.datapath.to_json(),
         "links": spec.links.model_dump(),
         "workload": spec.workload.model_dump(),
+        "servers": spec.servers.model_dump(),
         "events": [event.to_json() for event in record.events],
         "observation": {
             "steady_s": record.snapshots.steady_s,
@@ -95,11 +99,36 @@ def summarise(
     measure = WORKLOADS[spec.workload.kind].figures
     if measure is not None:
         summary[spec.workload.kind] = measure(hosts)
-    if looks is not None:
-        summary["harm"] = harm(record.reports, looks, record.snapshots.end_s)
+    found = _harm(spec, record, looks)
+    if found:
+        summary["harm"] = found
     if record.pins is not None:
         summary["pins"] = record.pins
     return {**summary, **_verdict(spec, record, summary)}
+
+
+def _harm(
+    spec: RunSpec, record: RunRecord, looks: Sequence[LockSample] | None
+) -> dict[str, Any]:
+    """Locks, where there are any, and slots, where they are limited."""
+    end_s, found = record.snapshots.end_s, {}
+    if looks is not None:
+        found = harm(record.reports, looks, end_s)
+    if spec.servers.slots is not None:
+        found["refused_connections"] = len(refused(record.reports, end_s))
+        found["slots"] = _slots(spec, record)
+    return found
+
+
+def _slots(spec: RunSpec, record: RunRecord) -> dict[str, Any]:
+    """Slots as clients and kernels saw them, and as predicted."""
+    seen, limit = record.snapshots, spec.servers.slots or 0
+    instants_s = [each.requested_s for each in one_per_instant(record.events)]
+    return {
+        **slots(limit, record.reports, instants_s, seen.end_s),
+        "held_by_nobody": held_by_nobody(seen.held_after, seen.clients_after),
+        "predicted": predicted(spec),
+    }
 
 
 def _too_few(states: Sequence[ClusterState]) -> frozenset[str]:

@@ -63,6 +63,17 @@ class Load(Part):
     pattern: str
 
 
+class Servers(Part):
+    """How nodes and servers were tuned; None: as the kernel and the server come."""
+
+    keepalive_s: int | None = None
+    keepalive_interval_s: int | None = None
+    keepalive_probes: int | None = None
+    retries: int | None = None
+    user_timeout_s: float | None = None
+    slots: int | None = None
+
+
 class EventTimes(Part):
     """One membership event; instants in seconds since 1970."""
 
@@ -181,18 +192,53 @@ class OwnLock(Part):
     wait_ms: Shares
 
 
-class Harm(Part):
-    """What half-open connections held, by the servers' and the clients' own word."""
+class FirstRefusal(Part):
+    """The first client that was refused."""
 
-    locks_of_nobody: OverTime = Field(
-        description="locks held by sessions whose client had gone"
+    event: int = Field(description="instants of events before it")
+    after_s: float = Field(description="since the first event was requested")
+
+
+class PredictedSlots(Part):
+    """What the seed and the tables say, before anything runs."""
+
+    held_by_nobody: int
+    first_refusal: int | None = Field(description="instants of events before it")
+    without_connection: int
+
+
+class Slots(Part):
+    """Servers with a limit of connections."""
+
+    limit: int = Field(description="of each node")
+    held_by_nobody: int = Field(
+        description="nodes' sockets at the end whose client has none"
     )
-    sessions_of_nobody: OverTime
-    own_lock: OwnLock
+    first_refusal: FirstRefusal | None
+    without_connection: int = Field(
+        description="clients at the end that broke and did not get back in"
+    )
+    predicted: PredictedSlots | None = Field(
+        description="None where clients that moved are not reset"
+    )
+
+
+class Harm(Part):
+    """What half-open connections held, by the servers' and the clients' own word. Locks are
+    those of workloads that have them, slots those of servers with a limit."""
+
+    locks_of_nobody: OverTime | None = Field(
+        default=None, description="locks held by sessions whose client had gone"
+    )
+    sessions_of_nobody: OverTime | None = None
+    own_lock: OwnLock | None = None
+    slots: Slots | None = None
     refused_connections: int = Field(
         description="attempts to connect that failed after all had been open"
     )
-    looks: int = Field(description="how often the servers were asked")
+    looks: int | None = Field(
+        default=None, description="how often the servers were asked"
+    )
 
 
 class BeforeAndAfter(Part):
@@ -321,6 +367,7 @@ class Summary(Part):
     datapath: DatapathUsed
     links: Links
     workload: Load
+    servers: Servers = Field(default=Servers(), description="how they were tuned")
     events: list[EventTimes]
     observation: ObservationTimes
     connections: Connections
@@ -338,7 +385,9 @@ class Summary(Part):
     measurement: Measurement
     moved_connections: list[str]
     provenance: dict[str, Any]
-    harm: Harm | None = Field(default=None, description="of workloads that hold locks")
+    harm: Harm | None = Field(
+        default=None, description="of locks and of limited servers"
+    )
     fio: FioFigures | None = Field(default=None, description="of that workload only")
     pins: Pins | None = Field(default=None, description="of the policy stateful only")
     expectations: list[Judged]

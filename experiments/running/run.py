@@ -61,6 +61,7 @@ def run_experiment(
         datapath=spec.cluster.datapath,
         heal=spec.heal,
         heal_within_s=spec.heal_within_s,
+        servers=spec.servers.settings,
     )
     cluster = Cluster(spec.plan(), options, folder, runtime)
     instruments = Instruments(folder, (cluster.workload.port,), spec.capture)

@@ -31,6 +31,7 @@ from experiments.spec.names import Name
 from experiments.workloads import WORKLOADS
 from nodes.clients.patterns import BUSY, PATTERNS
 from nodes.guard.guards import AUTO, GUARDS
+from nodes.servers.server_settings import ServerSettings
 from topologies.domain import plan
 from topologies.domain.events import EVENTS, EventError
 from topologies.domain.events.event import Event
@@ -139,6 +140,58 @@ class WorkloadSpec(Strict):
         return self.interval_ms / 1000
 
 
+class ServersSpec(Strict):
+    """How administrators tune the nodes for clients that die without a word.
+
+    None: as the kernel and the server come. A setting that the workload's servers would not
+    heed is refused.
+    """
+
+    keepalive_s: int | None = Field(
+        default=None,
+        ge=1,
+        le=32767,
+        description="silence before the first keepalive (tcp_keepalive_time; Linux: 7200)",
+    )
+    keepalive_interval_s: int | None = Field(
+        default=None,
+        ge=1,
+        le=32767,
+        description="between two keepalives (tcp_keepalive_intvl; Linux: 75)",
+    )
+    keepalive_probes: int | None = Field(
+        default=None,
+        ge=1,
+        le=127,
+        description="unanswered keepalives that end a connection (tcp_keepalive_probes; "
+        "Linux: 9)",
+    )
+    retries: int | None = Field(
+        default=None,
+        ge=1,
+        le=15,
+        description="retransmissions that end a connection (tcp_retries2; Linux: 15)",
+    )
+    user_timeout_s: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=3600,
+        description="how long data may be unacknowledged (TCP_USER_TIMEOUT, by the "
+        "server's own setting; Linux: as long as retries last)",
+    )
+    slots: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="connections that each node's server accepts at one time",
+    )
+
+    @property
+    def settings(self) -> ServerSettings:
+        """These values as :class:`ServerSettings`."""
+        return ServerSettings(**self.model_dump())
+
+
 class EventSpec(Strict):
     """One membership event, ``at`` seconds after the clients are steady.
 
@@ -183,6 +236,7 @@ class RunSpec(Strict):
     cluster: ClusterSpec = ClusterSpec()
     links: LinksSpec = LinksSpec()
     workload: WorkloadSpec = WorkloadSpec()
+    servers: ServersSpec = ServersSpec()
     events: tuple[EventSpec, ...] = ()
     steady_s: float = Field(default=0.5, ge=0, le=600)
     observe_s: float = Field(default=2.0, ge=0, le=3600)
@@ -217,6 +271,18 @@ class RunSpec(Strict):
             get_balancer(self.balancer, self.cluster.weights)
         except WeightError as error:
             raise ValueError(f"cluster.weights: {error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _servers_heed_their_settings(self) -> RunSpec:
+        kind = self.workload.kind
+        for key in self.servers.settings.given():
+            if key not in WORKLOADS[kind].heeds:
+                able = [name for name, one in WORKLOADS.items() if key in one.heeds]
+                raise ValueError(
+                    f"servers.{key}: the servers of {kind} do not heed it "
+                    f"(docs/harm.md); use workload.kind: {', '.join(able)}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -269,6 +335,16 @@ class RunSpec(Strict):
             raise ValueError(
                 f"workload.connections: {load.connections} are too many: the servers of "
                 f"{load.kind} hold at most {total} together"
+            )
+
+        self._check_slots()
+
+    def _check_slots(self) -> None:
+        nodes, slots = self.cluster.chassis * self.cluster.nodes, self.servers.slots
+        if slots is not None and self.workload.connections > slots * nodes:
+            raise ValueError(
+                f"servers.slots: {nodes} nodes with {slots} slots each are too few for "
+                f"workload.connections: {self.workload.connections}"
             )
 
     def instants(self) -> list[tuple[EventSpec, ...]]:

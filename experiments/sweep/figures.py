@@ -81,6 +81,13 @@ FIGURES: list[Figure] = [
         "locked_out", "Still wait for their own lock", ("harm.own_lock.still_waiting",)
     ),
     Figure("orphans", "Locks of nobody at the end", ("harm.locks_of_nobody.at_end",)),
+    Figure("refused", "Connections refused", ("harm.refused_connections",)),
+    Figure("slots", "Slots of nobody at the end", ("harm.slots.held_by_nobody",)),
+    Figure(
+        "shut_out",
+        "Clients that do not get back in",
+        ("harm.slots.without_connection",),
+    ),
     Figure("strays", "Stray segments", ("packets.stray",), None),
     Figure(
         "copies", "Fan-out copies", ("packets.tier1_copies", "packets.tier2_copies")

@@ -47,7 +47,7 @@ CONNECTION_KEYS = (
     "workload.connections",
 )
 #: Factors that belong to the design. All others are settings.
-DESIGN_KEYS = ("policy", "heal", "balancer", "cluster.weights", "guard")
+DESIGN_KEYS = ("policy", "heal", "balancer", "cluster.weights", "guard", "servers")
 
 #: Maximum length of the levels in a folder's name. The name may have 255 octets
 #: (limits.h(0p)), including what follows and the suffix of a log.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from dataclasses import replace
 
 from experiments.workloads.blocks import block_connections, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
@@ -12,6 +14,7 @@ from nodes.servers.http_server import (
     create_object_store,
     nginx_argv,
 )
+from nodes.servers.server_settings import KEEPALIVE, ServerSettings
 
 
 def client(job: ClientJob) -> list[str]:
@@ -24,6 +27,12 @@ def client(job: ClientJob) -> list[str]:
     ]
 
 
+def tune(settings: ServerSettings) -> Workload:
+    """With keepalive on, if ``settings`` have times for it."""
+    prepare = functools.partial(create_object_store, settings=settings)
+    return replace(WORKLOAD, prepare=prepare)
+
+
 WORKLOAD = Workload(
     name="http",
     summary="nginx over one shared store; clients PUT, GET back, reconnect",
@@ -33,4 +42,6 @@ WORKLOAD = Workload(
     client=client,
     unsupported=HTTP_UNSUPPORTED,
     max_connections=block_connections,
+    heeds=KEEPALIVE | {"retries"},
+    tune=tune,
 )

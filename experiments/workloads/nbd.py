@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.workloads.blocks import block_connections, prepare_disk, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.servers.nbd_server import NBD_PORT, NBD_UNSUPPORTED, nbdkit_argv
+from nodes.servers.server_settings import ServerSettings
 
 
 def server(store: Path) -> list[str]:
@@ -25,6 +27,14 @@ def client(job: ClientJob) -> list[str]:
     ]
 
 
+def tune(settings: ServerSettings) -> Workload:
+    """With nbdkit's limit of clients."""
+    return replace(
+        WORKLOAD,
+        server=lambda store: nbdkit_argv(store / "disk", slots=settings.slots),
+    )
+
+
 WORKLOAD = Workload(
     name="nbd",
     summary="nbdkit over one shared store; clients write, read back, reconnect",
@@ -34,4 +44,6 @@ WORKLOAD = Workload(
     client=client,
     unsupported=NBD_UNSUPPORTED,
     max_connections=block_connections,
+    heeds=frozenset({"retries", "slots"}),
+    tune=tune,
 )

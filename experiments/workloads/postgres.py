@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.workloads.workload import ClientJob, Workload, program
@@ -17,6 +19,7 @@ from nodes.servers.postgres_server import (
     database_is_ready,
     pgbouncer_argv,
 )
+from nodes.servers.server_settings import SETTINGS, ServerSettings
 
 
 def client(job: ClientJob) -> list[str]:
@@ -38,6 +41,12 @@ def lock_monitor(store: Path) -> list[str]:
     ]
 
 
+def tune(settings: ServerSettings) -> Workload:
+    """With PgBouncer's own settings."""
+    prepare = functools.partial(create_database, settings=settings)
+    return replace(WORKLOAD, prepare=prepare)
+
+
 WORKLOAD = Workload(
     name="postgres",
     summary="PostgreSQL behind a PgBouncer on each node; transactions hold locks",
@@ -52,4 +61,6 @@ WORKLOAD = Workload(
     backend_is_ready=database_is_ready,
     lock_monitor=lock_monitor,
     extra_packages=True,
+    heeds=SETTINGS,
+    tune=tune,
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.clients.patterns import BUSY, Pattern, supported_patterns
+from nodes.servers.server_settings import AS_SHIPPED, ServerSettings
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class Workload:
     writes what is locked, and by whom (:mod:`nodes.servers.lock_log`). ``max_total``: the
     limit of all clients together, ``max_clients`` of client hosts. ``extra_packages``: whether ``setup.cfg`` lists packages
     that only this workload needs.
+
+    ``heeds``: the settings (:class:`~nodes.servers.server_settings.ServerSettings`) that
+    change what its servers do. ``tune``: the workload with its servers set so, where a
+    setting is not the kernel's alone.
     """
 
     name: str
@@ -78,6 +83,14 @@ class Workload:
     max_total: int | None = None
     max_clients: int | None = None
     extra_packages: bool = False
+    heeds: frozenset[str] = frozenset({"retries"})
+    tune: Callable[[ServerSettings], Workload] | None = None
+
+    def tuned(self, settings: ServerSettings) -> Workload:
+        """This workload, with its servers set so."""
+        if self.tune is None or settings == AS_SHIPPED:
+            return self
+        return self.tune(settings)
 
     @property
     def patterns(self) -> tuple[str, ...]:

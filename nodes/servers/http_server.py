@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from nodes.servers.server_settings import AS_SHIPPED, KEEPALIVE, ServerSettings
+
 HTTP_PORT = 80
 
 #: Traffic patterns that the protocol does not support, with the reason.
@@ -36,8 +38,8 @@ http {
     uwsgi_temp_path %(store)s/unused;
     scgi_temp_path %(store)s/unused;
     server {
-        listen 0.0.0.0:%(port)d backlog=4096;
-        listen [::]:%(port)d ipv6only=on backlog=4096;
+        listen 0.0.0.0:%(port)d backlog=4096%(keepalive)s;
+        listen [::]:%(port)d ipv6only=on backlog=4096%(keepalive)s;
         location = / { return 204; }
         location /blocks/ {
             root %(store)s;
@@ -48,14 +50,21 @@ http {
 """
 
 
-def create_object_store(store: Path, port: int = HTTP_PORT) -> None:
+def create_object_store(
+    store: Path, port: int = HTTP_PORT, settings: ServerSettings = AS_SHIPPED
+) -> None:
     """Create the store that all nodes share, in a folder that should be on tmpfs.
 
     nginx writes a body to the node's own folder, and renames it into ``blocks/`` before it
     acknowledges (ngx_http_dav_module). So every node reads it completely or not at all.
+
+    nginx leaves SO_KEEPALIVE off, unless ``settings`` have times for it: then it is on.
     """
+    keepalive = "" if KEEPALIVE.isdisjoint(settings.given()) else " so_keepalive=on"
     (store / "blocks").mkdir()
-    _config(store).write_text(_CONFIG % {"store": store, "port": port})
+    _config(store).write_text(
+        _CONFIG % {"store": store, "port": port, "keepalive": keepalive}
+    )
 
 
 def nginx_argv(store: Path) -> list[str]:

@@ -24,7 +24,9 @@ FIO_UNSUPPORTED: Mapping[str, str] = {
 }
 
 
-def nbdkit_argv(file: Path, port: int = NBD_PORT) -> list[str]:
+def nbdkit_argv(
+    file: Path, port: int = NBD_PORT, slots: int | None = None
+) -> list[str]:
     """The command that serves ``file`` in the foreground until it is killed.
 
     All nodes run it on the same file. The file plugin writes with pwrite(2) before it
@@ -35,7 +37,12 @@ def nbdkit_argv(file: Path, port: int = NBD_PORT) -> list[str]:
     Without an address, nbdkit listens on IPv4 and IPv6, with a socket for each. It has one
     thread per connection (``--threads 1``) instead of 17, since a cluster has many nodes.
     A client here has one outstanding request, or a few that are served in turn.
+
+    ``slots``: how many clients are served at one time; nbdkit closes the connections of
+    others (nbdkit-limit-filter(1)).
     """
+    limited = [] if slots is None else ["--filter=limit"]
+    limit = [] if slots is None else [f"limit={slots}"]
     return [
         "nbdkit",
         "--foreground",
@@ -43,8 +50,10 @@ def nbdkit_argv(file: Path, port: int = NBD_PORT) -> list[str]:
         "--threads=1",
         "--log=stderr",
         f"--port={port}",
+        *limited,
         "file",
         f"file={file}",
+        *limit,
     ]
 
 

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nodes.servers.server_settings import AS_SHIPPED, ServerSettings
 from topologies.domain.plan import MAX_CLIENTS
 
 PGBOUNCER_PORT = 6432
@@ -73,11 +74,12 @@ listen_port = {PGBOUNCER_PORT}
 unix_socket_dir =
 auth_type = any
 pool_mode = session
-max_client_conn = {_MAX_CONNECTIONS}
+max_client_conn = {{slots}}
 default_pool_size = {_MAX_CONNECTIONS}
 server_login_retry = 0.1
 log_connections = 0
 log_disconnections = 0
+tcp_user_timeout = {{user_timeout_ms}}
 """
 
 
@@ -85,8 +87,10 @@ class DatabaseError(RuntimeError):
     """No PostgreSQL of the distribution is installed, or its programs refuse."""
 
 
-def create_database(store: Path) -> None:
+def create_database(store: Path, settings: ServerSettings = AS_SHIPPED) -> None:
     """Makes an empty database in ``store``, with accounts for every client.
+
+    ``settings``: of every PgBouncer. Its keepalive is on, with the system's times.
 
     Raises :class:`DatabaseError` with what the program said.
     """
@@ -97,12 +101,24 @@ def create_database(store: Path) -> None:
         ["initdb", "-D", str(data), "--no-sync", "--auth=trust", "--no-locale"]
         + ["--encoding=UTF8", f"--username={USER}"]
     )
-    with (data / "postgresql.conf").open("a", encoding="utf-8") as settings:
-        settings.write(_SETTINGS.format(folder=folder))
+    with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
+        file.write(_SETTINGS.format(folder=folder))
     _run(
         ["postgres", "--single", "-D", str(data), DATABASE], _SCHEMA.replace("\n", " ")
     )
-    (folder / "pgbouncer.ini").write_text(_PGBOUNCER.format(folder=folder))
+    (folder / "pgbouncer.ini").write_text(pgbouncer_ini(folder, settings))
+
+
+def pgbouncer_ini(folder: Path, settings: ServerSettings) -> str:
+    """The configuration of every PgBouncer; ``folder``: of the database's Unix socket.
+
+    Without a limit in ``settings`` it has the database's own, which no client meets.
+    """
+    return _PGBOUNCER.format(
+        folder=folder,
+        slots=settings.slots or _MAX_CONNECTIONS,
+        user_timeout_ms=round((settings.user_timeout_s or 0) * 1000),
+    )
 
 
 def database_argv(store: Path) -> list[str]:

@@ -13,12 +13,13 @@ import pytest
 
 from experiments.report import distributions, timeline, topology
 from experiments.report.comparison import BEST, WORST, compare, findings
-from experiments.report.data import NothingToReport, Report, load_report
+from experiments.report.data import NothingToReport, Report, labels, load_report
 from experiments.report.page import page as page_of
 from experiments.report.report import write_report
 from experiments.report.survival import ended_share, quantile
 from experiments.report.theme import COLOURS, SERIES, line_style
 from experiments.results.run_folder import RunFolder
+from experiments.sweep.suite_file import expand, find_suite, load_suite
 from tests.experiments.run_folders import (
     END_S,
     EVENT,
@@ -239,6 +240,18 @@ def test_plots_are_files_for_papers_too(folder: Path, text: str) -> None:
     for plot in ("comparison", "half-open-lifetime", "reset-latency", "timeline-flood"):
         assert f"figures/{plot}.svg" in text
         assert {f"{plot}.svg", f"{plot}.pdf"} <= names
+
+
+def test_servers_as_shipped_add_nothing_to_a_designs_name() -> None:
+    path = find_suite("dead-clients")
+    suite = load_suite(path)
+    named = {labels(run, suite) for run in expand(suite, path)}
+    tuned = [f"client-only · {how}" for how in ("keepalive", "user timeout", "both")]
+    assert named == {
+        (design, f"workload.interval_ms {pause}")
+        for design in ("client-only", "flood", *tuned)
+        for pause in (20, 200)
+    }
 
 
 def test_one_run_alone_has_a_report(folder: Path, tmp_path: Path) -> None:

@@ -97,6 +97,16 @@ REFUSED = [
         id="a link without a rate",
     ),
     pytest.param(
+        "servers: {keepalive_s: 60}\n",
+        ["servers.keepalive_s", "nbd do not heed it", "kind: http, postgres"],
+        id="a setting that the servers do not heed",
+    ),
+    pytest.param(
+        "servers: {keepalive_probes: 128}\n",
+        ["mine.yaml:1", "servers.keepalive_probes", "127"],
+        id="more keepalives than the kernel sends",
+    ),
+    pytest.param(
         "links: {los_percent: 1}\n",
         ["'links.los_percent'", "did you mean 'loss_percent'?"],
         id="unknown key of links",

@@ -9,7 +9,7 @@ from typing import Any
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 #: Keys whose own keys the README leaves to the spec, or to what was found.
-WHOLE = frozenset(("cluster", "links", "workload", "provenance"))
+WHOLE = frozenset(("cluster", "links", "workload", "servers", "provenance"))
 #: Keys whose own keys' keys are names of switches.
 BY_NAME = frozenset(("pins",))
 

@@ -41,6 +41,32 @@ def test_only_a_freed_owner_gives_a_clients_own_lock_back(tmp_path: Path) -> Non
     assert freed["harm"]["sessions_of_nobody"]["at_end"] == 0
 
 
+def test_tuned_servers_find_their_dead_clients_each_by_its_own_timer(
+    tmp_path: Path,
+) -> None:
+    """What was acknowledged ends by keepalive, after 1 + 2 x 1 s; what was not, by
+    TCP_USER_TIMEOUT, after 2 s. Neither ends the other's.
+
+    A client acknowledges with its next request, which goes astray, if it comes within
+    40 ms (delayed ACK).
+    """
+    keepalive = ("keepalive_s=1", "keepalive_interval_s=1", "keepalive_probes=2")
+    for settings, pause_ms, least_ms in (
+        (keepalive, 250, 2500),
+        (("user_timeout_s=2",), 10, 1900),
+    ):
+        sets = [f"servers.{each}" for each in settings]
+        sets += ["observe_s=5", f"workload.interval_ms={pause_ms}"]
+        summary = ran(
+            *(tmp_path / str(pause_ms), "drain-node", "postgres"),
+            *("policy=client-only", *sets),
+        )
+        half_open, lock = summary["half_open"], summary["harm"]["own_lock"]
+        assert half_open["at_end"] < half_open["count"] / 2
+        assert half_open["lifetime_ms"]["p50"] > least_ms
+        assert lock["granted"] > lock["still_waiting"]
+
+
 def test_only_a_freed_smbd_gives_up_the_lock_of_a_file(tmp_path: Path) -> None:
     """Nodes that share the files alone. No session ends a lock but the one that has it."""
     kept, freed = (

@@ -32,7 +32,7 @@ H = TypeVar("H", bound=StorageHost)
 def host(kind: type[H], element: Node | Client, link: LinkOptions = UNSHAPED) -> H:
     """A host without its shell, which only root can start in namespaces."""
     made = kind.__new__(kind)
-    made.element, made.link = element, link
+    made.element, made.link, made.sysctls = element, link, {}
     return made
 
 
@@ -44,6 +44,14 @@ def batch(script: str, tool: str) -> list[str]:
     """The lines that the script gives to ``ip -batch`` or ``tc -batch``."""
     _, found, rest = script.partition(f"{tool} -batch - <<END\n")
     return rest.partition("\nEND\n")[0].splitlines() if found else []
+
+
+def test_a_node_has_the_settings_that_it_is_given_and_a_client_has_none() -> None:
+    node = host(StorageNode, NODE)
+    node.sysctls = {"net/ipv4/tcp_keepalive_time": 60}
+    line = "echo 60 >/proc/sys/net/ipv4/tcp_keepalive_time\n"
+    assert line in node.script()
+    assert not any("keepalive" in each.script() for each in HOSTS)
 
 
 @each_host
