@@ -103,7 +103,7 @@ def fill(slow: socket.socket, other: socket.socket, chunk: bytes) -> int:
     """Send until the server reads no more; how much. Each round is a turn of its loop."""
     sent = idle = 0
     slow.setblocking(False)
-    while idle < 20:
+    while idle < 500:
         try:
             sent += slow.send(chunk[sent % len(chunk) :])
             idle = 0
