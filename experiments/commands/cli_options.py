@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from experiments.fleet.errors import AddressError, FleetError
+from experiments.fleet.fleet_errors import AddressError, FleetError
 from experiments.machine.requirements import RequirementMissing
 from topologies.datapaths import DatapathMissing
 from topologies.domain.plan import Plan, PlanError, is_member_name

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from experiments.fleet.errors import AddressError
+from experiments.fleet.fleet_errors import AddressError
 
 #: Dask's port for schedulers.
 DEFAULT_PORT = 8786

@@ -8,7 +8,7 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 
-from experiments.fleet.errors import FleetError
+from experiments.fleet.fleet_errors import FleetError
 from experiments.machine.code_digest import CHECKOUT
 
 _EXTRA = "dask"

@@ -21,7 +21,7 @@ from distributed import Client, Future, KilledWorker
 from experiments.fleet.addresses import Address
 from experiments.fleet.collector import Collector
 from experiments.fleet.dask_settings import FACTS, RESOURCE, apply_settings
-from experiments.fleet.errors import FleetError
+from experiments.fleet.fleet_errors import FleetError
 from experiments.fleet.machine_facts import machine_facts, refusal
 from experiments.fleet.parcel import NotWhole
 from experiments.fleet.placing import MOST_LOSSES, Home, Machine, Order, Placing

@@ -33,7 +33,6 @@ def apply_settings(lost_after_s: float | None = None) -> None:
     given = dict(SETTINGS)
     if lost_after_s is not None:
         given["distributed.scheduler.worker-ttl"] = f"{lost_after_s:g}s"
-        given["distributed.comm.timeouts.tcp"] = f"{lost_after_s:g}s"
     dask.config.set(given)
     for name in ("distributed", "bokeh", "tornado"):
         logging.getLogger(name).setLevel(logging.ERROR)

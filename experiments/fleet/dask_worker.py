@@ -20,7 +20,7 @@ from distributed import Worker, WorkerPlugin
 
 from experiments.fleet.addresses import Address
 from experiments.fleet.dask_settings import FACTS, RESOURCE, apply_settings
-from experiments.fleet.errors import FleetError
+from experiments.fleet.fleet_errors import FleetError
 from experiments.fleet.machine_facts import machine_facts
 from experiments.fleet.task_runner import TaskRunner
 from experiments.fleet.tls_keys import Keys

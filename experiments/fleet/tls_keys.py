@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.fleet.addresses import Address
-from experiments.fleet.errors import FleetError
+from experiments.fleet.fleet_errors import FleetError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -31,6 +31,11 @@ LOOPBACK_FOLDER = Path("/run/resetbed-keys")
 VALID_DAYS = 730
 #: Clocks of machines differ.
 _SKEW = datetime.timedelta(days=1)
+#: Usages of keys that nobody needs here (RFC 5280, 4.2.1.3).
+_NO_USAGES = (
+    *("content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "encipher_only", "decipher_only"),
+)
 _REMEDY = "make keys once with ./resetbed cluster-keys, and copy their folder to every machine"
 
 
@@ -178,13 +183,6 @@ def _certificate(
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)
     is_authority = issuer is None
-    usage = dict.fromkeys(
-        (
-            *("content_commitment", "key_encipherment", "data_encipherment"),
-            *("key_agreement", "encipher_only", "decipher_only"),
-        ),
-        False,
-    )
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -199,7 +197,7 @@ def _certificate(
                 digital_signature=not is_authority,
                 key_cert_sign=is_authority,
                 crl_sign=is_authority,
-                **usage,
+                **dict.fromkeys(_NO_USAGES, False),
             ),
             critical=True,
         )

@@ -53,7 +53,7 @@ class SweepAtWork:
 def run_on_machines(
     sweep: SweepAtWork, machines: ManyMachines, progress: Progress
 ) -> None:
-    """Executes all remaining runs. Raises :class:`~experiments.fleet.errors.FleetError`."""
+    """Executes all remaining runs. Raises :class:`~experiments.fleet.fleet_errors.FleetError`."""
     from experiments.fleet.dask_fleet import Fleet
 
     placing = make_placing(sweep, machines.patience_s)

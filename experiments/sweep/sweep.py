@@ -53,7 +53,7 @@ def run_sweep(
     and all other runs are as expected. Raises
     :class:`~experiments.spec.spec_file.SpecError`, :class:`~experiments.sweep.state.SweepLocked`
     and, before any run, :class:`~experiments.machine.requirements.RequirementMissing`.
-    With ``machines``, also :class:`~experiments.fleet.errors.FleetError`.
+    With ``machines``, also :class:`~experiments.fleet.fleet_errors.FleetError`.
     """
     suite = load_suite(path)
     runs = expand(suite, path)
@@ -75,12 +75,11 @@ def run_sweep(
             provenance=provenance(),
         )
         remaining, records = _remaining(runs, layout, retry_failed)
+        sweep = SweepAtWork(suite, runs, remaining, records, layout, state)
         progress = Progress(runs, remaining, records, jobs)
         if machines is None:
-            listener = progress.on_run_finished
-            Runner(layout, state, jobs, suite.deadline_s, listener).execute(remaining)
+            _run_here(sweep, jobs, progress)
         else:
-            sweep = SweepAtWork(suite, runs, remaining, records, layout, state)
             run_on_machines(sweep, machines, progress)
     finally:
         made = completed_runs(runs, layout)
@@ -162,6 +161,13 @@ def _save_suite(layout: Layout, path: Path) -> None:
     """Copies the suite for the report. The caller holds the lock of the state file."""
     if not (layout.suite.exists() and layout.suite.samefile(path)):
         write_whole(layout.suite, path.read_text(encoding="utf-8"))
+
+
+def _run_here(sweep: SweepAtWork, jobs: int, progress: Progress) -> None:
+    """Executes the remaining runs on this machine."""
+    deadline_s, listener = sweep.suite.deadline_s, progress.on_run_finished
+    runner = Runner(sweep.layout, sweep.state, jobs, deadline_s, listener)
+    runner.execute(sweep.remaining)
 
 
 def _remaining(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import ssl
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from experiments.fleet import tls_keys
 from experiments.fleet.addresses import Address, find_address, parse_address
-from experiments.fleet.errors import AddressError, FleetError
+from experiments.fleet.fleet_errors import AddressError, FleetError
 from experiments.fleet.tls_keys import Keys, find_keys, make_keys
 
 HERE, THERE = Address("127.0.0.1", 8786), Address("192.0.2.1", 8786)
@@ -147,8 +148,8 @@ def test_keys_that_have_ended_are_refused(
     pytest.importorskip("cryptography")
     keys = make_keys(tmp_path / "keys")
     keys.check()
-    later = tls_keys.time.time() + (tls_keys.VALID_DAYS + 1) * 86_400
-    monkeypatch.setattr(tls_keys.time, "time", lambda: later)
+    later = time.time() + (tls_keys.VALID_DAYS + 1) * 86_400
+    monkeypatch.setattr(time, "time", lambda: later)
     with pytest.raises(FleetError, match="ended on"):
         keys.check()
 
