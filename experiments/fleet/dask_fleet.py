@@ -22,6 +22,7 @@ from experiments.fleet.addresses import Address
 from experiments.fleet.collector import Collector
 from experiments.fleet.dask_settings import FACTS, RESOURCE, apply_settings
 from experiments.fleet.fleet_errors import FleetError
+from experiments.fleet.introduction import introduce
 from experiments.fleet.machine_facts import machine_facts, refusal
 from experiments.fleet.parcel import NotWhole
 from experiments.fleet.placing import MOST_LOSSES, Home, Machine, Order, Placing
@@ -100,17 +101,18 @@ class Fleet:
                 await client.close(timeout=_AGAIN_S)
 
     async def _connect(self) -> Client:
-        client = Client(
-            str(self._address),
-            security=self._keys.security(),
-            asynchronous=True,
-            timeout=5,
-            name="resetbed",
-        )
+        """Raises :class:`FleetError` if the keys do not fit, or :class:`_SchedulerGone`."""
         try:
-            return await client
+            await introduce(self._address, self._keys)
+            return await Client(
+                str(self._address),
+                security=self._keys.security(),
+                asynchronous=True,
+                timeout=10,
+                name="resetbed",
+            )
         except (OSError, asyncio.TimeoutError) as error:
-            raise _SchedulerGone(f"{error}: {error.__cause__}") from error
+            raise _SchedulerGone(str(error) or type(error).__name__) from error
 
     async def _say_where(self, client: Client) -> None:
         asked = client.get_metadata([FACTS, "dashboard"], default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
 #: The resource of a worker that each task takes one of: so many run at a time.
@@ -21,7 +22,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.comm.require-encryption": True,
     "distributed.comm.timeouts.connect": "10s",
     "distributed.comm.timeouts.tcp": "30s",
-    "distributed.logging": {"distributed": "error", "bokeh": "error"},
+    "distributed.logging": {"distributed": "critical", "bokeh": "critical"},
 }
 
 
@@ -34,5 +35,7 @@ def apply_settings(lost_after_s: float | None = None) -> None:
     if lost_after_s is not None:
         given["distributed.scheduler.worker-ttl"] = f"{lost_after_s:g}s"
     dask.config.set(given)
+    # What is to be known of an end of a connection, we say ourselves, in one line.
+    warnings.filterwarnings("ignore", module=r"distributed\b")
     for name in ("distributed", "bokeh", "tornado"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)

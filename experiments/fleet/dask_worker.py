@@ -21,6 +21,7 @@ from distributed import Worker, WorkerPlugin
 from experiments.fleet.addresses import Address
 from experiments.fleet.dask_settings import FACTS, RESOURCE, apply_settings
 from experiments.fleet.fleet_errors import FleetError
+from experiments.fleet.introduction import introduce
 from experiments.fleet.machine_facts import machine_facts
 from experiments.fleet.task_runner import TaskRunner
 from experiments.fleet.tls_keys import Keys
@@ -114,16 +115,16 @@ async def _serve_always(
     said_s = -_SAY_EVERY_S
     while True:
         trouble = "the scheduler has gone"
-        worker = _worker(address, keys, options, facts)
         try:
-            async with worker:
+            await introduce(address, keys)
+            async with _worker(address, keys, options, facts) as worker:
                 say(f"{options.name} works for {address}, {options.jobs} at a time")
                 said_s = -_SAY_EVERY_S
                 await worker.finished()
-        except (OSError, ValueError, RuntimeError) as error:
+        except FleetError:
+            raise  # it will not get better
+        except (OSError, ValueError, RuntimeError, asyncio.TimeoutError) as error:
             trouble = _explained(error, options)
-        finally:
-            await worker.close()
         if loop.time() - said_s >= _SAY_EVERY_S:
             said_s = loop.time()
             say(f"{address}: {trouble}; trying again")
@@ -155,6 +156,4 @@ def _explained(error: Exception, options: WorkerOptions) -> str:
     text = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
     if "name taken" in text:
         return f"another worker is called {options.name}: choose another --name"
-    if "certificate" in text.lower() or "ssl" in text.lower():
-        return f"the keys are not the scheduler's: copy its folder of keys ({text})"
-    return text or type(error).__name__
+    return f"no scheduler answers ({text or type(error).__name__})"
