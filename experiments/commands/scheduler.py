@@ -71,11 +71,8 @@ def command(
 
     if listen is None and not everywhere:
         _say("no keys: only for this machine; for others, ./resetbed cluster-keys")
-    try:
-        options = SchedulerOptions(dashboard, lost_after_s, file)
-        run_scheduler(address, keys, options, _say)
-    except OSError as error:
-        raise click.UsageError(f"--listen {address}: {error}") from error
+    options = SchedulerOptions(dashboard, lost_after_s, file)
+    run_scheduler(address, keys, options, _say)
 
 
 def _say(text: str) -> None:

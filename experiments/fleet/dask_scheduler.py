@@ -14,6 +14,7 @@ from distributed import Scheduler
 from experiments.files.whole_file import write_whole
 from experiments.fleet.addresses import Address
 from experiments.fleet.dask_settings import FACTS, apply_settings
+from experiments.fleet.fleet_errors import FleetError
 from experiments.fleet.tls_keys import Keys
 
 
@@ -33,7 +34,7 @@ class SchedulerOptions:
 def run_scheduler(
     address: Address, keys: Keys, options: SchedulerOptions, say: Callable[[str], None]
 ) -> None:
-    """Serves until SIGTERM or SIGINT. Raises ``OSError`` if the port is in use."""
+    """Serves until SIGTERM or SIGINT. Raises :class:`FleetError` if the port is in use."""
     apply_settings(options.lost_after_s)
     asyncio.run(_serve(address, keys, options, say))
 
@@ -62,6 +63,10 @@ async def _serve_always(
         dashboard=True,
         dashboard_address=options.dashboard,
     )
+    try:
+        await scheduler
+    except RuntimeError as error:
+        raise FleetError(f"--listen {address}: {error.__cause__}") from error
     async with scheduler:
         host = options.dashboard.rpartition(":")[0]
         pages = f"http://{host}:{scheduler.services['dashboard'].port}/status"

@@ -156,4 +156,4 @@ def _explained(error: Exception, options: WorkerOptions) -> str:
     text = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
     if "name taken" in text:
         return f"another worker is called {options.name}: choose another --name"
-    return f"no scheduler answers ({text or type(error).__name__})"
+    return text or f"no answer ({type(error).__name__})"

@@ -62,7 +62,10 @@ def run_on_machines(
     if again:
         collector.say(f"{again} runs are done again: their group has moved")
     progress.undo([task.name for task in placing.remaining])
-    Fleet(machines.address, machines.keys, placing, collector).run()
+    try:
+        Fleet(machines.address, machines.keys, placing, collector).run()
+    finally:
+        collector.close()
 
 
 def make_placing(sweep: SweepAtWork, patience_s: float) -> Placing:
@@ -105,6 +108,10 @@ class RunCollector:
         self._placing = placing
         self._progress = progress
         self._facts = _facts_of_machines(sweep.layout.state)
+        self.close()  # an earlier command may have been killed
+
+    def close(self) -> None:
+        """Removes what has arrived in part."""
         shutil.rmtree(self._incoming, ignore_errors=True)
 
     @property
