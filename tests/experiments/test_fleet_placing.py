@@ -60,6 +60,13 @@ def test_a_machine_runs_as_many_at_a_time_as_it_says() -> None:
     assert decided(placing, 0.0) == ([], [])
 
 
+def test_an_idle_machine_takes_nothing_of_a_busy_ones_group() -> None:
+    placing = Placing([each for each in GROUPS if each.group == "a"], {}, {}, 0.0, 0.0)
+    placing.see([ALPHA, BETA], 0.0)
+    assert len(decided(placing, 0.0)[1]) == 1
+    assert decided(placing, 1e9) == ([], [])
+
+
 def test_a_group_waits_for_its_home_and_moves_whole() -> None:
     placing = fresh()
     placing.see([ALPHA], 0.0)
@@ -185,6 +192,7 @@ class World:
         """What is to be done is done; the places of no machine are exceeded."""
         for decision in self.placing.decide(self.now_s):
             if isinstance(decision, Home):
+                assert decision.left not in self.machines, "it is there"
                 self.note("home", decision.group, decision.machine)
             else:
                 assert decision.machine in self.machines.values()
