@@ -13,6 +13,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ class _Runs(WorkerPlugin):  # type: ignore[misc]  # Dask is not always installed
 
     name = FACTS
 
-    def __init__(self, folder: Path) -> None:
-        self.runner = TaskRunner(folder)
+    def __init__(self, runner: TaskRunner) -> None:
+        self.runner = runner
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
         """Dask cannot stop what it called; the runner can."""
@@ -117,7 +118,10 @@ async def _serve_always(
         trouble = "the scheduler has gone"
         try:
             await introduce(address, keys)
-            async with _worker(address, keys, options, facts) as worker:
+            runner = TaskRunner(
+                options.folder / "tasks", facts["code_digest"], partial(_end, say)
+            )
+            async with _worker(address, keys, options, facts, runner) as worker:
                 say(f"{options.name} works for {address}, {options.jobs} at a time")
                 said_s = -_SAY_EVERY_S
                 await worker.finished()
@@ -131,8 +135,18 @@ async def _serve_always(
         await asyncio.sleep(_AGAIN_S)
 
 
+def _end(say: Callable[[str], None]) -> None:
+    """Ends this process, which still is what it was before its code changed."""
+    say("the code on this machine has changed: start the worker again")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _worker(
-    address: Address, keys: Keys, options: WorkerOptions, facts: dict[str, Any]
+    address: Address,
+    keys: Keys,
+    options: WorkerOptions,
+    facts: dict[str, Any],
+    runner: TaskRunner,
 ) -> Worker:
     return Worker(
         str(address),
@@ -144,7 +158,7 @@ def _worker(
         port=options.port,
         memory_limit=0,  # tasks are other processes, and Dask must not pause them
         dashboard_address="127.0.0.1:0",
-        plugins=(_Runs(options.folder / "tasks"),),
+        plugins=(_Runs(runner),),
         startup_information={FACTS: lambda _worker: facts},
         heartbeat_interval="1s",
         death_timeout=20,

@@ -1,6 +1,6 @@
 """Runs the tasks of a worker on its machine. The functions here are what Dask calls.
 
-A run is ended at its deadline, when nobody wants its result any more, and when the worker
+A task is ended at its deadline, when nobody wants its result any more, and when the worker
 loses its scheduler.
 """
 
@@ -10,11 +10,13 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from experiments.fleet.parcel import pack
 from experiments.fleet.task_process import TaskProcess, end
+from experiments.machine.code_digest import code_digest
 
 _POLL_S = 0.05
 
@@ -24,10 +26,17 @@ class Withdrawn(RuntimeError):
 
 
 class TaskRunner:
-    """The tasks of one worker. Each has a folder below ``folder`` while it runs."""
+    """The tasks of one worker. Each has a folder below ``folder`` while it runs.
 
-    def __init__(self, folder: Path) -> None:
+    ``code``: the digest of the code that the worker joined with. A task is a new process and
+    would run what is there now; so if that has changed, nothing runs any more and
+    ``on_changed`` is called.
+    """
+
+    def __init__(self, folder: Path, code: str, on_changed: Callable[[], None]) -> None:
         self._folder = folder
+        self._code = code
+        self._on_changed = on_changed
         self._unwanted: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
         self._is_closed = False
@@ -35,12 +44,15 @@ class TaskRunner:
     def run(self, key: str, order: dict[str, Any]) -> dict[str, Any]:
         """Runs one task to its end: the fields of a :class:`~experiments.fleet.task.Reply`.
 
-        Raises :class:`Withdrawn` if it was ended because nobody wants it.
+        Raises :class:`Withdrawn` if it was ended because nobody wants it, or did not start.
         """
+        if code_digest() != self._code:
+            self._on_changed()
+            raise Withdrawn("the code on this machine has changed")
         unwanted = threading.Event()
         with self._lock:
             if self._is_closed:
-                raise Withdrawn(key)
+                raise Withdrawn("this worker ends")
             self._unwanted[key] = unwanted
         folder = self._folder / key
         try:
@@ -85,7 +97,7 @@ def _run(
     try:
         while process.status is None and not process.is_overdue:
             if unwanted.wait(_POLL_S):
-                raise Withdrawn(folder.name)
+                raise Withdrawn("nobody wants it")
         if process.status is None:
             reason = f"not done within {deadline_s:g} s"
     finally:

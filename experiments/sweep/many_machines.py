@@ -16,8 +16,9 @@ from typing import Any
 
 import click
 
-from experiments.files.disk_full import disk_full_named
+from experiments.files.disk_full import DiskFullError, disk_full_named
 from experiments.fleet.addresses import Address
+from experiments.fleet.fleet_errors import FleetError
 from experiments.fleet.machine_facts import differences
 from experiments.fleet.parcel import unpack
 from experiments.fleet.placing import Home, Order, Placing
@@ -64,6 +65,8 @@ def run_on_machines(
     progress.undo([task.name for task in placing.remaining])
     try:
         Fleet(machines.address, machines.keys, placing, collector).run()
+    except DiskFullError as error:
+        raise FleetError(str(error)) from error
     finally:
         collector.close()
 

@@ -17,9 +17,10 @@ from tests.experiments.run_folders import connection, write_run
 def main(folder: str) -> int:
     """Reads the spec from standard input; returns the exit status of a run."""
     spec = json.load(sys.stdin)
+    seconds = spec["steady_s"]
     sandbox = ("setpriv", "--pdeathsig", "KILL", "--", "sleep", "1000")
     with subprocess.Popen(sandbox, cwd="/") as child:
-        time.sleep(spec["steady_s"])
+        time.sleep(seconds)
         child.kill()
     write_run(Path(folder), spec["policy"], [connection(1, "c2n1")])
     print(f"seed {spec['seed']}")
