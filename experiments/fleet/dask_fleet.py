@@ -27,7 +27,7 @@ from experiments.fleet.machine_facts import machine_facts, refusal
 from experiments.fleet.parcel import NotWhole
 from experiments.fleet.placing import MOST_LOSSES, Home, Machine, Order, Placing
 from experiments.fleet.task import Reply
-from experiments.fleet.task_runner import run_order
+from experiments.fleet.task_runner import Withdrawn, run_order
 from experiments.fleet.tls_keys import Keys
 
 #: How often the scheduler is asked which machines there are.
@@ -69,6 +69,7 @@ class Fleet:
         self._judged: dict[str, bool] = {}  # address of a worker -> whether it is used
         self._sent: list[_Sent] = []
         self._idle_said_s = -_SAY_EVERY_S
+        self._look_s = 0.0  # when the scheduler is asked next
 
     def run(self) -> None:
         """Returns when every task has ended. Raises :class:`FleetError`.
@@ -123,11 +124,11 @@ class Fleet:
 
     async def _session(self, client: Client) -> None:
         """Until every task has ended. Raises :class:`_SchedulerGone`."""
-        look_s = 0.0
+        self._look_s = 0.0
         while self._placing.remaining:
-            if time.monotonic() >= look_s:
+            if time.monotonic() >= self._look_s:
+                self._look_s = time.monotonic() + _LOOK_S
                 self._see(await _answered(client.scheduler.identity(n_workers=-1)))
-                look_s = time.monotonic() + _LOOK_S
             for decision in self._placing.decide(time.monotonic()):
                 if isinstance(decision, Home):
                     self._collector.on_home(decision)
@@ -152,7 +153,10 @@ class Fleet:
         ]
         for order in self._placing.see(machines, time.monotonic()):
             self._forget(order)
-            self._lose(order, "its worker has gone")
+            if order.machine.address in workers:
+                self._withdraw(order, "its worker ends")
+            else:
+                self._lose(order, "its worker has gone")
         if not self._placing.under_way:
             self._say_idle(machines)
 
@@ -190,15 +194,18 @@ class Fleet:
     def _take(self, sent: _Sent) -> None:
         """Notes what came of an order."""
         error: BaseException | None
+        sent.future.release()
         try:
             error, answer = None, sent.answer.result()
         except (asyncio.CancelledError, CancelledError):
             raise _SchedulerGone("the scheduler has lost its tasks") from None
+        except Withdrawn as withdrawn:
+            self._withdraw(sent.order, str(withdrawn))
+            return
         except KilledWorker:
             error = FleetError("its worker has gone")
         except Exception as raised:  # noqa: BLE001 - whatever the task raised there
             error = raised
-        sent.future.release()
         if error is None:
             try:
                 self._collector.on_reply(sent.order, Reply(**answer))
@@ -210,15 +217,24 @@ class Fleet:
             self._lose(sent.order, str(error) or type(error).__name__)
 
     def _lose(self, order: Order, reason: str) -> None:
+        self._look_s = 0.0  # before that machine gets another task
         machine = order.machine.name
         if self._placing.lost(order):
             text = f"lost {MOST_LOSSES} times, at last on {machine}: {reason}"
             self._collector.on_given_up(order, text)
             self._placing.give_up(order)
         else:
-            self._collector.say(
-                f"{order.task.name} is lost on {machine}, and done again: {reason}"
-            )
+            self._say_again(order, reason)
+
+    def _withdraw(self, order: Order, reason: str) -> None:
+        """The worker ended it: that says nothing against the task."""
+        self._look_s = 0.0
+        self._placing.withdraw(order)
+        self._say_again(order, reason)
+
+    def _say_again(self, order: Order, reason: str) -> None:
+        name, machine = order.task.name, order.machine.name
+        self._collector.say(f"{name} is lost on {machine}, and done again: {reason}")
 
     def _forget(self, order: Order) -> None:
         for sent in [each for each in self._sent if each.order == order]:

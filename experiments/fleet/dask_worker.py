@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distributed import Worker, WorkerPlugin
+from distributed import Status, Worker, WorkerPlugin
 
 from experiments.fleet.addresses import Address
 from experiments.fleet.dask_settings import FACTS, RESOURCE, apply_settings
@@ -28,6 +28,8 @@ from experiments.fleet.task_runner import TaskRunner
 from experiments.fleet.tls_keys import Keys
 
 _AGAIN_S = 1.0
+#: Tasks get SIGTERM, and SIGKILL after 15 s (experiments/fleet/task_process.py).
+_LEAVE_S = 20.0
 #: How often it is said that the scheduler does not answer.
 _SAY_EVERY_S = 30.0
 
@@ -124,7 +126,11 @@ async def _serve_always(
             async with _worker(address, keys, options, facts, runner) as worker:
                 say(f"{options.name} works for {address}, {options.jobs} at a time")
                 said_s = -_SAY_EVERY_S
-                await worker.finished()
+                try:
+                    await worker.finished()
+                except asyncio.CancelledError:
+                    await _take_leave(worker, runner)
+                    raise
         except FleetError:
             raise  # it will not get better
         except (OSError, ValueError, RuntimeError, asyncio.TimeoutError) as error:
@@ -133,6 +139,15 @@ async def _serve_always(
             said_s = loop.time()
             say(f"{address}: {trouble}; trying again")
         await asyncio.sleep(_AGAIN_S)
+
+
+async def _take_leave(worker: Worker, runner: TaskRunner) -> None:
+    """No more tasks, and the scheduler learns that those under way were ended."""
+    worker.status = Status.closing_gracefully
+    runner.close()
+    until_s = asyncio.get_running_loop().time() + _LEAVE_S
+    while worker.state.executing and asyncio.get_running_loop().time() < until_s:
+        await asyncio.sleep(0.05)
 
 
 def _end(say: Callable[[str], None]) -> None:

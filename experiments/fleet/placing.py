@@ -139,6 +139,11 @@ class Placing:
         self._done[order.task.name] = order.machine.name
         return True
 
+    def withdraw(self, order: Order) -> None:
+        """That order came to nothing, by no fault of its task, which waits again."""
+        if self._is_valid(order):
+            del self._under_way[order.task.name]
+
     def lost(self, order: Order) -> bool:
         """That order came to nothing; its task waits again. True: it was lost too often.
 
@@ -146,7 +151,7 @@ class Placing:
         """
         if not self._is_valid(order):
             return False
-        del self._under_way[order.task.name]
+        self.withdraw(order)
         name = order.task.name
         self._losses[name] = self._losses.get(name, 0) + 1
         return self._losses[name] >= MOST_LOSSES

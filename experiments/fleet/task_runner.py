@@ -97,7 +97,7 @@ def _run(
     try:
         while process.status is None and not process.is_overdue:
             if unwanted.wait(_POLL_S):
-                raise Withdrawn("nobody wants it")
+                raise Withdrawn("it was ended there")
         if process.status is None:
             reason = f"not done within {deadline_s:g} s"
     finally:

@@ -121,6 +121,15 @@ def test_a_task_that_is_lost_too_often_fails() -> None:
     assert [order.task.name for order in decided(placing, 0.0)[1]] == ["a2"]
 
 
+def test_a_worker_that_is_ended_is_no_tasks_fault() -> None:
+    placing = fresh()
+    placing.see([ALPHA], 0.0)
+    for _ in range(2 * MOST_LOSSES):
+        (order,) = decided(placing, 0.0)[1]
+        placing.withdraw(order)
+    assert len(placing.remaining) == len(GROUPS)
+
+
 def test_a_scheduler_that_went_is_no_tasks_fault() -> None:
     placing = fresh()
     for _ in range(2 * MOST_LOSSES):
