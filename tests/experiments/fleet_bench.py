@@ -1,30 +1,34 @@
 """Runs per hour with one, two and three workers, beside a sweep without any.
 
-``python -m tests.experiments.fleet_bench FOLDER``, as root, makes ``fleet.json`` there. All
-machines are namespaces of this one, so real runs share its cores. Fake runs only wait: what
+``python -m tests.experiments.fleet_bench FOLDER``, as root, makes ``fleet.json`` there, and
+``many-machines.svg`` of it. All machines are namespaces of this one, so real runs share its cores. Fake runs only wait: what
 they gain is what the testbed itself allows.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from experiments.sweep.state import MET, read_records
 from tests.experiments.rack import FAKE, HEAD, Rack, rack
 from tests.system.commands import eventually
 
+WORKERS = (0, 1, 2, 3)
 NAMES = ("alpha", "beta", "gamma")
 SCHEDULER = "tcp://10.77.0.1:8786"
 REAL = "import sys; from experiments.commands.cli import main; sys.exit(main())"
 SUITES: dict[str, tuple[str, dict[str, Any]]] = {
     "fake": (
         FAKE,
-        {"base": {"scenario": "drain-node", "steady_s": 2.0}, "repetitions": 12},
+        {"base": {"scenario": "drain-node", "steady_s": 2.0}, "repetitions": 6},
     ),
     "real": (
         REAL,
@@ -44,11 +48,11 @@ SUITES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def main(folder: Path) -> None:
     """Measures all, and prints each figure as it is known."""
-    found = []
+    found: list[dict[str, Any]] = []
     for kind, (code, data) in SUITES.items():
         suite = folder / f"{kind}.yaml"
         suite.write_text(json.dumps(data))
-        for workers in (0, 1, 2, 3):
+        for workers in WORKERS:
             scratch = folder / f"{kind}-{workers}"
             scratch.mkdir()
             with rack(NAMES, scratch) as machines:
@@ -56,6 +60,24 @@ def main(folder: Path) -> None:
             found.append({"runs_are": kind, "workers": workers, **figures})
             print(json.dumps(found[-1]), flush=True)
             (folder / "fleet.json").write_text(json.dumps(found, indent=1) + "\n")
+    plot(found, folder / "many-machines.svg")
+
+
+def plot(found: list[dict[str, Any]], path: Path) -> None:
+    """Runs per hour, a panel for each kind of run."""
+    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    panels = figure.subplots(1, len(SUITES))
+    titles = {"fake": "runs that wait for 2 s", "real": "real runs, on two cores"}
+    for panel, kind in zip(panels, SUITES, strict=True):
+        rates = [f["runs_per_hour"] for f in found if f["runs_are"] == kind]
+        names = ["no\nworker", *(f"{n}\nworker{'s' * (n > 1)}" for n in WORKERS[1:])]
+        bars = panel.bar(names, rates, color=["#818b98", *["#0969da"] * 3])
+        panel.bar_label(bars, fmt="%.0f")
+        panel.set_title(titles[kind])
+        panel.margins(y=0.15)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("runs per hour")
+    figure.savefig(path, metadata={"Date": None})
 
 
 def _measure(machines: Rack, suite: Path, code: str, workers: int) -> dict[str, Any]:
@@ -87,6 +109,7 @@ def _measure(machines: Rack, suite: Path, code: str, workers: int) -> dict[str, 
             (span_s * max(workers, 1) - busy_s) / len(records), 3
         ),
         "whole_command_s": round(took_s, 1),
+        "load_average": round(os.getloadavg()[0], 1),
     }
 
 
