@@ -40,7 +40,7 @@ SUITES: dict[str, tuple[str, dict[str, Any]]] = {
                 "steady_s": 0.2,
                 "observe_s": 0.6,
             },
-            "repetitions": 6,
+            "repetitions": 4,
         },
     ),
 }

@@ -23,8 +23,8 @@ _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 #: The command line, with fake runs in place of real ones.
 FAKE = """
 import sys
-from experiments.sweep import many_machines
-many_machines.PROGRAM = "tests.experiments.fake_run"
+from experiments.sweep import many_machines, runner
+many_machines.PROGRAM = runner.PROGRAM = "tests.experiments.fake_run"
 from experiments.commands.cli import main
 sys.exit(main())
 """
