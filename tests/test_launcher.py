@@ -72,6 +72,7 @@ def _sourced(*command: str) -> list[str]:
     [
         ("options", "install_requires"),
         ("options.extras_require", "test"),
+        ("options.extras_require", "dask"),
         ("options.extras_require", "ryu"),
         ("resetbed", "packages"),
         ("resetbed", "kernel_packages"),
@@ -82,6 +83,21 @@ def test_lists_are_read_as_python_reads_them(section: str, key: str) -> None:
     settings = configparser.ConfigParser()
     settings.read(CHECKOUT / "setup.cfg")
     assert _sourced("listed", section, key) == settings[section][key].split("\n")[1:]
+
+
+def test_packages_of_some_commands_are_installed_once_and_said(bench: Bench) -> None:
+    settings = bench.folder / "setup.cfg"
+    text = settings.read_text()
+    wheel = next(line for line in text.splitlines() if "miniature @" in line)
+    settings.write_text(text.replace("test =\n", f"test =\nmore =\n{wheel}\n"))
+    first = bench.call("setup", "extra", "more")
+    assert first.status == 0, first.messages
+    assert "installing Python packages for more" in first.messages
+    again = bench.call("setup", "extra", "more")
+    assert (again.status, again.messages) == (0, "")
+    other = bench.call("setup", "extra", "nothing")
+    assert other.status == 3
+    assert "no packages are called nothing" in other.messages
 
 
 def test_packages_that_are_not_installed_are_missing() -> None:

@@ -20,6 +20,8 @@ from experiments.commands.cli_options import (
     datapath_option,
     handles_errors,
     healing_options,
+    keys_option,
+    many_machines,
     member_options,
     name_option,
     spec_overrides,
@@ -38,8 +40,11 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
 #: ``command``. The module is imported when it is asked for.
 ELSEWHERE = {
     "chaos": "experiments.commands.chaos",
+    "cluster-keys": "experiments.commands.cluster_keys",
     "memory": "experiments.commands.memory",
+    "scheduler": "experiments.commands.scheduler",
     "schema": "experiments.commands.schema",
+    "worker": "experiments.commands.machine_worker",
 }
 
 
@@ -188,18 +193,41 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
     is_flag=True,
     help="Repeat runs that failed or cannot be trusted.",
 )
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Run on the workers of this scheduler: tcp://HOST:8786, or a scheduler file.",
+)
+@click.option(
+    "--wait-for-machine",
+    "patience_s",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="With --scheduler: how long a machine that has left keeps its groups of runs.",
+)
+@keys_option
 @handles_errors
 def sweep(
-    suite: str, out: Path | None, jobs: int, dry_run: bool, retry_failed: bool
+    suite: str,
+    out: Path | None,
+    jobs: int,
+    dry_run: bool,
+    retry_failed: bool,
+    scheduler: str | None,
+    **machines: Any,
 ) -> None:
     """Run all runs of a suite: SUITE is a YAML file or the name of a shipped suite.
 
     \b
       ./resetbed sweep designs                 results in ./results/designs
       ./resetbed sweep designs --dry-run
+      ./resetbed sweep designs --scheduler tcp://192.0.2.1:8786
 
     The same command continues an interrupted sweep. Parallel runs (--jobs) share the
-    cores, which changes their measured times.
+    cores, which changes their measured times. With --scheduler, all designs on the same
+    connections run on one machine (docs/many-machines.md).
     """
     from experiments.spec.spec_file import SpecError
     from experiments.sweep.state import SweepLocked
@@ -209,7 +237,12 @@ def sweep(
     try:
         if dry_run:
             return print_plan(find_suite(suite), out)
-        status, folder = run_sweep(find_suite(suite), out, jobs, retry_failed)
+        path, elsewhere = find_suite(suite), None
+        if scheduler is not None:
+            if jobs != 1:
+                raise BadInput("--jobs: each worker has its own (./resetbed worker)")
+            elsewhere = many_machines(scheduler, **machines)
+        status, folder = run_sweep(path, out, jobs, retry_failed, elsewhere)
     except (SpecError, SweepLocked) as error:
         raise BadInput(str(error)) from error
     click.echo(f"tables in {folder}; for the report: ./resetbed report {folder}")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from experiments.fleet.fleet_errors import AddressError, FleetError
 from experiments.machine.requirements import RequirementMissing
 from topologies.datapaths import DatapathMissing
 from topologies.domain.plan import Plan, PlanError, is_member_name
@@ -42,8 +44,16 @@ def handles_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         except AlreadyRunning as error:
             remedy = "choose another --name, or stop it first"
             raise BadInput(f"{error}; {remedy}") from error
-        except (PlanError, LinkOptionsError, NotRunning, SandboxError) as error:
+        except (
+            AddressError,
+            PlanError,
+            LinkOptionsError,
+            NotRunning,
+            SandboxError,
+        ) as error:
             raise BadInput(str(error)) from error
+        except FleetError as error:
+            raise UnmetRequirement(str(error)) from error
         except (RequirementMissing, DatapathMissing) as error:
             raise UnmetRequirement(f"{error}; see ./resetbed doctor") from error
 
@@ -157,6 +167,16 @@ def healing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return heal(within(command))
 
 
+def keys_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--keys``, for commands about many machines."""
+    return click.option(
+        "--keys",
+        "keys_folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder of the keys (./resetbed cluster-keys).  [default: /etc/resetbed/keys]",
+    )(command)
+
+
 def datapath_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The option ``--datapath`` of commands that run specs: it overrides the spec."""
     return click.option(
@@ -225,3 +245,15 @@ def spec_overrides(
         "heal_within_s": heal_within_s,
     }
     return tuple(f"{key}={value}" for key, value in given.items() if value is not None)
+
+
+def many_machines(scheduler: str, keys_folder: Path | None, patience_s: float) -> Any:
+    """The machines of a scheduler, for a sweep. Installs Dask if it is missing."""
+    from experiments.fleet.addresses import find_address
+    from experiments.fleet.dask_extra import require_dask
+    from experiments.fleet.tls_keys import find_keys
+    from experiments.sweep.many_machines import ManyMachines
+
+    address = find_address(scheduler)
+    require_dask()
+    return ManyMachines(address, find_keys(address, keys_folder), patience_s)

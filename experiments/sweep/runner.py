@@ -8,16 +8,15 @@ sweep repeats that run.
 from __future__ import annotations
 
 import json
+import platform
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from experiments.fleet.task_process import TaskProcess, end
 from experiments.sweep.state import (
     FAILED,
     UNTRUSTED,
@@ -27,25 +26,18 @@ from experiments.sweep.state import (
 from experiments.sweep.suite import PlannedRun
 from experiments.verdict.trust import EXIT_STATUS
 
-_DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+#: The program of a run.
+PROGRAM = "experiments.sweep.worker"
 _POLL_S = 0.05
-#: Seconds from SIGTERM to SIGKILL for a run that is stopped.
-_GRACE_S = 15.0
 
 #: Called for every run that has ended.
 Listener = Callable[[PlannedRun, Record], None]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Worker:
     run: PlannedRun
-    process: subprocess.Popen[bytes]
-    started_s: float
-    deadline: float  # of the monotonic clock
-
-    @property
-    def overdue(self) -> bool:
-        return time.monotonic() > self.deadline
+    process: TaskProcess
 
 
 @dataclass(frozen=True)
@@ -114,32 +106,18 @@ class Runner:
             shutil.rmtree(folder)
         folder.parent.mkdir(exist_ok=True)
         log.parent.mkdir(exist_ok=True)
-        argv = (sys.executable, "-m", "experiments.sweep.worker", str(folder))
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                (*_DIE_WITH_PARENT, *argv),
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the sweep only, which stops the runs
-            )
-        assert process.stdin is not None
-        try:
-            process.stdin.write(json.dumps(run.spec.model_dump(mode="json")).encode())
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it has ended already; its exit status and log give the reason
-        now = time.monotonic()
-        return _Worker(run, process, time.time(), now + self._deadline_s)
+        value = run.spec.model_dump(mode="json")
+        process = TaskProcess(PROGRAM, value, folder, log, self._deadline_s)
+        return _Worker(run, process)
 
     def _poll(self) -> None:
         """Records the runs that have ended; stops those past their deadline."""
         for worker in list(self._workers):
-            status = worker.process.poll()
+            status = worker.process.status
             if status is not None:
                 self._finish(worker, status, None)
-            elif worker.overdue:
-                _end([worker])
+            elif worker.process.is_overdue:
+                end([worker.process])
                 reason = f"not done within {self._deadline_s:g} s"
                 self._finish(worker, None, reason)
 
@@ -156,16 +134,17 @@ class Runner:
             outcome=outcome,
             exit_status=status,
             reason=reason,
-            started_s=round(worker.started_s, 3),
+            started_s=round(worker.process.started_s, 3),
             ended_s=round(time.time(), 3),
             jobs=self._jobs,
+            machine=platform.node(),
         )
         self._state.record(record)
         self._workers.remove(worker)
         self._listener(worker.run, record)
 
     def _end_all(self) -> None:
-        _end(self._workers)
+        end(worker.process for worker in self._workers)
         self._workers.clear()
 
 
@@ -199,17 +178,3 @@ def _last_log_line(log: Path) -> str:
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:500] if lines else ""
-
-
-def _end(workers: Sequence[_Worker]) -> None:
-    """Stops runs: SIGTERM first, then SIGKILL."""
-    for worker in workers:
-        if worker.process.poll() is None:
-            worker.process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + _GRACE_S
-    for worker in workers:
-        try:
-            worker.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            worker.process.kill()
-            worker.process.wait()

@@ -35,7 +35,8 @@ class Record:
     """One run that has ended. Times are CLOCK_REALTIME seconds.
 
     ``exit_status``: of the run, None if the sweep stopped it. ``reason``: why it is not as
-    expected. ``jobs``: the maximum of parallel runs.
+    expected. ``jobs``: the maximum of parallel runs. ``machine``: the name of the machine
+    that made it; None in state files of earlier versions.
     """
 
     run: str
@@ -45,6 +46,7 @@ class Record:
     started_s: float
     ended_s: float
     jobs: int
+    machine: str | None = None
 
     @property
     def took_s(self) -> float:

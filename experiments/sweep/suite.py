@@ -148,6 +148,11 @@ class PlannedRun:
         """A title for people: the levels and the repetition."""
         return " ".join((*self.levels.values(), f"#{self.repetition}"))
 
+    def group(self) -> str:
+        """The runs that are compared: one name for all designs on the same connections."""
+        settings = (v for k, v in self.levels.items() if k not in DESIGN_KEYS)
+        return " ".join((*settings, f"#{self.repetition}"))
+
 
 @dataclass(frozen=True)
 class Configuration:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,8 @@ from experiments.files.whole_file import write_whole
 from experiments.machine.provenance import provenance
 from experiments.results.run_folder import RunFolder
 from experiments.spec.spec_file import SpecError
+from experiments.sweep.many_machines import ManyMachines, SweepAtWork, run_on_machines
+from experiments.sweep.progress import Progress, duration, estimate
 from experiments.sweep.runner import Layout, Runner
 from experiments.sweep.state import (
     COMPARED,
@@ -27,34 +28,36 @@ from experiments.sweep.state import (
     StateFile,
     read_records,
 )
-from experiments.sweep.suite import PlannedRun, Suite
+from experiments.sweep.suite import PlannedRun
 from experiments.sweep.suite_file import expand, load_suite
 from experiments.sweep.tables import CompletedRun, write_tables
 from experiments.verdict.trust import AS_EXPECTED, EXIT_STATUS, UNEXPECTED, worst
 from topologies.datapaths import find_datapath
 
-#: Estimate, until a run has been measured, of the seconds that a run takes beyond its
-#: steady time, events and observation.
-_OVERHEAD_S = 6.0
-
-_OUTCOME_TEXTS = {MET: "as expected", FAILED: "FAILED", UNTRUSTED: "cannot be trusted"}
 #: Outcomes of runs that ``--retry-failed`` repeats.
 _RETRIED = frozenset((FAILED, UNTRUSTED))
 
 
 def run_sweep(
-    path: Path, out: Path | None, jobs: int, retry_failed: bool
+    path: Path,
+    out: Path | None,
+    jobs: int,
+    retry_failed: bool,
+    machines: ManyMachines | None = None,
 ) -> tuple[int, Path]:
     """Executes the remaining runs of the suite: (exit status, the sweep's folder).
+
+    They run on this machine, ``jobs`` at a time, or on the ``machines`` of a scheduler.
 
     0: every run is as expected; 1: some are not; 4: some measurements cannot be trusted,
     and all other runs are as expected. Raises
     :class:`~experiments.spec.spec_file.SpecError`, :class:`~experiments.sweep.state.SweepLocked`
     and, before any run, :class:`~experiments.machine.requirements.RequirementMissing`.
+    With ``machines``, also :class:`~experiments.fleet.fleet_errors.FleetError`.
     """
     suite = load_suite(path)
     runs = expand(suite, path)
-    for run in runs:
+    for run in () if machines else runs:
         require(run.spec.links.options)
         find_datapath(run.spec.cluster.datapath)
     layout = Layout((out or Path("results") / suite.name).resolve())
@@ -68,9 +71,16 @@ def run_sweep(
             suite=suite.name,
             command=sys.argv,
             jobs=jobs,
+            scheduler=str(machines.address) if machines else None,
             provenance=provenance(),
         )
-        _run_remaining(suite, runs, layout, state, jobs, retry_failed)
+        remaining, records = _remaining(runs, layout, retry_failed)
+        sweep = SweepAtWork(suite, runs, remaining, records, layout, state)
+        progress = Progress(runs, remaining, records, jobs)
+        if machines is None:
+            _run_here(sweep, jobs, progress)
+        else:
+            run_on_machines(sweep, machines, progress)
     finally:
         made = completed_runs(runs, layout)
         if made:
@@ -94,7 +104,7 @@ def print_plan(path: Path, out: Path | None) -> None:
     remaining = [run for run in runs if run.name not in records]
     click.echo(
         f"{len(runs)} runs of {suite.name}, {len(remaining)} to do, "
-        f"about {_duration(_estimate(remaining, {}))} one at a time; folder {layout.folder}"
+        f"about {duration(estimate(remaining, {}))} one at a time; folder {layout.folder}"
     )
 
 
@@ -153,14 +163,17 @@ def _save_suite(layout: Layout, path: Path) -> None:
         write_whole(layout.suite, path.read_text(encoding="utf-8"))
 
 
-def _run_remaining(
-    suite: Suite,
-    runs: Sequence[PlannedRun],
-    layout: Layout,
-    state: StateFile,
-    jobs: int,
-    retry_failed: bool,
-) -> None:
+def _run_here(sweep: SweepAtWork, jobs: int, progress: Progress) -> None:
+    """Executes the remaining runs on this machine."""
+    deadline_s, listener = sweep.suite.deadline_s, progress.on_run_finished
+    runner = Runner(sweep.layout, sweep.state, jobs, deadline_s, listener)
+    runner.execute(sweep.remaining)
+
+
+def _remaining(
+    runs: Sequence[PlannedRun], layout: Layout, retry_failed: bool
+) -> tuple[list[PlannedRun], dict[str, Record]]:
+    """The runs that are to be executed, and the records of all that have ended."""
     records = {one.run.name: one.record for one in completed_runs(runs, layout)}
     written = read_records(layout.state)
     retried = {n for n, r in records.items() if r.outcome in _RETRIED and retry_failed}
@@ -169,61 +182,4 @@ def _run_remaining(
     done = len(runs) - len(remaining)
     if done:
         click.echo(f"{done} of {len(runs)} runs are done already", err=True)
-    progress = _Progress(runs, remaining, records, jobs)
-    Runner(layout, state, jobs, suite.deadline_s, progress.on_run_finished).execute(
-        remaining
-    )
-
-
-class _Progress:
-    """Prints the outcome of each run, the number of remaining runs, and their time."""
-
-    def __init__(
-        self,
-        runs: Sequence[PlannedRun],
-        remaining: Sequence[PlannedRun],
-        records: dict[str, Record],
-        jobs: int,
-    ) -> None:
-        self._total = len(runs)
-        self._remaining = list(remaining)
-        self._records = records
-        self._jobs = jobs
-
-    def on_run_finished(self, run: PlannedRun, record: Record) -> None:
-        """Prints the outcome of a run that has ended."""
-        self._remaining = [r for r in self._remaining if r.name != run.name]
-        self._records[run.name] = record
-        at = self._total - len(self._remaining)
-        word = _OUTCOME_TEXTS.get(record.outcome, "not as expected")
-        reason = f" ({record.reason})" if record.reason else ""
-        seconds = _estimate(self._remaining, self._records) / self._jobs
-        clock = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
-        rest = f"; {_duration(seconds)} left, until {clock}" if self._remaining else ""
-        click.echo(
-            f"[{at:{len(str(self._total))}}/{self._total}] {run.title()}: "
-            f"{word}{reason}, {record.took_s:.1f} s{rest}",
-            err=True,
-        )
-
-
-def _estimate(runs: Sequence[PlannedRun], records: dict[str, Record]) -> float:
-    """Seconds for these runs, one at a time: the times in their specs and the overhead."""
-    if not runs:
-        return 0.0
-    specified = sum(_specified_s(run) for run in runs)
-    took = [r.took_s for r in records.values() if r.outcome != FAILED]
-    if not took:
-        return specified + _OVERHEAD_S * len(runs)
-    return max(specified, sum(took) / len(took) * len(runs))
-
-
-def _specified_s(run: PlannedRun) -> float:
-    last = run.spec.events[-1].at if run.spec.events else 0.0
-    return run.spec.steady_s + last + run.spec.observe_s
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min"
+    return remaining, records

@@ -33,6 +33,9 @@ _NO_FIGURES = frozenset(
     )
 )
 
+#: What a run's provenance says of the machine that made it.
+_MACHINE_KEYS = ("kernel", "datapath", "system", "cores", "memory_mib")
+
 
 @dataclass(frozen=True)
 class CompletedRun:
@@ -114,6 +117,7 @@ def _run_row(one: CompletedRun) -> dict[str, Any]:
         "started_s": one.record.started_s,
         "took_s": one.record.took_s,
         "jobs": one.record.jobs,
+        "machine": one.record.machine,
     }
     if one.folder is None:
         return row
@@ -126,8 +130,7 @@ def _run_row(one: CompletedRun) -> dict[str, Any]:
         "claim_passed": sum(element["passed"] for element in summary["claim"]),
         "moved_digest": _digest(summary["moved_connections"]),
         "code": provenance["code"],
-        "kernel": provenance["kernel"],
-        "datapath": provenance["datapath"],
+        **{key: provenance.get(key) for key in _MACHINE_KEYS},
         "load_average": provenance["load_average"][0],
     }
 

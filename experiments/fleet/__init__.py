@@ -1,0 +1,1 @@
+"""Tasks on many machines: placed, sent, watched, and their files brought back whole."""
