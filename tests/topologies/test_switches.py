@@ -101,8 +101,12 @@ def test_a_daemon_that_is_killed_while_its_switch_starts(
         script = whole(switch)
         if switch.name == "c1" and not killed:
             killed.append(daemon)
-            script += f"\nkill -9 $(cat /run/openvswitch/{daemon}.pid)\n"
-            script += "false" if fails else ""
+            script += f"""
+                pid=$(cat /run/openvswitch/{daemon}.pid)
+                kill -9 $pid
+                while kill -0 $pid 2>/dev/null; do :; done
+                {"false" if fails else "true"}
+            """
         return script
 
     monkeypatch.setattr(IsolatedSwitch, "start_script", dying)
