@@ -15,6 +15,8 @@ from topologies.domain.connection import FourTuple
 
 #: Of both ends, in octets; far smaller than the guards' SEQUENCE_SLACK.
 WINDOW = 1 << 16
+#: ``net.ipv4.tcp_invalid_ratelimit``, in seconds.
+REPEAT_S = 0.5
 
 
 class Violation(AssertionError):
@@ -46,6 +48,7 @@ class End:
     nxt: int
     rcv: int = 0
     heard_s: float = 0.0
+    _repeated_s: float = float("-inf")
 
     @property
     def info(self) -> FlowInfo:
@@ -88,19 +91,27 @@ class End:
         if self.state is State.SYN_SENT:
             return self._take_first(got, now_s)
         if got.flags & Flags.RST:
-            return self._take_reset(got)
+            return self._take_reset(got, now_s)
         if got.flags & Flags.SYN:  # RFC 5961, 4.2
             again = self.state is State.SYN_RECEIVED and got.end == self.rcv
-            return [self.opening() if again else self.segment()]
+            return [self.opening()] if again else self._repeat(got, now_s)
         if not got.flags & Flags.ACK or not self._is_near(got):
-            return [self.segment()] if self.state is State.ESTABLISHED else []
+            is_open = self.state is State.ESTABLISHED
+            return self._repeat(got, now_s) if is_open else []
         if not within(self.una, got.ack, self.nxt):
-            if (
-                self.state is State.SYN_RECEIVED
-            ):  # RFC 9293, 3.10.7.4: ESTABLISHED later
+            if self.state is State.SYN_RECEIVED:
                 return [_reset_for(got)]
-            return [self.segment()]
+            return self._repeat(got, now_s)
         return self._take_acknowledged(got, now_s)
+
+    def _repeat(self, got: Segment, now_s: float) -> list[Segment]:
+        """Where it is, once in a while: else two ends would tell each other for ever
+        (``tcp_oow_rate_limited``; data are answered always)."""
+        if not got.length:
+            if now_s - self._repeated_s < REPEAT_S:
+                return []
+            self._repeated_s = now_s
+        return [self.segment()]
 
     def _take_acknowledged(self, got: Segment, now_s: float) -> list[Segment]:
         if self.state is State.SYN_RECEIVED and got.ack != self.nxt:
@@ -110,7 +121,7 @@ class End:
         if within(got.seq, self.rcv, got.end) and fresh > 0:
             self.rcv = got.end
         old = got.seq != self.rcv and not got.length
-        return [self.segment()] if got.length or old else []
+        return self._repeat(got, now_s) if got.length or old else []
 
     def _take_first(self, got: Segment, now_s: float) -> list[Segment]:
         """RFC 9293, 3.10.7.3."""
@@ -126,14 +137,14 @@ class End:
         self.heard_s = now_s
         return [self.segment()]
 
-    def _take_reset(self, got: Segment) -> list[Segment]:
+    def _take_reset(self, got: Segment, now_s: float) -> list[Segment]:
         """RFC 5961, 3.2; a request's window is enough (``tcp_check_req``)."""
         ahead = distance(self.rcv, got.seq)
         if ahead == 0 or (self.state is State.SYN_RECEIVED and 0 <= ahead < WINDOW):
             self.state = State.ENDED
             return []
         challenged = self.state is State.ESTABLISHED and 0 < ahead < WINDOW
-        return [self.segment()] if challenged else []
+        return self._repeat(got, now_s) if challenged else []
 
     def _is_near(self, got: Segment) -> bool:
         """Whether some of it lies in the window, or it is a keepalive or a repetition."""
