@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from topologies.datapaths import find_datapath
 from topologies.kept_node import KeptNode
 from topologies.port_buffers import count_dropped, enlarge_port_buffers
 from topologies.processes import Process
-from topologies.scripts import ScriptError, run_script, run_scripts
+from topologies.scripts import WORKERS, ScriptError, run_script, run_scripts
 
 OVS_DIRECTORY = "/run/openvswitch"
 
@@ -30,6 +32,12 @@ VSWITCHD = "ovs-vswitchd"
 
 #: A daemon that does not end within this time after SIGTERM is killed. In seconds.
 STOP_TIMEOUT_S = 2.0
+
+#: How often the start of a switch is tried: a daemon may be killed while it starts.
+START_ATTEMPTS = 3
+#: An ovs-vswitchd that takes longer to start waits for an ovsdb-server that has died. In
+#: seconds.
+START_TIMEOUT_S = 30
 
 #: How long a running switch may take to add a port, in seconds.
 ATTACH_TIMEOUT_S = 10
@@ -99,6 +107,8 @@ class IsolatedSwitch(KeptNode, Switch):
         #: Its files, as seen from the sandbox.
         self.directory = Path(OVS_DIRECTORY, name)
         self._daemons: dict[str, Process] = {}
+        #: Whether its database holds its bridge, its ports and its controller.
+        self._configured = False
         self._dropped = 0
         self._lost_upcalls = 0
 
@@ -116,13 +126,11 @@ class IsolatedSwitch(KeptNode, Switch):
     ) -> Sequence[IsolatedSwitch]:
         """Start several switches in parallel.
 
-        Raises :class:`ScriptError`, or :class:`SwitchDaemonError` if a daemon runs but has
-        not created its bridge.
+        A daemon that dies meanwhile is started again. Raises :class:`ScriptError`, or
+        :class:`SwitchDaemonError` if a daemon runs but has not created its bridge.
         """
-        run_scripts({switch: switch.start_script() for switch in switches})
-        for switch in switches:
-            switch.record_daemons()
-            switch.require_bridge()
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(cls._start_daemons, switches))
         return switches
 
     def restart(self) -> None:
@@ -132,9 +140,22 @@ class IsolatedSwitch(KeptNode, Switch):
         installs them again. Raises :class:`SwitchDaemonError` if it does not start.
         """
         try:
-            run_script(self, self.start_script())
+            self._start_daemons()
         except ScriptError as error:
             raise SwitchDaemonError(str(error)) from error
+
+    def _start_daemons(self) -> None:
+        """Start those that do not run, again if one dies meanwhile."""
+        for left in reversed(range(START_ATTEMPTS)):
+            try:
+                run_script(self, self.start_script())
+            except ScriptError:
+                if not left:
+                    raise
+                self.record_daemons()
+            else:
+                break
+        self._configured = True
         self.record_daemons()
         self.require_bridge()
 
@@ -201,11 +222,16 @@ class IsolatedSwitch(KeptNode, Switch):
         )
 
     def record_daemons(self) -> None:
-        """Record the daemons' processes, so that the death of one is detected."""
+        """Record the daemons' processes, so that the death of one is detected.
+
+        One that has never run is left out. One that has just died is recorded as dead.
+        """
         for name in (OVSDB, VSWITCHD):
-            pid = int((self.directory / f"{name}.pid").read_text())
-            self._daemons[name] = Process.of(pid)
-        self._enlarge_buffers()
+            with suppress(FileNotFoundError):
+                pid = int((self.directory / f"{name}.pid").read_text())
+                self._daemons[name] = _process_or_dead(pid)
+        with suppress(ProcessLookupError):
+            self._enlarge_buffers()
 
     def require_bridge(self) -> None:
         """Raise :class:`SwitchDaemonError`, with the daemon's warnings, if it has no bridge.
@@ -253,7 +279,7 @@ class IsolatedSwitch(KeptNode, Switch):
 
     def _enlarge_buffers(self) -> None:
         """Enlarge the port buffers; the userspace datapath only."""
-        if self.datapath == "netdev":
+        if self.datapath == "netdev" and self._runs(VSWITCHD):
             enlarge_port_buffers(self._daemons[VSWITCHD].pid)
 
     def start_script(self) -> str:
@@ -263,13 +289,12 @@ class IsolatedSwitch(KeptNode, Switch):
         starts complete, and with userspace-tso-enable, which is read only at the start
         (ovs-vswitchd.conf.db(5)).
         """
-        first = not self._daemons
         steps = []
-        if first:  # later, an interface may be down on purpose
+        if not self._configured:  # later, an interface may be down on purpose
             steps += [_DISABLE_IPV6, *(_up(intf) for intf in self.intfList())]
         if not self._runs(OVSDB):
             steps.append(_START_OVSDB)
-        if first:  # later, the database has it
+        if not self._configured:  # later, the database has it
             steps.append(f"ovs-vsctl --no-wait {' -- '.join(self._transaction())}")
         if not self._runs(VSWITCHD):
             steps.append(_START_VSWITCHD[self.datapath])
@@ -283,7 +308,7 @@ class IsolatedSwitch(KeptNode, Switch):
         if self.datapath == "netdev":
             # So hosts' checksum and segmentation offloads can stay on.
             yield "set Open_vSwitch . other_config:userspace-tso-enable=true"
-        yield f"add-br {self.name}"
+        yield f"--may-exist add-br {self.name}"
         yield (
             f"set bridge {self.name} datapath_type={self.datapath} fail_mode=secure "
             f"protocols=OpenFlow14 other_config:datapath-id={self.dpid} "
@@ -312,7 +337,14 @@ class IsolatedSwitch(KeptNode, Switch):
     def _add_port(self, intf: Any) -> str:
         """The ovs-vsctl commands that add a port with the plan's number."""
         number = f"set interface {intf.name} ofport_request={self.ports[intf]}"
-        return f"add-port {self.name} {intf.name} -- {number}"
+        return f"--may-exist add-port {self.name} {intf.name} -- {number}"
+
+
+def _process_or_dead(pid: int) -> Process:
+    try:
+        return Process.of(pid)
+    except ProcessLookupError:
+        return Process(pid, start_time=-1)
 
 
 _START_OVSDB = f"""
@@ -322,7 +354,9 @@ test -e {OVS_DIRECTORY}/conf.db || ovsdb-tool create {OVS_DIRECTORY}/conf.db
 """
 
 
-_VSWITCHD = _DAEMON.format(VSWITCHD, OVS_DIRECTORY, _DATABASE, "vswitchd")
+_VSWITCHD = f"timeout {START_TIMEOUT_S} " + _DAEMON.format(
+    VSWITCHD, OVS_DIRECTORY, _DATABASE, "vswitchd"
+)
 
 #: By datapath. Without a kernel datapath, looking for it would fill the log.
 _START_VSWITCHD = {"system": _VSWITCHD, "netdev": f"{_VSWITCHD} --disable-system"}

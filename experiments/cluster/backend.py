@@ -16,6 +16,8 @@ from experiments.workloads.workload import Workload
 from nodes.servers.lock_log import LOCK_LOG
 
 READY_DEADLINE_S = 30.0
+#: How often the backend is asked whether it is ready, in seconds.
+POLL_S = 0.05
 
 
 def start_backend(
@@ -23,13 +25,14 @@ def start_backend(
 ) -> None:
     """Starts the workload's backend and lock monitor, where it has them.
 
-    ``folder``: of the hosts' output. Returns when the backend is ready. Raises
-    :class:`ClusterError` with the end of its log if it is not in time.
+    ``folder``: of the hosts' output. Returns when the backend is ready; one that ends
+    before is started again. Raises :class:`ClusterError` with the end of its log if it is
+    not in time.
     """
     if workload.backend is not None:
         argv, log = workload.backend(store), folder / "backend.log"
         processes.start("backend", lambda: _started(argv, log, log))
-        _await_ready(workload, store, log)
+        _await_ready(workload, store, log, processes)
     if workload.lock_monitor is not None:
         monitor = workload.lock_monitor(store)
         processes.start(
@@ -38,17 +41,22 @@ def start_backend(
         )
 
 
-def _await_ready(workload: Workload, store: Path, log: Path) -> None:
+def _await_ready(
+    workload: Workload, store: Path, log: Path, processes: SupervisedProcesses
+) -> None:
     """Returns when the backend is ready. Raises :class:`ClusterError` if it is late."""
     if workload.backend_is_ready is None:
         return
+    backend = processes.running["backend"]
     deadline = time.monotonic() + READY_DEADLINE_S
     while not workload.backend_is_ready(store):
+        if backend.process.poll() is not None:
+            processes.restart(backend)
         if time.monotonic() > deadline:
             raise ClusterError(
                 f"the backend of {workload.name} is not ready\n{log_tail(log)}"
             )
-        time.sleep(0.01)
+        time.sleep(POLL_S)
 
 
 def _started(

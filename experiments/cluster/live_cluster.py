@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 from controller.balancers import get_balancer
@@ -362,6 +363,13 @@ class Cluster:
                 ),
             )
 
+    def client_ended(self, host: str) -> str | None:
+        """How the storage client on that host has ended; None while it runs."""
+        status = self.clients.running[host].process.poll()
+        if status is None:
+            return None
+        return f"by {Signals(-status).name}" if status < 0 else f"with status {status}"
+
     def report_path(self, host: str) -> Path:
         """The report file of the storage client on that host."""
         return self.folder / "hosts" / f"{host}.jsonl"
@@ -433,18 +441,23 @@ class Cluster:
             )
 
     def _await_in_sync(self) -> None:
-        """Waits for the first tables. Raises :class:`ClusterError` at the deadline."""
+        """Waits for the first tables. What is killed meanwhile is started again.
+
+        Raises :class:`ClusterError` at the deadline, or if the controller ends by itself.
+        """
         deadline = time.monotonic() + READY_DEADLINE_S
-        process = self.processes.running["controller"].process
+        controller = self.processes.running["controller"]
         while True:
             try:
                 self._controller.wait_in_sync(timeout_s=1.0)
                 return
             except ControllerError as error:
-                if process.poll() is not None or time.monotonic() > deadline:
+                ended = (controller.process.poll() or 0) > 0
+                if ended or time.monotonic() > deadline:
                     log = self.folder / "hosts" / "controller.log"
                     text = "\n".join([str(error), *self._warnings(), log_tail(log)])
                     raise ClusterError(text) from error
+                self._supervisor.restart_dead()
 
     def _warnings(self) -> Iterator[str]:
         """Recent warnings of the switches' daemons."""

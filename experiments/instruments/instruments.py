@@ -106,11 +106,19 @@ class Instrument:
         if found.get("event") == "failed":
             raise InstrumentError(f"{self.name}: {found['reason']}")
         if found.get("event") != event:
-            last = self._log.read_text(errors="replace").strip().splitlines()[-3:]
-            raise InstrumentError(
-                f"{self.name}: no {event!r}: {line.strip() or ' / '.join(last)}"
-            )
+            raise InstrumentError(f"{self.name}: no {event!r}: {self._why(line)}")
         return found
+
+    def _why(self, line: str) -> str:
+        """Why an event did not come: what came instead, or how the process ended."""
+        if line:
+            return line.strip()
+        self._process.kill()  # it has closed its output, so it ends anyhow
+        status = self._process.wait()
+        if status < 0:
+            return f"it was ended by {signal.Signals(-status).name}"
+        last = self._log.read_text(errors="replace").strip().splitlines()[-3:]
+        return " / ".join(last) or f"it ended with status {status}"
 
     @staticmethod
     def _pipe(pipe: IO[str] | None) -> IO[str]:

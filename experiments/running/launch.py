@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from topologies.shaping import LinkOptions
 
 READY_DEADLINE_S = 300.0
 DOWN_DEADLINE_S = 30.0
+#: What a shell adds to the number of the signal that ended a command.
+_SIGNALLED = 128
 
 
 def run_in_sandbox(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
@@ -118,9 +121,17 @@ def _cluster_job(
 
 
 def _enter(name: str, job: Mapping[str, Any], *, detach: bool) -> int:
-    """Enters a sandbox with that job; returns the job's exit status."""
+    """Enters a sandbox with that job; returns the job's exit status.
+
+    Says so where a signal has ended it.
+    """
     argv = [sys.executable, "-m", "experiments.running.sandbox_job", json.dumps(job)]
-    return sandbox.enter(argv, name, detach=detach)
+    status = sandbox.enter(argv, name, detach=detach)
+    if status - _SIGNALLED in set(signal.Signals):
+        name_of_signal = signal.Signals(status - _SIGNALLED).name
+        text = f"{name_of_signal} ended this {job['job']}; nothing of it still runs"
+        click.echo(f"resetbed: {text}", err=True)
+    return status
 
 
 def _answers(name: str) -> bool:

@@ -16,7 +16,8 @@ POLL_S = 0.02
 
 
 class OpeningStalled(RuntimeError):
-    """Connections did not open. The text gives their number and the clients."""
+    """Connections did not open. The text gives their number and the clients, or the
+    client that has ended."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class OpeningProgress:
     """Functions that report the progress of the clients.
 
     ``ready``: client name -> whether it has all its connections. ``opened``: the number
-    of TCP connections in the clients' kernels now.
+    of TCP connections in the clients' kernels now. ``ended``: client name -> how it has
+    ended; None while it runs.
     """
 
     ready: Callable[[str], bool]
     opened: Callable[[], int]
     total: int
+    ended: Callable[[str], str | None] = lambda _name: None
 
 
 def await_opened(
@@ -41,13 +44,19 @@ def await_opened(
 ) -> None:
     """Returns when every client is ready.
 
-    Raises :class:`OpeningStalled` when no connection has opened for :data:`STALL_S`.
+    Raises :class:`OpeningStalled` when a client has ended that was not ready, and when no
+    connection has opened for :data:`STALL_S`.
     There is no other deadline, since a slow machine needs more time.
     """
     waiting = list(clients)
     most, grew_at_s = -1, now()
     count_at_s, report_at_s = now(), now() + REPORT_PERIOD_S
     while waiting := [name for name in waiting if not opening.ready(name)]:
+        for name in waiting:
+            if (how := opening.ended(name)) and not opening.ready(name):
+                raise OpeningStalled(
+                    f"the client on {name} ended before its connections were open: {how}"
+                )
         if now() >= count_at_s:
             count_at_s = now() + COUNT_PERIOD_S
             count = opening.opened()

@@ -163,6 +163,7 @@ def _open_connections(spec: RunSpec, cluster: Cluster, progress: Progress) -> No
         ready=lambda name: bool(_report(cluster, name).ports),
         opened=lambda: len(_held_by_clients(cluster)),
         total=spec.workload.connections,
+        ended=cluster.client_ended,
     )
     try:
         await_opened(waiting, opening, progress)

@@ -20,6 +20,8 @@ from topologies.domain.site import Site
 #: Generous, because many processes import scapy at the same time on few cores.
 _START_DEADLINE_S = 60.0
 _STOP_DEADLINE_S = 5.0
+#: How often the start of a process is tried that is killed while it starts.
+_START_ATTEMPTS = 3
 
 
 @dataclass
@@ -52,7 +54,7 @@ class ScapyGuard:
             guard.shared.settings = settings
         fresh = [self._start_guard(site, settings) for site in sites]
         for guard in fresh:
-            _wait_until_ready(guard)
+            self._await_ready(guard)
 
     def detach(self, name: str) -> None:
         """Stop the guard process of that node and remove its packet filter rules."""
@@ -74,7 +76,7 @@ class ScapyGuard:
             _stop(guard.process)
             guard.process = self._start(guard.site)
         for guard in dead:
-            _wait_until_ready(guard)
+            self._await_ready(guard)
         return [guard.site.name for guard in dead]
 
     def close(self) -> None:
@@ -97,6 +99,19 @@ class ScapyGuard:
         guard = _GuardProcess(site, shared, self._start(site))
         self._guards[site.name] = guard
         return guard
+
+    def _await_ready(self, guard: _GuardProcess) -> None:
+        """Wait until it handles segments. If it is killed meanwhile, start it again."""
+        for left in reversed(range(_START_ATTEMPTS)):
+            if _is_ready(guard):
+                return
+            status = guard.process.wait()
+            if status >= 0 or not left:  # it ended by itself, or again
+                raise GuardError(
+                    f"guard of {guard.site.name} did not start: status {status}"
+                )
+            _stop(guard.process)
+            guard.process = self._start(guard.site)
 
     def _start(self, site: Site) -> subprocess.Popen[str]:
         program = [sys.executable, "-m", "nodes.guard.guard_scapy"]
@@ -131,14 +146,21 @@ def _enter(site: Site) -> list[str]:
     return ["nsenter", f"--net=/proc/{site.pid}/ns/net"]
 
 
-def _wait_until_ready(guard: _GuardProcess) -> None:
-    """Wait for the line that the process prints once it handles segments."""
+def _is_ready(guard: _GuardProcess) -> bool:
+    """Wait for the line that the process prints once it handles segments; False if it has
+    ended instead.
+
+    Raises :class:`GuardError` at the deadline.
+    """
     assert guard.process.stdout
     readable, _, _ = select.select([guard.process.stdout], [], [], _START_DEADLINE_S)
-    if not readable or not guard.process.stdout.readline():
+    if not readable:
         guard.process.kill()
-        status = guard.process.wait()
-        raise GuardError(f"guard of {guard.site.name} did not start: status {status}")
+        guard.process.wait()
+        raise GuardError(
+            f"guard of {guard.site.name} did not start in {_START_DEADLINE_S:g} s"
+        )
+    return bool(guard.process.stdout.readline())
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

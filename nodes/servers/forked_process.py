@@ -80,20 +80,12 @@ class ForkServer:
     def start(self, pid: int, arguments: Sequence[str], log: Path) -> ForkedProcess:
         """Fork the program in the network of process ``pid``, with output to ``log``.
 
-        Raises :class:`ForkError`.
+        A server that is killed meanwhile is started again, once. Raises :class:`ForkError`.
         """
         request = {"pid": pid, "arguments": list(arguments), "log": str(log.absolute())}
-        if self._process is None or self._process.poll() is not None:
-            self._start_server()
-        assert self._requests
-        try:
-            self._requests.send(json.dumps(request).encode())
-            answer = self._requests.recv(REQUEST_SIZE)
-        except OSError as error:
-            raise ForkError(
-                f"the fork server of {self._program.name}: {error}"
-            ) from error
-        reply = json.loads(answer or b'{"error": "has ended"}')
+        message = json.dumps(request).encode()
+        answer = self._ask(message) or self._ask(message)
+        reply = json.loads(answer or b'{"error": "the fork server has ended"}')
         if "error" in reply:
             raise ForkError(f"{self._program.name} on {pid}: {reply['error']}")
         return ForkedProcess(reply["pid"])
@@ -105,6 +97,20 @@ class ForkServer:
             self._requests.close()
             self._process.wait()
             self._process = None
+
+    def _ask(self, message: bytes) -> bytes:
+        """Its answer; empty if it has ended."""
+        if self._process is None or self._process.poll() is not None:
+            self._start_server()
+        assert self._process
+        assert self._requests
+        answer = b""
+        with suppress(OSError):
+            self._requests.send(message)
+            answer = self._requests.recv(REQUEST_SIZE)
+        if not answer:
+            self._process.wait()
+        return answer
 
     def _start_server(self) -> None:
         if self._requests:

@@ -61,3 +61,14 @@ def test_without_any_connection_the_deadline_is_the_same() -> None:
     with pytest.raises(OpeningStalled, match="0 of 100"):
         clock.await_them()
     assert clock.seconds < STALL_S + 2
+
+
+def test_a_client_that_ended_is_not_waited_for() -> None:
+    opening = OpeningProgress(
+        ready=lambda name: name == "h1",
+        opened=lambda: 0,
+        total=100,
+        ended=lambda name: "by SIGKILL",
+    )
+    with pytest.raises(OpeningStalled, match="on h2 ended .*: by SIGKILL"):
+        await_opened(["h1", "h2"], opening, lambda _: None)

@@ -88,6 +88,44 @@ def test_a_restart_restores_ports_and_controller(daemon: str) -> None:
         assert_reaches(network, "h1", "10.2.1.1", "fd00:10:2:1::2")
 
 
+@pytest.mark.parametrize("daemon", [VSWITCHD, OVSDB])
+@pytest.mark.parametrize("fails", [True, False], ids=["seen", "unseen"])
+def test_a_daemon_that_is_killed_while_its_switch_starts(
+    monkeypatch: pytest.MonkeyPatch, daemon: str, fails: bool
+) -> None:
+    """Its start fails, and is tried again; or nobody has seen it, and it is found dead."""
+    whole = IsolatedSwitch.start_script
+    killed: list[str] = []
+
+    def dying(switch: IsolatedSwitch) -> str:
+        script = whole(switch)
+        if switch.name == "c1" and not killed:
+            killed.append(daemon)
+            script += f"""
+                pid=$(cat /run/openvswitch/{daemon}.pid)
+                kill -9 $pid
+                while kill -0 $pid 2>/dev/null; do :; done
+                {"false" if fails else "true"}
+            """
+        return script
+
+    monkeypatch.setattr(IsolatedSwitch, "start_script", dying)
+    network = ClusterNetwork(PLAN)
+    network.start("tcp:127.0.0.1:6653")
+    try:
+        switch = network.switch("c1")
+        assert killed == [daemon]
+        if not fails:
+            eventually("its death is seen", lambda: switch.dead_daemons() == [daemon])
+            switch.restart()
+        assert switch.alive()
+        assert ports(network, "c1") == expected_ports(PLAN, "c1")
+        controller = on(network, "c1", "ovs-vsctl", "get-controller", "c1")
+        assert controller == "tcp:127.0.0.1:6653\n"
+    finally:
+        network.stop()
+
+
 def test_one_switch_dies_alone() -> None:
     with running(PLAN) as network:
         network.switch("c1").kill()

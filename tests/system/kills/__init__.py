@@ -1,0 +1,1 @@
+"""One process of a run is killed at a random instant, and its end is judged."""
