@@ -36,6 +36,7 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
 #: A line for each command with a file of its own: its name -> the module that has it as
 #: ``command``. The module is imported when it is asked for.
 ELSEWHERE = {
+    "capture": "experiments.commands.watch_frames",
     "chaos": "experiments.commands.chaos",
     "schema": "experiments.commands.schema",
 }
