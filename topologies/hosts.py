@@ -84,6 +84,11 @@ class StorageHost(KeptNode, Host):
             lines += ["tc -batch - <<END", *shaped, "END"]
         return "\n".join([*lines, ""])
 
+    def reshape_script(self, link: LinkOptions) -> str:
+        """The shell script that gives the host that shaping instead of its present one."""
+        commands = link.change_commands(self.link, self.element.interface)
+        return "\n".join(["tc -batch - <<END", *commands, "END", ""])
+
     def power_off_script(self) -> str:
         """The shell script that destroys its sockets, after link and programs are down."""
         return _POWER_OFF.format(interface=self.element.interface)

@@ -62,7 +62,12 @@ def status(cluster: Cluster) -> dict[str, Any]:
                 for node in chassis.nodes
             },
             "clients": [
-                {"name": client.name, "ipv4": client.ipv4, "ipv6": client.ipv6}
+                {
+                    "name": client.name,
+                    "ipv4": client.ipv4,
+                    "ipv6": client.ipv6,
+                    "link": cluster.network.host(client.name).link.to_json(),
+                }
                 for client in state.plan.clients
             ],
             "events": len(cluster.records),
@@ -153,6 +158,7 @@ def _node_status(cluster: Cluster, chassis: Chassis, node: Node) -> Mapping[str,
         "established": len(established(cluster, node.name)),
         "ipv4": node.ipv4,
         "ipv6": node.ipv6,
+        "link": cluster.network.host(node.name).link.to_json(),
     }
 
 

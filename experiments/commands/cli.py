@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import click
 
+from experiments.commands.ask_cluster import request
 from experiments.commands.cli_options import (
-    EXIT_BAD_INPUT,
     BadInput,
     cluster_arguments,
     cluster_options,
@@ -38,6 +38,7 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
 ELSEWHERE = {
     "capture": "experiments.commands.watch_frames",
     "chaos": "experiments.commands.chaos",
+    "link": "experiments.commands.shape_link",
     "schema": "experiments.commands.schema",
 }
 
@@ -337,7 +338,7 @@ def event(name: str, events: tuple[str, ...]) -> None:
       fail-chassis c2      restore-chassis c2  add-chassis c3
       uplink-down c2       uplink-up c2        reseed fabric (or c2, or all)
     """
-    for record in _request(name, "events", words=events)["events"]:
+    for record in request(name, "events", words=events)["events"]:
         settled = record["settled_s"] or record["applied_s"]
         applied_ms = (record["applied_s"] - record["requested_s"]) * 1e3
         settled_ms = (settled - record["requested_s"]) * 1e3
@@ -353,7 +354,7 @@ def event(name: str, events: tuple[str, ...]) -> None:
 @handles_errors
 def status(name: str, as_json: bool) -> None:
     """Show members, switches, connections on each node, and counters."""
-    answer = _request(name, "status")["status"]
+    answer = request(name, "status")["status"]
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:
@@ -410,21 +411,3 @@ def doctor(as_json: bool) -> None:
     from experiments.doctor.doctor import run_doctor
 
     sys.exit(run_doctor(as_json))
-
-
-def _request(name: str, op: str, **args: Any) -> Any:
-    """Sends a request to the cluster of that name; returns its reply.
-
-    An error of the cluster becomes a command-line error with the same exit status.
-    """
-    from experiments.cluster import control
-    from topologies.runs import find_run
-
-    socket = find_run(name).directory / "control.sock"
-    try:
-        return control.request(socket, op, **args)
-    except control.ControlError as error:
-        kind = BadInput if error.status == EXIT_BAD_INPUT else click.ClickException
-        raise kind(str(error)) from error
-    except OSError as error:
-        raise BadInput(f"{name} does not answer: {error}") from error
