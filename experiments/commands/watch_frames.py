@@ -47,7 +47,7 @@ def command(
     \b
       ./resetbed capture c1n2 | wireshark -k -i -
       ./resetbed capture c1-fabric,h1 tcp port 10809 -o both.pcapng --for 5
-      ./resetbed capture fabric:fabric-c1 --count 100 'tcp[tcpflags] & tcp-rst != 0' >rst.pcapng
+      ./resetbed capture fabric --for 5 'tcp[tcpflags] & tcp-rst != 0' >resets.pcapng
 
     docs/looking.md has the Wireshark dissector for what the frames mean here.
     """
