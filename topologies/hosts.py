@@ -12,20 +12,8 @@ from typing import Any
 
 from mininet.node import Host
 
-from topologies.domain.plan import (
-    CLIENTS4,
-    CLIENTS6,
-    GATEWAY4,
-    GATEWAY6,
-    GATEWAY_MAC,
-    PREFIX4,
-    PREFIX6,
-    VIP4,
-    VIP6,
-    VIP_MAC,
-    Client,
-    Node,
-)
+from topologies.domain.addressing import ip_commands
+from topologies.domain.plan import PREFIX4, Client, Node
 from topologies.kept_node import KeptNode
 from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.socket_tables import derived_limits
@@ -87,10 +75,20 @@ class StorageHost(KeptNode, Host):
 
     def script(self) -> str:
         """The shell script that configures the host; idempotent."""
-        lines = [*self._sysctls(), "ip -batch - <<END", *self._ip(), "END"]
+        lines = [
+            *self._sysctls(),
+            "ip -batch - <<END",
+            *ip_commands(self.element),
+            "END",
+        ]
         if shaped := [*self.link.tc_commands(self.element.interface)]:
             lines += ["tc -batch - <<END", *shaped, "END"]
         return "\n".join([*lines, ""])
+
+    def reshape_script(self, link: LinkOptions) -> str:
+        """The shell script that gives the host that shaping instead of its present one."""
+        commands = link.change_commands(self.link, self.element.interface)
+        return "\n".join(["tc -batch - <<END", *commands, "END", ""])
 
     def power_off_script(self) -> str:
         """The shell script that destroys its sockets, after link and programs are down."""
@@ -107,11 +105,6 @@ class StorageHost(KeptNode, Host):
             if not all(each.wait(KILL_TIMEOUT_S) for each in programs):
                 raise TimeoutError(f"{self.name}: a killed program does not end")
 
-    def addresses(self) -> Iterator[tuple[str, str]]:
-        """Each address with its prefix length, and the interface that holds it."""
-        yield f"{self.element.ipv4}/{PREFIX4}", self.element.interface
-        yield f"{self.element.ipv6}/{PREFIX6}", self.element.interface
-
     def _sysctls(self) -> Iterator[str]:
         for path, value in SYSCTLS.items():
             for interface in ("all", "default", self.element.interface):
@@ -119,38 +112,10 @@ class StorageHost(KeptNode, Host):
         for path, value in {**derived_limits(), **self.sysctls}.items():
             yield f"echo {value} >/proc/sys/{path}"
 
-    def _ip(self) -> Iterator[str]:
-        yield "link set dev lo up"
-        for address, interface in self.addresses():
-            yield f"address replace {address} dev {interface}"
-        yield f"link set dev {self.element.interface} up"
-
 
 class StorageNode(StorageHost):
     """A storage node: it serves the VIP and holds it on its loopback."""
 
-    def addresses(self) -> Iterator[tuple[str, str]]:
-        """Its own addresses and the VIP's."""
-        yield from super().addresses()
-        yield f"{VIP4}/32", "lo"
-        yield f"{VIP6}/128", "lo"
-
-    def _ip(self) -> Iterator[str]:
-        yield from super()._ip()
-        device = f"dev {self.element.interface}"
-        for gateway, clients in ((GATEWAY4, CLIENTS4), (GATEWAY6, CLIENTS6)):
-            yield f"neigh replace {gateway} lladdr {GATEWAY_MAC} nud permanent {device}"
-            yield f"route replace {clients} via {gateway} {device} onlink"
-
 
 class StorageClient(StorageHost):
-    """A storage client: the VIP is a neighbour on its own link.
-
-    It resolves the IPv4 address by ARP. The IPv6 neighbour entry is permanent, because a
-    switch on the kernel datapath cannot answer for it (:mod:`controller.flows.arp`).
-    """
-
-    def _ip(self) -> Iterator[str]:
-        yield from super()._ip()
-        device = f"dev {self.element.interface}"
-        yield f"neigh replace {VIP6} lladdr {VIP_MAC} nud permanent {device}"
+    """A storage client: the VIP is a neighbour on its own link."""

@@ -218,6 +218,16 @@ class ClusterNetwork:
         self._set_link(chassis.name, chassis.uplink_interface, "up")
         self._powered_off_with_chassis.pop(chassis.name, None)
 
+    def shape(self, host: str, link: LinkOptions) -> None:
+        """Shape what a host sends, from now on, also after a loss of its power.
+
+        Raises :class:`PlanError` if there is no such host, and
+        :class:`~topologies.scripts.ScriptError` if tc(8) fails.
+        """
+        shaped = self.host(host)
+        run_script(shaped, shaped.reshape_script(link))
+        shaped.link = link
+
     def set_uplink_down(self, chassis: Chassis) -> None:
         """Set the link between the fabric and a chassis down.
 

@@ -63,6 +63,11 @@ class Run:
         """The directory of its record, log and sockets, visible inside and outside."""
         return run_directory(self.name)
 
+    @property
+    def proc(self) -> Path:
+        """Its procfs, seen from outside: there its processes have the ids of inside."""
+        return Path("/proc") / str(self.init.pid) / "root" / "proc"
+
     def alive(self) -> bool:
         """Whether its PID 1 runs."""
         return self.init.alive()

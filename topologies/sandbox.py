@@ -137,7 +137,7 @@ def host_command(name: str, host: str, argv: Sequence[str]) -> list[str]:
     :class:`SandboxError`, which lists the hosts.
     """
     find_run(name)
-    hosts = _read_hosts(name)
+    hosts = read_hosts(name)
     if host not in hosts:
         raise SandboxError(
             f"no host {host!r} in run {name!r}; there are {', '.join(hosts)}"
@@ -151,7 +151,9 @@ def publish_hosts(name: str, pids: Mapping[str, int]) -> None:
     replace_json(run_directory(name) / "hosts.json", dict(pids))
 
 
-def _read_hosts(name: str) -> dict[str, int]:
+def read_hosts(name: str) -> dict[str, int]:
+    """Each host and switch of a run, and a thread id in its network, as numbered inside the
+    sandbox. Raises :class:`NotRunning`."""
     try:
         hosts = json.loads((run_directory(name) / "hosts.json").read_text())
     except FileNotFoundError:

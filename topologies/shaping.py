@@ -98,6 +98,17 @@ class LinkOptions:
         if self.rate_mbit:
             yield f"qdisc replace dev {interface} {place} {_tbf(self.rate_mbit)}"
 
+    def change_commands(self, before: LinkOptions, interface: str) -> Iterator[str]:
+        """The commands that put these options in the place of ``before``.
+
+        With the same disciplines they are changed as they stand, and no frame is lost. With
+        others the old ones are deleted, and with them the frames that wait there.
+        """
+        old = before.required_qdiscs().keys()
+        if old and old != self.required_qdiscs().keys():
+            yield f"qdisc del dev {interface} root"
+        yield from self.tc_commands(interface)
+
     def _netem(self) -> str:
         words = [f"netem limit {NETEM_FRAMES}"]
         if self.delay_ms:

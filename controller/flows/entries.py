@@ -48,6 +48,8 @@ class Field(str, Enum):
     TCP_SRC = "tcp_src"
     TCP_DST = "tcp_dst"
     TCP_FLAGS = "tcp_flags"
+    ICMP_TYPE = "icmp_type"
+    ICMPV6_TYPE = "icmpv6_type"
     ARP_OP = "arp_op"
     ARP_SPA = "arp_spa"
     ARP_TPA = "arp_tpa"
@@ -86,6 +88,7 @@ IN_PORT = 0xFFFFFFF8
 _FIELD_ORDER = {field: position for position, field in enumerate(Field)}
 _SHORTHAND = {
     (0x0806, None): "arp",
+    (0x0800, 1): "icmp",
     (0x0800, 6): "tcp",
     (0x86DD, 6): "tcp6",
     (0x86DD, 58): "icmp6",
@@ -169,6 +172,23 @@ class SetBit:
 
 
 @dataclass(frozen=True)
+class Meter:
+    """Drop the frame if there are too many: ``rate`` a second pass on average, and ``burst``
+    at once.
+
+    All entries with the same ``number`` share one meter of the switch. Always the first
+    action (OpenFlow 1.4, 5.9: an instruction, executed before all actions).
+    """
+
+    number: int
+    rate: int
+    burst: int
+
+    def __str__(self) -> str:
+        return f"meter:{self.number}"
+
+
+@dataclass(frozen=True)
 class Resubmit:
     """Execute another table, then continue with the next action."""
 
@@ -222,6 +242,7 @@ Action = (
     | Multipath
     | SetBit
     | Learn
+    | Meter
     | Resubmit
     | GotoTable
 )

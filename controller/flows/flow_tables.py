@@ -53,6 +53,9 @@ class Table(IntEnum):
     12    LATER          -                                 the later of two times
     13    STEP           -                                 deliver a stray, or ask on
     14    MEMBER         member -> output to it, or ask on
+    15    ECHO           echo request -> a number, by its addresses
+    16    ECHO_MEMBER    number -> chassis                 number -> node
+    17    ICMP_ERROR     one to every live chassis         -
     20    LEARNED        connection -> member; written by the switch itself
     ===== ============== ================================= =========================
     """
@@ -72,6 +75,9 @@ class Table(IntEnum):
     LATER = 12
     STEP = 13
     MEMBER = 14
+    ECHO = 15
+    ECHO_MEMBER = 16
+    ICMP_ERROR = 17
     LEARNED = 20
 
 
@@ -91,6 +97,21 @@ class Priority(IntEnum):
 
 
 @dataclass(frozen=True)
+class Icmp:
+    """The numbers of ICMP (RFC 792) or ICMPv6 (RFC 4443) that the switches know.
+
+    ``errors``: the types that tell a sender that its packets do not arrive: unreachable
+    (with IPv4, "fragmentation needed" is a code of it) and packet too big.
+    """
+
+    protocol: int
+    type_field: Field
+    echo_request: int
+    echo_reply: int
+    errors: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class AddressFamily:
     """The differences between IPv4 and IPv6 in matches and actions."""
 
@@ -99,20 +120,31 @@ class AddressFamily:
     destination: Field
     address_bits: int
     vip: str
+    control: Icmp
 
     @property
     def tcp(self) -> dict[Field, Value]:
         """Match of an untagged, unfragmented TCP segment."""
+        return self._whole(IPPROTO_TCP)
+
+    def icmp(self, kind: int) -> dict[Field, Value]:
+        """Match of an untagged, unfragmented ICMP message of that type."""
+        return {**self._whole(self.control.protocol), self.control.type_field: kind}
+
+    def _whole(self, protocol: int) -> dict[Field, Value]:
         return {
             Field.VLAN_TCI: UNTAGGED,
             Field.ETH_TYPE: ETH_TYPE[self.version],
             Field.IP_FRAG: WHOLE,
-            Field.IP_PROTO: IPPROTO_TCP,
+            Field.IP_PROTO: protocol,
         }
 
 
-IPV4 = AddressFamily(4, Field.IP_SRC, Field.IP_DST, 32, VIP4)
-IPV6 = AddressFamily(6, Field.IPV6_SRC, Field.IPV6_DST, 128, VIP6)
+_ICMP = Icmp(1, Field.ICMP_TYPE, echo_request=8, echo_reply=0, errors=(3,))
+_ICMPV6 = Icmp(58, Field.ICMPV6_TYPE, echo_request=128, echo_reply=129, errors=(1, 2))
+
+IPV4 = AddressFamily(4, Field.IP_SRC, Field.IP_DST, 32, VIP4, _ICMP)
+IPV6 = AddressFamily(6, Field.IPV6_SRC, Field.IPV6_DST, 128, VIP6, _ICMPV6)
 ADDRESS_FAMILIES = (IPV4, IPV6)
 
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10

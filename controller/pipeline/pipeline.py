@@ -12,6 +12,8 @@ fabric, live chassis's   TCP from the VIP                                 RETURN
 chassis, uplink          TCP to the VIP, not marked as a fan-out copy     BALANCE
 chassis, live node's     TCP from the node's own MAC and the VIP          RETURN
 client's, live node's    ARP requests                                     ARP
+fabric, client's         ICMP echo requests and errors to the VIP         ECHO, errors
+chassis, live node's     ICMP echo replies from the VIP                   RETURN
 live node's              with healing: clients' resets, to be relayed     the uplink
 ======================== ================================================ ===========
 """
@@ -43,6 +45,7 @@ from controller.flows.flow_tables import (
     to_client,
     to_node,
 )
+from controller.pipeline.icmp import chassis_icmp, fabric_icmp
 from controller.pipeline.relays import chassis_relays, fabric_relays
 from controller.policies import ResetPolicy
 from controller.policies.questions import Memory
@@ -126,6 +129,7 @@ def _fabric(
     table = balancer.chassis_table(membership.serving_names(plan))
     yield from _balance(ports, table, basis_of(membership, FABRIC))
     yield arp.reply_entry(VIP_MAC, "the VIP's")
+    yield from fabric_icmp(plan, membership)
     yield from policy.fabric_entries(plan, membership)
     if policy.table_history:
         yield from policy.table_history.fabric_entries(plan, membership, past)
@@ -161,6 +165,7 @@ def _chassis(
                 ports, balancer.node_table(list(ports)), basis_of(own, chassis.name)
             ),
             arp.reply_entry(GATEWAY_MAC, "the gateway's"),
+            *chassis_icmp(chassis, own),
             *policy.chassis_entries(chassis, own),
             *(history.chassis_entries(chassis, own, past) if history else ()),
             *(chassis_relays(chassis, own) if healing else ()),

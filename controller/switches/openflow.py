@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,7 @@ from controller.flows.entries import (
     Learn,
     Masked,
     MaskedMac,
+    Meter,
     Move,
     Multipath,
     Output,
@@ -51,6 +52,8 @@ _NAMES = {
     Field.TCP_SRC: "tcp_src_nxm",
     Field.TCP_DST: "tcp_dst_nxm",
     Field.TCP_FLAGS: "tcp_flags_nxm",
+    Field.ICMP_TYPE: "icmpv4_type_nxm",
+    Field.ICMPV6_TYPE: "icmpv6_type_nxm",
     Field.ARP_OP: "arp_op_nxm",
     Field.ARP_SPA: "arp_spa_nxm",
     Field.ARP_TPA: "arp_tpa_nxm",
@@ -91,8 +94,12 @@ def _value(value: Value) -> Any:
 
 def instructions_of(entry: FlowEntry) -> list[Any]:
     """The entry's actions as the framework's instructions; empty for a drop."""
-    actions = [_encoded(a) for a in entry.actions if not isinstance(a, GotoTable)]
-    instructions = []
+    instructions = [
+        parser.OFPInstructionMeter(meter.number) for meter in meters_of((entry,))
+    ]
+    actions = [
+        _encoded(a) for a in entry.actions if not isinstance(a, GotoTable | Meter)
+    ]
     if actions:
         apply = ofproto.OFPIT_APPLY_ACTIONS
         instructions.append(parser.OFPInstructionActions(apply, actions))
@@ -192,12 +199,18 @@ def _encoded(action: Action) -> Any:
 
 
 def bundle(datapath: Any, bundle_id: int, change: Change[SwitchEntry]) -> list[Any]:
-    """Messages for ``change``: one atomic, ordered bundle, then a barrier."""
+    """Messages for ``change``: its meters, one atomic, ordered bundle, then a barrier.
+
+    Meters cannot be in a bundle (OpenFlow 1.4, 7.3.9.4), and must exist before an entry
+    refers to them. They are added each time, because a switch that was restarted has none;
+    the error for one that exists is not an error (:func:`is_known_meter`).
+    """
 
     def control(kind: int) -> Any:
         return parser.OFPBundleCtrlMsg(datapath, bundle_id, kind, _ATOMIC, [])
 
     return [
+        *(_meter_mod(datapath, meter) for meter in meters_of(change.add)),
         control(ofproto.OFPBCT_OPEN_REQUEST),
         *(
             parser.OFPBundleAddMsg(datapath, bundle_id, _ATOMIC, flow_mod, [])
@@ -206,6 +219,28 @@ def bundle(datapath: Any, bundle_id: int, change: Change[SwitchEntry]) -> list[A
         control(ofproto.OFPBCT_COMMIT_REQUEST),
         parser.OFPBarrierRequest(datapath),
     ]
+
+
+def meters_of(entries: Iterable[FlowEntry]) -> tuple[Meter, ...]:
+    """The meters that those entries refer to, each once."""
+    actions = (action for entry in entries for action in entry.actions)
+    return tuple(dict.fromkeys(a for a in actions if isinstance(a, Meter)))
+
+
+def _meter_mod(datapath: Any, meter: Meter) -> Any:
+    return parser.OFPMeterMod(
+        datapath,
+        command=ofproto.OFPMC_ADD,
+        flags=ofproto.OFPMF_PKTPS | ofproto.OFPMF_BURST,
+        meter_id=meter.number,
+        bands=[parser.OFPMeterBandDrop(rate=meter.rate, burst_size=meter.burst)],
+    )
+
+
+def is_known_meter(message: Any) -> bool:
+    """Whether an error message only says that a meter exists already."""
+    kind = (ofproto.OFPET_METER_MOD_FAILED, ofproto.OFPMMFC_METER_EXISTS)
+    return (message.type, message.code) == kind
 
 
 def _flow_mods(datapath: Any, change: Change[SwitchEntry]) -> Iterator[Any]:

@@ -195,6 +195,8 @@ class SwitchSession:
         while True:
             instant, message = self._next(deadline)
             if message.msg_type == ofproto.OFPT_ERROR:
+                if openflow.is_known_meter(message):
+                    continue
                 # The first error is the cause. The bundle's failure follows it.
                 refused = refused or self._error(message)
             if message.msg_type == ofproto.OFPT_BARRIER_REPLY:
@@ -205,8 +207,9 @@ class SwitchSession:
     def _error(self, message: Any) -> SwitchError:
         position = message.xid - self._first_xid
         failed_message = type(self._pending[position]).__name__
-        # A bundle's first message opens it; the adds come next.
-        if 1 <= position <= len(self._change.add):
-            failed_message = f"flow entry {self._change.add[position - 1]}"
+        # After the meters, a message opens the bundle; the adds come next.
+        position -= len(openflow.meters_of(self._change.add)) + 1
+        if 0 <= position < len(self._change.add):
+            failed_message = f"flow entry {self._change.add[position]}"
         reason = openflow.error_text(message)
         return SwitchError(f"switch {self.name} refused {failed_message}: {reason}")

@@ -240,6 +240,19 @@ class Cluster:
         with self.lock:
             return self._executor.execute(events)
 
+    def shape(self, hosts: Sequence[str], link: LinkOptions) -> None:
+        """Shapes what those hosts send, from now on.
+
+        Raises ``PlanError`` for a name of no host, before anything is changed, and
+        :class:`~topologies.scripts.ScriptError` if tc(8) fails.
+        """
+        with self.lock:
+            for host in hosts:
+                self.network.host(host)
+            for host in hosts:
+                self.network.shape(host, link)
+                self.log.write("link", host=host, **link.to_json())
+
     # -------------------------------------------------------------------- status
 
     @property

@@ -12,7 +12,7 @@ from experiments.cluster.live_cluster import DUMP_TIMEOUT_S, Cluster
 from experiments.instruments.socket_table import sockets_of
 from topologies.domain import plan as addresses
 from topologies.domain.connection import FourTuple
-from topologies.domain.plan import Chassis, Node
+from topologies.domain.plan import Chassis, Client, Node
 
 #: So long the status waits for a switch that does not answer, in seconds.
 STATUS_TIMEOUT_S = 2.0
@@ -62,7 +62,7 @@ def status(cluster: Cluster) -> dict[str, Any]:
                 for node in chassis.nodes
             },
             "clients": [
-                {"name": client.name, "ipv4": client.ipv4, "ipv6": client.ipv6}
+                {"name": client.name, **_host_status(cluster, client)}
                 for client in state.plan.clients
             ],
             "events": len(cluster.records),
@@ -151,9 +151,14 @@ def _node_status(cluster: Cluster, chassis: Chassis, node: Node) -> Mapping[str,
         "alive": node in membership.powered_nodes(chassis),
         "state": membership.state(node).value,
         "established": len(established(cluster, node.name)),
-        "ipv4": node.ipv4,
-        "ipv6": node.ipv6,
+        **_host_status(cluster, node),
     }
+
+
+def _host_status(cluster: Cluster, host: Node | Client) -> Mapping[str, Any]:
+    """Its own addresses, and the shaping of what it sends."""
+    link = cluster.network.host(host.name).link
+    return {"ipv4": host.ipv4, "ipv6": host.ipv6, "link": link.to_json()}
 
 
 def _fan_out_packets(cluster: Cluster, chassis: Chassis, timeout_s: float) -> int:

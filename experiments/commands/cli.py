@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import click
 
+from experiments.commands.ask_cluster import request
 from experiments.commands.cli_options import (
-    EXIT_BAD_INPUT,
     BadInput,
     cluster_arguments,
     cluster_options,
@@ -39,13 +39,35 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
 #: A line for each command with a file of its own: its name -> the module that has it as
 #: ``command``. The module is imported when it is asked for.
 ELSEWHERE = {
+    "capture": "experiments.commands.watch_frames",
     "chaos": "experiments.commands.chaos",
     "cluster-keys": "experiments.commands.cluster_keys",
+    "completion": "experiments.commands.completion",
+    "export": "experiments.commands.export_plan",
+    "link": "experiments.commands.shape_link",
     "memory": "experiments.commands.memory",
     "scheduler": "experiments.commands.scheduler",
     "schema": "experiments.commands.schema",
     "worker": "experiments.commands.machine_worker",
 }
+
+
+#: What the command says without arguments.
+FIRST_STEPS = """\
+resetbed: what becomes of a storage cluster's connections when its nodes change, on real TCP.
+
+  ./resetbed demo     start here: one scale-out under three policies, in half a minute
+  ./resetbed up       a cluster of your own in the background; then, for example:
+                        ./resetbed exec h1 -- ping -c 3 10.0.0.1
+                        ./resetbed event drain-node c1n2
+                        ./resetbed status
+                        ./resetbed down
+  ./resetbed run drain-node      one experiment; results in ./results
+  ./resetbed doctor   what this machine has and lacks
+  ./resetbed --help   every command
+
+The first use installs what is needed (a few minutes) and asks for sudo where it must.
+"""
 
 
 class _Commands(click.Group):
@@ -62,7 +84,11 @@ class _Commands(click.Group):
         return super().get_command(ctx, name)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -71,7 +97,8 @@ class _Commands(click.Group):
     callback=_print_version,
     help="Print the version and exit.",
 )
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Stateful connection reset in a storage cluster with a stateless load balancer.
 
     \b
@@ -92,6 +119,8 @@ def main() -> None:
     Exit status: 0 done and as expected; 1 an expectation failed; 2 bad input; 3 a
     requirement of the machine is missing; 4 ran, but its measurement cannot be trusted.
     """
+    if context.invoked_subcommand is None:
+        click.echo(FIRST_STEPS)
 
 
 @main.command()
@@ -104,6 +133,10 @@ def demo(out: Path | None, seed: int, datapath: str | None) -> None:
 
     The same seed moves the same connections each time. Ends with one table, the claim
     chart of the flood run, and the ladder diagram of one connection's reset.
+
+    \b
+      ./resetbed demo
+      ./resetbed demo --seed 7 --out results/demo
     """
     from experiments.commands.demo import run_demo
 
@@ -145,7 +178,11 @@ def run(
 
 @main.command()
 def scenarios() -> None:
-    """List the shipped scenarios."""
+    """List the shipped scenarios.
+
+    \b
+      ./resetbed scenarios
+    """
     from experiments.spec.spec_file import find_spec, load_spec, scenario_names
 
     for name in scenario_names():
@@ -159,6 +196,10 @@ def validate(spec: str, overrides: tuple[str, ...]) -> None:
     """Check a spec without running it. Prints it with its defaults.
 
     For a suite, prints its runs in their order.
+
+    \b
+      ./resetbed validate drain-node --set cluster.nodes=5
+      ./resetbed validate designs
     """
     import yaml
 
@@ -257,6 +298,9 @@ def report(folder: Path) -> None:
 
     The page needs no network. The data in the folder stay unchanged, so the report can
     be written again at any time.
+
+    \b
+      ./resetbed report results/designs
     """
     from experiments.report.report import NothingToReport, write_report
 
@@ -329,7 +373,12 @@ def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
 @member_options
 @handles_errors
 def up(name: str, **size: Any) -> None:
-    """Start a cluster in the background. Returns when it serves."""
+    """Start a cluster in the background. Returns when it serves.
+
+    \b
+      ./resetbed up
+      ./resetbed up --chassis 3 --nodes 4 --clients 2 --reset flood --workload echo
+    """
     from experiments.running.launch import launch_up
 
     sys.exit(launch_up(name, *cluster_arguments(size)))
@@ -341,7 +390,14 @@ def up(name: str, **size: Any) -> None:
 @member_options
 @handles_errors
 def console(name: str, **size: Any) -> None:
-    """Run a cluster in the foreground, with Mininet's command line."""
+    """Run a cluster in the foreground, with Mininet's command line.
+
+    Beside Mininet's commands there are pingall, members, connections, halfopen and the
+    membership events.
+
+    \b
+      ./resetbed console --nodes 2
+    """
     from experiments.running.launch import launch_console
 
     sys.exit(launch_console(name, *cluster_arguments(size)))
@@ -375,11 +431,15 @@ def event(name: str, events: tuple[str, ...]) -> None:
     Several events on one command line are applied together, as one change.
 
     \b
+      ./resetbed event drain-node c1n2
+      ./resetbed event restore-node c1n2 fail-node c2n1
+
+    \b
       drain-node c1n2      fail-node c1n2      restore-node c1n2    add-node c2
       fail-chassis c2      restore-chassis c2  add-chassis c3
       uplink-down c2       uplink-up c2        reseed fabric (or c2, or all)
     """
-    for record in _request(name, "events", words=events)["events"]:
+    for record in request(name, "events", words=events)["events"]:
         settled = record["settled_s"] or record["applied_s"]
         applied_ms = (record["applied_s"] - record["requested_s"]) * 1e3
         settled_ms = (settled - record["requested_s"]) * 1e3
@@ -394,8 +454,13 @@ def event(name: str, events: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @handles_errors
 def status(name: str, as_json: bool) -> None:
-    """Show members, switches, connections on each node, and counters."""
-    answer = _request(name, "status")["status"]
+    """Show members, switches, connections on each node, and counters.
+
+    \b
+      ./resetbed status
+      ./resetbed status --json
+    """
+    answer = request(name, "status")["status"]
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:
@@ -408,7 +473,11 @@ def status(name: str, as_json: bool) -> None:
 @name_option
 @handles_errors
 def down(name: str) -> None:
-    """Remove the cluster."""
+    """Remove the cluster.
+
+    \b
+      ./resetbed down
+    """
     from experiments.running.launch import stop_cluster
 
     stop_cluster(name)
@@ -436,6 +505,10 @@ def bench(quick: bool, out: Path | None, only: str | None, datapath: str) -> Non
 
     Prints ratios first; writes bench.json and the curves. Exit status 1: a figure does
     not reach its target.
+
+    \b
+      ./resetbed bench --quick
+      ./resetbed bench --only bring-up,connections --datapath userspace
     """
     from experiments.bench.command import BenchError, launch_bench
 
@@ -448,25 +521,12 @@ def bench(quick: bool, out: Path | None, only: str | None, datapath: str) -> Non
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def doctor(as_json: bool) -> None:
-    """Show which requirements this machine meets, and the effect of missing ones."""
+    """Show which requirements this machine meets, and the effect of missing ones.
+
+    \b
+      ./resetbed doctor
+      ./resetbed doctor --json
+    """
     from experiments.doctor.doctor import run_doctor
 
     sys.exit(run_doctor(as_json))
-
-
-def _request(name: str, op: str, **args: Any) -> Any:
-    """Sends a request to the cluster of that name; returns its reply.
-
-    An error of the cluster becomes a command-line error with the same exit status.
-    """
-    from experiments.cluster import control
-    from topologies.runs import find_run
-
-    socket = find_run(name).directory / "control.sock"
-    try:
-        return control.request(socket, op, **args)
-    except control.ControlError as error:
-        kind = BadInput if error.status == EXIT_BAD_INPUT else click.ClickException
-        raise kind(str(error)) from error
-    except OSError as error:
-        raise BadInput(f"{name} does not answer: {error}") from error

@@ -10,6 +10,9 @@ def command(of: str) -> None:
 
     The same is in schemas/, and the first line of a shipped YAML file names it there:
     editors complete and check by it.
+
+    \b
+      ./resetbed schema spec >spec.schema.json
     """
     from experiments.schemas.json_schemas import schema_text
 

@@ -168,6 +168,12 @@ def print_status(status: Mapping[str, Any]) -> None:
         alive = "yes" if node["alive"] else "no"
         table.add_row(name, node["state"], alive, str(node["established"]))
     out.print(table)
+    hosts = {**{one["name"]: one for one in status["clients"]}, **status["nodes"]}
+    for name, host in hosts.items():
+        if shaped := [
+            f"{key} {value:g}" for key, value in host["link"].items() if value
+        ]:
+            out.print(f"link {name}: {', '.join(shaped)}")
     switches = {"fabric": status["fabric"], **status["chassis"]}
     for name, switch in switches.items():
         state = "in sync" if switch.get("in_sync") else "NOT in sync"

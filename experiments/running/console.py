@@ -9,6 +9,7 @@ from mininet.log import output
 
 from experiments.cluster.live_cluster import Cluster
 from experiments.cluster.status import half_open, status
+from experiments.running.ping_vip import as_text, ping_vip
 from topologies.domain.events import EVENTS, EventError, parse_events
 from topologies.domain.plan import PlanError
 
@@ -21,7 +22,7 @@ class Console(CLI):  # type: ignore[misc]
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         output(
-            f"events: {', '.join(EVENTS)}\nalso: members, connections, halfopen, help\n"
+            f"events: {', '.join(EVENTS)}\nalso: pingall, members, connections, halfopen, help\n"
         )
         super().__init__(cluster.network.net)
 
@@ -53,6 +54,12 @@ class Console(CLI):  # type: ignore[misc]
         """Half-open connections: a node holds them, no client does (RFC 9293, 3.5.1)."""
         for name, count in half_open(self.cluster).items():
             output(f"{name:8} {count:6}\n")
+
+    def do_pingall(self, _line: str) -> None:
+        """Ping the virtual address from every client, by IPv4 and IPv6."""
+        clients = self.cluster.state.plan.clients
+        pids = {client.name: self.cluster.pid(client.name) for client in clients}
+        output(f"{as_text([*ping_vip(pids)])}\n")
 
     def _event(self, words: list[str]) -> None:
         if not words:

@@ -105,6 +105,10 @@ def operations(cluster: Cluster, stop: threading.Event) -> dict[str, control.Ope
         records = cluster.events(parse_events(words))
         return {"events": [record.to_json() for record in records]}
 
+    def link(hosts: list[str], options: dict[str, Any]) -> dict[str, Any]:
+        cluster.shape(hosts, LinkOptions.from_json(options))
+        return {}
+
     def down() -> dict[str, Any]:
         stop.set()
         return {}
@@ -113,6 +117,7 @@ def operations(cluster: Cluster, stop: threading.Event) -> dict[str, control.Ope
         "ping": dict,
         "status": lambda: {"status": status(cluster)},
         "events": events,
+        "link": link,
         "down": down,
     }
 

@@ -6,22 +6,27 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+#: This process's own procfs.
+PROC = Path("/proc")
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
-def enter_netns(pid: int) -> Iterator[None]:
+def enter_netns(pid: int, proc: Path = PROC) -> Iterator[None]:
     """Puts the calling thread into the network namespace of process ``pid``.
 
     A socket keeps the namespace in which it was opened, so only that must be inside the
-    block (setns(2); ``os.setns`` needs Python 3.12). Raises :class:`OSError` if the
-    process has ended or the caller is not root.
+    block (setns(2); ``os.setns`` needs Python 3.12). ``proc``: the procfs that numbers it
+    so, e.g. that of a sandbox. Raises :class:`OSError` if the process has ended or the
+    caller is not root.
     """
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        there = os.open(proc / f"{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             _enter(there)
         finally:

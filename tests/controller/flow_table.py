@@ -6,6 +6,7 @@ cannot pass by ignoring something.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from controller.flows.entries import (
     Learn,
     Masked,
     MaskedMac,
+    Meter,
     Move,
     Multipath,
     Output,
@@ -31,7 +33,7 @@ from controller.flows.entries import (
 )
 from tests.controller.frames import Frame, number
 from topologies.domain.connection import FourTuple
-from topologies.domain.hashing import symmetric_l4
+from topologies.domain.hashing import IPPROTO_TCP, symmetric_l4
 from topologies.domain.plan import (
     FABRIC,
     LOOP_IN_PORT,
@@ -42,6 +44,7 @@ from topologies.domain.plan import (
 
 #: A switch's own fields of a frame: they exist only while it processes the frame.
 _INSIDE = (Field.METADATA, *REGISTERS)
+_PORTS = (Field.TCP_SRC, Field.TCP_DST)
 
 
 #: The port of trapped frames (OFPP_CONTROLLER).
@@ -71,6 +74,8 @@ class FlowTable:
         for entry in entries:
             self._entries.setdefault(int(entry.table), []).append(entry)
         self.hit: set[FlowEntry] = set()
+        #: How many frames each meter has counted. None is dropped in a walk.
+        self.metered: Counter[Meter] = Counter()
         #: Entries installed by ``learn``, by match.
         self.learned: dict[object, FlowEntry] = {}
 
@@ -116,6 +121,9 @@ class FlowTable:
                 return action.table
             if isinstance(action, Output):
                 sent.extend(_output(action, packet, port))
+            elif isinstance(action, Meter):
+                assert position == 0, f"{entry}: a meter is executed first"
+                self.metered[action] += 1
             elif isinstance(action, Learn):
                 learned = _learned(action, packet)
                 self.learned[learned.match] = learned
@@ -184,12 +192,12 @@ def _write(action: Action, packet: dict[Field, int]) -> None:
 
 
 def _hash(packet: Frame, basis: int) -> int:
-    addresses = _addresses(packet)
-    connection = FourTuple(
-        addresses[0], packet[Field.TCP_SRC], addresses[1], packet[Field.TCP_DST]
-    )
+    source, destination = _addresses(packet)
+    protocol = packet[Field.IP_PROTO]
+    ports = [packet[port] if protocol == IPPROTO_TCP else 0 for port in _PORTS]
+    connection = FourTuple(source, ports[0], destination, ports[1])
     eth_src, eth_dst = f"{packet[Field.ETH_SRC]:012x}", f"{packet[Field.ETH_DST]:012x}"
-    return symmetric_l4(connection, eth_src, eth_dst, basis)
+    return symmetric_l4(connection, eth_src, eth_dst, basis, protocol)
 
 
 def _addresses(packet: Frame) -> tuple[str, str]:

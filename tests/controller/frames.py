@@ -75,6 +75,36 @@ def from_node(
     return tcp(back, node.mac, GATEWAY_MAC, flags)
 
 
+def icmp_from_client(client: Client, kind: int, version: int = 4) -> Frame:
+    """An ICMP message of that type from a client to the VIP."""
+    addresses = client_address(client, version), vip(version)
+    return _icmp(kind, client.mac, VIP_MAC, *addresses)
+
+
+def icmp_from_node(node: Node, client: Client, kind: int, version: int = 4) -> Frame:
+    """An ICMP message of that type from the VIP, as a node's kernel sends it."""
+    addresses = vip(version), client_address(client, version)
+    return _icmp(kind, node.mac, GATEWAY_MAC, *addresses)
+
+
+def _icmp(
+    kind: int, eth_src: str, eth_dst: str, source: str, destination: str
+) -> Frame:
+    version = ip_address(source).version
+    family = {4: IPV4, 6: IPV6}[version]
+    return {
+        Field.VLAN_TCI: 0,
+        Field.ETH_SRC: number(eth_src),
+        Field.ETH_DST: number(eth_dst),
+        Field.ETH_TYPE: {4: 0x0800, 6: 0x86DD}[version],
+        Field.IP_FRAG: 0,
+        Field.IP_PROTO: family.control.protocol,
+        family.source: number(source),
+        family.destination: number(destination),
+        family.control.type_field: kind,
+    }
+
+
 def arp_request(mac: str, sender: str, target: str) -> Frame:
     """An ARP request for ``target``."""
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controller.flows.entries import Field
+from controller.flows.flow_tables import ADDRESS_FAMILIES, Table
 from controller.policies import POLICIES
 from tests.controller.clusters import ALL_IN_SERVICE, H1, H2, PLAN, network, state
 from tests.controller.frames import (
@@ -15,6 +16,8 @@ from tests.controller.frames import (
     connection,
     from_client,
     from_node,
+    icmp_from_client,
+    icmp_from_node,
     number,
     tcp,
     udp,
@@ -37,16 +40,27 @@ _SECOND = number(SECOND_CHANCE_MAC)
 
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 
+MESSAGES = {
+    client: [
+        icmp_from_client(client, kind, family.version)
+        for family in ADDRESS_FAMILIES
+        for kind in (family.control.echo_request, *family.control.errors)
+    ]
+    for client in (H1, H2)
+}
+
 EVERYTHING = {
     "h1": (
         [udp(H1)]
         + [from_client(H1, sport, v) for sport in range(300) for v in (4, 6)]
         + [from_client(H1, sport, 4, SYN) for sport in range(40)]
         + [arp_request(H1.mac, H1.ipv4, VIP4)]
+        + MESSAGES[H1]
     ),
     "h2": (
         [from_client(H2, SPORT, v) for v in (4, 6)]
         + [arp_request(H2.mac, H2.ipv4, VIP4)]
+        + MESSAGES[H2]
     ),
 } | {
     node.name: (
@@ -66,6 +80,11 @@ EVERYTHING = {
         ]
         + [
             arp_request(node.mac, VIP4, H1.ipv4),
+            *(
+                icmp_from_node(node, client, family.control.echo_reply, family.version)
+                for client in (H1, H2)
+                for family in ADDRESS_FAMILIES
+            ),
             udp(H1),
             tcp(FourTuple(VIP4, 1, "10.1.0.77", 2), node.mac, GATEWAY_MAC),
         ]
@@ -106,6 +125,8 @@ def test_every_entry_is_reached(membership: Membership, policy: str) -> None:
         # updated one after the other.
         marked = tcp(connection(H1, SPORT), FANOUT_MAC, VIP_MAC, ACK)
         switch.process(marked, UPLINK_PORT)
+        for message in MESSAGES[H1]:
+            switch.process(message, UPLINK_PORT)
         for version in (4, 6):
             switch.process(from_client(H1, SPORT, version), UPLINK_PORT)
             switch.process(from_client(H1, 300, version, SYN), UPLINK_PORT)
@@ -120,5 +141,8 @@ def test_every_entry_is_reached(membership: Membership, policy: str) -> None:
                     }
                     brought = {**from_client(H1, sport, version), **macs}
                     switch.process(brought, UPLINK_PORT)
-        unreached = set(current.tables()[name]) - switch.hit
+        # Which members answer echo requests depends on the clients' addresses, and there
+        # are too few clients here for all (test_icmp.py has enough).
+        wanted = {e for e in current.tables()[name] if e.table != Table.ECHO_MEMBER}
+        unreached = wanted - switch.hit
         assert name in membership.unreachable_chassis or not unreached

@@ -12,7 +12,7 @@ import pytest
 
 from tests.controller.switches import VSwitch
 from topologies.domain.connection import FourTuple
-from topologies.domain.hashing import symmetric_l4
+from topologies.domain.hashing import IPPROTO_TCP, symmetric_l4
 
 pytestmark = pytest.mark.live
 
@@ -52,9 +52,23 @@ def remainders_of_the_switch(switch: VSwitch, flow: str) -> tuple[int, ...]:
     return tuple(int(registers.get(name, "0"), 16) for name in ("reg0", "reg1"))
 
 
+def names_of(version: int, protocol: int) -> tuple[str, str]:
+    """ovs-fields(7)'s names of that protocol, and of its addresses."""
+    addresses = {4: "nw", 6: "ipv6"}[version]
+    if protocol == IPPROTO_TCP:
+        return {4: "tcp", 6: "tcp6"}[version], addresses
+    return {4: "icmp", 6: "icmp6"}[version], addresses
+
+
 @pytest.mark.parametrize("basis", BASES)
-@pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
-def test_the_switch_hashes_as_we_do(switch: VSwitch, version: int, basis: int) -> None:
+@pytest.mark.parametrize(
+    ("version", "protocol"),
+    [(4, IPPROTO_TCP), (6, IPPROTO_TCP), (4, 1), (6, 58)],
+    ids=["ipv4", "ipv6", "icmp", "icmpv6"],
+)
+def test_the_switch_hashes_as_we_do(
+    switch: VSwitch, version: int, protocol: int, basis: int
+) -> None:
     switch.add_bridge("br", 1, [], "dummy")
     actions = ",".join(
         f"multipath(symmetric_l4,{basis},modulo_n,{modulus},0,reg{i}[0..15])"
@@ -64,12 +78,15 @@ def test_the_switch_hashes_as_we_do(switch: VSwitch, version: int, basis: int) -
     rng = random.Random(f"{version}/{basis}")
     for _ in range(TUPLES):
         connection, eth_src, eth_dst = four_tuple(rng, version), mac(rng), mac(rng)
-        names = {4: ("tcp", "nw"), 6: ("tcp6", "ipv6")}[version]
+        name, addresses = names_of(version, protocol)
         flow = (
-            f"{names[0]},dl_src={eth_src},dl_dst={eth_dst},"
-            f"{names[1]}_src={connection.src},{names[1]}_dst={connection.dst},"
-            f"tp_src={connection.sport},tp_dst={connection.dport}"
+            f"{name},dl_src={eth_src},dl_dst={eth_dst},"
+            f"{addresses}_src={connection.src},{addresses}_dst={connection.dst}"
         )
-        ours = symmetric_l4(connection, eth_src, eth_dst, basis)
+        if protocol == IPPROTO_TCP:
+            flow += f",tp_src={connection.sport},tp_dst={connection.dport}"
+        else:
+            connection = connection._replace(sport=0, dport=0)
+        ours = symmetric_l4(connection, eth_src, eth_dst, basis, protocol)
         expected = tuple(ours % modulus for modulus in MODULI)
         assert remainders_of_the_switch(switch, flow) == expected, flow

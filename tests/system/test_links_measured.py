@@ -11,8 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from experiments.commands.cli_options import EXIT_UNMET_REQUIREMENT
+from experiments.doctor import kernel_probes
+from experiments.machine.machine import State
 from experiments.workloads.echo import ECHO_PORT
-from tests.system.commands import Background, eventually
+from tests.system.commands import Background, eventually, must, resetbed
 from tests.topologies.link_probe import binomial_bounds, send
 from topologies.domain.plan import VIP4, VIP6, Client, Node, Plan
 from topologies.shaping import burst_octets
@@ -79,6 +82,36 @@ def test_a_link_passes_its_rate_and_not_more(
     limited: Background, host: Client | Node
 ) -> None:
     assert_rate(limited.name, host)
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=NAMES)
+def test_a_running_hosts_link_recovers_and_gets_worse_again(
+    limited: Background, host: Client | Node
+) -> None:
+    """Without a limit the same frames pass faster than the limit has it."""
+    change = ("link", "--name", limited.name, host.name)
+    must(resetbed(*change))
+    seen = send(limited.name, host, FULL_FRAMES, FULL_FRAME, None)
+    allowed = RATE_MBIT * 1e6 * seen.seconds() + burst_octets(RATE_MBIT) * 8
+    assert seen.bits() > 2 * allowed
+    must(resetbed(*change, "--rate-mbit", str(RATE_MBIT)))
+    assert_rate(limited.name, host)
+
+
+def test_what_the_kernel_cannot_do_is_refused_and_changes_nothing(
+    limited: Background,
+) -> None:
+    before = limited.status()["nodes"]["c1n1"]["link"]
+    assert before["rate_mbit"] == RATE_MBIT
+    netem = kernel_probes.probe_some(["sch_netem"])["sch_netem"]
+    done = resetbed("link", "--name", limited.name, "c1n1", "--delay-ms", "5")
+    after = limited.status()["nodes"]["c1n1"]["link"]
+    if netem.state is State.MISSING:
+        assert (done.returncode, after) == (EXIT_UNMET_REQUIREMENT, before)
+        assert "sch_netem" in done.stderr
+    else:
+        assert (done.returncode, after["delay_ms"]) == (0, 5)
+    assert resetbed("link", "--name", limited.name, "c9n9").returncode == 2
 
 
 @pytest.mark.kernel

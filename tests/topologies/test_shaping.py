@@ -56,6 +56,30 @@ def test_netem_has_delay_and_loss_and_tbf_is_its_child() -> None:
     assert tbf.startswith("qdisc replace dev h1-eth0 parent 1:1 handle 10: tbf rate ")
 
 
+RATE, LOSS = LinkOptions(rate_mbit=10), LinkOptions(loss_percent=1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(UNSHAPED, RATE), (RATE, LinkOptions(rate_mbit=2))]
+)
+def test_what_has_the_same_disciplines_is_changed_as_it_stands(
+    before: LinkOptions, after: LinkOptions
+) -> None:
+    assert [*after.change_commands(before, "h1-eth0")] == words(after)
+
+
+@pytest.mark.parametrize("before", [RATE, LOSS, LinkOptions(2, 3, 4)])
+@pytest.mark.parametrize("after", [UNSHAPED, LinkOptions(1, 2)])
+def test_other_disciplines_are_deleted_first(
+    before: LinkOptions, after: LinkOptions
+) -> None:
+    first, *others = after.change_commands(before, "h1-eth0")
+    if before.required_qdiscs().keys() == after.required_qdiscs().keys():
+        assert [first, *others] == words(after)
+    else:
+        assert (first, others) == ("qdisc del dev h1-eth0 root", words(after))
+
+
 @pytest.mark.parametrize(
     ("options", "needed"),
     [

@@ -23,10 +23,15 @@ _FIELDS_SIZE = 32
 
 
 def symmetric_l4(
-    connection: FourTuple, eth_src: str, eth_dst: str, basis: int = 0
+    connection: FourTuple,
+    eth_src: str,
+    eth_dst: str,
+    basis: int = 0,
+    protocol: int = IPPROTO_TCP,
 ) -> int:
     """The 32-bit hash of an untagged TCP segment of ``connection``.
 
+    With another ``protocol``, of such a packet between its addresses; its ports are 0.
     The IP version follows from the addresses. Source and destination can be exchanged,
     at each layer independently. Raises :class:`ValueError` for an invalid address, or
     for addresses of two IP versions.
@@ -43,7 +48,7 @@ def symmetric_l4(
         0,
         connection.sport ^ connection.dport,
         (_mac(eth_src) ^ _mac(eth_dst)).to_bytes(6, "big"),
-        IPPROTO_TCP,
+        protocol,
     )
     return _jhash(fields, basis)
 

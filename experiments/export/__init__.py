@@ -1,0 +1,1 @@
+"""A cluster's plan in the formats of other tools."""
