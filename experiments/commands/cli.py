@@ -46,6 +46,7 @@ ELSEWHERE = {
     "export": "experiments.commands.export_plan",
     "link": "experiments.commands.shape_link",
     "memory": "experiments.commands.memory",
+    "model": "experiments.commands.model",
     "scheduler": "experiments.commands.scheduler",
     "schema": "experiments.commands.schema",
     "worker": "experiments.commands.machine_worker",
@@ -105,6 +106,7 @@ def main(context: click.Context) -> None:
     First steps:
       ./resetbed demo                         the claim, on real TCP, three policies
       ./resetbed run scale-out-node           one experiment; results in ./results
+      ./resetbed model rack --compare         the same, computed, at any size
       ./resetbed up                           a cluster in the background
       ./resetbed exec h1 -- ss -tn            your program on one of its hosts
       ./resetbed event drain-node c1n2        cause a membership event

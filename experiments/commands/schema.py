@@ -4,9 +4,10 @@ import click
 
 
 @click.command("schema")
-@click.argument("of", type=click.Choice(["spec", "suite", "summary", "chaos"]))
+@click.argument("of", type=click.Choice(["spec", "suite", "model", "summary", "chaos"]))
 def command(of: str) -> None:
-    """Print the JSON Schema of a spec, a suite, a run's summary.json or a chaos.json.
+    """Print the JSON Schema of a spec, a suite, a spec with `model:`, a run's summary.json
+    or a chaos.json.
 
     The same is in schemas/, and the first line of a shipped YAML file names it there:
     editors complete and check by it.

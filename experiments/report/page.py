@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from experiments.report.canvas import Plot, plot
 from experiments.report.comparison import Comparison, compare, findings
 from experiments.report.data import Entry, Report
 from experiments.report.theme import variables
-from experiments.results.run_folder import RunFolder
+from experiments.results.run_folder import AGREEMENT, RunFolder
 from experiments.sweep.bootstrap import CONFIDENCE, MIN_VALUES, RESAMPLES
 from experiments.sweep.state import FAILED, MET, UNTRUSTED
 
@@ -40,6 +41,7 @@ class Example(NamedTuple):
     ladder: str | None  # a data URL
     ladder_text: str | None
     claim: Sequence[dict[str, Any]]
+    agreement: dict[str, Any] | None  # with the model, if it was held against this run
     spec: str
     command: str
     shown: bool  # whether its section is open at first
@@ -197,10 +199,20 @@ def _example(
         ladder=_data_url(ladder) if ladder.exists() else None,
         ladder_text=text.read_text() if text.exists() else None,
         claim=folder.summary["claim"],
+        agreement=_agreement(folder),
         spec=(folder.path / "spec.yaml").read_text(),
         command=f"./resetbed run {_relative(folder.path, report)}/spec.yaml",
         shown=shown,
     )
+
+
+def _agreement(folder: RunFolder) -> dict[str, Any] | None:
+    """What ``./resetbed model --against`` has left in the folder."""
+    path = folder.path / AGREEMENT
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 def _timeline_text(one: timeline.Timeline) -> str:

@@ -20,6 +20,8 @@ from experiments.spec.run_spec import RunSpec
 from topologies.domain.events import EVENTS
 from topologies.domain.events.instant import resolve_events
 
+#: The model beside this run, if it was held against it (``./resetbed model --against``).
+AGREEMENT = "agreement.json"
 _MS = 1e3
 #: Keys that a summary must have.
 _NEEDED = (

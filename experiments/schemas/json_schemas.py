@@ -19,6 +19,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from experiments.chaos.chaos_summary import ChaosSummary
+from experiments.model.model_spec import ModelSpec
 from experiments.results.summary_model import Summary
 from experiments.spec.run_spec import RunSpec
 from experiments.sweep.suite import Suite
@@ -44,6 +45,12 @@ def suite_schema() -> dict[str, Any]:
     return {**schema, "properties": properties, "$defs": defined}
 
 
+def model_schema() -> dict[str, Any]:
+    """Of a spec that is computed: a run's, and the section ``model``."""
+    schema = ModelSpec.model_json_schema()
+    return {**schema, "properties": _with_reset(schema["properties"])}
+
+
 def summary_schema() -> dict[str, Any]:
     """Of ``summary.json``. Later versions may add keys, and it lets them."""
     return Summary.model_json_schema(by_alias=True)
@@ -58,6 +65,7 @@ def chaos_schema() -> dict[str, Any]:
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "spec": spec_schema,
     "suite": suite_schema,
+    "model": model_schema,
     "summary": summary_schema,
     "chaos": chaos_schema,
 }

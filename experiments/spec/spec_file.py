@@ -6,7 +6,7 @@ import difflib
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,8 @@ from experiments.spec import names
 from experiments.spec.run_spec import RunSpec
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
+
+T = TypeVar("T", bound=RunSpec)
 
 #: A path in a spec: keys and list positions from the root, e.g. ("events", 0, "at").
 Place = tuple[str | int, ...]
@@ -47,10 +49,16 @@ def find_spec(name: str) -> Path:
     )
 
 
-def load_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
+@overload
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec: ...
+@overload
+def load_spec(path: Path, overrides: Sequence[str], kind: type[T]) -> T: ...
+def load_spec(
+    path: Path, overrides: Sequence[str] = (), kind: type[RunSpec] = RunSpec
+) -> RunSpec:
     """The spec in that file, changed by ``key.sub=value`` overrides.
 
-    Raises :class:`SpecError` for unreadable YAML, unknown keys and wrong values.
+    ``kind``: its model, a run's or one with more keys. Raises :class:`SpecError` for unreadable YAML, unknown keys and wrong values.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -65,11 +73,12 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> RunSpec:
     data.setdefault("scenario", names.valid_name(path.stem))
     overridden = [_override(data, item) for item in overrides]
     try:
-        return RunSpec.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         raise SpecError(
             "\n".join(
-                _explain(problem, path, root, overridden) for problem in error.errors()
+                _explain(problem, path, root, overridden, kind)
+                for problem in error.errors()
             )
         ) from error
 
@@ -111,7 +120,11 @@ def _override(data: dict[str, Any], item: str) -> Place:
 
 
 def _explain(
-    problem: Any, path: Path, root: yaml.Node | None, overridden: Iterable[Place]
+    problem: Any,
+    path: Path,
+    root: yaml.Node | None,
+    overridden: Iterable[Place],
+    kind: type[RunSpec],
 ) -> str:
     """One line for one pydantic error: place, key, remedy."""
     place: Place = tuple(problem["loc"])
@@ -121,7 +134,7 @@ def _explain(
     else:
         where = f"{path}:{_line(root, place)}"
     if problem["type"] == "extra_forbidden":
-        known = _keys_beside(place)
+        known = _keys_beside(place, kind)
         return (
             f"{where}: unknown key {dotted!r}{_nearest(str(place[-1]), known)}"
             f" (known here: {', '.join(known)})"
@@ -152,9 +165,9 @@ def _line(node: yaml.Node | None, place: Place) -> int:
     return line
 
 
-def _keys_beside(place: Place) -> list[str]:
+def _keys_beside(place: Place, kind: type[RunSpec]) -> list[str]:
     """The keys that are allowed beside the last part of ``place``."""
-    model: type[BaseModel] = RunSpec
+    model: type[BaseModel] = kind
     for part in place[:-1]:
         if isinstance(part, str) and part in model.model_fields:
             model = _model_of(model.model_fields[part]) or model

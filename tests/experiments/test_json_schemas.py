@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from controller.balancers import BALANCERS
 from controller.policies import POLICIES
 from experiments.commands.cli import main
+from experiments.model.model_spec import SPECS as COMPUTED
 from experiments.schemas.json_schemas import FOLDER, SCHEMAS, schema_text
 from experiments.spec.run_spec import RunSpec
 from experiments.spec.spec_file import SCENARIOS
@@ -27,6 +28,7 @@ from topologies.domain.events import EVENTS
 SHIPPED = {
     **dict.fromkeys(sorted(SCENARIOS.glob("*.yaml")), "spec"),
     **dict.fromkeys(sorted(SUITES.glob("*.yaml")), "suite"),
+    **dict.fromkeys(sorted(COMPUTED.glob("*.yaml")), "model"),
 }
 every_schema = pytest.mark.parametrize("of", SCHEMAS)
 every_file = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
