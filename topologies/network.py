@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mininet.net import Mininet
@@ -45,18 +46,21 @@ class ClusterNetwork:
         datapath: str | None = None,
         link: LinkOptions = UNSHAPED,
         node_sysctls: Mapping[str, int] | None = None,
+        table_limits: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         """Prepare a network. Nothing is created before :meth:`start`.
 
         ``datapath``: ``system`` or ``netdev``; None: the faster one of this machine.
         ``link``: the shaping of what every host sends. ``node_sysctls``: settings of every
-        node's network namespace, by their path below /proc/sys.
+        node's network namespace, by their path below /proc/sys. ``table_limits``: the most
+        entries of flow tables, by number; a full table evicts the least recently used.
         """
         #: The plan of the present network; it grows with the network.
         self.plan = plan
         self.net: Any = None
         self._datapath = datapath
         self._link = link
+        self._table_limits = table_limits
         self._node_sysctls = node_sysctls
         self._controller: str | None = None
         self._links = Links()
@@ -289,7 +293,9 @@ class ClusterNetwork:
     def _create(self, name: str) -> Any:
         if name in self.plan.switches:
             dpid = f"{self.plan.switches[name]:x}"
-            return IsolatedSwitch(name, dpid, self._controller, self._datapath)
+            return IsolatedSwitch(
+                name, dpid, self._controller, self._datapath, self._table_limits
+            )
         for client in self.plan.clients:
             if client.name == name:
                 return StorageClient(client, self._link)

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mininet.node import Switch
@@ -88,12 +89,14 @@ class IsolatedSwitch(KeptNode, Switch):
         dpid: str,
         controller: str | None = None,
         datapath: str | None = None,
+        table_limits: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         """Start the switch's shell; the daemons wait for :meth:`start`.
 
         ``controller``: the target of its connection, e.g. ``unix:/run/.../ofp.sock`` (a
         UNIX socket needs no network); None: no controller. ``datapath``: ``system`` or
-        ``netdev``; None: the one that :func:`find_datapath` finds.
+        ``netdev``; None: the one that :func:`find_datapath` finds. ``table_limits``: flow
+        table -> the most entries in it; then the one that expires first is evicted.
         """
         super().__init__(
             name,
@@ -103,6 +106,7 @@ class IsolatedSwitch(KeptNode, Switch):
         )
         self.controlIntf = None
         self.controller = controller
+        self._table_limits = dict(table_limits)
         self.datapath = datapath or find_datapath().type
         #: Its files, as seen from the sandbox.
         self.directory = Path(OVS_DIRECTORY, name)
@@ -314,6 +318,12 @@ class IsolatedSwitch(KeptNode, Switch):
             f"protocols=OpenFlow14 other_config:datapath-id={self.dpid} "
             "other_config:disable-in-band=true"
         )
+        for table, limit in self._table_limits.items():
+            yield (
+                f"--id=@t{table} create Flow_Table flow_limit={limit} "
+                "overflow_policy=evict"
+            )
+            yield f"set bridge {self.name} flow_tables:{table}=@t{table}"
         for intf in self.intfList():
             yield self._add_port(intf)
         if self.controller:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from topologies.domain.balancer import Balancer
+from topologies.domain.balancer import Balancer, Sizes
 
-#: Size of the key space, the same for any members: a key is ``hash % BUCKETS``.
+#: Size of the key space, the same for any members: a key is ``hash % buckets``.
 BUCKETS = 256
 
 
-def table(members: Sequence[str]) -> tuple[str, ...]:
+def table(members: Sequence[str], buckets: int = BUCKETS) -> tuple[str, ...]:
     """The key space split into regions of equal size (up to one key), in members' order.
 
     Every border moves when a member joins or leaves. Of N members, the loss of the K-th
@@ -23,11 +23,12 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
     """
     if not members:
         return ()
-    return tuple(members[key * len(members) // BUCKETS] for key in range(BUCKETS))
+    return tuple(members[key * len(members) // buckets] for key in range(buckets))
 
 
 HASH_THRESHOLD = Balancer(
     name="hash-threshold",
     summary="equal regions of 256 keys (RFC 2992); a change moves a quarter to a half",
     table=table,
+    sizes=Sizes(BUCKETS),
 )

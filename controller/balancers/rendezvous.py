@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from math import log
 
-from topologies.domain.balancer import Balancer
+from topologies.domain.balancer import Balancer, Sizes
 from topologies.domain.hash64 import HASH_VALUES, hash64
 
 #: Fixed, so that a bucket holds the same connections for any members. At 15 members a
@@ -14,7 +14,7 @@ from topologies.domain.hash64 import HASH_VALUES, hash64
 BUCKETS = 256
 
 
-def table(members: Sequence[str]) -> tuple[str, ...]:
+def table(members: Sequence[str], buckets: int = BUCKETS) -> tuple[str, ...]:
     """Each bucket belongs to the member with the highest weight for it.
 
     A member's weight does not depend on the others. So a member that leaves moves only
@@ -27,14 +27,16 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
     """
     if not members:
         return ()
-    weights = [(_weights(member), member) for member in members]
+    weights = [(_weights(member, buckets), member) for member in members]
     return tuple(
         max((of_bucket[bucket], member) for of_bucket, member in weights)[1]
-        for bucket in range(BUCKETS)
+        for bucket in range(buckets)
     )
 
 
-def weighted_table(weights: Mapping[str, float]) -> tuple[str, ...]:
+def weighted_table(
+    weights: Mapping[str, float], buckets: int = BUCKETS
+) -> tuple[str, ...]:
     """As :func:`table`, each member's share in proportion to its weight.
 
     A bucket belongs to the member with the smallest ``-ln(u) / weight``, where ``u`` is
@@ -47,13 +49,13 @@ def weighted_table(weights: Mapping[str, float]) -> tuple[str, ...]:
 
     >>> shares = weighted_table({"c1": 1, "c2": 3, "c3": 0})
     >>> [shares.count(name) for name in ("c1", "c2", "c3")]
-    [57, 199, 0]
+    [63, 193, 0]
     """
     for member, weight in weights.items():
         if not 0 <= weight < float("inf"):
             raise ValueError(f"{member}: weight {weight} is not from 0 to infinity")
     scores = [
-        (_exponential_scores(member), weight, member)
+        (_exponential_scores(member, buckets), weight, member)
         for member, weight in weights.items()
         if weight
     ]
@@ -61,20 +63,20 @@ def weighted_table(weights: Mapping[str, float]) -> tuple[str, ...]:
         return ()
     return tuple(
         min((arrivals[b] / weight, member) for arrivals, weight, member in scores)[1]
-        for b in range(BUCKETS)
+        for b in range(buckets)
     )
 
 
 @cache
-def _weights(member: str) -> tuple[int, ...]:
+def _weights(member: str, buckets: int) -> tuple[int, ...]:
     """The member's random weight for every bucket."""
-    return tuple(hash64(bucket, member) for bucket in range(BUCKETS))
+    return tuple(hash64(bucket, member) for bucket in range(buckets))
 
 
 @cache
-def _exponential_scores(member: str) -> tuple[float, ...]:
+def _exponential_scores(member: str, buckets: int) -> tuple[float, ...]:
     """The member's score for each bucket at weight 1, exponentially distributed."""
-    return tuple(-log((each + 0.5) / HASH_VALUES) for each in _weights(member))
+    return tuple(-log((each + 0.5) / HASH_VALUES) for each in _weights(member, buckets))
 
 
 RENDEZVOUS = Balancer(
@@ -82,4 +84,6 @@ RENDEZVOUS = Balancer(
     summary="highest random weight over 256 buckets; a change moves the minimum",
     table=table,
     weighted=weighted_table,
+    sizes=Sizes(BUCKETS),
+    consistent=True,
 )

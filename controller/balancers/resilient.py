@@ -29,17 +29,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 
-from topologies.domain.balancer import Balancer
+from topologies.domain.balancer import Balancer, Sizes
 from topologies.domain.hash64 import hash64
 
 #: Fixed, and more than there can be members in a plan.
 BUCKETS = 256
+#: Member numbers, more than there can be in a plan.
+_NUMBERS = 256
 
 #: Member numbers in one bucket's order of preference.
 Preference = tuple[int, ...]
 
 
-def table(members: Sequence[str]) -> tuple[str, ...]:
+def table(members: Sequence[str], buckets: int = BUCKETS) -> tuple[str, ...]:
     """Each bucket belongs to the first member in service in its order of preference.
 
     >>> before, after = table(["c1n1", "c1n2", "c1n3"]), table(["c1n1", "c1n3"])
@@ -55,7 +57,7 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
         by_number[member_number(member)].append(member)
     return tuple(
         _preferred(bucket, next(by_number[s] for s in preference if s in by_number))
-        for bucket, preference in enumerate(preferences(max(by_number)))
+        for bucket, preference in enumerate(preferences(max(by_number), buckets))
     )
 
 
@@ -66,21 +68,21 @@ def member_number(member: str) -> int:
     (12, 3, 0)
     """
     number = re.search(r"[0-9]*$", member)
-    return int(number[0] or 0) % BUCKETS if number else 0
+    return int(number[0] or 0) % _NUMBERS if number else 0
 
 
 @cache
-def preferences(highest: int) -> tuple[Preference, ...]:
+def preferences(highest: int, buckets: int = BUCKETS) -> tuple[Preference, ...]:
     """Each bucket's order of the member numbers 0 to ``highest``.
 
     Without the highest number it is the order for ``highest - 1``. Number 0 is last in
     every bucket: no member of a plan has it.
     """
     if highest == 0:
-        return ((0,),) * BUCKETS
-    before = preferences(highest - 1)
+        return ((0,),) * buckets
+    before = preferences(highest - 1, buckets)
     first = _buckets_for_new_member(before, highest)
-    later = sorted(set(range(BUCKETS)) - first, key=lambda b: (before[b], b))
+    later = sorted(set(range(buckets)) - first, key=lambda b: (before[b], b))
     places = dict.fromkeys(first, 0)
     places |= {b: rank % (highest - 1) + 1 for rank, b in enumerate(later)}
     return tuple(
@@ -96,10 +98,10 @@ def _buckets_for_new_member(before: Sequence[Preference], highest: int) -> set[i
     lost too, its remaining buckets still spread over all others.
     """
     owned: dict[int, list[int]] = defaultdict(list)
-    for bucket in sorted(range(BUCKETS), key=lambda b: (before[b], b)):
+    for bucket in sorted(range(len(before)), key=lambda b: (before[b], b)):
         owned[before[bucket][0]].append(bucket)
     left = {owner: len(buckets) for owner, buckets in owned.items()}
-    for _ in range(BUCKETS // highest):
+    for _ in range(len(before) // highest):
         left[max(left, key=lambda owner: (left[owner], owner))] -= 1
     return {
         bucket
@@ -122,4 +124,6 @@ RESILIENT = Balancer(
     name="resilient",
     summary=f"{BUCKETS} fixed buckets in even shares; only a lost member's buckets move",
     table=table,
+    sizes=Sizes(BUCKETS),
+    consistent=True,
 )

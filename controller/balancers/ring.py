@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 
-from topologies.domain.balancer import Balancer
+from topologies.domain.balancer import Balancer, Sizes
 from topologies.domain.hash64 import HASH_VALUES, hash64
 
 #: Positions at which the ring is looked up, evenly spaced. With fewer, chance would matter
@@ -17,7 +17,7 @@ BUCKETS = 1024
 VIRTUAL_NODES = 160
 
 
-def table(members: Sequence[str]) -> tuple[str, ...]:
+def table(members: Sequence[str], buckets: int = BUCKETS) -> tuple[str, ...]:
     """Each bucket belongs to the member of the first point at or after its position.
 
     Points do not depend on other members, so a member that leaves moves only its own
@@ -30,7 +30,7 @@ def table(members: Sequence[str]) -> tuple[str, ...]:
     points = sorted(point for member in members for point in _points(member))
     if not points:
         return ()
-    positions = (bucket * (HASH_VALUES // BUCKETS) for bucket in range(BUCKETS))
+    positions = (bucket * HASH_VALUES // buckets for bucket in range(buckets))
     return tuple(
         points[bisect_left(points, (position, "")) % len(points)][1]
         for position in positions
@@ -48,4 +48,6 @@ RING = Balancer(
     summary=f"consistent hashing, {VIRTUAL_NODES} virtual nodes each, {BUCKETS} "
     "buckets; a change moves the minimum",
     table=table,
+    sizes=Sizes(BUCKETS),
+    consistent=True,
 )

@@ -214,8 +214,8 @@ class Learn:
     the same port. It writes the present value of ``register`` into that register.
 
     ``eth_type`` and ``address`` are those of the IP version. The entry is removed when
-    the sender has sent FIN or RST and then nothing for ``after_end_s`` seconds
-    (ovs-actions(7), "learn").
+    the sender has sent FIN or RST and then nothing for ``after_end_s`` seconds, and else
+    after ``idle_s`` seconds without a segment (ovs-actions(7), "learn").
     """
 
     table: int
@@ -224,11 +224,13 @@ class Learn:
     address_bits: int
     register: Field
     after_end_s: int
+    idle_s: int
 
     def __str__(self) -> str:
         register = self.register.value
         return (
-            f"learn(table={int(self.table)},fin_idle_timeout={self.after_end_s},"
+            f"learn(table={int(self.table)},idle_timeout={self.idle_s},"
+            f"fin_idle_timeout={self.after_end_s},"
             f"eth_type={self.eth_type:#x},nw_proto=6,{self.address.value}[],"
             f"tcp_src[],tcp_dst[],load:{register}[]->{register}[])"
         )

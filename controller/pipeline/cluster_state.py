@@ -75,13 +75,14 @@ class ClusterState:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: ``{"plan", "membership", "policy", "balancer", "weights",
-        "history", "ended", "healing", "number"}``, the policy and the balancer by name."""
+        "buckets", "history", "ended", "healing", "number"}``, the policy and the balancer by name."""
         return {
             "plan": self.plan.to_json(),
             "membership": self.membership.to_json(),
             "policy": self.policy.name,
             "balancer": self.balancer.name,
             "weights": dict(self.balancer.weights),
+            "buckets": self.balancer.buckets,
             "history": [version.to_json() for version in self.history],
             "ended": list(self.ended),
             "healing": self.healing,
@@ -98,7 +99,9 @@ class ClusterState:
             Plan.from_json(data["plan"]),
             Membership.from_json(data["membership"]),
             _choose("policy", POLICIES, data["policy"]),
-            get_balancer(data["balancer"], data.get("weights", {})),
+            get_balancer(
+                data["balancer"], data.get("weights", {}), data.get("buckets")
+            ),
             tuple(map(Arrangement.from_json, data.get("history", ()))),
             bool(data.get("healing", False)),
             int(data.get("number", 0)),

@@ -20,8 +20,9 @@ live node's              with healing: clients' resets, to be relayed     the up
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from controller.balancers import Balancer
 from controller.flows import arp
@@ -45,10 +46,10 @@ from controller.flows.flow_tables import (
     to_client,
     to_node,
 )
+from controller.pipeline.horizon import chassis_joined, fabric_joined, pinned_buckets
 from controller.pipeline.icmp import chassis_icmp, fabric_icmp
 from controller.pipeline.relays import chassis_relays, fabric_relays
 from controller.policies import ResetPolicy
-from controller.policies.questions import Memory
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.forecast import basis_of
 from topologies.domain.history import Timeline, ranks, timeline
@@ -120,14 +121,15 @@ def _fabric(
         yield from _client(client)
     for chassis in membership.reachable_chassis(plan):
         yield from (_from_chassis(chassis, family) for family in ADDRESS_FAMILIES)
-    ports: dict[str, tuple[Action, ...]] = {
-        chassis.name: _output_actions(
-            policy, chassis.fabric_port, (Output(chassis.fabric_port),)
-        )
+    ways = {
+        chassis.name: _Way(chassis.fabric_port, (Output(chassis.fabric_port),))
         for chassis in membership.serving_chassis(plan)
     }
-    table = balancer.chassis_table(membership.serving_names(plan))
-    yield from _balance(ports, table, basis_of(membership, FABRIC))
+    names, departed = membership.serving_names(plan), membership.departed(FABRIC)
+    table = balancer.chassis_table(names, departed)
+    joined = fabric_joined(plan, membership, balancer) if policy.pins else ()
+    pinned = pinned_buckets(policy.memory, table, joined)
+    yield from _balance(ways, table, basis_of(membership, FABRIC), pinned)
     yield arp.reply_entry(VIP_MAC, "the VIP's")
     yield from fabric_icmp(plan, membership)
     yield from policy.fabric_entries(plan, membership)
@@ -150,10 +152,12 @@ def _chassis(
 
     Cached: recomputed only when ``own`` changes, its part of the membership.
     """
-    ports: dict[str, tuple[Action, ...]] = {
-        node.name: _output_actions(policy, node.port, to_node(node))
-        for node in own.serving_nodes(chassis)
+    ways = {
+        node.name: _Way(node.port, to_node(node)) for node in own.serving_nodes(chassis)
     }
+    table = balancer.node_table(list(ways), own.departed(chassis.name))
+    joined = chassis_joined(chassis, own, balancer) if policy.pins else ()
+    pinned = pinned_buckets(policy.memory, table, joined)
     nodes = (e for node in own.reachable_nodes(chassis) for e in _node(node))
     history = policy.table_history
     return _in_order(
@@ -161,9 +165,7 @@ def _chassis(
             *_uplink(),
             *nodes,
             _to_fabric(),
-            *_balance(
-                ports, balancer.node_table(list(ports)), basis_of(own, chassis.name)
-            ),
+            *_balance(ways, table, basis_of(own, chassis.name), pinned),
             arp.reply_entry(GATEWAY_MAC, "the gateway's"),
             *chassis_icmp(chassis, own),
             *policy.chassis_entries(chassis, own),
@@ -174,13 +176,16 @@ def _chassis(
     )
 
 
-def _output_actions(
-    policy: ResetPolicy, port: int, actions: tuple[Action, ...]
-) -> tuple[Action, ...]:
-    """Actions that send to a bucket's member, or pin the connection to it first."""
-    if policy.memory is Memory.CONNECTIONS:
-        return (SetField(PINNED_PORT, port), GotoTable(Table.PIN_LEARN))
-    return actions
+class _Way(NamedTuple):
+    """How to send to a member: its port, and the actions that output there."""
+
+    port: int
+    actions: tuple[Action, ...]
+
+    @property
+    def pinning(self) -> tuple[Action, ...]:
+        """Actions that pin the connection to the member first."""
+        return (SetField(PINNED_PORT, self.port), GotoTable(Table.PIN_LEARN))
 
 
 def _client(client: Client) -> Iterator[FlowEntry]:
@@ -291,9 +296,12 @@ def _to_fabric() -> FlowEntry:
 
 
 def _balance(
-    members: dict[str, tuple[Action, ...]], table: Sequence[str], basis: int
+    ways: Mapping[str, _Way],
+    table: Sequence[str],
+    basis: int,
+    pinned: Collection[int],
 ) -> Iterator[FlowEntry]:
-    """The bucket table: ``members`` maps each member's name to its output actions."""
+    """The bucket table: ``ways`` by each member's name; ``pinned``: buckets that pin."""
     if not table:
         yield _drop_entry(Table.BALANCE, "no member is in service")
         return
@@ -309,7 +317,7 @@ def _balance(
             Table.BUCKET,
             Priority.NORMAL,
             {Field.REG0: bucket},
-            members[member],
+            ways[member].pinning if bucket in pinned else ways[member].actions,
             f"bucket {bucket}: {member}",
         )
 

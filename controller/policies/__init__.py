@@ -13,6 +13,7 @@ _MODULES = (
     "directed",
     "out_of_band",
     "stateful",
+    "jet",
     "second_chance",
 )
 
@@ -21,4 +22,14 @@ POLICIES: dict[str, ResetPolicy] = {
     policy.name: policy for policy in gathered(__name__, _MODULES, ResetPolicy)
 }
 
-__all__ = ["POLICIES", "ResetPolicy"]
+
+def require_pins(policy: str) -> None:
+    """Raises :class:`LookupError` if the policy of that name pins no connections."""
+    if not POLICIES[policy].pins:
+        able = ", ".join(name for name, one in POLICIES.items() if one.pins)
+        raise LookupError(
+            f"policy {policy!r} pins no connections; those that do: {able}"
+        )
+
+
+__all__ = ["POLICIES", "ResetPolicy", "require_pins"]

@@ -82,7 +82,12 @@ class ResetPolicy:
         return self.travel is not Travel.TO_CLIENT
 
     @property
+    def pins(self) -> bool:
+        """Whether switches remember the members of connections, in flow entries."""
+        return self.memory in (Memory.CONNECTIONS, Memory.MOVABLE)
+
+    @property
     def preserves_moved(self) -> bool:
-        """Whether a connection keeps its old owner after its bucket has moved."""
+        """Whether a connection can keep its old owner after its bucket has moved."""
         redirects = self.on_stray is OnStray.REDIRECT
-        return redirects or self.memory is Memory.CONNECTIONS
+        return redirects or self.pins

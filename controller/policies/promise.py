@@ -35,6 +35,8 @@ class Promise(Enum):
     TELLS_NO_NODE = "tells no node"
     #: Planned events reset no connection, up to the number of tables it keeps.
     KEEPS_CONNECTIONS = "keeps connections"
+    #: A single node or chassis that is added resets no connection.
+    KEEPS_FROM_NEW = "keeps connections from a new member"
 
 
 #: The whole claim, elements E1 to E5 in their order, and what it is for: no client hangs,

@@ -41,6 +41,8 @@ class Memory(Enum):
     EARLIER_TABLES = "earlier bucket tables"
     #: The member of each connection, until it ends.
     CONNECTIONS = "every connection's member"
+    #: The same, for those connections that a joining member would take.
+    MOVABLE = "the member of each connection that may move"
 
 
 class AtEvent(Enum):

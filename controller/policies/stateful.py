@@ -40,6 +40,10 @@ from topologies.domain.history import Timeline
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Chassis, Plan
 
+#: How long a pin stays without a segment: as long as OpenFlow can say, 18 hours. A table
+#: with a limit evicts only entries that have such a time (Flow_Table in
+#: ovs-vswitchd.conf.db(5)); the one whose time ends first is the least recently used.
+_IDLE_S = 0xFFFF
 #: How long a pin stays after the client's FIN or RST, in seconds.
 _AFTER_END_S = 10
 _SYN = 0x02
@@ -106,6 +110,7 @@ def _learned(family: AddressFamily) -> FlowEntry:
         family.address_bits,
         PINNED_PORT,
         _AFTER_END_S,
+        _IDLE_S,
     )
     return FlowEntry.of(
         Table.PIN_LEARN,

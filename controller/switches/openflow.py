@@ -173,6 +173,7 @@ def _learn(action: Learn) -> Any:
             own(Field.TCP_DST, 16),
             parser.NXFlowSpecLoad(src=register, dst=register, n_bits=32),
         ],
+        idle_timeout=action.idle_s,
         fin_idle_timeout=action.after_end_s,
     )
 

@@ -21,6 +21,7 @@ from signal import Signals
 from typing import Any
 
 from controller.balancers import get_balancer
+from controller.flows.flow_tables import Table
 from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES
 from controller.policies.questions import OnStray, Travel
@@ -80,6 +81,10 @@ class ClusterOptions:
     controller: str = "controller"
     #: Weights of nodes and chassis, by name; see Balancer.with_weights.
     weights: Mapping[str, float] = field(default_factory=dict)
+    #: Buckets of each switch's table; None: the balancer's own number.
+    buckets: int | None = None
+    #: Connections that each switch can pin; None: any number.
+    pins: int | None = None
     links: LinkOptions = UNSHAPED
     #: One of ``topologies.datapaths.CHOICES``.
     datapath: str = AUTO
@@ -112,14 +117,12 @@ class Cluster:
             plan,
             Membership.all_in_service(plan),
             policy,
-            get_balancer(options.balancer, options.weights),
+            get_balancer(options.balancer, options.weights, options.buckets),
             healing=healing,
         )
         self.workload = workload or WORKLOADS[options.workload].tuned(options.servers)
         self.datapath = find_datapath(options.datapath)
-        self.network = ClusterNetwork(
-            plan, self.datapath.type, options.links, options.servers.sysctls()
-        )
+        self.network = _network(plan, self.datapath.type, options)
         self.clients = SupervisedProcesses()
         nodes = sum(1 for _ in plan.nodes)
         self.guard = open_guard(options.guard, folder / "hosts", nodes)
@@ -198,6 +201,8 @@ class Cluster:
             "policy": self.options.policy,
             "balancer": self.options.balancer,
             "weights": dict(self.options.weights),
+            "buckets": self.options.buckets,
+            "pins": self.options.pins,
             "links": self.options.links.to_json(),
             "guard": self.guard.name,
             "datapath": self.datapath.type,
@@ -495,6 +500,15 @@ _MODES = {
     OnStray.RESET: Mode.ANSWER,
     OnStray.REDIRECT: Mode.PASS_ON,
 }
+
+
+def _network(plan: Plan, datapath: str, options: ClusterOptions) -> ClusterNetwork:
+    limits = {} if options.pins is None else {int(Table.LEARNED): options.pins}
+    return ClusterNetwork(
+        *(plan, datapath, options.links),
+        node_sysctls=options.servers.sysctls(),
+        table_limits=limits,
+    )
 
 
 def _environment(controller_config: Path) -> dict[str, str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from controller.flows.flow_tables import Table
-from controller.policies.questions import Memory
 from experiments.cluster.live_cluster import Cluster
 from topologies.switches import OVS_DIRECTORY
 
@@ -21,7 +20,7 @@ def pin_cost(cluster: Cluster) -> dict[str, Any] | None:
 
     Raises ``CalledProcessError`` if a switch does not answer.
     """
-    if cluster.state.policy.memory is not Memory.CONNECTIONS:
+    if not cluster.state.policy.pins:
         return None
     switches = cluster.live_switches()
     return {

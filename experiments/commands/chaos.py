@@ -91,7 +91,7 @@ def command(
         replayed = None if replay is None else read_schedule(replay)
     except ScheduleError as error:
         raise BadInput(str(error)) from error
-    fixed: dict[str, Any] = {"weights": {}, "workload": "nbd", **_NO_LINKS}
+    fixed: dict[str, Any] = {"workload": "nbd", **_DEFAULTS}
     plan, options = cluster_arguments({**size, **fixed})
     options.pop("links")
     label = f"chaos-{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -107,7 +107,14 @@ def command(
     sys.exit(launch_chaos(order, replayed))
 
 
-_NO_LINKS = {"rate_mbit": None, "delay_ms": None, "loss_percent": None}
+_DEFAULTS: dict[str, Any] = {
+    "weights": {},
+    "buckets": None,
+    "pins": None,
+    "rate_mbit": None,
+    "delay_ms": None,
+    "loss_percent": None,
+}
 
 # Both services run on every node (experiments/chaos/mixed_workload.py): no choice.
 command.params = [one for one in command.params if one.name != "workload"]

@@ -197,7 +197,17 @@ def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 multiple=True,
                 callback=_weights,
                 metavar="NAME=W",
-                help="Weight of a node or chassis, e.g. c1n2=0.5; for rendezvous.",
+                help="Weight of a node or chassis, e.g. c1n2=0.5; for rendezvous, maglev.",
+            ),
+            click.option(
+                "--buckets",
+                type=int,
+                help="Buckets of each switch's table.  [default: the balancer's own]",
+            ),
+            click.option(
+                "--pins",
+                type=click.IntRange(min=1),
+                help="Connections that a switch can pin (stateful, jet).  [default: any]",
             ),
             click.option(
                 "--rate-mbit", type=float, help="Maximum rate at which each host sends."
@@ -216,7 +226,8 @@ def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def cluster_arguments(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     """Checks the options of a command; returns the plan and the other options."""
-    from controller.balancers import WeightError, get_balancer
+    from controller.balancers import SizeError, WeightError, get_balancer
+    from controller.policies import require_pins
 
     heal, within_s = options.pop("heal"), options.pop("heal_within_s")
     if heal is not None:
@@ -227,9 +238,16 @@ def cluster_arguments(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     keys = ("rate_mbit", "delay_ms", "loss_percent")
     links = LinkOptions(**{key: options.pop(key) for key in keys})
     try:
-        get_balancer(options["balancer"], options["weights"])
+        get_balancer(options["balancer"], options["weights"], options["buckets"])
     except WeightError as error:
         raise BadInput(f"--weight: {error}") from error
+    except SizeError as error:
+        raise BadInput(f"--buckets: {error}") from error
+    if options["pins"] is not None:
+        try:
+            require_pins(options["policy"])
+        except LookupError as error:
+            raise BadInput(f"--pins: {error}") from error
     return plan, {**options, "links": links.to_json()}
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from experiments.model.model_spec import ModelSpec
 
 
+#: Instead of a spec: the published experiments.
+PUBLISHED = "published"
+
+
 @click.command("model")
 @click.argument("spec")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
@@ -53,9 +57,12 @@ def command(
       ./resetbed model internet --set model.connections=1_000_000
       ./resetbed model drain-node --against results/drain-node-flood-1-...
 
+    `published`: what others published, and ours; exit status 1 if one is out of tolerance.
     With --against: exit status 1 if model and measurement differ by more than the bounds
     in docs/simulation.md. FOLDER gets agreement.json, and its report shows it.
     """
+    if spec == PUBLISHED:
+        sys.exit(_check_published(as_json, overrides or compare or out or against))
     from experiments.model.engine import ComputationEnded
     from experiments.model.model_run import all_policies, compute_spec, write_folder
     from experiments.model.model_spec import load_model_spec
@@ -96,6 +103,26 @@ def _show(
     click.echo(f"{time.monotonic() - started:.1f} s, {peak:,.0f} MiB")
     if out is not None:
         click.echo(f"figures and plots: {out}")
+
+
+def _check_published(as_json: bool, others: object) -> int:
+    """Published figures beside ours; the exit status. ``others``: other options given."""
+    from experiments.display.render import console
+    from experiments.published.published_check import check_rows, table_of
+    from experiments.published.published_rows import read_rows
+
+    if others:
+        raise BadInput(f"model {PUBLISHED} takes --json, and no other option")
+    checked = list(check_rows(read_rows(), _report))
+    _clear()
+    if as_json:
+        click.echo(json.dumps([one.to_json() for one in checked]))
+    else:
+        console().print(table_of(checked))
+    failed = [(one.row, figure) for one in checked for figure in one.failed]
+    for row, figure in failed:
+        click.echo(f"{row.name}: {figure.name} is out of its tolerance", err=True)
+    return 1 if failed else 0
 
 
 def _compare(spec: ModelSpec, folder: Path, as_json: bool) -> int:

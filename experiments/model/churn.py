@@ -17,6 +17,7 @@ from experiments.model.durations import Durations
 from experiments.model.membership_changes import Change, Changes
 from topologies.domain.buckets import BucketTable
 from topologies.domain.forecast import CHASSIS_BASIS, FABRIC_BASIS
+from topologies.domain.membership import Membership, NodeState
 from topologies.domain.plan import FABRIC
 
 
@@ -102,6 +103,8 @@ class _Cluster:
     #: Nodes away -> whether they have failed; chassis that have failed, until when.
     away: dict[str, bool] = field(default_factory=dict)
     failed: dict[str, float] = field(default_factory=dict)
+    #: In which order members left, for balancers that need it.
+    _order: Membership = field(default_factory=Membership)
 
     def __post_init__(self) -> None:
         self.serving = {name: list(nodes) for name, nodes in self.chassis.items()}
@@ -130,6 +133,7 @@ class _Cluster:
             if name in self.failed or not others:
                 return None
             self.failed[name] = until
+            self._order = self._order.with_chassis_failed(name)
             tables = self.tables((FABRIC, name))
             return Change(at, tables, up, up, f"fail-chassis {name}")
         nodes = list(self._of)
@@ -141,6 +145,8 @@ class _Cluster:
             return None
         self.away[node] = not planned
         self.serving[name].remove(node)
+        if self.balancer.ordered:
+            self._order = self._order.with_node(node, NodeState.DRAINED)
         lost = {} if planned else {node: False}
         kind = "drain-node" if planned else "fail-node"
         return Change(at, self._around(name), lost, lost, f"{kind} {node}")
@@ -153,6 +159,7 @@ class _Cluster:
         """A member is back."""
         if name in self.failed:
             del self.failed[name]
+            self._order = self._order.with_chassis_restored(name)
             up = dict.fromkeys(self._powered(name), True)
             tables = self.tables((FABRIC, name))
             return Change(at, tables, up, up, f"restore-chassis {name}")
@@ -160,6 +167,8 @@ class _Cluster:
         had_failed = self.away.pop(name)
         place = list(self.chassis[chassis]).index
         self.serving[chassis] = sorted([*self.serving[chassis], name], key=place)
+        if self.balancer.ordered:
+            self._order = self._order.with_node(name, NodeState.IN_SERVICE)
         back = {name: True} if had_failed and chassis not in self.failed else {}
         return Change(at, self._around(chassis), back, back, f"restore-node {name}")
 
@@ -182,7 +191,9 @@ class _Cluster:
                 for name, nodes in self.serving.items()
                 if self._serves(name)
             }
-            members = self.balancer.chassis_table(serving)
+            departed = self._order.departed(FABRIC)
+            members = self.balancer.chassis_table(serving, departed)
             return BucketTable(FABRIC_BASIS, tuple(members))
         nodes = [] if switch in self.failed else self.serving[switch]
-        return BucketTable(CHASSIS_BASIS, tuple(self.balancer.node_table(nodes)))
+        table = self.balancer.node_table(nodes, self._order.departed(switch))
+        return BucketTable(CHASSIS_BASIS, tuple(table))

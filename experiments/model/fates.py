@@ -66,7 +66,9 @@ class Fates:
 def fates_of(moved: Moved, conduct: Conduct) -> Fates:
     """What becomes of them."""
     policy = conduct.policy
-    if policy.memory is Memory.CONNECTIONS:
+    if policy.memory is Memory.MOVABLE:
+        return _resets(moved, conduct, _unpinned_movable(moved, conduct))
+    if policy.pins:
         return _resets(moved, conduct, _unpinned(moved))
     if policy.on_stray is OnStray.REDIRECT:
         return _resets(moved, conduct, _not_passed_on(moved))
@@ -175,6 +177,22 @@ def _unpinned(moved: Moved) -> _Strays:
         again = ~spoke & (returns < moved.horizon_s)
         pending, back = pending[again], back[again]
         era[pending] = reach.until[reach.at(moved.owner[pending], back)]
+
+
+def _unpinned_movable(moved: Moved, conduct: Conduct) -> _Strays:
+    """Only what a joining member has taken is pinned. What its owner gave away as it left
+    goes by the tables. Every client has spoken since its bucket was in danger."""
+    pinned, others = _unpinned(moved), _strays(moved, conduct)
+    stays = np.zeros(len(moved), bool)
+    for era in np.unique(moved.era).tolist():
+        now = moved.era == era
+        stays[now] = moved.routes.serving(era)[moved.owner[now]]
+    return _Strays(
+        np.where(stays, pinned.at, others.at),
+        np.where(stays, pinned.era, others.era),
+        np.where(stays, pinned.since, others.since),
+        np.where(stays, pinned.home, others.home),
+    )
 
 
 def _not_passed_on(moved: Moved) -> _Strays:

@@ -8,13 +8,16 @@ size, and what links, guard and capture do to a run, are no limits here.
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from controller.pipeline.horizon import horizon_known
 from controller.policies import POLICIES
+from controller.policies.questions import Memory
 from experiments.model import durations
 from experiments.model.churn import Churn, changes_by_chance, grid
 from experiments.model.conduct import Conduct, Delays
@@ -192,6 +195,10 @@ class ModelSpec(RunSpec):
     @model_validator(mode="after")
     def _can_be_computed(self) -> ModelSpec:
         model = self.model
+        if self.cluster.pins is not None:
+            raise ValueError(
+                "cluster.pins: a full table of pins is not computed; leave it out"
+            )
         if model.churn is not None and model.for_s is None:
             raise ValueError("model.for_s: churn never ends by itself; say how long")
         if model.churn is not None and self.events:
@@ -218,7 +225,10 @@ class ModelSpec(RunSpec):
         """What is done with moved connections."""
         delays = Delays(**self.model.delays.model_dump())
         within_s = self.heal_within_s if self.healing else None
-        return Conduct(POLICIES[self.policy], delays, within_s)
+        policy, balancer = POLICIES[self.policy], self.state().balancer
+        if policy.memory is Memory.MOVABLE and not horizon_known(balancer):
+            policy = replace(policy, memory=Memory.CONNECTIONS)
+        return Conduct(policy, delays, within_s)
 
     def changes(self) -> Changes:
         """The cluster's course."""

@@ -35,6 +35,8 @@ class ClusterSize(Part):
     clients: int
     datapath: Literal["auto", "kernel", "userspace"]
     weights: dict[str, float]
+    buckets: int | None = None
+    pins: int | None = None
 
 
 class DatapathUsed(Part):
@@ -389,7 +391,9 @@ class Summary(Part):
         default=None, description="of locks and of limited servers"
     )
     fio: FioFigures | None = Field(default=None, description="of that workload only")
-    pins: Pins | None = Field(default=None, description="of the policy stateful only")
+    pins: Pins | None = Field(
+        default=None, description="of the policies stateful and jet"
+    )
     expectations: list[Judged]
     not_judged: list[LeftOpen]
     outcome: Literal["as-expected", "unexpected", "untrusted"]

@@ -57,6 +57,8 @@ def run_experiment(
         guard=spec.guard,
         workload=spec.workload.kind,
         weights=spec.cluster.weights,
+        buckets=spec.cluster.buckets,
+        pins=spec.cluster.pins,
         links=spec.links.options,
         datapath=spec.cluster.datapath,
         heal=spec.heal,

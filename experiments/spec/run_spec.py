@@ -24,9 +24,9 @@ from pydantic import (
 )
 from pydantic_core.core_schema import CoreSchema, no_info_before_validator_function
 
-from controller.balancers import BALANCERS, WeightError, get_balancer
+from controller.balancers import BALANCERS, SizeError, WeightError, get_balancer
 from controller.pipeline.cluster_state import ClusterState
-from controller.policies import POLICIES
+from controller.policies import POLICIES, require_pins
 from experiments.spec.names import Name
 from experiments.workloads import WORKLOADS
 from nodes.clients.patterns import BUSY, PATTERNS
@@ -86,6 +86,16 @@ class ClusterSpec(Strict):
     weights: dict[str, float] = Field(
         default_factory=dict,
         description="weights of nodes and chassis, by name (Balancer.with_weights)",
+    )
+    buckets: int | None = Field(
+        default=None,
+        description="buckets of each switch's table; by default the balancer's own number",
+    )
+    pins: int | None = Field(
+        default=None,
+        ge=1,
+        description="how many connections a switch can pin (stateful, jet); the least "
+        "recently used pin makes room. By default any number",
     )
 
 
@@ -268,9 +278,20 @@ class RunSpec(Strict):
     @model_validator(mode="after")
     def _weights_can_be_heeded(self) -> RunSpec:
         try:
-            get_balancer(self.balancer, self.cluster.weights)
+            get_balancer(self.balancer, self.cluster.weights, self.cluster.buckets)
         except WeightError as error:
             raise ValueError(f"cluster.weights: {error}") from error
+        except SizeError as error:
+            raise ValueError(f"cluster.buckets: {error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _pins_are_made(self) -> RunSpec:
+        if self.cluster.pins is not None:
+            try:
+                require_pins(self.policy)
+            except LookupError as error:
+                raise ValueError(f"cluster.pins: {error}") from error
         return self
 
     @model_validator(mode="after")
@@ -367,7 +388,7 @@ class RunSpec(Strict):
             shape,
             Membership.all_in_service(shape),
             POLICIES[self.policy],
-            get_balancer(self.balancer, self.cluster.weights),
+            get_balancer(self.balancer, self.cluster.weights, self.cluster.buckets),
             healing=self.healing,
         )
 

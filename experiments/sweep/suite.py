@@ -47,7 +47,18 @@ CONNECTION_KEYS = (
     "workload.connections",
 )
 #: Factors that belong to the design. All others are settings.
-DESIGN_KEYS = ("policy", "heal", "balancer", "cluster.weights", "guard", "servers")
+DESIGN_KEYS = (
+    "policy",
+    "heal",
+    "balancer",
+    "cluster.weights",
+    "cluster.buckets",
+    "cluster.pins",
+    "guard",
+    "servers",
+)
+#: Keys of the cluster among them.
+_DESIGN_OF_CLUSTER = ("weights", "buckets", "pins")
 
 #: Maximum length of the levels in a folder's name. The name may have 255 octets
 #: (limits.h(0p)), including what follows and the suffix of a log.
@@ -201,9 +212,11 @@ def derived_seed(seed: int, spec: Mapping[str, Any], repetition: int) -> int:
     specs without that key.
     """
     parts = {key: _get_path(spec, key) for key in CONNECTION_KEYS}
-    # Weights belong to the design, although they are keys of the cluster.
+    # Some keys of the cluster belong to the design.
     size = parts["cluster"] or {}
-    parts["cluster"] = {k: v for k, v in size.items() if k != "weights"} or None
+    parts["cluster"] = {
+        k: v for k, v in size.items() if k not in _DESIGN_OF_CLUSTER
+    } or None
     return int(_digest([seed, repetition, parts])[:8], 16) >> 1
 
 

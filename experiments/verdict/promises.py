@@ -77,6 +77,12 @@ WHEN_PLANNED: Mapping[Promise, Conditions] = {
     Promise.KEEPS_CONNECTIONS: {"connections.reset": 0, "connections.reconnected": 0},
 }
 
+#: Conditions of promises that hold only if the one event adds a member.
+WHEN_ADDED: Mapping[Promise, Conditions] = {
+    Promise.KEEPS_FROM_NEW: {"connections.reset": 0, "connections.reconnected": 0},
+}
+_ADDING = frozenset(("add-node", "add-chassis"))
+
 #: With healing, for a run that is observed for longer than its bound: nothing is held
 #: that a packet could free.
 WHEN_HEALED: Conditions = {
@@ -101,7 +107,9 @@ def expected(spec: RunSpec, healing: bool | None = None) -> dict[str, Condition]
     """
     policy = POLICIES[spec.policy]
     kinds = [[event.kind for event in instant] for instant in spec.instants()]
-    conditions = {**COMMON, **promised(policy, kinds)}
+    # A limited table may have had to forget any of them.
+    forgetful = spec.cluster.pins is not None
+    conditions = {**COMMON, **promised(policy, kinds, forgetful)}
     healed = spec.healing if healing is None else healing
     if healed and spec.observe_s >= spec.heal_within_s:
         conditions |= WHEN_HEALED
@@ -111,19 +119,29 @@ def expected(spec: RunSpec, healing: bool | None = None) -> dict[str, Condition]
 
 
 def promised(
-    policy: ResetPolicy, instants: Sequence[Iterable[str]]
+    policy: ResetPolicy, instants: Sequence[Iterable[str]], forgetful: bool = False
 ) -> dict[str, Condition]:
     """The conditions of the policy's promises, for events of these kinds, grouped by
-    instant."""
+    instant. ``forgetful``: no connection is promised to be kept."""
     within_memory = planned(instants) and len(instants) <= _max_instants(
         policy, instants
     )
     conditions: dict[str, Condition] = {}
     for promise in sorted(policy.promises, key=lambda promise: promise.value):
         conditions |= CONDITIONS_OF.get(promise, {})
+    if forgetful:
+        return conditions
     for promise in policy.promises & WHEN_PLANNED.keys():
         conditions |= WHEN_PLANNED[promise] if within_memory else {}
+    for promise in policy.promises & WHEN_ADDED.keys():
+        conditions |= WHEN_ADDED[promise] if _adds_one(instants) else {}
     return conditions
+
+
+def _adds_one(instants: Sequence[Iterable[str]]) -> bool:
+    """Whether the only event is one that adds a node or a chassis."""
+    kinds = [kind for instant in instants for kind in instant]
+    return len(kinds) == 1 and kinds[0] in _ADDING
 
 
 def planned(instants: Iterable[Iterable[str]]) -> bool:

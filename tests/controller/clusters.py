@@ -24,9 +24,10 @@ def state(
     balancer: str = "modulo",
     plan: Plan = PLAN,
     weights: Mapping[str, float] = MappingProxyType({}),
+    buckets: int | None = None,
 ) -> ClusterState:
     """A cluster's state by the names of its policy and balancer, with those weights."""
-    chosen = get_balancer(balancer, weights)
+    chosen = get_balancer(balancer, weights, buckets)
     return ClusterState(plan, membership, POLICIES[policy], chosen)
 
 

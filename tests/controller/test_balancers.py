@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.balancers import BALANCERS, Balancer
+from controller.balancers import BALANCERS, Balancer, SizeError, get_balancer
+from topologies.domain.balancer import Departed
 from topologies.domain.plan import MAX_CHASSIS, MAX_NODES
 
 #: Members of one tier with the plan's names; more than a test uses.
@@ -33,7 +34,11 @@ MOST_UNEVEN = {
     "maglev": 1.02,
     "ring": 1.4,
     "resilient": 1.1,
+    "anchor": 1.4,
 }
+SIZED = {name: each for name, each in BALANCERS.items() if each.sizes}
+#: A prime one, so that every balancer can have it.
+SIZE = 2039
 
 
 def moved(before: tuple[str, ...], after: tuple[str, ...]) -> float:
@@ -141,6 +146,57 @@ def test_what_the_loss_of_one_of_15_moves(name: str, least: float, most: float) 
     for gone in NAMES[:15]:
         after = BALANCERS[name].table([m for m in NAMES[:15] if m != gone])
         assert least <= moved(before, after) <= most, gone
+
+
+@pytest.mark.parametrize("name", SIZED)
+@pytest.mark.parametrize("count", [1, 3, 15])
+def test_tables_have_the_chosen_size_and_every_member_its_share(
+    name: str, count: int
+) -> None:
+    balancer = get_balancer(name, {}, SIZE)
+    table = balancer.node_table(NAMES[:count])
+    assert len(table) == SIZE
+    assert set(table) == set(NAMES[:count])
+    assert unevenness(table) <= MOST_UNEVEN[name]
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_the_default_size_is_the_one_without_a_choice(name: str) -> None:
+    sizes = BALANCERS[name].sizes
+    assert sizes is not None
+    chosen = get_balancer(name, {}, sizes.default)
+    assert chosen.node_table(NAMES[:7]) == BALANCERS[name].table(NAMES[:7])
+
+
+@pytest.mark.parametrize("name", [n for n in SIZED if BALANCERS[n].consistent])
+@given(members=pools.filter(lambda m: len(m) > 1), data=st.data())
+def test_at_any_size_a_consistent_balancer_moves_the_minimum(
+    name: str, members: list[str], data: st.DataObject
+) -> None:
+    gone = data.draw(st.sampled_from(members))
+    balancer = get_balancer(name, {}, 997)
+    before = balancer.node_table(members)
+    rest = [member for member in members if member != gone]
+    after = balancer.node_table(rest, Departed((gone,)))
+    for old, new in zip(before, after, strict=True):
+        assert new == old or old == gone
+
+
+@pytest.mark.parametrize(
+    ("name", "buckets", "reason"),
+    [
+        ("modulo", 512, "takes no number of buckets; .* maglev"),
+        ("maglev", 1024, "must be prime, e.g. 1021 or 1031"),
+        ("maglev", 65536, "must be prime, e.g. 65521"),
+        ("maglev", 65537, "251 to 65536"),
+        ("ring", 65537, "256 to 65536"),
+        ("anchor", 255, "256 to 65536"),
+        ("rendezvous", -1, "256 to 65536"),
+    ],
+)
+def test_an_impossible_size_is_refused(name: str, buckets: int, reason: str) -> None:
+    with pytest.raises(SizeError, match=reason):
+        get_balancer(name, {}, buckets)
 
 
 @given(members=pools)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from fractions import Fraction
 from hashlib import blake2b
+from itertools import islice
 from math import isqrt
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.balancers import BALANCERS, maglev
+from controller.balancers import BALANCERS, anchor, maglev
+from controller.balancers.anchor import AnchorHash
 from controller.balancers.rendezvous import weighted_table
+from topologies.domain.balancer import Departed
+from topologies.domain.membership import Membership, NodeState
 
 NAMES = [f"c1n{n}" for n in range(1, 21)]
 pools = st.lists(st.sampled_from(NAMES), min_size=1, max_size=20, unique=True)
@@ -197,6 +201,153 @@ def test_maglev_shares_differ_by_one_bucket_at_most(members: list[str]) -> None:
 def test_maglevs_size_is_prime() -> None:
     size = maglev.BUCKETS
     assert all(size % divisor for divisor in range(2, isqrt(size) + 1))
+
+
+@settings(max_examples=30)
+@given(members=pools, weight=st.floats(0.01, 100))
+def test_maglev_with_equal_weights_is_maglev(members: list[str], weight: float) -> None:
+    weighted = maglev.weighted_table(dict.fromkeys(members, weight))
+    assert weighted == BALANCERS["maglev"].table(members)
+
+
+@settings(max_examples=50)
+@given(weights=weights)
+def test_maglev_shares_follow_weights_within_a_bucket_for_each_member(
+    weights: dict[str, float],
+) -> None:
+    """Webster's method stays within one seat of the quota for two parties; for more it
+    may not, but a member is never further ahead than the others' half seats."""
+    shares = Counter(maglev.weighted_table(weights))
+    whole = sum(weights.values())
+    for member, weight in weights.items():
+        exact = 1021 * weight / whole
+        slack = 0.5 + weight / whole * len(weights) / 2
+        assert abs(shares[member] - exact) <= slack
+
+
+@settings(max_examples=50)
+@given(weights=weights)
+def test_maglev_turns_are_websters_seats(weights: dict[str, float]) -> None:
+    """An oracle: each seat goes to the party with the most votes for 2 seats + 1."""
+    shares = list(weights.values())
+    seats = [0] * len(shares)
+    for whose in islice(maglev.turns(shares), 200):
+        claims = [vote / (2 * had + 1) for vote, had in zip(shares, seats, strict=True)]
+        assert claims[whose] == pytest.approx(max(claims))
+        seats[whose] += 1
+
+
+def test_a_loss_from_weighted_maglev_moves_little_else() -> None:
+    """Weights of Cilium's test: under 1 % of the table beside the lost member's buckets."""
+    shares = {"a": 2.0, "b": 13.0, "c": 111.0, "d": 10.0}
+    before = maglev.weighted_table(shares)
+    after = maglev.weighted_table({n: w for n, w in shares.items() if n != "a"})
+    others = sum(o != n and o != "a" for o, n in zip(before, after, strict=True))
+    assert others / len(before) < 0.01
+
+
+def test_maglev_weight_0_gets_no_bucket() -> None:
+    assert set(maglev.weighted_table({"c1": 0, "c2": 1})) == {"c2"}
+    assert maglev.weighted_table({"c1": 0}) == maglev.weighted_table({}) == ()
+    with pytest.raises(ValueError, match="c2: weight"):
+        maglev.weighted_table({"c1": 1, "c2": -1})
+
+
+# ---------------------------------------------------------------------- anchor
+
+
+class Places:
+    """AnchorHash by its definition: a removed place keeps the list of those that were
+    left then, and a key that comes to it is hashed over that list (algorithm 1)."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.taken = list(range(capacity))
+        self.lists: dict[int, list[int]] = {}
+
+    def leave(self, place: int) -> None:
+        last = self.taken.pop()
+        if last != place:
+            self.taken[self.taken.index(place)] = last
+        self.lists[place] = list(self.taken)
+
+    def place_of(self, key: int) -> int:
+        place = digest("anchor", key) % self.capacity
+        while place in self.lists:
+            left = self.lists[place]
+            place = left[digest("anchor", key, place) % len(left)]
+        return place
+
+
+@settings(max_examples=50)
+@given(order=st.permutations(range(20)), leaving=st.integers(0, 19))
+def test_anchor_is_a_hash_over_the_list_that_each_place_left(
+    order: list[int], leaving: int
+) -> None:
+    places, compact = Places(20), AnchorHash(20, 20)
+    for place in order[:leaving]:
+        places.leave(place)
+        compact.leave(place)
+    for key in range(100):
+        assert compact.place_of(key) == places.place_of(key)
+
+
+@settings(max_examples=50)
+@given(data=st.data())
+def test_anchor_joins_undo_leaves(data: st.DataObject) -> None:
+    """And what was empty from the start is taken in the order of the places."""
+    anchor_hash = AnchorHash(12, 7)
+    first = [anchor_hash.place_of(key) for key in range(60)]
+    gone = []
+    for _ in range(data.draw(st.integers(0, 6))):
+        taken = [p for p in range(12) if not anchor_hash.size_at[p]]
+        gone.append(data.draw(st.sampled_from(taken)))
+        anchor_hash.leave(gone[-1])
+    assert [anchor_hash.join() for _ in gone] == gone[::-1]
+    assert [anchor_hash.place_of(key) for key in range(60)] == first
+    assert [anchor_hash.join() for _ in range(5)] == [7, 8, 9, 10, 11]
+    assert [anchor_hash.place_of(key) for key in range(60)] == [
+        digest("anchor", key) % 12 for key in range(60)
+    ]
+
+
+def test_anchor_refuses_an_empty_place_and_the_last_one() -> None:
+    anchor_hash = AnchorHash(4, 1)
+    for place in (0, 2):
+        with pytest.raises(ValueError, match=f"place {place}"):
+            anchor_hash.leave(place)
+
+
+@settings(max_examples=50)
+@given(data=st.data())
+def test_anchor_moves_nothing_else_in_any_history(data: st.DataObject) -> None:
+    """Nodes leave and come back in any order, and new ones come, also meanwhile."""
+    inside, number = NAMES[:4], 4
+    now = Membership(dict.fromkeys(inside, NodeState.IN_SERVICE))
+    before = anchor.table(inside, 256, now.departed("c1"))
+    for _ in range(12):
+        away = [name for name, state in now.nodes.items() if name not in inside]
+        new = [NAMES[number]] if number < len(NAMES) else []
+        who = data.draw(st.sampled_from([*inside, *away, *new]))
+        if who in inside and len(inside) == 1:
+            continue
+        state = NodeState.DRAINED if who in inside else NodeState.IN_SERVICE
+        number += who in new
+        now = now.with_node(who, state)
+        inside = [n for n, s in now.nodes.items() if s is NodeState.IN_SERVICE]
+        after = anchor.table(inside, 256, now.departed("c1"))
+        assert all(o == n or who in (o, n) for o, n in zip(before, after, strict=True))
+        before = after
+
+
+def test_anchor_spreads_what_a_member_leaves_over_all_others() -> None:
+    """Each of 14 gets its share, a 14th of 68 buckets, give or take four deviations."""
+    before = Counter(anchor.table(NAMES[:15]))
+    for gone in NAMES[:15]:
+        rest = [name for name in NAMES[:15] if name != gone]
+        after = Counter(anchor.table(rest, departed=Departed((gone,))))
+        more = before[gone] / 14
+        assert all(abs(after[m] - before[m] - more) <= 4 * more**0.5 for m in rest)
 
 
 # ------------------------------------------------------------------------ ring

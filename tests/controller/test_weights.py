@@ -121,3 +121,12 @@ def test_a_state_file_without_weights_can_be_read() -> None:
     data = state(balancer="rendezvous").to_json()
     del data["weights"]
     assert ClusterState.from_json(data) == state(balancer="rendezvous")
+
+
+def test_the_controllers_state_file_holds_the_size_of_the_tables() -> None:
+    sized = state(balancer="maglev", buckets=509)
+    read = ClusterState.from_json(sized.to_json())
+    assert read == sized
+    assert len(read.balancer.node_table(["c1n1"])) == 509
+    older = {key: value for key, value in sized.to_json().items() if key != "buckets"}
+    assert ClusterState.from_json(older) == state(balancer="maglev")

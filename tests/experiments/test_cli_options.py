@@ -70,6 +70,8 @@ def test_without_options_it_is_the_documented_cluster() -> None:
         "workload": "nbd",
         "datapath": "auto",
         "weights": {},
+        "buckets": None,
+        "pins": None,
         "links": LinkOptions().to_json(),
     }
 
@@ -127,6 +129,14 @@ def test_a_weight_that_is_not_a_finite_number_is_refused(weight: str) -> None:
 def test_a_balancer_without_weights_refuses_them() -> None:
     message = refusal("--balancer=modulo", "--weight=c1n1=2")
     assert "--weight: balancer 'modulo' takes no weights" in message
+
+
+def test_a_size_or_a_limit_that_makes_no_sense_is_refused() -> None:
+    message = refusal("--balancer=maglev", "--buckets=1000")
+    assert "--buckets: 1000 buckets: the number must be prime, e.g. 997" in message
+    assert "--pins: policy 'flood' pins no connections" in refusal("--pins=8")
+    found = options_of("--balancer=maglev", "--buckets=997", "--reset=jet", "--pins=8")
+    assert (found["buckets"], found["pins"]) == (997, 8)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ PROMISED = {
         *("connections.reset", "connections.reconnected", "connections.hung"),
         *("packets.tier1_copies", "packets.tier2_copies"),
     },
+    "jet": {
+        *("E1", "E2", "connections.hung"),
+        *("packets.tier1_copies", "packets.tier2_copies"),
+    },
     "second-chance": {
         *("connections.reset", "connections.reconnected", "connections.hung"),
         *("packets.tier1_copies", "packets.tier2_copies"),
@@ -116,6 +120,11 @@ def test_failures_and_a_lost_uplink_are_the_unplanned_events() -> None:
         ("second-chance", [["uplink-down"]], False),
         ("stateful", [["drain-node"], ["reseed"]], True),
         ("stateful", [["drain-node", "fail-node"]], False),
+        ("jet", [["add-node"]], True),
+        ("jet", [["add-chassis"]], True),
+        ("jet", [["add-node"], ["add-node"]], False),
+        ("jet", [["add-node", "add-node"]], False),
+        ("jet", [["restore-node"]], False),
         ("flood", [["drain-node"]], False),
     ],
 )
@@ -125,6 +134,16 @@ def test_policies_that_avoid_resets_promise_it_for_events_that_allow_it(
     conditions = promised(POLICIES[policy], events)
     assert (conditions.get("connections.reconnected") == 0) is kept
     assert (conditions.get("connections.reset") == 0) is kept
+
+
+@pytest.mark.parametrize("policy", ["stateful", "jet"])
+def test_a_limited_pin_table_promises_to_keep_nothing(policy: str) -> None:
+    grown = [{"kind": "add-node", "target": "c1n4"}]
+    kept = expected(spec(policy, events=grown))
+    limited = expected(spec(policy, events=grown, cluster={"pins": 8}))
+    assert kept["connections.reset"] == kept["connections.reconnected"] == 0
+    assert limited["connections.reset"] == "== connections.spoke"
+    assert "connections.reconnected" not in limited
 
 
 @pytest.mark.parametrize(

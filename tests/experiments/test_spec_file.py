@@ -117,6 +117,21 @@ REFUSED = [
         id="weights that the balancer does not take",
     ),
     pytest.param(
+        "balancer: maglev\ncluster: {buckets: 1000}\n",
+        ["cluster.buckets", "must be prime", "997 or 1009"],
+        id="a size that the balancer does not take",
+    ),
+    pytest.param(
+        "cluster: {buckets: 1000}\n",
+        ["cluster.buckets", "'modulo' takes no number of buckets", "ring"],
+        id="a size for a balancer without sizes",
+    ),
+    pytest.param(
+        "cluster: {pins: 8}\n",
+        ["cluster.pins", "'flood' pins no connections", "stateful, jet"],
+        id="a limit of pins for a policy without pins",
+    ),
+    pytest.param(
         "balancer: rendezvous\ncluster: {weights: {c1n2: 0}}\n",
         ["cluster.weights", "c1n2", "above 0"],
         id="a weight of nothing",

@@ -107,3 +107,26 @@ def test_stateful_breaks_no_connection_and_reports_its_cost(
     assert pins["entries"]["fabric"] == connections["opened"]
     assert pins["entries"]["c1"] + pins["entries"]["c2"] == connections["opened"]
     assert all(rss > 0 for rss in pins["rss_kib"].values())
+
+
+def test_jet_pins_the_few_that_a_new_node_takes_and_breaks_none(tmp_path: Path) -> None:
+    grown = "events=[{kind: add-node, target: c1n4}]"
+    balancer = "balancer=anchor", "cluster.buckets=512"
+    summary = summary_of(tmp_path, "jet", grown, *balancer)
+    connections, pins = summary["connections"], summary["pins"]["entries"]
+    assert connections["moved"] > 0
+    assert connections["reset"] == connections["reconnected"] == 0
+    assert summary["packets"]["stray"] == 0
+    assert connections["moved"] <= pins["fabric"] + pins["c1"] + pins["c2"]
+    assert pins["fabric"] < connections["opened"]
+    assert pins["c1"] + pins["c2"] < connections["opened"]
+
+
+def test_a_full_table_of_pins_forgets_the_least_recently_used(tmp_path: Path) -> None:
+    """Too small for all: the switches stay within it, and who is forgotten is reset."""
+    summary = summary_of(tmp_path, "stateful", "cluster.pins=4")
+    pins = summary["pins"]["entries"]
+    assert pins["fabric"] == 4
+    assert max(pins.values()) == 4
+    connections = summary["connections"]
+    assert 0 < connections["reset"] <= connections["moved"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from topologies.domain.balancer import Balancer
+from topologies.domain.balancer import Balancer, Departed
 from topologies.domain.buckets import BucketTable
 from topologies.domain.forecast import basis_of
 from topologies.domain.membership import Membership
@@ -44,12 +44,14 @@ class Arrangement:
         if switch == FABRIC:
             names = self.membership.serving_names(self.plan)
             members = tuple((name, tuple(nodes)) for name, nodes in names.items())
-            return BucketTable(basis, _chassis_table(balancer, members))
+            departed = self.membership.departed(FABRIC)
+            return BucketTable(basis, _chassis_table(balancer, members, departed))
         for chassis in self.plan.chassis:
             if chassis.name == switch:
                 own = self.membership.of_chassis(chassis)
                 nodes = tuple(node.name for node in own.serving_nodes(chassis))
-                return BucketTable(basis, _node_table(balancer, nodes))
+                departed = own.departed(switch)
+                return BucketTable(basis, _node_table(balancer, nodes, departed))
         return BucketTable(basis)
 
 
@@ -58,11 +60,15 @@ class Arrangement:
 
 @lru_cache(maxsize=64)
 def _chassis_table(
-    balancer: Balancer, members: tuple[tuple[str, tuple[str, ...]], ...]
+    balancer: Balancer,
+    members: tuple[tuple[str, tuple[str, ...]], ...],
+    departed: Departed,
 ) -> tuple[str, ...]:
-    return balancer.chassis_table(dict(members))
+    return balancer.chassis_table(dict(members), departed)
 
 
 @lru_cache(maxsize=1024)
-def _node_table(balancer: Balancer, nodes: tuple[str, ...]) -> tuple[str, ...]:
-    return balancer.node_table(nodes)
+def _node_table(
+    balancer: Balancer, nodes: tuple[str, ...], departed: Departed
+) -> tuple[str, ...]:
+    return balancer.node_table(nodes, departed)

@@ -57,10 +57,12 @@ class Forecast:
         #: Chassis in service -> its nodes in service, in the plan's order.
         self.members: Mapping[str, Sequence[str]] = membership.serving_names(plan)
         self.balancer = balancer
-        self.fabric: tuple[str, ...] = balancer.chassis_table(self.members)
+        self.fabric: tuple[str, ...] = balancer.chassis_table(
+            self.members, membership.departed(FABRIC)
+        )
         self.fabric_basis = basis_of(membership, FABRIC)
         self.chassis: Mapping[str, tuple[str, ...]] = {
-            chassis: balancer.node_table(nodes)
+            chassis: balancer.node_table(nodes, membership.departed(chassis))
             for chassis, nodes in self.members.items()
         }
         self.chassis_bases: Mapping[str, int] = {

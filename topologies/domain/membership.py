@@ -22,7 +22,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-from topologies.domain.plan import Chassis, Node, Plan
+from topologies.domain.balancer import Departed
+from topologies.domain.plan import FABRIC, Chassis, Node, Plan
 
 
 class NodeState(str, Enum):
@@ -42,17 +43,24 @@ class Membership:
     nodes of a failed or cut-off chassis are unreachable, in any state. ``reseeds``: how
     often each switch, by name, has got another hash basis. A switch that is not listed
     has its first basis (:func:`topologies.domain.forecast.basis_of`).
+
+    ``left``: the nodes and chassis that have left service, the latest last. ``seats``:
+    for balancers that need it, whose place each member has that does not have its own. A
+    member that joins takes the place that was left last among its own kind.
     """
 
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
     failed_chassis: frozenset[str] = frozenset()
     cut_off_chassis: frozenset[str] = frozenset()
     reseeds: Mapping[str, int] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
+    seats: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Freeze the mappings: a membership is a value, shared between threads."""
         object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
         object.__setattr__(self, "reseeds", MappingProxyType(dict(self.reseeds)))
+        object.__setattr__(self, "seats", MappingProxyType(dict(self.seats)))
 
     def __hash__(self) -> int:
         """Equal memberships have equal hashes, in any order of their members."""
@@ -62,6 +70,8 @@ class Membership:
                 self.failed_chassis,
                 self.cut_off_chassis,
                 frozenset(self.reseeds.items()),
+                self.left,
+                frozenset(self.seats.items()),
             )
         )
 
@@ -72,23 +82,64 @@ class Membership:
 
     def with_node(self, name: str, state: NodeState) -> Membership:
         """This membership, with the node of that name in ``state``."""
-        return replace(self, nodes={**self.nodes, name: state})
+        changed = replace(self, nodes={**self.nodes, name: state})
+        if state is not NodeState.IN_SERVICE:
+            return changed._leaving(name)
+        if self.nodes.get(name) is NodeState.IN_SERVICE:
+            return changed
+        return changed._joining(name)
 
     def with_chassis_failed(self, name: str) -> Membership:
         """This membership, with the chassis of that name failed."""
-        return replace(self, failed_chassis=self.failed_chassis | {name})
+        return replace(self, failed_chassis=self.failed_chassis | {name})._leaving(name)
 
     def with_chassis_restored(self, name: str) -> Membership:
         """This membership, with the chassis of that name no longer failed."""
-        return replace(self, failed_chassis=self.failed_chassis - {name})
+        changed = replace(self, failed_chassis=self.failed_chassis - {name})
+        return changed if name in self.cut_off_chassis else changed._joining(name)
 
     def with_chassis_cut_off(self, name: str) -> Membership:
         """This membership, with the uplink of the chassis of that name down."""
-        return replace(self, cut_off_chassis=self.cut_off_chassis | {name})
+        cut_off = self.cut_off_chassis | {name}
+        return replace(self, cut_off_chassis=cut_off)._leaving(name)
 
     def with_chassis_connected(self, name: str) -> Membership:
         """This membership, with the uplink of the chassis of that name up again."""
-        return replace(self, cut_off_chassis=self.cut_off_chassis - {name})
+        changed = replace(self, cut_off_chassis=self.cut_off_chassis - {name})
+        return changed if name in self.failed_chassis else changed._joining(name)
+
+    def _leaving(self, name: str) -> Membership:
+        """Its place is the one that was left last, if it has not left before."""
+        return self if name in self.left else replace(self, left=(*self.left, name))
+
+    def _joining(self, name: str) -> Membership:
+        """It takes the place that was left last; who left that gets its place instead."""
+        latest = [one for one in self.left if _pool(one) == _pool(name)][-1:]
+        if not latest:
+            return self
+        (other,) = latest
+        seats = {
+            **self.seats,
+            name: self.seats.get(other, other),
+            other: self.seats.get(name, name),
+        }
+        remaining = [one for one in self.left if one != other]
+        if name in remaining:
+            remaining[remaining.index(name)] = other
+        elif name != other:
+            # A new member's own place was never taken: nothing was left before it.
+            remaining.insert(0, other)
+        return replace(
+            self,
+            left=tuple(remaining),
+            seats={one: seat for one, seat in seats.items() if one != seat},
+        )
+
+    def departed(self, switch: str) -> Departed:
+        """Who has left that switch's members, ``fabric`` or a chassis' name."""
+        seats = sorted(s for s in self.seats.items() if _pool(s[0]) == switch)
+        left = (name for name in self.left if _pool(name) == switch)
+        return Departed(tuple(left), tuple(seats))
 
     def with_reseeded(self, switch: str) -> Membership:
         """This membership, with another hash basis for the switch of that name."""
@@ -101,10 +152,13 @@ class Membership:
         The state of its uplink is not part of it: a cut-off switch cannot be updated.
         """
         name = chassis.name
+        own = self.departed(name)
         return Membership(
             {node.name: self.state(node) for node in chassis.nodes},
             self.failed_chassis & {name},
             reseeds={name: self.reseeds[name]} if name in self.reseeds else {},
+            left=own.left,
+            seats=dict(own.seats),
         )
 
     @property
@@ -161,11 +215,13 @@ class Membership:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON of this membership."""
+        order = {"left": list(self.left), "seats": dict(self.seats)}
         return {
             "nodes": {name: state.value for name, state in self.nodes.items()},
             "failed_chassis": sorted(self.failed_chassis),
             "cut_off_chassis": sorted(self.cut_off_chassis),
             "reseeds": dict(self.reseeds),
+            **{key: value for key, value in order.items() if value},
         }
 
     @classmethod
@@ -180,4 +236,16 @@ class Membership:
             frozenset(data["failed_chassis"]),
             frozenset(data["cut_off_chassis"]),
             data["reseeds"],
+            tuple(data.get("left", ())),
+            data.get("seats", {}),
         )
+
+
+def _pool(member: str) -> str:
+    """The switch that balances over a member, by their names.
+
+    >>> _pool("c1n2"), _pool("c2")
+    ('c1', 'fabric')
+    """
+    chassis, is_node, _ = member.partition("n")
+    return chassis if is_node else FABRIC

@@ -173,6 +173,28 @@ def test_a_pinned_connection_breaks_only_with_its_owner() -> None:
     assert any(np.isfinite(fate.stray).any() for *_, fate in found)
 
 
+@pytest.mark.parametrize("balancer", ["rendezvous", "anchor"])
+def test_just_enough_pins_break_what_leaves_and_nothing_else(balancer: str) -> None:
+    """Who joins breaks nothing; and of who leaves, what others break too."""
+    joins = leaves = 0
+    for seed in range(40):
+        course = small_course(seed, balancer)
+        routes, moved, fate = fates(course, "jet")
+        _, _, plain = fates(course, "client-only")
+        for era in np.unique(moved.era).tolist():
+            now = moved.era == era
+            stays = routes.serving(era)[moved.owner[now]]
+            joins += int(stays.sum())
+            leaves += int((~stays).sum())
+            assert (fate.stray[now][~stays] == plain.stray[now][~stays]).all()
+            struck = np.isfinite(fate.stray[now]) & stays
+            reached = routes.reached(moved.owner[now], fate.stray_era[now])
+            kept = moved.loss[now] > fate.stray_era[now]
+            assert not (struck & reached & kept).any()
+    assert joins > 0
+    assert leaves > 0
+
+
 def test_the_policies_differ_as_they_promise() -> None:
     course = small_course(5, "rendezvous")
     held = {}
