@@ -22,6 +22,10 @@ def command(out: Path | None) -> None:
     Who has them can run any program as root on every worker. Make them once, and copy the
     folder to the same place on each machine (docs/many-machines.md). They are good for two
     years.
+
+    \b
+      ./resetbed cluster-keys
+      ./resetbed cluster-keys --out keys
     """
     from experiments.fleet.dask_extra import require_dask
     from experiments.fleet.tls_keys import DEFAULT_FOLDER, make_keys

@@ -55,7 +55,7 @@ def command(
       ./resetbed model drain-node --compare
       ./resetbed model rack --compare --out results/rack
       ./resetbed model internet --set model.connections=1_000_000
-      ./resetbed model drain-node --against results/drain-node-flood-1-...
+      ./resetbed model drain-node --against results/drained
 
     `published`: what others published, and ours; exit status 1 if one is out of tolerance.
     With --against: exit status 1 if model and measurement differ by more than the bounds

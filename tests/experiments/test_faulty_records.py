@@ -22,6 +22,7 @@ from experiments.verdict import trust
 from experiments.verdict.promises import (
     COMMON,
     CONDITIONS_OF,
+    WHEN_ADDED,
     WHEN_PLANNED,
     WHEN_SPEAKING,
 )
@@ -98,9 +99,11 @@ def test_every_reason_for_distrust_is_caused_by_some_change() -> None:
 
 def test_every_promise_is_made_by_a_policy_and_has_figures() -> None:
     made = {promise for policy in POLICIES.values() for promise in policy.promises}
-    assert made == CONDITIONS_OF.keys() | WHEN_PLANNED.keys()
+    assert made == CONDITIONS_OF.keys() | WHEN_PLANNED.keys() | WHEN_ADDED.keys()
     assert all(
-        conditions for conditions in (*CONDITIONS_OF.values(), *WHEN_PLANNED.values())
+        conditions
+        for table in (CONDITIONS_OF, WHEN_PLANNED, WHEN_ADDED)
+        for conditions in table.values()
     )
 
 
