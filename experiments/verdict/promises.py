@@ -16,6 +16,7 @@ from controller.policies.promise import Promise
 from controller.policies.questions import OnStray
 from experiments.spec.run_spec import RunSpec
 from experiments.verdict.expectations import Condition
+from experiments.workloads import WORKLOADS
 from nodes.clients.patterns import PATTERNS
 from topologies.domain.events import EVENTS
 
@@ -89,11 +90,24 @@ WHEN_HEALED: Conditions = {
     "measurement.half_open_by_socket_tables": "== half_open.cut_off",
 }
 
+#: For servers whose locks end with their connections: of a client that has gone, only an
+#: owner that no copy could reach, or that nobody asked, keeps one.
+WHEN_LOCKED: Conditions = {
+    "harm.locks_of_nobody.at_end": "<= half_open.out_of_reach + half_open.silent",
+}
+#: The same with healing.
+WHEN_LOCKED_AND_HEALED: Conditions = {
+    "harm.locks_of_nobody.at_end": "<= half_open.cut_off",
+}
+
 #: For a run that is observed long enough for every connection to send something.
 WHEN_SPEAKING: Conditions = {"connections.silent": 0}
 
 #: Upper bound for a retransmission, by which a moved client may learn of its reset, s.
 _RETRANSMISSION_S = 1.0
+#: How long after its owner is freed a lock may still be listed: the server's own work, and
+#: the time until the lock monitor looks again, s.
+_LISTED_S = 1.0
 #: How many connections a machine serves in a second, at least.
 _CONNECTIONS_PER_S = 1000.0
 
@@ -113,9 +127,21 @@ def expected(spec: RunSpec, healing: bool | None = None) -> dict[str, Condition]
     healed = spec.healing if healing is None else healing
     if healed and spec.observe_s >= spec.heal_within_s:
         conditions |= WHEN_HEALED
+    conditions |= _of_locks(spec, policy, healed)
     if all_connections_speak(spec) and not policy.preserves_moved:
         conditions |= WHEN_SPEAKING
     return {**conditions, **spec.expect}
+
+
+def _of_locks(spec: RunSpec, policy: ResetPolicy, healed: bool) -> Conditions:
+    """What locks nobody may hold at the end, if owners are freed and locks go with them."""
+    workload = WORKLOADS[spec.workload.kind]
+    if workload.lock_monitor is None or workload.locks_outlive:
+        return {}
+    if healed and spec.observe_s >= spec.heal_within_s + _LISTED_S:
+        return WHEN_LOCKED_AND_HEALED
+    frees = Promise.FREES_OWNERS in policy.promises
+    return WHEN_LOCKED if frees and spec.observe_s >= _LISTED_S else {}
 
 
 def promised(

@@ -57,6 +57,7 @@ def nfs_workload(name: str, lease_s: int, summary: str) -> Workload:
         max_connections=lambda _pattern: NFS_CONNECTIONS,
         max_clients=NFS_CLIENTS,
         lock_monitor=lock_monitor,
+        locks_outlive=True,
         extra_packages=True,
     )
 

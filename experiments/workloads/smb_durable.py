@@ -32,4 +32,5 @@ WORKLOAD = replace(
     prepare=create_clustered_share,
     client=client,
     lock_monitor=lock_monitor,
+    locks_outlive=True,
 )

@@ -59,9 +59,10 @@ class Workload:
 
     For workloads that hold locks: ``backend(store)``: the command line of a program that
     all servers share, and ``backend_is_ready(store)``; ``lock_monitor(store)``: of one that
-    writes what is locked, and by whom (:mod:`nodes.servers.lock_log`). ``max_total``: the
-    limit of all clients together, ``max_clients`` of client hosts. ``extra_packages``: whether ``setup.cfg`` lists packages
-    that only this workload needs.
+    writes what is locked, and by whom (:mod:`nodes.servers.lock_log`). ``locks_outlive``:
+    whether a lock is kept by design when its connection has ended. ``max_total``: the limit
+    of all clients together, ``max_clients`` of client hosts. ``extra_packages``: whether
+    ``setup.cfg`` lists packages that only this workload needs.
 
     ``heeds``: the settings (:class:`~nodes.servers.server_settings.ServerSettings`) that
     change what its servers do. ``tune``: the workload with its servers set so, where a
@@ -80,6 +81,7 @@ class Workload:
     backend: Callable[[Path], list[str]] | None = None
     backend_is_ready: Callable[[Path], bool] | None = None
     lock_monitor: Callable[[Path], list[str]] | None = None
+    locks_outlive: bool = False
     max_total: int | None = None
     max_clients: int | None = None
     extra_packages: bool = False

@@ -320,6 +320,16 @@ def a_client_does_not_get_its_own_lock_back(
     run.report.remove(last)
 
 
+def a_client_that_has_gone_keeps_its_lock(
+    run: GoldenRun, moved: Subject, stayed: Subject
+) -> None:
+    """The server lists the lock of a moved client's first connection to the end."""
+    host, port = "h1", moved.connection.sport
+    for look in run.locks:
+        if look["t"] > float(run.record["end_s"]) - 1:
+            look["holders"] = [*look["holders"], f"{host}:{port}"]
+
+
 FAULTS = (
     Fault(a_stray_is_missing, ("connections.reset", "wire_order.passed")),
     Fault(a_tier1_copy_is_missing, E4),
@@ -371,6 +381,11 @@ FAULTS = (
     Fault(
         a_client_does_not_get_its_own_lock_back,
         ("harm.own_lock.still_waiting",),
+        of="postgres",
+    ),
+    Fault(
+        a_client_that_has_gone_keeps_its_lock,
+        ("harm.locks_of_nobody.at_end",),
         of="postgres",
     ),
     Fault(a_node_answers, ("packets.node_resets",), of="drop"),

@@ -169,3 +169,24 @@ def test_silent_connections_are_unexpected_if_all_must_speak(
 @pytest.mark.parametrize("policy", ["stateful", "second-chance"])
 def test_if_connections_keep_their_owner_no_stray_is_expected(policy: str) -> None:
     assert "connections.silent" not in expected(spec(policy))
+
+
+@pytest.mark.parametrize(
+    ("policy", "kind", "observe_s", "condition"),
+    [
+        ("flood", "postgres", 4.0, "<= half_open.cut_off"),
+        ("flood", "postgres", 2.5, "<= half_open.out_of_reach + half_open.silent"),
+        ("flood", "postgres", 0.5, None),
+        ("proactive", "smb", 4.0, "<= half_open.out_of_reach + half_open.silent"),
+        ("client-only", "postgres", 4.0, None),
+        ("flood", "nfs", 4.0, None),
+        ("flood", "smb-durable", 4.0, None),
+        ("flood", "nbd", 4.0, None),
+    ],
+)
+def test_who_frees_owners_leaves_no_lock_to_nobody(
+    policy: str, kind: str, observe_s: float, condition: str | None
+) -> None:
+    """Where locks end with connections, and there was time to see it."""
+    one = spec(policy, workload={"kind": kind}, observe_s=observe_s)
+    assert expected(one).get("harm.locks_of_nobody.at_end") == condition
