@@ -8,7 +8,9 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import dask
 from distributed import Scheduler
 
 from experiments.files.whole_file import write_whole
@@ -36,7 +38,10 @@ def run_scheduler(
 ) -> None:
     """Serves until SIGTERM or SIGINT. Raises :class:`FleetError` if the port is in use."""
     apply_settings(options.lost_after_s)
-    asyncio.run(_serve(address, keys, options, say))
+    # Every server of Dask makes a folder for its data; a scheduler has none to keep.
+    with TemporaryDirectory(prefix="resetbed-scheduler-") as folder:
+        dask.config.set({"temporary-directory": folder})
+        asyncio.run(_serve(address, keys, options, say))
 
 
 async def _serve(

@@ -130,15 +130,26 @@ def capture(
     ``filter_``: the filter as text, for the file. Raises :class:`BrokenPipeError` if the
     reader has gone while a frame is written.
     """
-    writer = PcapngWriter(output)
-    for one in interfaces:
-        writer.add_interface(one.label, "", SNAPLEN, filter_)
-    output.flush()
     try:
+        try:
+            writer = _begun(interfaces, filter_, output)
+        except BrokenPipeError:
+            return 0  # its reader had gone before anything was captured
         return _write_until(ending, rings, writer, output)
     finally:
         for ring in rings:
             ring.close()
+
+
+def _begun(
+    interfaces: Sequence[Interface], filter_: str, output: IO[bytes]
+) -> PcapngWriter:
+    """The file with its header and interfaces, which are written at once."""
+    writer = PcapngWriter(output)
+    for one in interfaces:
+        writer.add_interface(one.label, "", SNAPLEN, filter_)
+    output.flush()
+    return writer
 
 
 def _write_until(
