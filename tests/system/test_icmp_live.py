@@ -18,7 +18,7 @@ from tests.system.commands import ROOT, Background, must
 from topologies.domain.plan import VIP4, VIP6, vip
 
 #: The meters are what differs between the datapaths.
-pytestmark = [pytest.mark.live, pytest.mark.kernel]
+pytestmark = pytest.mark.live
 
 both_versions = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 
@@ -62,7 +62,11 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture(scope="module", params=["ebpf", "scapy"])
+#: On a distribution's own kernel one guard is enough: what differs there is the datapath.
+GUARDS = [pytest.param("ebpf", marks=pytest.mark.kernel), "scapy"]
+
+
+@pytest.fixture(scope="module", params=GUARDS)
 def cluster(request: pytest.FixtureRequest) -> Iterator[Background]:
     name = f"icmp-{request.param}"
     cluster = Background.up(name, "--workload", "echo", "--guard", request.param)
