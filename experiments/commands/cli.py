@@ -47,6 +47,7 @@ ELSEWHERE = {
     "link": "experiments.commands.shape_link",
     "memory": "experiments.commands.memory",
     "model": "experiments.commands.model",
+    "plan": "experiments.commands.plan_policy",
     "scheduler": "experiments.commands.scheduler",
     "schema": "experiments.commands.schema",
     "worker": "experiments.commands.machine_worker",

@@ -74,13 +74,13 @@ def command(
         if against is not None:
             sys.exit(_compare(loaded, against, as_json))
         policies = all_policies() if compare else [loaded.policy]
-        summaries = compute_spec(loaded, policies, _report)
+        summaries = compute_spec(loaded, policies, report_progress)
     except (SpecError, ValueError) as error:
         raise BadInput(str(error)) from error
     except ComputationEnded as error:
         raise click.ClickException(str(error)) from error
     finally:
-        _clear()
+        clear_progress()
     if out is not None:
         write_folder(out, loaded, summaries)
     if as_json:
@@ -113,8 +113,8 @@ def _check_published(as_json: bool, others: object) -> int:
 
     if others:
         raise BadInput(f"model {PUBLISHED} takes --json, and no other option")
-    checked = list(check_rows(read_rows(), _report))
-    _clear()
+    checked = list(check_rows(read_rows(), report_progress))
+    clear_progress()
     if as_json:
         click.echo(json.dumps([one.to_json() for one in checked]))
     else:
@@ -148,13 +148,14 @@ def _compare(spec: ModelSpec, folder: Path, as_json: bool) -> int:
     return 0 if found.holds else 1
 
 
-def _report(what: str, done: int, whole: int) -> None:
+def report_progress(what: str, done: int, whole: int) -> None:
     """One line on standard error, if that is a terminal."""
     if sys.stderr.isatty():
         share = f"{done / whole:.0%}" if whole else ""
         click.echo(f"\r{what:20} {share:>5}", err=True, nl=False)
 
 
-def _clear() -> None:
+def clear_progress() -> None:
+    """Removes that line."""
     if sys.stderr.isatty():
         click.echo("\r" + " " * 40 + "\r", err=True, nl=False)

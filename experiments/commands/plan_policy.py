@@ -1,0 +1,61 @@
+"""``./resetbed plan``: which policy keeps an administrator's limits, computed."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from experiments.commands.cli_options import BadInput, handles_errors
+from experiments.commands.model import clear_progress, report_progress
+
+
+@click.command("plan")
+@click.argument("spec")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@handles_errors
+def command(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Which policy keeps the limits of SPEC's section `plan:`, at what cost and risk.
+
+    Every policy is computed on the same connections, as by `model SPEC --compare`.
+    Needs no root. Exit status 1: no policy keeps all limits.
+
+    \b
+      ./resetbed plan drain-node
+      ./resetbed plan rack --set plan.half_open_p99_s=0.1
+      ./resetbed plan rack --set plan.broken_per_event=500 --json
+    """
+    from controller.policies import POLICIES
+    from experiments.display.render import console
+    from experiments.model.engine import ComputationEnded
+    from experiments.model.model_run import all_policies, compute_spec
+    from experiments.model.plan_decision import chosen, decide, figures_of
+    from experiments.model.plan_page import ranking_table, to_json, words
+    from experiments.model.plan_spec import load_plan_spec
+    from experiments.spec.spec_file import SpecError
+
+    try:
+        loaded = load_plan_spec(spec, overrides)
+        summaries = compute_spec(loaded, all_policies(), report_progress)
+    except (SpecError, ValueError) as error:
+        raise BadInput(str(error)) from error
+    except ComputationEnded as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        clear_progress()
+    figures = {
+        one["policy"]: figures_of(
+            one, bool(POLICIES[one["policy"]].pins), loaded.plan.half_open_kib
+        )
+        for one in summaries
+    }
+    limits = loaded.plan.limits()
+    ranking = decide(figures, limits)
+    if as_json:
+        click.echo(json.dumps(to_json(ranking, limits)))
+    else:
+        click.echo("\n".join(words(ranking, limits)))
+        console().print(ranking_table(ranking))
+    if chosen(ranking) is None:
+        raise click.exceptions.Exit(1)

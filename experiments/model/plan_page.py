@@ -1,0 +1,84 @@
+"""A plan in words and one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from experiments.model.plan_decision import Choice, Limit, cheaper_by, chosen
+
+#: Figure and heading of each column.
+_COLUMNS = (
+    ("half_open_p99_s", "p99, s"),
+    ("hung", "hung"),
+    ("broken_per_event", "broken by one event"),
+    ("copies_per_s_on_one_link", "copies/s, link"),
+    ("pin_memory_mib", "pins, MiB"),
+    ("locks_of_nobody", "nobody's locks"),
+)
+
+
+def words(ranking: Sequence[Choice], limits: Sequence[Limit]) -> list[str]:
+    """The limits, the choice and its reason, and what remains at risk."""
+    lines = ["limits:"]
+    lines += [f"  {one.title}: {one.most:g} ({one.origin})" for one in limits]
+    best = chosen(ranking)
+    if best is None:
+        closest = ranking[0]
+        missed = ", ".join(f"plan.{one.key}" for one in closest.missed)
+        return [
+            *lines,
+            f"No policy keeps all limits. {closest.policy} misses fewest: {missed}.",
+        ]
+    keep = sum(not one.missed for one in ranking)
+    why = cheaper_by(ranking)
+    lines.append(f"Choose {best.policy}: {keep} of {len(ranking)} keep all limits.")
+    if why is not None:
+        own, other = (_text(one.figures[why]) for one in ranking[:2])
+        lines.append(f"Cheaper than {ranking[1].policy} in {why}: {own}, not {other}.")
+    risks = ("inevitable", "half_open_at_end", "locks_of_nobody")
+    kept = ", ".join(f"{key} {_text(best.figures[key])}" for key in risks)
+    memory = _text(best.figures["half_open_memory_mib"])
+    lines.append(f"At risk: {kept}; half-open at the peak hold {memory} MiB.")
+    lines.append("Messages out of band are not counted as copies.")
+    return lines
+
+
+def ranking_table(ranking: Sequence[Choice]) -> Table:
+    """Every policy, the best first, and the limits that it misses."""
+    table = Table(title="policies, the best first", title_justify="left")
+    table.add_column("policy", no_wrap=True)
+    for _, title in _COLUMNS:
+        table.add_column(title, justify="right")
+    table.add_column("misses")
+    for one in ranking:
+        texts = (_text(one.figures[key]) for key, _ in _COLUMNS)
+        missed = ", ".join(limit.key for limit in one.missed) or "–"
+        table.add_row(one.policy, *texts, missed)
+    return table
+
+
+def to_json(ranking: Sequence[Choice], limits: Sequence[Limit]) -> dict[str, Any]:
+    """One object."""
+    best = chosen(ranking)
+    return {
+        "chosen": best.policy if best else None,
+        "cheaper_by": cheaper_by(ranking) if best else None,
+        "limits": [one._asdict() for one in limits],
+        "ranking": [
+            {
+                "policy": one.policy,
+                "missed": [limit.key for limit in one.missed],
+                "figures": dict(one.figures),
+            }
+            for one in ranking
+        ],
+    }
+
+
+def _text(figure: float | None) -> str:
+    if figure is None:
+        return "not computed"
+    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"
