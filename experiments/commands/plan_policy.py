@@ -16,22 +16,22 @@ from experiments.commands.model import clear_progress, report_progress
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @handles_errors
 def command(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Which policy keeps the limits of SPEC's section `plan:`, at what cost and risk.
+    """Which policy keeps the limits of SPEC's section `limits:`, at what cost and risk.
 
     Every policy is computed on the same connections, as by `model SPEC --compare`.
     Needs no root. Exit status 1: no policy keeps all limits.
 
     \b
       ./resetbed plan drain-node
-      ./resetbed plan rack --set plan.half_open_p99_s=0.1
-      ./resetbed plan rack --set plan.broken_per_event=500 --json
+      ./resetbed plan rack --set limits.half_open_p99_s=0.1
+      ./resetbed plan rack --set limits.broken_per_event=500 --json
     """
     from controller.policies import POLICIES
     from experiments.display.render import console
     from experiments.model.engine import ComputationEnded
     from experiments.model.model_run import all_policies, compute_spec
     from experiments.model.plan_decision import chosen, decide, figures_of
-    from experiments.model.plan_page import ranking_table, to_json, words
+    from experiments.model.plan_page import misses, ranking_table, to_json, words
     from experiments.model.plan_spec import load_plan_spec
     from experiments.spec.spec_file import SpecError
 
@@ -46,16 +46,17 @@ def command(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
         clear_progress()
     figures = {
         one["policy"]: figures_of(
-            one, bool(POLICIES[one["policy"]].pins), loaded.plan.half_open_kib
+            one, POLICIES[one["policy"]], loaded.limits.half_open_kib
         )
         for one in summaries
     }
-    limits = loaded.plan.limits()
+    limits = loaded.limits.wanted()
     ranking = decide(figures, limits)
     if as_json:
         click.echo(json.dumps(to_json(ranking, limits)))
     else:
         click.echo("\n".join(words(ranking, limits)))
         console().print(ranking_table(ranking))
+        click.echo("\n".join(misses(ranking)))
     if chosen(ranking) is None:
         raise click.exceptions.Exit(1)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from controller.policies.policy import ResetPolicy
+from controller.policies.questions import Travel
 from experiments.verdict.expectations import look_up
 
 
@@ -75,23 +77,26 @@ def _cost(figures: Mapping[str, float | None]) -> tuple[float, ...]:
 
 
 def figures_of(
-    summary: Mapping[str, Any], pins: bool, half_open_kib: float
+    summary: Mapping[str, Any], policy: ResetPolicy, half_open_kib: float
 ) -> dict[str, float | None]:
     """The figures of one policy that limits and costs are about.
 
-    ``pins``: whether the policy pins. ``half_open_kib``: memory of one half-open connection.
+    ``half_open_kib``: memory of one half-open connection. What a controller sends to guards
+    is not computed, so no copies of such a policy are known.
     """
     p99_ms = look_up(summary, "half_open.lifetime_ms.p99")
     memory_mib = look_up(summary, "pins.memory_mib") if summary["pins"] else None
     half_open = summary["half_open"]
     events = summary["events"]
+    counted = policy.travel is not Travel.OUT_OF_BAND
+    worst_s = summary["packets"]["worst_s"]
     return {
         "half_open_p99_s": 0.0 if p99_ms is None else p99_ms / 1e3,
         "hung": summary["connections"]["hung"],
         "broken_per_event": max((one["broken"] for one in events), default=0),
-        "copies_per_s_on_one_link": summary["packets"]["worst_s"]["copies_on_one_link"],
-        "copies_per_s": summary["packets"]["worst_s"]["copies"],
-        "pin_memory_mib": memory_mib if pins else 0.0,
+        "copies_per_s_on_one_link": worst_s["copies_on_one_link"] if counted else None,
+        "copies_per_s": worst_s["copies"] if counted else None,
+        "pin_memory_mib": memory_mib if policy.pins else 0.0,
         "locks_of_nobody": summary["harm"]["locks_of_nobody"]["peak"],
         "half_open_memory_mib": half_open["peak"] * half_open_kib / 2**10,
         "half_open_at_end": half_open["at_end"],

@@ -27,7 +27,7 @@ def words(ranking: Sequence[Choice], limits: Sequence[Limit]) -> list[str]:
     best = chosen(ranking)
     if best is None:
         closest = ranking[0]
-        missed = ", ".join(f"plan.{one.key}" for one in closest.missed)
+        missed = ", ".join(f"limits.{one.key}" for one in closest.missed)
         return [
             *lines,
             f"No policy keeps all limits. {closest.policy} misses fewest: {missed}.",
@@ -42,21 +42,28 @@ def words(ranking: Sequence[Choice], limits: Sequence[Limit]) -> list[str]:
     kept = ", ".join(f"{key} {_text(best.figures[key])}" for key in risks)
     memory = _text(best.figures["half_open_memory_mib"])
     lines.append(f"At risk: {kept}; half-open at the peak hold {memory} MiB.")
-    lines.append("Messages out of band are not counted as copies.")
     return lines
 
 
+def misses(ranking: Sequence[Choice]) -> list[str]:
+    """A line for each policy that misses limits."""
+    return [
+        f"{one.policy} misses: {', '.join(limit.key for limit in one.missed)}"
+        for one in ranking
+        if one.missed
+    ]
+
+
 def ranking_table(ranking: Sequence[Choice]) -> Table:
-    """Every policy, the best first, and the limits that it misses."""
+    """Every policy, the best first, and how many limits it misses."""
     table = Table(title="policies, the best first", title_justify="left")
     table.add_column("policy", no_wrap=True)
     for _, title in _COLUMNS:
         table.add_column(title, justify="right")
-    table.add_column("misses")
+    table.add_column("misses", justify="right")
     for one in ranking:
         texts = (_text(one.figures[key]) for key, _ in _COLUMNS)
-        missed = ", ".join(limit.key for limit in one.missed) or "–"
-        table.add_row(one.policy, *texts, missed)
+        table.add_row(one.policy, *texts, str(len(one.missed) or "–"))
     return table
 
 
@@ -80,5 +87,5 @@ def to_json(ranking: Sequence[Choice], limits: Sequence[Limit]) -> dict[str, Any
 
 def _text(figure: float | None) -> str:
     if figure is None:
-        return "not computed"
+        return "unknown"
     return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"

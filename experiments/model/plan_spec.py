@@ -36,7 +36,7 @@ class PlanSection(Strict):
         default=37.0, gt=0, description="memory of one of these (nbdkit, idle)"
     )
 
-    def limits(self) -> list[Limit]:
+    def wanted(self) -> list[Limit]:
         """Those that are set, each with where it comes from."""
         return [
             Limit(key, str(field.description), most, self._origin(key))
@@ -51,14 +51,14 @@ class PlanSection(Strict):
 class PlanSpec(ModelSpec):
     """A computation, and what it has to keep."""
 
-    plan: PlanSection = PlanSection()
+    limits: PlanSection = PlanSection()
 
     @model_validator(mode="after")
     def _is_computed_for_long_enough(self) -> PlanSpec:
-        limit = self.plan.half_open_p99_s
+        limit = self.limits.half_open_p99_s
         if limit is not None and limit >= self.horizon_s:
             raise ValueError(
-                f"plan.half_open_p99_s: {limit:g} s is not shorter than what is computed, "
+                f"limits.half_open_p99_s: {limit:g} s is not shorter than what is computed, "
                 f"{self.horizon_s:g} s: raise model.for_s"
             )
         return self
