@@ -55,7 +55,7 @@ def command(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(to_json(ranking, limits)))
     else:
-        click.echo("\n".join(words(ranking, limits)))
+        click.echo("\n".join(words(ranking, limits, loaded.limits.memory_of_one())))
         console().print(ranking_table(ranking))
         click.echo("\n".join(misses(ranking)))
     if chosen(ranking) is None:

@@ -33,6 +33,7 @@ class Choice(NamedTuple):
 #: What is cheaper comes first; the next figure decides only between equals.
 COST = (
     "pin_memory_mib",
+    "detours",
     "copies_per_s_on_one_link",
     "copies_per_s",
     "broken_per_event",
@@ -97,6 +98,7 @@ def figures_of(
         "copies_per_s_on_one_link": worst_s["copies_on_one_link"] if counted else None,
         "copies_per_s": worst_s["copies"] if counted else None,
         "pin_memory_mib": memory_mib if policy.pins else 0.0,
+        "detours": summary["detours"]["peak"],
         "locks_of_nobody": summary["harm"]["locks_of_nobody"]["peak"],
         "half_open_memory_mib": half_open["peak"] * half_open_kib / 2**10,
         "half_open_at_end": half_open["at_end"],

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from experiments.model.plan_decision import Choice, Limit, cheaper_by, chosen
 
 #: Figure and heading of each column.
 _COLUMNS = (
-    ("half_open_p99_s", "p99, s"),
+    ("half_open_p99_s", "p99 s"),
     ("hung", "hung"),
-    ("broken_per_event", "broken by one event"),
-    ("copies_per_s_on_one_link", "copies/s, link"),
-    ("pin_memory_mib", "pins, MiB"),
-    ("locks_of_nobody", "nobody's locks"),
+    ("broken_per_event", "broken"),
+    ("copies_per_s_on_one_link", "link/s"),
+    ("pin_memory_mib", "pin MiB"),
+    ("detours", "detour"),
+    ("locks_of_nobody", "locks"),
 )
 
 
-def words(ranking: Sequence[Choice], limits: Sequence[Limit]) -> list[str]:
-    """The limits, the choice and its reason, and what remains at risk."""
+def words(
+    ranking: Sequence[Choice], limits: Sequence[Limit], memory_of_one: str
+) -> list[str]:
+    """The limits, the choice and its reason, and what remains at risk.
+
+    ``memory_of_one``: what a half-open connection is taken to hold.
+    """
     lines = ["limits:"]
     lines += [f"  {one.title}: {one.most:g} ({one.origin})" for one in limits]
     best = chosen(ranking)
@@ -41,7 +48,13 @@ def words(ranking: Sequence[Choice], limits: Sequence[Limit]) -> list[str]:
     risks = ("inevitable", "half_open_at_end", "locks_of_nobody")
     kept = ", ".join(f"{key} {_text(best.figures[key])}" for key in risks)
     memory = _text(best.figures["half_open_memory_mib"])
-    lines.append(f"At risk: {kept}; half-open at the peak hold {memory} MiB.")
+    lines.append(
+        f"At risk: {kept}; half-open at the peak hold {memory} MiB, {memory_of_one}."
+    )
+    if best.figures["half_open_at_end"]:
+        lines.append(
+            "What was still half-open at the end may last longer than computed."
+        )
     return lines
 
 
@@ -55,8 +68,18 @@ def misses(ranking: Sequence[Choice]) -> list[str]:
 
 
 def ranking_table(ranking: Sequence[Choice]) -> Table:
-    """Every policy, the best first, and how many limits it misses."""
-    table = Table(title="policies, the best first", title_justify="left")
+    """Every policy, the best first, and how many limits it misses.
+
+    By column: time half-open; clients that hang; those broken by the worst event; copies
+    on one link in a second; memory of pins; connections on a detour; locks of nobody. A
+    question mark: not computed.
+    """
+    table = Table(
+        title="policies, the best first",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("policy", no_wrap=True)
     for _, title in _COLUMNS:
         table.add_column(title, justify="right")
@@ -87,5 +110,5 @@ def to_json(ranking: Sequence[Choice], limits: Sequence[Limit]) -> dict[str, Any
 
 def _text(figure: float | None) -> str:
     if figure is None:
-        return "unknown"
+        return "?"
     return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"

@@ -26,6 +26,9 @@ class PlanSection(Strict):
     pin_memory_mib: float | None = Field(
         default=64, ge=0, description="memory of pinned entries, MiB"
     )
+    detours: int | None = Field(
+        default=None, ge=0, description="connections on a detour, peak"
+    )
     locks_of_nobody: int | None = Field(
         default=None, ge=0, description="locks of nobody, peak"
     )
@@ -43,6 +46,10 @@ class PlanSection(Strict):
             for key, field in PlanSection.model_fields.items()
             if key != "half_open_kib" and (most := getattr(self, key)) is not None
         ]
+
+    def memory_of_one(self) -> str:
+        """What a half-open connection is taken to hold, and where that comes from."""
+        return f"{self.half_open_kib:g} KiB each ({self._origin('half_open_kib')})"
 
     def _origin(self, key: str) -> str:
         return "spec" if key in self.model_fields_set else "default"
