@@ -78,7 +78,7 @@ def ranking_table(ranking: Sequence[Choice]) -> Table:
         title="policies, the best first",
         title_justify="left",
         box=SIMPLE_HEAD,
-        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("policy", no_wrap=True)
     for _, title in _COLUMNS:
