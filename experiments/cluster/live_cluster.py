@@ -8,7 +8,6 @@ time.
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -38,6 +37,7 @@ from experiments.cluster.event_executor import EventExecutor
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.fan_out_budget import budget_of
 from experiments.cluster.faults import Faults
+from experiments.cluster.flow_dump import dump_flows
 from experiments.cluster.supervised_processes import SupervisedProcesses
 from experiments.cluster.supervisor import Supervisor
 from experiments.healing.acts import count_destroyed
@@ -61,11 +61,6 @@ Progress = Callable[[str], None]
 HEAL_WITHIN_S = 2.0
 #: The healer's acts, in the cluster's folder.
 HEALING_FILE = "healing.jsonl"
-#: So long a run waits for a switch's flow table, in seconds: the switch may be busy, or be
-#: started again meanwhile.
-DUMP_TIMEOUT_S = 60.0
-#: Between two questions to a switch that is being started, in seconds.
-_DUMP_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -313,41 +308,11 @@ class Cluster:
         failed = self.state.membership.failed_chassis
         return [name for name in self.state.plan.switches if name not in failed]
 
-    def dump_flows(self, switch: str, timeout_s: float = DUMP_TIMEOUT_S) -> str:
-        """The flow table of a switch with its counters, as ovs-ofctl(8) prints it.
-
-        Asks again while the switch cannot be reached. Raises :class:`ClusterError` if there
-        is no answer within ``timeout_s``.
-        """
-        target = f"unix:{OVS_DIRECTORY}/{switch}/{switch}.mgmt"
-        deadline = time.monotonic() + timeout_s
-        while True:
-            left_s = max(1, math.ceil(deadline - time.monotonic()))
-            done = subprocess.run(
-                [
-                    *("ovs-ofctl", "-OOpenFlow14", f"--timeout={left_s}"),
-                    *("--names", "dump-flows", target),
-                ],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode == 0:
-                return done.stdout
-            if time.monotonic() + _DUMP_PAUSE_S > deadline:
-                raise ClusterError(
-                    f"switch {switch} did not print its flow table within {timeout_s:g} s: "
-                    f"{done.stderr.strip() or 'no answer'}"
-                )
-            time.sleep(_DUMP_PAUSE_S)
-
     def save_flow_tables(self) -> None:
         """Writes the flow table of every live switch into ``flows/``."""
         (self.folder / "flows").mkdir(exist_ok=True)
         for switch in self.live_switches():
-            (self.folder / "flows" / f"{switch}.txt").write_text(
-                self.dump_flows(switch)
-            )
+            (self.folder / "flows" / f"{switch}.txt").write_text(dump_flows(switch))
 
     # ------------------------------------------------------------------- clients
 

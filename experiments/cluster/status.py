@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from experiments.cluster.errors import ClusterError
-from experiments.cluster.live_cluster import DUMP_TIMEOUT_S, Cluster
+from experiments.cluster.flow_dump import DUMP_TIMEOUT_S, dump_flows
+from experiments.cluster.live_cluster import Cluster
 from experiments.instruments.socket_table import sockets_of
 from topologies.domain import plan as addresses
 from topologies.domain.connection import FourTuple
@@ -117,7 +118,7 @@ def count_tier1_copies(cluster: Cluster, timeout_s: float = DUMP_TIMEOUT_S) -> i
     with cluster.lock:
         state = cluster.state
     return sum(
-        _fan_out_packets(cluster, chassis, timeout_s)
+        _fan_out_packets(chassis, timeout_s)
         for chassis in state.plan.chassis
         if chassis.name not in state.membership.failed_chassis
     )
@@ -161,12 +162,12 @@ def _host_status(cluster: Cluster, host: Node | Client) -> Mapping[str, Any]:
     return {"ipv4": host.ipv4, "ipv6": host.ipv6, "link": link.to_json()}
 
 
-def _fan_out_packets(cluster: Cluster, chassis: Chassis, timeout_s: float) -> int:
+def _fan_out_packets(chassis: Chassis, timeout_s: float) -> int:
     """Fan-out copies that arrived at this chassis switch, from its flow counters.
 
     The counters are lost with the switch: they begin at 0 when it is started again.
     """
-    table = cluster.dump_flows(chassis.name, timeout_s)
+    table = dump_flows(chassis.name, timeout_s)
     return sum(
         int(match[1])
         for line in table.splitlines()

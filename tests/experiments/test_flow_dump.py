@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from experiments.cluster.errors import ClusterError
-from experiments.cluster.live_cluster import Cluster
+from experiments.cluster.flow_dump import dump_flows
 
 
 @pytest.fixture
@@ -27,18 +26,13 @@ def refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return left
 
 
-def dump(timeout_s: float) -> str:
-    """The table of c1. The method uses nothing of the cluster."""
-    return Cluster.dump_flows(cast(Any, None), "c1", timeout_s)
-
-
 def test_a_switch_that_is_started_again_is_asked_again(refusals: Path) -> None:
     refusals.write_text("one\ntwo\n")
-    assert dump(timeout_s=30.0) == "priority=1 actions=drop\n"
+    assert dump_flows("c1", timeout_s=30.0) == "priority=1 actions=drop\n"
     assert refusals.read_text() == ""
 
 
 def test_a_switch_that_never_answers_is_named(refusals: Path) -> None:
     refusals.write_text("again\n" * 1000)
     with pytest.raises(ClusterError, match="c1 did not print.* 0.3 s: no socket"):
-        dump(timeout_s=0.3)
+        dump_flows("c1", timeout_s=0.3)

@@ -27,6 +27,7 @@ from typing import Any
 from experiments.chaos.mixed_workload import MIXED
 from experiments.cluster import fan_out_budget
 from experiments.cluster.fan_out_budget import budget_of, copies_of_a_reset
+from experiments.cluster.flow_dump import dump_flows
 from experiments.cluster.live_cluster import Cluster, ClusterOptions
 from experiments.cluster.status import counters
 from experiments.instruments.socket_table import sockets_of
@@ -250,7 +251,7 @@ def copies(cluster: Cluster) -> int:
     those that arrived at chassis, and those that went on to nodes."""
     arrived = to_nodes = 0
     for chassis in PLAN.chassis:
-        for line in cluster.dump_flows(chassis.name).splitlines():
+        for line in dump_flows(chassis.name).splitlines():
             match, _, _ = line.partition("actions=")
             if any(f"dl_src={mac}" in match for mac in (FANOUT_MAC, RELAY_MAC)):
                 found = re.search(r"n_packets=(\d+)", line)
