@@ -39,6 +39,7 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
 #: A line for each command with a file of its own: its name -> the module that has it as
 #: ``command``. The module is imported when it is asked for.
 ELSEWHERE = {
+    "bench": "experiments.commands.run_bench",
     "capture": "experiments.commands.watch_frames",
     "chaos": "experiments.commands.chaos",
     "cluster-keys": "experiments.commands.cluster_keys",
@@ -485,40 +486,6 @@ def down(name: str) -> None:
 
     stop_cluster(name)
     click.echo(f"{name} is down")
-
-
-@main.command()
-@click.option("--quick", is_flag=True, help="Smaller sizes, one repetition.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results.")
-@click.option(
-    "--only",
-    metavar="FIGURE,...",
-    help="Only these figures, e.g. bring-up,connections.",
-)
-@click.option(
-    "--datapath",
-    type=click.Choice(["all", "kernel", "userspace"]),
-    default="all",
-    show_default=True,
-    help="Datapath of testbed and references; all: each one available.",
-)
-@handles_errors
-def bench(quick: bool, out: Path | None, only: str | None, datapath: str) -> None:
-    """Measure this testbed and its references in one run, on this machine.
-
-    Prints ratios first; writes bench.json and the curves. Exit status 1: a figure does
-    not reach its target.
-
-    \b
-      ./resetbed bench --quick
-      ./resetbed bench --only bring-up,connections --datapath userspace
-    """
-    from experiments.bench.command import BenchError, launch_bench
-
-    try:
-        sys.exit(launch_bench(quick, out, only, datapath))
-    except BenchError as error:
-        raise BadInput(str(error)) from error
 
 
 @main.command()
