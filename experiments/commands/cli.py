@@ -306,10 +306,12 @@ def report(folder: Path) -> None:
     \b
       ./resetbed report results/designs
     """
+    from experiments.files.disk_full import disk_full_named
     from experiments.report.report import NothingToReport, write_report
 
     try:
-        page = write_report(folder)
+        with disk_full_named(folder):
+            page = write_report(folder)
     except NothingToReport as error:
         raise BadInput(str(error)) from error
     click.echo(f"report: {page}")

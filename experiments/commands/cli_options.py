@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from experiments.files.disk_full import DiskFullError
 from experiments.fleet.fleet_errors import AddressError, FleetError
 from experiments.machine.requirements import RequirementMissing
 from topologies.datapaths import DatapathMissing
@@ -52,6 +53,8 @@ def handles_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             SandboxError,
         ) as error:
             raise BadInput(str(error)) from error
+        except DiskFullError as error:
+            raise click.ClickException(str(error)) from error
         except FleetError as error:
             raise UnmetRequirement(str(error)) from error
         except (RequirementMissing, DatapathMissing) as error:

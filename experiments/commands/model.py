@@ -128,6 +128,7 @@ def _check_published(as_json: bool, others: object) -> int:
 def _compare(spec: ModelSpec, folder: Path, as_json: bool) -> int:
     """The model beside a run; the exit status."""
     from experiments.display.render import console
+    from experiments.files.disk_full import disk_full_named
     from experiments.files.whole_file import write_whole
     from experiments.model.against import agreement
     from experiments.model.model_table import agreement_table
@@ -136,7 +137,8 @@ def _compare(spec: ModelSpec, folder: Path, as_json: bool) -> int:
     try:
         found = agreement(spec, RunFolder.read(folder))
         text = json.dumps(found.to_json(), indent=1) + "\n"
-        write_whole(folder / AGREEMENT, text)
+        with disk_full_named(folder):
+            write_whole(folder / AGREEMENT, text)
     except OSError as error:
         raise BadInput(f"{folder}: {error}; is it a run's folder?") from error
     if as_json:

@@ -15,8 +15,11 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     """
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.unlink(missing_ok=True)
-    with scratch.open("xb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    return scratch.replace(path)
+    try:
+        with scratch.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        return scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)  # a part of a file, where the disk is full

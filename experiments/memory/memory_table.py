@@ -15,6 +15,7 @@ from rich.table import Table
 
 from experiments.display.render import console
 from experiments.doctor.workload_packages import require_packages
+from experiments.files.disk_full import disk_full_named
 from experiments.files.handover import chown_to_caller
 from experiments.files.whole_file import write_whole
 from experiments.machine.provenance import provenance
@@ -68,7 +69,8 @@ def measure_all(
             each = {key: statistics.median(one[key] for one in good) for key in good[0]}
             found.append({**row._asdict(), "bytes_each": each, "repetitions": good})
     document = {"schema": 1, "rows": found, "provenance": origin}
-    write_whole(out / "memory.json", json.dumps(document, indent=1) + "\n")
+    with disk_full_named(out):
+        write_whole(out / "memory.json", json.dumps(document, indent=1) + "\n")
     chown_to_caller(out)
     console().print(table(found))
     click.echo(f"results: {out}")

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from controller.policies import POLICIES
+from experiments.files.disk_full import disk_full_named
 from experiments.files.handover import make_folders
 from experiments.files.whole_file import write_whole
 from experiments.model.engine import compute
@@ -48,15 +49,20 @@ def all_policies() -> list[str]:
 def write_folder(
     folder: Path, spec: ModelSpec, summaries: Sequence[dict[str, Any]]
 ) -> None:
-    """``spec.yaml``, ``model.json`` (a list, one for each policy) and the plots."""
+    """``spec.yaml``, ``model.json`` (a list, one for each policy) and the plots.
+
+    Raises :class:`~experiments.files.disk_full.DiskFullError`.
+    """
     # Slow to import, and not needed where nothing is drawn.
     from experiments.model.model_plots import write_plots
 
-    make_folders(folder)
     resolved = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
-    write_whole(folder / "spec.yaml", resolved)
-    write_plots(summaries, folder)
-    write_whole(folder / "model.json", json.dumps(list(summaries), indent=1) + "\n")
+    text = json.dumps(list(summaries), indent=1) + "\n"
+    with disk_full_named(folder):
+        make_folders(folder)
+        write_whole(folder / "spec.yaml", resolved)
+        write_plots(summaries, folder)
+        write_whole(folder / "model.json", text)
 
 
 def _seldom(report: Report, what: str) -> Callable[[int, int], None]:

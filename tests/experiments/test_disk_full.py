@@ -9,8 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from experiments.commands.cli import main
 from experiments.files.disk_full import DiskFullError, disk_full_named
+from experiments.files.whole_file import write_whole
 from experiments.instruments.instruments import Instrument, InstrumentError
 from experiments.running import sandbox_job
 from experiments.spec.run_spec import RunSpec
@@ -25,6 +28,33 @@ def test_a_full_disk_is_named_with_the_remedy(number: int) -> None:
         raise OSError(number, "full")
     assert str(raised.value).startswith("cannot write a/file: ")
     assert str(raised.value).endswith(REMEDY)
+
+
+def test_a_file_that_does_not_fit_leaves_the_old_one_and_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    write_whole(tmp_path / "a", "old")
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="full"):
+        write_whole(tmp_path / "a", "new")
+    assert {one.name: one.read_text() for one in tmp_path.iterdir()} == {"a": "old"}
+
+
+def test_a_computation_on_a_full_disk_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: Path, _content: str) -> Path:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr("experiments.model.model_run.write_whole", full)
+    folder = str(tmp_path / "out")
+    done = CliRunner().invoke(main, ["model", "drain-node", "--out", folder])
+    assert done.exit_code == 1
+    assert f"cannot write {folder}" in done.output
+    assert REMEDY in done.output
 
 
 def test_other_errors_pass_through() -> None:
