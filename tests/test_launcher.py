@@ -188,6 +188,12 @@ def test_lint_runs_as_the_caller() -> None:
     assert arguments == ["-E", "-s", "-m", "tests.lint"]
 
 
+def test_the_site_is_made_as_the_caller() -> None:
+    first, _python, *arguments = _without_root("main", "docs")
+    assert first == "set up reading .venv"
+    assert arguments[:4] == ["-I", "-m", "sphinx", "-W"]
+
+
 def test_fast_tests_name_the_packages_that_are_missing(
     used: Bench, folder: Path
 ) -> None:

@@ -117,6 +117,7 @@ def main(context: click.Context) -> None:
       ./resetbed test                         the whole test suite
       ./resetbed test --fast                  the tests that need no root
       ./resetbed test --kernel debian-12      kernel-dependent tests on Debian 12's kernel
+      ./resetbed docs                         a site of the documents, in .build/site
       ./resetbed lint                         style and type checks of the code
       ./resetbed setup                        only install what is needed
 
