@@ -39,7 +39,11 @@ def test_every_document_is_a_page_that_the_start_page_leads_to(site: Path) -> No
 
 
 def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
-    fetched = re.compile(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="(?:https?:)?//')
+    fetched = re.compile(
+        r'<(?:script|link|img|iframe)[^>]+(?:src|href)="(?:https?:)?//'
+    )
     pages = sorted(site.rglob("*.html"))
-    assert [page.name for page in pages if fetched.search(page.read_text("utf-8"))] == []
+    assert [
+        page.name for page in pages if fetched.search(page.read_text("utf-8"))
+    ] == []
     assert len(pages) > 20
