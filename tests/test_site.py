@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -47,3 +48,17 @@ def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
         page.name for page in pages if fetched.search(page.read_text("utf-8"))
     ] == []
     assert len(pages) > 20
+
+
+def test_the_development_container_is_made_from_files_that_are_here() -> None:
+    folder = CHECKOUT / ".devcontainer"
+    settings = json.loads((folder / "devcontainer.json").read_text("utf-8"))
+    assert (folder / settings["build"]["dockerfile"]).resolve() == (
+        CHECKOUT / "Containerfile"
+    )
+    assert (folder / settings["build"]["context"]).resolve() == CHECKOUT
+    # Clusters are made of namespaces, tracepoints and eBPF.
+    assert settings["privileged"] is True
+    home = settings["containerEnv"]["RESETBED_HOME"]
+    python = settings["customizations"]["vscode"]["settings"]
+    assert python == {"python.defaultInterpreterPath": f"{home}/.venv/bin/python"}

@@ -1,6 +1,6 @@
 """``model.json``: the figures of a computation, under the names that a run's have.
 
-What a key means that ``summary.json`` has too is in the README; the others are in
+What a key means that ``summary.json`` has too is in ``docs/results.md``; the others are in
 docs/simulation.md.
 """
 

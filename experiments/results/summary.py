@@ -61,7 +61,7 @@ def summarise(
     analysis: Analysis,
     hosts: Path,
 ) -> dict[str, Any]:
-    """The summary; ``README.md`` explains each key.
+    """The summary; ``docs/results.md`` explains each key.
 
     ``hosts``: the folder with the hosts' output.
     """

@@ -1,6 +1,6 @@
 """What ``summary.json`` of a run looks like: its keys, their types and units.
 
-What each figure means is in ``README.md``. :mod:`experiments.results.summary` makes the
+What each figure means is in ``docs/results.md``. :mod:`experiments.results.summary` makes the
 object; the tests hold every golden record's against this model, key by key.
 """
 

@@ -23,7 +23,7 @@ from experiments.sweep.figures import LOWER
 from nodes.clients.client_report import ClientReport
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
 from tests.experiments.scale_out import EVENT, PORT, SETTLED
-from tests.system.readme_keys import README, undocumented
+from tests.system.documented_keys import DOCUMENT, undocumented
 from topologies.datapaths import Datapath
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import VIP4
@@ -132,16 +132,16 @@ EXPECTED = {"before": NONE, "after": dict.fromkeys(NONE, 250.0), "still_waiting"
 def test_the_summary_has_the_waits(tmp_path: Path) -> None:
     summary = summary_of(tmp_path)
     assert summary["waiting_unmoved_ms"] == EXPECTED
-    assert undocumented({"waiting_unmoved_ms": EXPECTED}, README.read_text()) == []
+    assert undocumented({"waiting_unmoved_ms": EXPECTED}, DOCUMENT.read_text()) == []
 
 
-def test_without_a_capture_the_waits_are_null_and_the_readme_explains_it(
+def test_without_a_capture_the_waits_are_null_and_the_document_explains_it(
     tmp_path: Path,
 ) -> None:
     summary = summary_of(tmp_path, capture=False)
     assert "waiting_unmoved_ms" in summary
     assert summary["waiting_unmoved_ms"] is None
-    line = next(row for row in README.read_text().splitlines() if "waiting_un" in row)
+    line = next(row for row in DOCUMENT.read_text().splitlines() if "waiting_un" in row)
     assert "capture: false" in line
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from tests.system.commands import measured, must, resetbed
-from tests.system.readme_keys import README, undocumented
+from tests.system.documented_keys import DOCUMENT, undocumented
 
 pytestmark = pytest.mark.live
 
 
 def run(folder: Path, scenario: str, *overrides: str) -> dict[str, Any]:
-    """The summary of one run that had to be as expected; the README documents all its keys."""
+    """The summary of one run that had to be as expected; the documents name all its keys."""
     sets = [word for item in overrides for word in ("--set", item)]
     must(measured(folder, scenario, *sets))
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    assert undocumented(summary, README.read_text()) == []
+    assert undocumented(summary, DOCUMENT.read_text()) == []
     return summary
 
 

@@ -1,4 +1,4 @@
-"""Whether the README documents every key of a run's summary."""
+"""Whether the documents name every key of a run's summary."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).resolve().parents[2] / "README.md"
-#: Keys whose own keys the README leaves to the spec, or to what was found.
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results.md"
+#: Keys whose own keys the document leaves to the spec, or to what was found.
 WHOLE = frozenset(("cluster", "links", "workload", "servers", "provenance"))
 #: Keys whose own keys' keys are names of switches.
 BY_NAME = frozenset(("pins",))
 
 
-def undocumented(summary: Mapping[str, Any], readme: str) -> list[str]:
-    """Dotted keys that no row of the README's table names, in a code span.
+def undocumented(summary: Mapping[str, Any], text: str) -> list[str]:
+    """Dotted keys that no row of the document's table names, in a code span.
 
     A key of a key has to stand in the row of its parent.
     """
-    rows = list(_rows(readme))
+    rows = list(_rows(text))
     missing = []
     for key, value in summary.items():
-        meaning = next((text for keys, text in rows if key in keys), None)
+        meaning = next((said for keys, said in rows if key in keys), None)
         if meaning is None:
             missing.append(key)
         elif key not in WHOLE:
@@ -32,13 +32,13 @@ def undocumented(summary: Mapping[str, Any], readme: str) -> list[str]:
     return missing
 
 
-def _rows(readme: str) -> Iterator[tuple[set[str], str]]:
+def _rows(text: str) -> Iterator[tuple[set[str], str]]:
     """Of the table of the summary: the keys of each row, and its text."""
-    table = readme.partition("| key of `summary.json` |")[2].partition("\n\n")[0]
+    table = text.partition("| key of `summary.json` |")[2].partition("\n\n")[0]
     for line in table.splitlines():
         if line.startswith("| `"):
-            keys, text = line.strip("| ").split(" | ", 1)
-            yield set(re.findall(r"`([^`]+)`", keys)), text
+            keys, meaning = line.strip("| ").split(" | ", 1)
+            yield set(re.findall(r"`([^`]+)`", keys)), meaning
 
 
 def _inner(value: Any, *, deep: bool) -> Iterator[str]:

@@ -1,10 +1,10 @@
-"""The check that the README names every key of a summary, on invented tables."""
+"""The check that the document names every key of a summary, on invented tables."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.system.readme_keys import README, undocumented
+from tests.system.documented_keys import DOCUMENT, undocumented
 
 TABLE = """
 | key of `summary.json` | meaning |
@@ -34,5 +34,7 @@ def test_undocumented_keys_are_named(
     assert undocumented(summary, TABLE) == missing
 
 
-def test_the_readme_has_the_table() -> None:
-    assert undocumented({"seed": 1, "packets": {"stray": 1}}, README.read_text()) == []
+def test_the_document_has_the_table() -> None:
+    assert (
+        undocumented({"seed": 1, "packets": {"stray": 1}}, DOCUMENT.read_text()) == []
+    )
