@@ -41,10 +41,14 @@ class ClaimRow:
 
 @dataclass(frozen=True)
 class Case:
-    """One moved connection that sent a stray, and the traces of its resets."""
+    """One moved connection that sent a stray, and the traces of its resets.
+
+    ``lost``: traces that an event under way may have cut short, and that are not judged.
+    """
 
     outcome: Outcome
     traces: list[ResetTrace]
+    lost: tuple[ResetTrace, ...] = ()
 
     def opened_before(self, trace: ResetTrace) -> bool:
         """Whether the connection was open when the trace began."""
@@ -86,7 +90,7 @@ class ClaimChart:
     ) -> list[ClaimRow]:
         """``E1`` to ``E5`` and ``order``. Traces that begin after ``end_ns`` are left out."""
         traces = [trace for trace in traces if trace.first_ns < end_ns]
-        cases = cases_of(outcomes, traces)
+        cases = [self._that_could_arrive(c) for c in cases_of(outcomes, traces)]
         checks: Mapping[str, Check] = {
             "E1": self._e1,
             "E2": self._e2,
@@ -98,9 +102,29 @@ class ClaimChart:
         rows = {
             element: _row(element, check, cases) for element, check in checks.items()
         }
+        rows["E2"] = _with_lost_resets(rows["E2"], cases)
         rows["E3"] = _with_unreachable_owners(rows["E3"], cases)
         rows[ORDER] = _with_unexplained_resets(rows[ORDER], traces, cases)
         return list(rows.values())
+
+    def _that_could_arrive(self, case: Case) -> Case:
+        """The case without resets that an event under way may have lost.
+
+        From an uplink's return until its switches have settled, a stray may reach the chassis
+        while the fabric still drops what comes back. The client's next segment draws another
+        reset, and that one is judged. Where none came through, all are.
+        """
+        lost = tuple(trace for trace in case.traces if self._may_be_lost(trace))
+        arrived = [trace for trace in case.traces if trace not in lost]
+        came = any(trace.client_copies for trace in arrived)
+        return replace(case, traces=arrived, lost=lost) if came else case
+
+    def _may_be_lost(self, trace: ResetTrace) -> bool:
+        return (
+            not trace.client_copies
+            and bool(trace.resets)
+            and self._timeline.cuts_off(trace.resets[0].time_ns, trace.node)
+        )
 
     def _e1(self, case: Case) -> str:
         """A segment of an established connection arrives at a second node."""
@@ -118,7 +142,7 @@ class ClaimChart:
     def _e2(self, case: Case) -> str:
         """The second node resets the client through the load balancer."""
         outcome, trace = case.outcome, _first_trace(case)
-        _answered(trace, case.traces)
+        _answered(trace, (*case.lost, *case.traces))
         _follow(trace.strays, trace.resets, "the reset", "its stray")
         _same_count(trace.resets, trace.arrivals, "resets", "arrivals at the fabric")
         _same_count(trace.resets, trace.client_copies, "resets", "copies to the client")
@@ -292,6 +316,15 @@ def _with_unreachable_owners(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
         f"{row.evidence}; {len(unreached)} owners were cut off from every copy, "
         f"{kept} of them hold it still"
     )
+    return replace(row, evidence=evidence)
+
+
+def _with_lost_resets(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
+    """The row, with the number of resets that were lost while an uplink came or went."""
+    lost = sum(len(case.lost) for case in cases)
+    if not lost:
+        return row
+    evidence = f"{row.evidence}; resets lost while an uplink came or went: {lost}"
     return replace(row, evidence=evidence)
 
 

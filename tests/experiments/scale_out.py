@@ -67,6 +67,15 @@ class ScaleOut:
         )
 
     @classmethod
+    def uplink_returns(cls, connections: int = 40) -> ScaleOut:
+        """``c2`` of three chassis was cut off, and is reached again from the event on."""
+        plan = Plan.build(3, 2, 1)
+        full = Membership.all_in_service(plan)
+        return cls.between(
+            plan, (full.with_chassis_cut_off("c2"), full), connections, "flood"
+        )
+
+    @classmethod
     def between(
         cls,
         plan: Plan,

@@ -10,8 +10,8 @@ import pytest
 from experiments.analysis.observations import ACK, RST, Observation
 from experiments.analysis.outcomes import totals
 from nodes.guard.verdict import RESET_INTERVAL_S
-from tests.experiments.packet_path import MS, SEQ, START, US
-from tests.experiments.scale_out import END, ScaleOut
+from tests.experiments.packet_path import ACKNOWLEDGED, MS, SEQ, START, US
+from tests.experiments.scale_out import END, EVENT, SETTLED, ScaleOut
 from topologies.domain.plan import FANOUT_MAC
 
 ELEMENTS = ["E1", "E2", "E3", "E4", "E5", "order"]
@@ -329,3 +329,42 @@ def test_what_the_budget_refused_to_fan_out_is_counted_and_not_checked(
     assert totals(run.outcomes()).limited == 1
     assert failed(run) == []
     assert {row.checked for row in run.chart().values()} == {len(run.moved) - 1}
+
+
+def with_a_reset_lost(at: int, *, answered_later: bool = True) -> ScaleOut:
+    """An uplink returns; the first reset of one node there is not passed on by the fabric.
+
+    ``answered_later``: the client's next segment draws a reset that arrives.
+    """
+    run = ScaleOut.uplink_returns()
+    owner_of = run.timeline.epochs[1].owner_of
+    first = next(c for c in run.moved if (owner_of(c) or "").startswith("c2"))
+    node = str(owner_of(first))
+    run.path.data(first, node, at, SEQ - 1)
+    back = (RST, ACKNOWLEDGED, SEQ - 1)
+    run.path.see_back(node, True, first, *back, at + 20 * US)
+    run.path.see_back("fabric-c2", False, first, *back, at + 60 * US)
+    if not answered_later:
+        run.path.segments = [
+            one
+            for one in run.path.segments
+            if one.connection != first or not one.flags & RST or one.ack == SEQ - 1
+        ]
+    return run
+
+
+def test_a_reset_that_is_lost_while_an_uplink_returns_is_told_and_the_next_is_judged() -> (
+    None
+):
+    run = with_a_reset_lost(EVENT + 2 * MS)
+    assert failed(run) == []
+    assert "resets lost while an uplink came or went: 1" in run.chart()["E2"].evidence
+
+
+@pytest.mark.parametrize(
+    ("at", "answered_later"),
+    [(SETTLED + 2 * MS, True), (EVENT + 2 * MS, False)],
+    ids=["after the switches settled", "and none came after it"],
+)
+def test_a_reset_that_is_lost_fails_the_claim(at: int, answered_later: bool) -> None:
+    assert "E2" in failed(with_a_reset_lost(at, answered_later=answered_later))
