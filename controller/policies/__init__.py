@@ -10,6 +10,7 @@ _MODULES = (
     "flood",
     "flood_others",
     "proactive",
+    "ctdb",
     "directed",
     "out_of_band",
     "stateful",

@@ -47,7 +47,8 @@ class ResetPolicy:
     :mod:`controller.policies.questions`. ``promises``: what a run with this policy must
     show; at least one. ``fabric_entries`` and ``chassis_entries``: the flow entries that
     the policy adds to each tier; pure functions. ``table_history``: those that depend on
-    current and earlier bucket tables.
+    current and earlier bucket tables. ``extra_packages``: whether ``setup.cfg`` lists packages
+    that only this policy needs (``NAME_packages``).
     """
 
     name: str
@@ -64,6 +65,7 @@ class ResetPolicy:
         no_chassis_entries
     )
     table_history: TableHistory | None = None
+    extra_packages: bool = False
 
     def __post_init__(self) -> None:
         """Raises :class:`ValueError` for a policy without a promise, or one that needs

@@ -52,3 +52,5 @@ class AtEvent(Enum):
     NOBODY = "nobody"
     #: Every node, which resets both ends of what is no longer its own.
     NODES = "every node"
+    #: Every node, where CTDB's program frees the node's end of what is no longer its own.
+    KILLTCP = "every node, by CTDB's program"

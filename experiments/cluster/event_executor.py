@@ -21,7 +21,7 @@ from controller.service.controller_client import (
 from experiments.cluster.cluster_machines import ClusterMachines
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_log import EventLog
-from experiments.cluster.reset_moved import reset_moved
+from experiments.cluster.reset_moved import kill_moved, reset_moved
 from experiments.record.event_record import EventRecord
 from topologies.domain.events import EVENTS
 from topologies.domain.events.instant import EventStep, machine_order, resolve_events
@@ -49,7 +49,7 @@ class EventExecutor:
         """
         self.state = initial
         self.records: list[EventRecord] = []
-        #: Connections that nodes reset at events (policy ``proactive``).
+        #: Connections that nodes reset at events (policies ``proactive`` and ``ctdb``).
         self.proactive_resets = 0
         self._machines = machines
         self._controller = controller
@@ -88,7 +88,7 @@ class EventExecutor:
         self._machines.limit_reconnect_backoff(
             new.plan.switches.keys() - old.plan.switches.keys()
         )
-        if new.policy.at_event is AtEvent.NODES:
+        if new.policy.at_event is not AtEvent.NOBODY:
             self._reset_moved()
         return records
 
@@ -106,7 +106,9 @@ class EventExecutor:
         """Resets, at every reachable node, connections that the switches now send elsewhere."""
         plan, membership = self.state.plan, self.state.membership
         nodes = (n for c in plan.chassis for n in membership.reachable_nodes(c))
-        done = reset_moved(self.state, [self._machines.site(node) for node in nodes])
+        by_ctdb = self.state.policy.at_event is AtEvent.KILLTCP
+        reset = kill_moved if by_ctdb else reset_moved
+        done = reset(self.state, [self._machines.site(node) for node in nodes])
         self.proactive_resets += sum(done.values())
         self._log.write("reset moved connections", nodes=done)
 

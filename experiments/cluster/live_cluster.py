@@ -223,7 +223,7 @@ class Cluster:
 
     @property
     def proactive_resets(self) -> int:
-        """Connections that nodes reset at events (policy ``proactive``)."""
+        """Connections that nodes reset at events (policies ``proactive``, ``ctdb``)."""
         return self._executor.proactive_resets
 
     def event(self, kind: str, target: str) -> EventRecord:

@@ -1,4 +1,4 @@
-"""Packages that only one workload needs are installed when it is first asked for."""
+"""Packages that only one workload or policy needs are installed when it is first asked for."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ def require_packages(workload: Workload) -> None:
     so while it does. Raises
     :class:`~experiments.machine.requirements.RequirementMissing` if that fails.
     """
-    if not workload.extra_packages:
-        return
-    family = workload.name.partition("-")[0]
-    done = subprocess.run([_SET_UP, "setup", "workload", family], check=False)
+    if workload.extra_packages:
+        require_listed(workload.name.partition("-")[0], f"the workload {workload.name}")
+
+
+def require_listed(name: str, what: str) -> None:
+    """Installs ``NAME_packages`` of ``setup.cfg``, which ``what`` needs, if they are missing.
+
+    Raises :class:`~experiments.machine.requirements.RequirementMissing` if that fails.
+    """
+    done = subprocess.run([_SET_UP, "setup", "workload", name], check=False)
     if done.returncode:
-        raise RequirementMissing(
-            f"the workload {workload.name} needs packages that are missing (see above)"
-        )
+        raise RequirementMissing(f"{what} needs packages that are missing (see above)")

@@ -219,7 +219,7 @@ def _figures(spec: ModelSpec, changes: Changes, run: RunFolder) -> list[Line]:
     computed = summary_of(Computed(spec, changes, routes, tally))
     lines = []
     for key, usual in BOUNDS.items():
-        race = key == "half_open.count" and races is AtEvent.NODES
+        race = key == "half_open.count" and races is not AtEvent.NOBODY
         bound = RACE if race else usual
         ours, theirs = look_up(computed, key), look_up(run.summary, key)
         agrees = theirs is None or bound.holds(ours, theirs, begun)

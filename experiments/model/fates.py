@@ -255,10 +255,13 @@ def _resets(moved: Moved, conduct: Conduct, strays: _Strays) -> Fates:
     strays.era[came] = moved.routes.era_of(at[came])
     has_end = moved.loss > strays.era
     freed = np.full(len(moved), _NEVER)
+    if policy.at_event is not AtEvent.NOBODY:
+        freed = _freed_at_event(moved, conduct)
     if policy.at_event is AtEvent.NODES:
-        freed = _reset_at_event(moved, conduct)
         at[at >= freed] = _NEVER
         fates.reset = freed.copy()
+    elif policy.at_event is AtEvent.KILLTCP:
+        has_end &= at < freed
     spoke = np.isfinite(at)
     fates.stray, fates.stray_era = at, strays.era
     if policy.on_stray is not OnStray.STAY_SILENT:
@@ -337,8 +340,8 @@ def given_up(moved: Moved, conduct: Conduct, strays: _Strays, reset: Times) -> T
     return freed
 
 
-def _reset_at_event(moved: Moved, conduct: Conduct) -> Times:
-    """When owners reset both ends, because a change has moved the connection and no other
+def _freed_at_event(moved: Moved, conduct: Conduct) -> Times:
+    """When owners end their connections by themselves, because a change has moved the connection and no other
     has brought it back until then."""
     routes = moved.routes
     then = routes.begins(moved.era) + conduct.delays.at_event_s

@@ -13,9 +13,10 @@ from typing import Any
 
 import click
 
+from controller.policies import POLICIES
 from experiments.cluster import control
 from experiments.doctor.link_requirements import require
-from experiments.doctor.workload_packages import require_packages
+from experiments.doctor.workload_packages import require_listed, require_packages
 from experiments.files.handover import chown_to_caller, make_folders
 from experiments.spec.run_spec import RunSpec
 from experiments.workloads import WORKLOADS
@@ -37,7 +38,7 @@ def run_in_sandbox(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
     :class:`~topologies.datapaths.DatapathMissing`, before anything is built.
     """
     require(spec.links.options)
-    require_packages(WORKLOADS[spec.workload.kind])
+    _require_packages(spec.workload.kind, spec.policy)
     find_datapath(spec.cluster.datapath)
     folder = make_folder(spec, out)
     job = {"job": "run", "spec": spec.model_dump(mode="json"), "out": str(folder)}
@@ -107,11 +108,17 @@ def stop_cluster(name: str) -> None:
     sandbox.kill(name)
 
 
+def _require_packages(workload: str, policy: str) -> None:
+    require_packages(WORKLOADS[workload])
+    if POLICIES[policy].extra_packages:
+        require_listed(policy, f"the policy {policy}")
+
+
 def _cluster_job(
     kind: str, name: str, plan: Plan, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     require(LinkOptions.from_json(options["links"]))
-    require_packages(WORKLOADS[options["workload"]])
+    _require_packages(options["workload"], options["policy"])
     find_datapath(options["datapath"])
     return {
         "job": kind,

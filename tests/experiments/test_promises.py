@@ -35,6 +35,11 @@ PROMISED = {
         "measurement.half_open_by_socket_tables",
         *("packets.tier1_copies", "packets.tier2_copies"),
     },
+    "ctdb": {
+        *("E1", "E2", "connections.hung", "half_open.at_end", "half_open.silent"),
+        "measurement.half_open_by_socket_tables",
+        *("packets.tier1_copies", "packets.tier2_copies"),
+    },
     "stateful": {
         *("E1", "E2"),
         *("connections.reset", "connections.reconnected", "connections.hung"),

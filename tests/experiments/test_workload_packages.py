@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from controller.policies import POLICIES
 from experiments.doctor import workload_packages
 from experiments.machine.requirements import RequirementMissing
 from experiments.workloads import WORKLOADS
@@ -39,6 +40,14 @@ def test_a_kind_of_a_workload_needs_what_that_one_needs(asked: list[str]) -> Non
     with pytest.raises(RequirementMissing, match="nfs-short"):
         workload_packages.require_packages(WORKLOADS["nfs-short"])
     assert asked == ["setup", "workload", "nfs"]
+
+
+def test_every_policy_with_packages_has_a_list() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    for policy in POLICIES.values():
+        listed = f"{policy.name}_packages" in settings["resetbed"]
+        assert listed is policy.extra_packages, policy.name
 
 
 def test_every_workload_with_packages_has_a_list() -> None:

@@ -24,7 +24,13 @@ def summary_of(folder: Path, policy: str, *overrides: str) -> dict[str, Any]:
 # Each is walked in both IP versions without a switch (tests/controller); live, one does.
 @pytest.mark.parametrize(
     ("policy", "ip"),
-    [("flood-others", 4), ("directed", 6), ("out-of-band", 4), ("proactive", 6)],
+    [
+        ("flood-others", 4),
+        ("directed", 6),
+        ("out-of-band", 4),
+        ("proactive", 6),
+        ("ctdb", 4),
+    ],
 )
 def test_both_ends_of_every_moved_connection_are_freed(
     policy: str, ip: int, tmp_path: Path
@@ -44,7 +50,7 @@ def test_both_ends_of_every_moved_connection_are_freed(
         assert resets <= copies[1] <= 2 * resets
     if policy == "out-of-band":
         assert copies == (0, NODES * resets)
-    if policy == "proactive":
+    if policy in ("proactive", "ctdb"):
         assert copies == (0, 0)
         assert packets["proactive_resets"] == connections["moved"]
 
