@@ -7,7 +7,7 @@ cannot pass by ignoring something.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
@@ -45,6 +45,9 @@ from topologies.domain.plan import (
 #: A switch's own fields of a frame: they exist only while it processes the frame.
 _INSIDE = (Field.METADATA, *REGISTERS)
 _PORTS = (Field.TCP_SRC, Field.TCP_DST)
+#: Which bits of which fields an entry looks at, and what they are to be.
+_Shape = tuple[tuple[Field, int], ...]
+_Values = tuple[int, ...]
 
 
 #: The port of trapped frames (OFPP_CONTROLLER).
@@ -65,19 +68,65 @@ class Arrival(NamedTuple):
     frame: Frame
 
 
+class Classifier:
+    """Entries by table and by what they match; finds those that fit a packet.
+
+    As in Open vSwitch (lib/classifier.c, tuple space search): entries that look at the same
+    bits of the same fields differ in the values alone, so that one look-up finds them all.
+    """
+
+    def __init__(self, entries: Iterable[FlowEntry] = ()) -> None:
+        """With those entries; a table is sorted when a packet first comes to it."""
+        self._unsorted: dict[int, list[FlowEntry]] = {}
+        self._sorted: dict[int, dict[_Shape, dict[_Values, list[FlowEntry]]]] = {}
+        for entry in entries:
+            self._unsorted.setdefault(int(entry.table), []).append(entry)
+
+    def put(self, entry: FlowEntry) -> None:
+        """That entry instead of those with the same match."""
+        self._sort(int(entry.table))
+        self._alike(entry)[:] = [entry]
+
+    def _sort(self, table: int) -> None:
+        for entry in self._unsorted.pop(table, ()):
+            self._alike(entry).append(entry)
+
+    def _alike(self, entry: FlowEntry) -> list[FlowEntry]:
+        shape = tuple([(field, _mask(wanted)) for field, wanted in entry.match])
+        values = tuple([_value(wanted) for _, wanted in entry.match])
+        by_values = self._sorted.setdefault(int(entry.table), {}).setdefault(shape, {})
+        return by_values.setdefault(values, [])
+
+    def matching(self, packet: Frame, table: int) -> list[FlowEntry]:
+        """Every entry of the table that fits; none that names a field the packet lacks."""
+        self._sort(int(table))
+        found: list[FlowEntry] = []
+        for shape, by_values in self._sorted.get(int(table), {}).items():
+            try:
+                values = tuple([packet[field] & mask for field, mask in shape])
+            except KeyError:
+                continue
+            found += by_values.get(values, ())
+        return found
+
+
 class FlowTable:
     """One switch's tables. ``hit`` has every entry that has matched a frame."""
 
     def __init__(self, entries: Sequence[FlowEntry]) -> None:
         """Tables that hold ``entries``."""
-        self._entries: dict[int, list[FlowEntry]] = {}
-        for entry in entries:
-            self._entries.setdefault(int(entry.table), []).append(entry)
+        self._entries = Classifier(entries)
+        self._learned = Classifier()
         self.hit: set[FlowEntry] = set()
         #: How many frames each meter has counted. None is dropped in a walk.
         self.metered: Counter[Meter] = Counter()
-        #: Entries installed by ``learn``, by match.
+        #: Entries installed by ``learn``, by table and match.
         self.learned: dict[object, FlowEntry] = {}
+
+    def recall(self, earlier: FlowTable) -> None:
+        """Has learned what ``earlier`` has, and nothing else."""
+        self.learned = dict(earlier.learned)
+        self._learned = Classifier(self.learned.values())
 
     def process(self, frame: Frame, port: int) -> list[Sent]:
         """The frames sent when ``frame`` arrives at ``port``, in order."""
@@ -100,9 +149,8 @@ class FlowTable:
 
     def _matching(self, packet: Frame, table: int) -> FlowEntry | None:
         """The matching entry of the highest priority; two of one priority are an error."""
-        learned = (e for e in self.learned.values() if e.table == table)
-        entries = (*self._entries.get(int(table), []), *learned)
-        found = [entry for entry in entries if _fits(entry, packet)]
+        found = self._entries.matching(packet, table)
+        found += self._learned.matching(packet, table)
         if not found:
             return None
         best = max(entry.priority for entry in found)
@@ -126,7 +174,8 @@ class FlowTable:
                 self.metered[action] += 1
             elif isinstance(action, Learn):
                 learned = _learned(action, packet)
-                self.learned[learned.match] = learned
+                self.learned[learned.table, learned.match] = learned
+                self._learned.put(learned)
             elif isinstance(action, ToController):
                 sent.append(Sent(_CONTROLLER, _outside(packet)))
             elif isinstance(action, Resubmit):
@@ -136,19 +185,18 @@ class FlowTable:
         return None
 
 
-def _fits(entry: FlowEntry, packet: Frame) -> bool:
-    return all(
-        field in packet and _equal(packet[field], wanted)
-        for field, wanted in entry.match
-    )
-
-
-def _equal(actual: int, wanted: Value) -> bool:
+def _mask(wanted: Value) -> int:
+    """The bits that count, all where the whole field has to be equal."""
     if isinstance(wanted, Masked):
-        return actual & wanted.mask == wanted.value
-    if isinstance(wanted, MaskedMac):
-        return actual & number(wanted.mask) == number(wanted.value)
-    return actual == (number(wanted) if isinstance(wanted, str) else wanted)
+        return wanted.mask
+    return number(wanted.mask) if isinstance(wanted, MaskedMac) else -1
+
+
+def _value(wanted: Value) -> int:
+    if isinstance(wanted, Masked):
+        return wanted.value
+    text = wanted.value if isinstance(wanted, MaskedMac) else wanted
+    return number(text) if isinstance(text, str) else text
 
 
 def _learned(action: Learn, packet: Frame) -> FlowEntry:
@@ -223,7 +271,7 @@ class Network:
         """This network, with the entries that the switches of ``earlier`` have learned."""
         for name, switch in self.switches.items():
             if name in earlier.switches:
-                switch.learned = dict(earlier.switches[name].learned)
+                switch.recall(earlier.switches[name])
         return self
 
     def send(self, host: str, frame: Frame) -> list[Arrival]:
