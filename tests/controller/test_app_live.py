@@ -20,7 +20,7 @@ from topologies.domain.connection import FourTuple
 from topologies.domain.membership import NodeState
 from topologies.domain.plan import GATEWAY_MAC, VIP_MAC
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 FLOOD = state()
 DRAINED = state(ALL_IN_SERVICE.with_node("c1n2", NodeState.DRAINED))

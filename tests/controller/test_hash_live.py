@@ -14,7 +14,7 @@ from tests.controller.switches import VSwitch
 from topologies.domain.connection import FourTuple
 from topologies.domain.hashing import IPPROTO_TCP, symmetric_l4
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 #: Two remainders determine nearly all of 32 bits: modulo 65536 and 65521 (a prime).
 MODULI = (65536, 65521)

@@ -14,7 +14,7 @@ from tests.controller.switches import VSwitch, wait_until
 from topologies.domain.membership import Membership
 from topologies.domain.plan import GATEWAY_MAC, VIP4, VIP6, VIP_MAC, Plan
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 PLAN = Plan.build(chassis=1, nodes=2, clients=1)
 [H1] = PLAN.clients

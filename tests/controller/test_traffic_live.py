@@ -21,7 +21,7 @@ from topologies.domain.forecast import owner
 from topologies.domain.membership import Membership, NodeState
 from topologies.domain.plan import FANOUT_MAC, GATEWAY_MAC, VIP_MAC
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 SPORT = 40001
 NODES = tuple(PLAN.nodes)

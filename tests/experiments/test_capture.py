@@ -22,7 +22,7 @@ from tests.experiments.two_hosts import (
     two_hosts,
 )
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 PORT = 10809
 FAMILIES = [socket.AF_INET, socket.AF_INET6]
 

@@ -25,7 +25,7 @@ from nodes.kernel.network_namespace import netns_inode
 from tests.experiments.two_hosts import JsonLines, TwoHosts, running, two_hosts
 from topologies.domain.plan import VIP4, VIP6
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 PORT = 20809
 ABORT_ON_CLOSE = b"\1" + bytes(7)
 

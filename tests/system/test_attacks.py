@@ -10,7 +10,7 @@ from experiments.workloads.echo import ECHO_PORT
 from tests.system.commands import Background, eventually
 from topologies.domain.plan import FANOUT_MAC, VIP4, VIP6, VIP_MAC, Plan
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 H1, H2 = Plan.build().clients
 

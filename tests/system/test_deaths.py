@@ -24,7 +24,7 @@ from tests.system.held_connections import HeldConnections
 from topologies.domain.plan import VIP4
 from topologies.sandbox import find_run
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 #: Fifty connections that echo until standard input ends, and one new one each turn;
 #: then how often a connection broke.

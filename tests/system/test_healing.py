@@ -14,7 +14,7 @@ from tests.system.commands import Background, eventually, must, processes_with
 from tests.system.held_connections import HeldConnections
 from topologies.domain.plan import VIP4, VIP6, Plan
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 NODES = [node.name for node in Plan.build().nodes]
 COUNT = 40

@@ -15,7 +15,7 @@ from experiments.machine.machine import State
 from tests.experiments.commands_help import ROOT, all_examples, as_here
 from tests.system.commands import Background
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 
 def has_netem() -> bool:

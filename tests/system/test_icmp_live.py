@@ -18,7 +18,7 @@ from tests.system.commands import ROOT, Background, must
 from topologies.domain.plan import VIP4, VIP6, vip
 
 #: The meters are what differs between the datapaths.
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 both_versions = pytest.mark.parametrize("version", [4, 6], ids=["ipv4", "ipv6"])
 

@@ -14,7 +14,7 @@ import pytest
 from tests.system.commands import Background
 from topologies.runs import run_directory
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 #: A user without rights, as on every Debian (base-passwd).
 NOBODY = 65534

@@ -9,7 +9,7 @@ import pytest
 from tests.system.commands import Background, must, resetbed
 from topologies.domain.plan import VIP4
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from topologies.hosts import StorageClient
 from topologies.network import ClusterNetwork
 from topologies.scripts import ScriptError
 
-pytestmark = [pytest.mark.live, pytest.mark.sandboxed]
+pytestmark = [pytest.mark.live, pytest.mark.beside, pytest.mark.sandboxed]
 
 PLAN = Plan.build(chassis=1, nodes=2, clients=1)
 NODE = PLAN.chassis[0].nodes[0]

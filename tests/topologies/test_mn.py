@@ -9,7 +9,7 @@ import pytest
 
 import topologies
 
-pytestmark = [pytest.mark.live, pytest.mark.sandboxed]
+pytestmark = [pytest.mark.live, pytest.mark.beside, pytest.mark.sandboxed]
 
 CUSTOM = Path(topologies.__file__).parent / "cluster.py"
 

@@ -26,7 +26,7 @@ from topologies.network import ClusterNetwork
 from topologies.runs import RUN_VARIABLE, run_directory
 from topologies.scripts import ScriptError
 
-pytestmark = [pytest.mark.live, pytest.mark.sandboxed]
+pytestmark = [pytest.mark.live, pytest.mark.beside, pytest.mark.sandboxed]
 
 PLAN = Plan.build(chassis=2, nodes=2, clients=2)
 SCRATCH = Path("/run/openvswitch")

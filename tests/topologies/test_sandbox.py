@@ -18,7 +18,7 @@ from tests.topologies.waiting import eventually
 from topologies import sandbox
 from topologies.runs import RUNS, registry_lock
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.beside]
 
 ROOT = Path(sandbox.__file__).resolve().parents[1]
 LAUNCH = "import sys; from topologies.sandbox import enter; sys.exit(enter(sys.argv[2:], sys.argv[1]))"

@@ -32,7 +32,7 @@ from topologies.network import ClusterNetwork
 from topologies.runs import RUN_VARIABLE, run_directory
 from topologies.switches import OVSDB, VSWITCHD, IsolatedSwitch
 
-pytestmark = [pytest.mark.live, pytest.mark.sandboxed]
+pytestmark = [pytest.mark.live, pytest.mark.beside, pytest.mark.sandboxed]
 
 PLAN = Plan.build(chassis=2, nodes=2, clients=1)
 
