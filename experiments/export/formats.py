@@ -68,8 +68,12 @@ def to_containerlab(plan: Plan) -> str:
     ]
     topology = {"nodes": {**switches, **hosts}, "links": links}
     bridges = "\n".join(f"#   ovs-vsctl add-br {name}" for name in plan.switches)
-    text: str = yaml.safe_dump(
-        {"name": "resetbed", "topology": topology}, sort_keys=False, width=1000
+    # libyaml's: a rack has thousands of lines.
+    text: str = yaml.dump(
+        {"name": "resetbed", "topology": topology},
+        Dumper=yaml.CSafeDumper,
+        sort_keys=False,
+        width=1000,
     )
     return _CONTAINERLAB_HEAD.format(bridges=bridges) + text
 

@@ -274,6 +274,12 @@ class Network:
                 switch.recall(earlier.switches[name])
         return self
 
+    def forget(self) -> Network:
+        """This network, without the entries that its switches have learned."""
+        for switch in self.switches.values():
+            switch.recall(FlowTable(()))
+        return self
+
     def send(self, host: str, frame: Frame) -> list[Arrival]:
         """Everything that arrives anywhere when a host sends ``frame``, in order.
 

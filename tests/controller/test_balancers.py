@@ -36,6 +36,8 @@ MOST_UNEVEN = {
     "resilient": 1.1,
     "anchor": 1.4,
 }
+#: Of what holds for each table by itself, whatever its members.
+few = settings(max_examples=30)
 SIZED = {name: each for name, each in BALANCERS.items() if each.sizes}
 #: A prime one, so that every balancer can have it.
 SIZE = 2039
@@ -57,6 +59,7 @@ def unevenness(table: tuple[str, ...]) -> float:
 
 
 @every_balancer
+@few
 @given(members=any_names)
 def test_every_bucket_has_a_member(balancer: Balancer, members: list[str]) -> None:
     table = balancer.table(members)
@@ -75,6 +78,7 @@ def test_one_member_has_every_bucket(balancer: Balancer) -> None:
 
 
 @every_balancer
+@few
 @given(members=pools)
 def test_the_same_members_have_the_same_table(
     balancer: Balancer, members: list[str]
@@ -100,6 +104,7 @@ def test_the_largest_pool_has_a_table(balancer: Balancer, most: int) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in BALANCERS if name != "modulo"])
+@few
 @given(one=pools, other=pools)
 def test_the_number_of_buckets_is_fixed(
     name: str, one: list[str], other: list[str]

@@ -108,9 +108,11 @@ def test_jet_keeps_connections_from_a_new_member_with_few_pins(
     for sport in PORTS:
         opened.send("h1", from_client(H1, sport, version, SYN))
     pinned = network(after).recall(opened)
+    without, joined = network(before), network(after)
     for sport in PORTS:
-        (syn,) = network(before).delivered("h1", from_client(H1, sport, version, SYN))
-        (new,) = network(after).delivered("h1", from_client(H1, sport, version, SYN))
+        frame = from_client(H1, sport, version, SYN)
+        (syn,) = without.forget().delivered("h1", frame)
+        (new,) = joined.forget().delivered("h1", frame)
         moved += syn.place != new.place
         (later,) = pinned.delivered("h1", from_client(H1, sport, version, ACK))
         assert later.place == syn.place

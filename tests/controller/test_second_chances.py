@@ -25,7 +25,7 @@ from topologies.domain.membership import Membership, NodeState
 from topologies.domain.plan import FABRIC, SECOND_CHANCE_MAC, VIP_MAC, Plan
 
 #: A nightly run takes more.
-EXAMPLES = int(os.environ.get("RESETBED_HISTORIES", "120"))
+EXAMPLES = int(os.environ.get("RESETBED_HISTORIES", "60"))
 BALANCERS = ("modulo", "rendezvous")
 SPORTS = range(40000, 40006)
 #: Small, so that a few events do everything to a bucket.

@@ -68,7 +68,7 @@ class GoldenRun:
         """The record of that name."""
         files = {file: _unpacked(name, file) for file in KEPT}
         return cls(
-            yaml.safe_load(files["spec.yaml"]),
+            yaml.load(files["spec.yaml"], Loader=yaml.CSafeLoader),
             json.loads(files[FILE]),
             _frames(files["capture.pcapng"]),
             [
@@ -89,7 +89,7 @@ class GoldenRun:
     def write(self, folder: Path) -> None:
         """A run's folder as it is before anything has been judged."""
         (folder / "hosts").mkdir(exist_ok=True)
-        (folder / "spec.yaml").write_text(yaml.safe_dump(self.spec))
+        (folder / "spec.yaml").write_text(yaml.dump(self.spec, Dumper=yaml.CSafeDumper))
         (folder / FILE).write_text(json.dumps(self.record))
         self._write_capture(folder / "capture.pcapng")
         sockets = "".join(event.to_line() for event in sorted(self.sockets))

@@ -71,7 +71,7 @@ def write_run(folder: Path, policy: str, rows: list[dict[str, Any]]) -> Path:
             "observe_s": 1.5,
         }
     )
-    data = yaml.safe_dump(spec.model_dump(mode="json"))
+    data = yaml.dump(spec.model_dump(mode="json"), Dumper=yaml.CSafeDumper)
     (folder / "spec.yaml").write_text(data)
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "connections.jsonl").write_text(lines)

@@ -38,7 +38,8 @@ def test_every_link_is_drawn_once(plan: Plan) -> None:
 
 @given(plans)
 def test_containerlab_gets_every_element_link_and_address(plan: Plan) -> None:
-    topology: dict[str, Any] = yaml.safe_load(to_containerlab(plan))["topology"]
+    text = to_containerlab(plan)
+    topology: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader)["topology"]
     hosts: list[Client | Node] = [*plan.clients, *plan.nodes]
     assert set(topology["nodes"]) == {*plan.switches, *(host.name for host in hosts)}
     ends = [end for link in topology["links"] for end in link["endpoints"]]

@@ -21,7 +21,7 @@ MACHINES = (
     *("experiments.cluster", "experiments.instruments", "experiments.running"),
     *("nodes.kernel", "nodes.guard.guard_ebpf", "nodes.guard.guard_scapy"),
 )
-#: Imports the judge, forbids the rest, and judges the folder that it is given.
+#: Imports the judge, forbids the rest, and judges the folders that it is given.
 PROGRAM = f"""
 import sys
 from pathlib import Path
@@ -33,30 +33,41 @@ class Forbidden:
 
 sys.meta_path.insert(0, Forbidden())
 from experiments.results.judge import judge_folder
-print(judge_folder(Path(sys.argv[1]))["outcome"])
+for folder in sys.argv[1:]:
+    print(judge_folder(Path(folder))["outcome"])
 """
 
 
-@pytest.fixture(params=sorted(path.name for path in FOLDER.iterdir()))
+NAMES = sorted(path.name for path in FOLDER.iterdir())
+
+
+@pytest.fixture(params=NAMES)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A run's folder with nothing but its record in it."""
     GoldenRun.load(request.param).write(tmp_path)
     return tmp_path
 
 
-def test_a_record_is_judged_without_any_module_of_a_cluster(folder: Path) -> None:
+def test_records_are_judged_without_any_module_of_a_cluster(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in NAMES]
+    for folder in folders:
+        folder.mkdir()
+        GoldenRun.load(folder.name).write(folder)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder)],
+        [sys.executable, "-c", PROGRAM, *map(str, folders)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (0, "as-expected\n"), done.stderr
-    spoke = json.loads((folder / "summary.json").read_text())["connections"]["spoke"]
-    drawn = ("ladder.svg", "ladder.txt") if spoke else ()
-    for name in ("connections.jsonl", *drawn):
-        assert (folder / name).stat().st_size > 0, name
+    assert done.returncode == 0, done.stderr
+    outcomes = dict(zip(NAMES, done.stdout.split(), strict=True))
+    assert outcomes == dict.fromkeys(NAMES, "as-expected")
+    for folder in folders:
+        summary = json.loads((folder / "summary.json").read_text())
+        drawn = ("ladder.svg", "ladder.txt") if summary["connections"]["spoke"] else ()
+        for name in ("connections.jsonl", *drawn):
+            assert (folder / name).stat().st_size > 0, (folder.name, name)
 
 
 def test_judged_again_the_figures_are_the_same(folder: Path) -> None:
@@ -70,8 +81,9 @@ def test_a_folder_without_a_record_is_refused(tmp_path: Path) -> None:
         judge_folder(tmp_path)
 
 
-def test_a_record_of_another_version_is_refused(folder: Path) -> None:
-    record = folder / "record.json"
+def test_a_record_of_another_version_is_refused(tmp_path: Path) -> None:
+    GoldenRun.load("drain-node").write(tmp_path)
+    record = tmp_path / "record.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"version": 99}))
     with pytest.raises(NoRecord, match="version 99, but only 1 can be read"):
-        judge_folder(folder)
+        judge_folder(tmp_path)

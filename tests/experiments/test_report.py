@@ -8,13 +8,13 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from experiments.report import distributions, timeline, topology
 from experiments.report.comparison import BEST, WORST, compare, findings
 from experiments.report.data import NothingToReport, Report, labels, load_report
-from experiments.report.page import page as page_of
 from experiments.report.report import write_report
 from experiments.report.survival import ended_share, quantile
 from experiments.report.theme import COLOURS, SERIES, line_style
@@ -52,6 +52,24 @@ def report(folder: Path) -> Report:
 def text(folder: Path) -> str:
     """The page, made once."""
     return write_report(folder).read_text("utf-8")
+
+
+class Alone(NamedTuple):
+    """One run with its report; its files' digests before and after that was written."""
+
+    folder: Path
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Alone:
+    run = tmp_path_factory.mktemp("alone") / "run"
+    ignored = shutil.ignore_patterns("figures", "*.html")
+    shutil.copytree(folder / "flood", run, ignore=ignored)
+    before = _digests(run)
+    write_report(run)
+    return Alone(run, before, _digests(run))
 
 
 @pytest.fixture(scope="module")
@@ -211,20 +229,10 @@ def test_the_page_is_accessible(page: Page) -> None:
     )
 
 
-def test_a_second_report_is_identical_and_changes_no_data(
-    tmp_path: Path, folder: Path
-) -> None:
-    alone = shutil.copytree(
-        folder / "flood",
-        tmp_path / "run",
-        ignore=shutil.ignore_patterns("figures", "*.html"),
-    )
-    data = _digests(alone)
-    write_report(alone)
-    with_report = _digests(alone)
-    assert data.items() <= with_report.items()
-    write_report(alone)
-    assert _digests(alone) == with_report
+def test_a_second_report_is_identical_and_changes_no_data(alone: Alone) -> None:
+    assert alone.before.items() <= alone.after.items()
+    write_report(alone.folder)
+    assert _digests(alone.folder) == alone.after
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -254,8 +262,8 @@ def test_servers_as_shipped_add_nothing_to_a_designs_name() -> None:
     }
 
 
-def test_one_run_alone_has_a_report(folder: Path, tmp_path: Path) -> None:
-    text = page_of(load_report(folder / "flood"), tmp_path)
+def test_one_run_alone_has_a_report(alone: Alone) -> None:
+    text = (alone.folder / "report.html").read_text("utf-8")
     assert "./resetbed run" in text
     assert "a &lt;frame&gt;" in text, "what comes from a run is text, never markup"
 

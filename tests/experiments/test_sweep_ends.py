@@ -10,9 +10,9 @@ from pathlib import Path
 import polars
 import pytest
 
+from experiments.report import page
 from experiments.report.comparison import compare
 from experiments.report.data import NothingToReport, load_report
-from experiments.report.report import write_report
 from experiments.sweep import sweep
 from experiments.sweep.runner import Layout, Runner
 from experiments.sweep.state import (
@@ -28,6 +28,7 @@ from experiments.sweep.state import (
 from experiments.sweep.suite import PlannedRun
 from experiments.sweep.suite_file import expand, load_suite
 from tests.experiments.run_folders import connection, moved, write_run
+from tests.experiments.sketched_plots import sketched
 
 SUITE = """
 repetitions: 3
@@ -167,7 +168,10 @@ def test_medians_and_tables_exclude_untrusted_runs_and_count_them(
     assert doubtful not in set(connections["run"])
 
 
-def test_a_report_excludes_untrusted_runs_and_tells_their_number(done: Sweep) -> None:
+def test_a_report_excludes_untrusted_runs_and_tells_their_number(
+    done: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "plot", sketched)
     doubtful = done.one("flood")
     done.note(doubtful, UNTRUSTED, 4)
     report = load_report(done.layout.folder)
@@ -178,9 +182,9 @@ def test_a_report_excludes_untrusted_runs_and_tells_their_number(done: Sweep) ->
     ]
     assert (line.failed, line.untrusted) == (0, 1)
     assert doubtful not in {run.path.name for run in report.of("flood")}
-    page = write_report(done.layout.folder).read_text("utf-8")
-    assert "1 not trusted" in page
-    assert "cannot be trusted" in page
+    text = page.page(report, done.layout.folder / "figures")
+    assert "1 not trusted" in text
+    assert "cannot be trusted" in text
 
 
 def test_a_single_untrusted_run_has_no_report(tmp_path: Path) -> None:
