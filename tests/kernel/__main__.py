@@ -4,6 +4,7 @@
     ./resetbed test --kernel debian-13 -- tests/nodes -k guard    pytest with these words
     ./resetbed test --kernel debian-12 --run ./resetbed run drain-node
     ./resetbed test --kernel debian-12 --run 'uname -r; ./resetbed doctor'
+    ./resetbed test --kernel debian-12 --build                no more than its machine
 
 Before ``--run`` or ``--``: ``--timeout SECONDS``, how long the command may take (1800).
 The exit status is the command's; 2 bad input, 3 this machine lacks something, 124 the
@@ -31,7 +32,7 @@ VARIABLES = "CI=true RESETBED_PACKAGES=ready RESETBED_KERNEL"
 
 @dataclass(frozen=True)
 class Asked:
-    """What a call asks for."""
+    """What a call asks for. ``command``: "" for no more than the machine."""
 
     name: str
     command: str
@@ -47,6 +48,8 @@ def asked(arguments: list[str]) -> Asked:
     timeout_s = TIMEOUT_S
     if rest and rest[0] == "--timeout":
         timeout_s, rest = _seconds(rest[1:2]), rest[2:]
+    if rest == ["--build"]:
+        return Asked(name, "")
     if not rest:
         command = shell_line_of_tests(subset())
     elif rest[0] == "--":
@@ -55,7 +58,7 @@ def asked(arguments: list[str]) -> Asked:
         command = guest.shell_line(rest[1:])
     else:
         raise BadInput(
-            f"expected --timeout, --run COMMAND or -- PYTEST ARGS: {rest[0]!r}"
+            f"expected --timeout, --run COMMAND, --build or -- PYTEST ARGS: {rest[0]!r}"
         )
     return Asked(name, f"export {VARIABLES}={name}\n{command}\n", timeout_s)
 
@@ -102,6 +105,8 @@ def main(keep: Path, arguments: list[str]) -> int:
     try:
         wanted = asked(arguments)
         with image(wanted.name, keep, say) as folder:
+            if not wanted.command:
+                return 0
             return guest.run(folder, wanted.command, wanted.timeout_s, write, say)
     except (BadInput, Lacking, TooLong) as error:
         say(str(error))

@@ -37,6 +37,10 @@ def test_without_arguments_the_command_runs_the_subset() -> None:
     assert words[:2] == ["./resetbed", "test"]
 
 
+def test_a_machine_alone_has_no_command() -> None:
+    assert asked(["debian-12", "--build"]).command == ""
+
+
 def test_the_subset_is_the_marked_tests() -> None:
     mark, name, *files = subset()
     assert (mark, name) == ("-m", "kernel")
@@ -51,6 +55,7 @@ def test_the_subset_is_the_marked_tests() -> None:
         (["debian-1"], "'debian-1'"),
         (["debian-12", "--run"], "--run"),
         (["debian-12", "-k", "x"], "'-k'"),
+        (["debian-12", "--build", "ls"], "--build"),
         (["debian-12", "--timeout"], "--timeout"),
         (["debian-12", "--timeout", "-1"], "--timeout"),
         (["debian-12", "--timeout", "nan"], "--timeout"),

@@ -142,9 +142,9 @@ def narrowed(
 
 
 def segment_sizes(cluster: Background, port: int) -> list[int]:
-    """``mss`` of ss(8) of that client port's connection, at each node that has it."""
+    """``mss`` of ss(8) of that client port's connection, at each node that has one."""
     sizes = []
-    for node in cluster.status()["nodes"]:
+    for node in cluster.established():
         listed = must(cluster.execute(node, "ss", "-tinOH", f"dport = :{port}"))
         sizes += [int(size) for size in re.findall(r"\bmss:(\d+)", listed)]
     return sizes
