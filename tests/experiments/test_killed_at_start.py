@@ -63,7 +63,7 @@ def test_a_job_that_a_signal_ended(
     monkeypatch.setattr(sandbox, "enter", lambda *_, **__: status)
     monkeypatch.setattr(launch, "require", lambda _: None)
     monkeypatch.setattr(launch, "find_datapath", lambda _: None)
-    options = {"links": {}, "workload": "nbd", "datapath": "auto"}
+    options = {"links": {}, "workload": "nbd", "policy": "flood", "datapath": "auto"}
     assert launch.launch_console("any", Plan.build(1, 1, 1), options) == status
     said = capsys.readouterr().err
     assert says in said
