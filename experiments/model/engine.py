@@ -267,6 +267,7 @@ def _count_moved(
     # One whose reset comes right after the end does not hang.
     waits = fates.reset > np.minimum(fates.stray, horizon) + DUE_S
     hung = spoke & waits & ~reset & (moved.last >= horizon)
+    hanging, served = hanging_of(moved, fates, horizon)
     inevitable = moved.loss <= moved.era
     for name, mask in {
         "moved": np.ones(len(moved), bool),
@@ -275,6 +276,8 @@ def _count_moved(
         "reset": reset,
         "hung": hung,
         "hung_returned": hung & fates.home,
+        "hanging": hanging,
+        "hanging_closed": hanging & ~reset & ~fates.home & (moved.last < horizon),
         "half_open": held,
         "half_open_left": left,
         "half_open_returned": left & fates.home,
@@ -284,7 +287,7 @@ def _count_moved(
         tally.count(name, mask.sum())
     tally.in_eras("moved", moved.era)
     tally.in_eras("inevitable", moved.era[inevitable])
-    broken = reset | (hung & ~fates.home)
+    broken = reset | ((hung | hanging) & ~fates.home)
     cause = np.where(spoke, fates.stray_era, moved.era)
     tally.in_eras("broken", cause[broken])
     tally.in_eras("broken_avoidable", cause[broken & (moved.loss > cause)])
@@ -293,6 +296,7 @@ def _count_moved(
     tally.happen("strays", fates.stray[spoke])
     if computation.conduct.freed_after_s is not None:
         _count_copies(tally, moved, fates, spoke)
+    tally.last("hanging", fates.stray[hanging], served[hanging])
     ends = np.minimum(fates.held_to, horizon)
     tally.last("half_open", fates.held_from[held], fates.held_to[held])
     tally.lasted("half_open", ends[held] - fates.held_from[held])
@@ -302,6 +306,15 @@ def _count_moved(
     for begin, end in fates.detours:
         tally.count("detours", len(begin))
         tally.last("detours", begin, end)
+
+
+def hanging_of(moved: Moved, fates: Fates, horizon: float) -> tuple[Mask, Times]:
+    """Whose clients wait for an answer that does not come, also those that close while
+    they wait; and until when: to their reset, their end, or until the owner is back."""
+    death = moved.flows.death[moved.index]
+    until = np.minimum(np.minimum(fates.reset, death), fates.home_at)
+    waits = until > np.minimum(fates.stray, horizon) + DUE_S
+    return (fates.stray < horizon) & waits, until
 
 
 def _count_copies(tally: Tally, moved: Moved, fates: Fates, spoke: Mask) -> None:

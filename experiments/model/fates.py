@@ -29,8 +29,9 @@ class Fates:
 
     ``stray``: when its first stray came. ``reset``: when its client lost it. ``held``:
     from and to when its owner held it half-open. ``home``: at the end the tables lead to
-    its owner again, and it works. ``told``: a copy freed its owner. ``unreachable``: no
-    copy could reach its owner. ``tier1``, ``tier2``: the copies. ``detours``: from and to when segments of connections were passed on.
+    its owner again, and it works, since ``home_at``. ``told``: a copy freed its owner.
+    ``unreachable``: no copy could reach its owner. ``tier1``, ``tier2``: the copies.
+    ``detours``: from and to when segments of connections were passed on.
     """
 
     stray: Times
@@ -38,6 +39,7 @@ class Fates:
     held_from: Times
     held_to: Times
     home: Mask
+    home_at: Times
     told: Mask
     unreachable: Mask
     stray_era: Index
@@ -55,6 +57,7 @@ class Fates:
             held_from=never.copy(),
             held_to=never.copy(),
             home=no,
+            home_at=never.copy(),
             told=no.copy(),
             unreachable=no.copy(),
             stray_era=np.zeros(count, np.int64),
@@ -78,20 +81,22 @@ def fates_of(moved: Moved, conduct: Conduct) -> Fates:
 @dataclass
 class _Strays:
     """``at``: when each one's first stray came that its policy does not pass on; ``era``:
-    in which. ``since``: the time of the move that it was due to. ``home``: see Fates."""
+    in which. ``since``: the time of the move that it was due to. ``home`` and ``home_at``:
+    see Fates."""
 
     at: Times
     era: Index
     since: Times
     home: Mask
+    home_at: Times
     detours: list[tuple[Times, Times]] = field(default_factory=list)
 
     @classmethod
     def none(cls, moved: Moved) -> _Strays:
         count = len(moved)
         since = moved.routes.begins(moved.era)
-        false = np.zeros(count, bool)
-        return cls(np.full(count, _NEVER), moved.era.copy(), since, false)
+        false, never = np.zeros(count, bool), np.full(count, _NEVER)
+        return cls(never, moved.era.copy(), since, false, never.copy())
 
 
 def _strays(moved: Moved, conduct: Conduct) -> _Strays:
@@ -116,23 +121,23 @@ def _strays(moved: Moved, conduct: Conduct) -> _Strays:
         way = routes.way(moved.hashes, moved.index[pending], era[pending])
         until[pending] = way.until
         back = (way.node == moved.owner[pending]) & (moved.loss[pending] > era[pending])
-        again = _leave_again(moved, pending[back], era, until, found.home)
+        again = _leave_again(moved, pending[back], era, until, found)
         found.since[again] = routes.begins(era[again])
         due[again] = _next_words(moved, conduct, again, era)
         pending = np.concatenate([pending[~back], again])
 
 
 def _leave_again(
-    moved: Moved, back: Index, era: Index, until: Index, home: Mask
+    moved: Moved, back: Index, era: Index, until: Index, found: _Strays
 ) -> Index:
     """Of those whose owner they are sent to again, those that leave it once more;
-    ``era`` and ``until`` are then those of that move. The others are at ``home``."""
+    ``era`` and ``until`` are then those of that move. The others are ``found`` at home."""
     routes = moved.routes
     index, owner, last = moved.index[back], moved.owner[back], moved.last[back]
     leaves = routes.departures(moved.hashes, index, owner, until[back], last)
     gone = leaves < routes.eras
-    home[back[~gone]] = True
-    again = back[gone]
+    stays, again = back[~gone], back[gone]
+    found.home[stays], found.home_at[stays] = True, routes.begins(era[stays])
     era[again] = leaves[gone]
     if len(again):
         way = routes.way(moved.hashes, moved.index[again], era[again])
@@ -192,6 +197,7 @@ def _unpinned_movable(moved: Moved, conduct: Conduct) -> _Strays:
         np.where(stays, pinned.era, others.era),
         np.where(stays, pinned.since, others.since),
         np.where(stays, pinned.home, others.home),
+        np.where(stays, pinned.home_at, others.home_at),
     )
 
 
@@ -248,7 +254,8 @@ def remembered_by_switches(
 def _resets(moved: Moved, conduct: Conduct, strays: _Strays) -> Fates:
     """The resets that strays draw, and how long owners hold half-open connections."""
     fates = Fates.none(len(moved))
-    fates.home, fates.detours = strays.home, strays.detours
+    fates.home, fates.home_at = strays.home, strays.home_at
+    fates.detours = strays.detours
     at, policy = strays.at.copy(), conduct.policy
     # Changes elsewhere, too, count by then: the owner may have lost its power.
     came = np.isfinite(at)

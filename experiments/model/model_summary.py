@@ -59,6 +59,11 @@ def summary_of(computed: Computed) -> dict[str, Any]:
             "limited": int(limits.refused.sum()),
             "live": _course_ends(tally.course("live")),
         },
+        "hanging": {
+            "count": tally.numbers["hanging"],
+            **_course_ends(tally.course("hanging")),
+            "held_s": _held_s(tally.course("hanging"), tally.clock.bin_s),
+        },
         "half_open": _half_open(tally, limits),
         "reset_latency_ms": _milliseconds(tally.durations.get("reset")),
         "packets": _packets(computed, limits),
@@ -147,7 +152,7 @@ def _half_open(tally: Tally, limits: _Limits) -> dict[str, Any]:
         "at_end": int(course[-1]),
         "returned": numbers["half_open_returned"],
         "out_of_reach": numbers["half_open_unreachable"],
-        "held_s": _significant(float(course.sum()) * tally.clock.bin_s),
+        "held_s": _held_s(course, tally.clock.bin_s),
         "lifetime_ms": _milliseconds(
             limits.durations(tally, "half_open", "freed_by_copy")
         ),
@@ -201,7 +206,7 @@ def _harm(tally: Tally, limits: _Limits) -> dict[str, Any]:
     return {
         "locks_of_nobody": {
             **_course_ends(course),
-            "held_s": _significant(float(course.sum()) * tally.clock.bin_s),
+            "held_s": _held_s(course, tally.clock.bin_s),
         },
         "own_lock": {
             "asked": tally.numbers["clients_without_their_lock"],
@@ -242,9 +247,11 @@ def _balance(computed: Computed) -> dict[str, Any]:
 
 
 def _events(computed: Computed) -> list[dict[str, Any]]:
-    """What each change did."""
+    """What each change did. ``hanging``: clients that hung already."""
     tally = computed.tally
     live = tally.live_at_events()
+    before = tally.clock.bin_of(np.array(computed.changes.times)) - 1
+    hanging = tally.course("hanging")[np.maximum(before, 0)]
     names = ("moved", "inevitable", "broken", "broken_avoidable")
     counts = {name: tally.events_of(name) for name in names}
     return [
@@ -252,6 +259,7 @@ def _events(computed: Computed) -> list[dict[str, Any]]:
             "at": change.at,
             "label": change.label,
             "connections": int(live[number]),
+            "hanging": int(hanging[number]),
             **{name: int(counts[name][number]) for name in names},
         }
         for number, change in enumerate(computed.changes.changes)
@@ -263,7 +271,7 @@ def _courses(tally: Tally, limits: _Limits) -> dict[str, Any]:
     size = tally.clock.bins
     step = -(-size // POINTS)
     edges = np.arange(0, size, step)
-    courses = {name: tally.course(name) for name in ("live", "broken", "detours")}
+    courses = {name: tally.course(name) for name in ("live", "broken", "hanging", "detours")}
     courses["half_open"] = limits.half_open
     courses["locks_of_nobody"] = limits.locks
     ends = np.minimum(edges + step, size) - 1
@@ -280,6 +288,11 @@ def _each_bin(tally: Tally, name: str) -> Counts:
     counts = tally.courses.get(name)
     size = tally.clock.bins
     return np.zeros(size, np.int64) if counts is None else counts[:size]
+
+
+def _held_s(course: Counts, bin_s: float) -> float:
+    """How long all together: the sum over connections, in seconds."""
+    return _significant(float(course.sum()) * bin_s)
 
 
 def _course_ends(course: Counts) -> dict[str, int]:

@@ -28,7 +28,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
         Row("connections.moved", "moved", "moved"),
         Row("connections.inevitable", "of these, their node failed", "node failed"),
         Row("connections.reset", "clients reset", "reset"),
-        Row("connections.hung", "clients hung", "hung"),
+        Row("connections.hung", "clients hung at the end", "hung"),
+        Row("hanging.count", "clients that hung, all", "hung, all"),
         Row("connections.silent", "moved, silent until the end", "silent"),
     ),
     "half-open": (

@@ -30,8 +30,10 @@ class Choice(NamedTuple):
     figures: Mapping[str, float | None]
 
 
-#: What is cheaper comes first; the next figure decides only between equals.
+#: What is cheaper comes first; the next figure decides only between equals. A client that
+#: hangs gets neither an answer nor an error: nothing that is saved makes up for it.
 COST = (
+    "hung",
     "pin_memory_mib",
     "detours",
     "copies_per_s_on_one_link",
@@ -93,8 +95,11 @@ def figures_of(
     worst_s = summary["packets"]["worst_s"]
     return {
         "half_open_p99_s": 0.0 if p99_ms is None else p99_ms / 1e3,
-        "hung": summary["connections"]["hung"],
-        "broken_per_event": max((one["broken"] for one in events), default=0),
+        "hung": summary["hanging"]["count"],
+        "hung_s": summary["hanging"]["held_s"],
+        "broken_per_event": max(
+            (one["broken"] + one["hanging"] for one in events), default=0
+        ),
         "copies_per_s_on_one_link": worst_s["copies_on_one_link"] if counted else None,
         "copies_per_s": worst_s["copies"] if counted else None,
         "pin_memory_mib": memory_mib if policy.pins else 0.0,

@@ -17,9 +17,11 @@ from experiments.model import engine, population
 from experiments.model.durations import exponential
 from experiments.model.earlier_owners import members_back
 from experiments.model.engine import (
+    DUE_S,
     Computation,
     ComputationEnded,
     compute,
+    hanging_of,
     moved_of,
     settle,
 )
@@ -161,7 +163,25 @@ def test_no_connection_is_lost_count_of(seed: int, balancer: str, policy: str) -
     assert tally.course("half_open")[-1] == numbers["half_open_left"]
     assert (tally.loads_of("live").sum(axis=1) >= 0).all()
     broken = numbers["reset"] + numbers["hung"] - numbers["hung_returned"]
+    broken += numbers["hanging_closed"]
     assert broken == tally.events_of("broken").sum()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds, balancer=balancers)
+def test_whom_others_reset_hangs_if_nobody_says_so(seed: int, balancer: str) -> None:
+    """Until its owner is back, or it closes, which may be soon: no harm is left out."""
+    course = small_course(seed, balancer)
+    _, moved, told = fates(course, "client-only")
+    _, _, silent = fates(course, "drop")
+    hanging, until = hanging_of(moved, silent, HORIZON_S)
+    assert (told.stray == silent.stray).all()
+    spoke = told.stray < HORIZON_S
+    soon = silent.stray + DUE_S
+    closes = moved.flows.death[moved.index] <= soon
+    assert (hanging == (spoke & ~closes & (silent.home_at > soon))).all()
+    assert (until[hanging] > soon[hanging]).all()
+    assert (np.isfinite(silent.home_at) == silent.home).all()
 
 
 def test_a_pinned_connection_breaks_only_with_its_owner() -> None:
