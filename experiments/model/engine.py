@@ -288,24 +288,30 @@ def _count_moved(
     tally.in_eras("moved", moved.era)
     tally.in_eras("inevitable", moved.era[inevitable])
     broken = reset | ((hung | hanging) & ~fates.home)
-    cause = np.where(spoke, fates.stray_era, moved.era)
-    tally.in_eras("broken", cause[broken])
-    tally.in_eras("broken_avoidable", cause[broken & (moved.loss > cause)])
+    _count_broken(tally, moved, fates, broken)
     tally.happen("moved", routes.begins(moved.era))
-    tally.happen("broken", np.minimum(fates.reset, fates.stray)[broken])
     tally.happen("strays", fates.stray[spoke])
     if computation.conduct.freed_after_s is not None:
         _count_copies(tally, moved, fates, spoke)
     tally.last("hanging", fates.stray[hanging], served[hanging])
-    ends = np.minimum(fates.held_to, horizon)
-    tally.last("half_open", fates.held_from[held], fates.held_to[held])
-    tally.lasted("half_open", ends[held] - fates.held_from[held])
-    both = reset & spoke
-    tally.lasted("reset", fates.reset[both] - fates.stray[both])
+    since, to = fates.held_from[held], fates.held_to[held]
+    tally.last("half_open", since, to)
+    tally.lasted("half_open", np.minimum(to, horizon) - since)
+    told = reset & spoke
+    tally.lasted("reset", fates.reset[told] - fates.stray[told])
     _count_locks(tally, moved, fates, held, horizon)
     for begin, end in fates.detours:
         tally.count("detours", len(begin))
         tally.last("detours", begin, end)
+
+
+def _count_broken(tally: Tally, moved: Moved, fates: Fates, broken: Mask) -> None:
+    """When connections broke, and by which change."""
+    spoke = fates.stray < moved.horizon_s
+    cause = np.where(spoke, fates.stray_era, moved.era)
+    tally.in_eras("broken", cause[broken])
+    tally.in_eras("broken_avoidable", cause[broken & (moved.loss > cause)])
+    tally.happen("broken", np.minimum(fates.reset, fates.stray)[broken])
 
 
 def hanging_of(moved: Moved, fates: Fates, horizon: float) -> tuple[Mask, Times]:

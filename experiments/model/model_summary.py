@@ -271,7 +271,9 @@ def _courses(tally: Tally, limits: _Limits) -> dict[str, Any]:
     size = tally.clock.bins
     step = -(-size // POINTS)
     edges = np.arange(0, size, step)
-    courses = {name: tally.course(name) for name in ("live", "broken", "hanging", "detours")}
+    courses = {
+        name: tally.course(name) for name in ("live", "broken", "hanging", "detours")
+    }
     courses["half_open"] = limits.half_open
     courses["locks_of_nobody"] = limits.locks
     ends = np.minimum(edges + step, size) - 1

@@ -106,6 +106,7 @@ def figures_of(
         "detours": summary["detours"]["peak"],
         "locks_of_nobody": summary["harm"]["locks_of_nobody"]["peak"],
         "half_open_memory_mib": half_open["peak"] * half_open_kib / 2**10,
+        "half_open_held_s": half_open["held_s"],
         "half_open_at_end": half_open["at_end"],
         "inevitable": summary["connections"]["inevitable"],
     }

@@ -9,6 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from experiments.model.plan_decision import Choice, Limit, cheaper_by, chosen
+from experiments.model.plan_words import figure_text
 
 #: Figure and heading of each column.
 _COLUMNS = (
@@ -43,11 +44,11 @@ def words(
     why = cheaper_by(ranking)
     lines.append(f"Choose {best.policy}: {keep} of {len(ranking)} keep all limits.")
     if why is not None:
-        own, other = (_text(one.figures[why]) for one in ranking[:2])
+        own, other = (figure_text(one.figures[why]) for one in ranking[:2])
         lines.append(f"Cheaper than {ranking[1].policy} in {why}: {own}, not {other}.")
     risks = ("inevitable", "half_open_at_end", "locks_of_nobody")
-    kept = ", ".join(f"{key} {_text(best.figures[key])}" for key in risks)
-    memory = _text(best.figures["half_open_memory_mib"])
+    kept = ", ".join(f"{key} {figure_text(best.figures[key])}" for key in risks)
+    memory = figure_text(best.figures["half_open_memory_mib"])
     lines.append(
         f"At risk: {kept}; half-open at the peak hold {memory} MiB, {memory_of_one}."
     )
@@ -85,7 +86,7 @@ def ranking_table(ranking: Sequence[Choice]) -> Table:
         table.add_column(title, justify="right")
     table.add_column("misses", justify="right")
     for one in ranking:
-        texts = (_text(one.figures[key]) for key, _ in _COLUMNS)
+        texts = (figure_text(one.figures[key]) for key, _ in _COLUMNS)
         table.add_row(one.policy, *texts, str(len(one.missed) or "–"))
     return table
 
@@ -106,9 +107,3 @@ def to_json(ranking: Sequence[Choice], limits: Sequence[Limit]) -> dict[str, Any
             for one in ranking
         ],
     }
-
-
-def _text(figure: float | None) -> str:
-    if figure is None:
-        return "?"
-    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"

@@ -16,9 +16,13 @@ class PlanSection(Strict):
     half_open_p99_s: float | None = Field(
         default=1.0, ge=0, description="half-open connections last, p99, s"
     )
-    hung: int | None = Field(default=0, ge=0, description="clients that hang")
+    hung: int | None = Field(
+        default=0, ge=0, description="clients that hang, if only for a time"
+    )
     broken_per_event: int | None = Field(
-        default=None, ge=0, description="clients reset or hung by the worst event"
+        default=None,
+        ge=0,
+        description="clients reset by the worst event, or hanging then",
     )
     copies_per_s_on_one_link: float | None = Field(
         default=10_000, ge=0, description="copies on one link in the worst second"

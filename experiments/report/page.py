@@ -22,6 +22,8 @@ from experiments.sweep.bootstrap import CONFIDENCE, MIN_VALUES, RESAMPLES
 from experiments.sweep.state import FAILED, MET, UNTRUSTED
 
 _HERE = Path(__file__).parent
+#: The style of this page, and of others like it.
+CSS = _HERE / "page.css"
 
 
 class Distribution(NamedTuple):
@@ -59,7 +61,7 @@ def page(report: Report, figures: Path) -> str:
     environment.filters["ms"] = lambda v: "–" if v is None else milliseconds(v)
     return environment.get_template("page.html.j2").render(
         report=report,
-        css=(_HERE / "page.css").read_text(),
+        css=CSS.read_text(),
         light=variables(dark=False),
         dark=variables(dark=True),
         comparisons=_comparisons(report),

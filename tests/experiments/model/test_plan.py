@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.commands.cli import main
 from experiments.model.plan_decision import COST, Limit, chosen, decide
+from experiments.model.plan_spec import load_plan_spec
+from experiments.model.plan_words import answer, question
 
 Figures = dict[str, dict[str, float | None]]
 
@@ -93,3 +97,55 @@ def test_no_policy_is_chosen_if_none_keeps_the_limits() -> None:
     )
     assert result.exit_code == 1, result.output
     assert "No policy keeps all limits" in result.output
+
+
+def test_who_hangs_is_never_cheaper_than_who_is_told() -> None:
+    """``drop`` sends nothing, and a hung client is not reset again: no advantage."""
+    keys = ("hung", "half_open_p99_s", "copies_per_s_on_one_link", "pin_memory_mib")
+    none = [word for key in keys for word in ("--set", f"limits.{key}=null")]
+    result = plan("--json", *none)
+    ranking = json.loads(result.stdout)["ranking"]
+    figures = {one["policy"]: one["figures"] for one in ranking}
+    assert ranking[-1]["policy"] == "drop"
+    told, silent = figures["client-only"], figures["drop"]
+    assert silent["broken_per_event"] >= told["broken_per_event"] > 0
+    assert silent["hung"] > 0 == told["hung"]
+
+
+@settings(max_examples=30)
+@given(_FIGURES.filter(bool), _LIMITS)
+def test_the_answer_is_two_sentences(figures: Figures, limits: list[Limit]) -> None:
+    others = {"half_open_memory_mib": 1.0, "locks_of_nobody": 0.0, "inevitable": 0.0}
+    full = {name: {**others, **own} for name, own in figures.items()}
+    text = answer(decide(full, limits), limits)
+    assert len(re.findall(r"\.(?: |$)", text)) == 2, text
+
+
+def test_the_question_says_what_was_given_and_what_was_assumed() -> None:
+    spec = load_plan_spec("rack", ("model.interval_s=0.5",))
+    facts = {fact.what: fact for fact in question(spec, 124)}
+    assert facts["A client sends"].given
+    assert "0.5 s" in facts["A client sends"].value
+    assert "124 changes" in facts["Churn"].value
+    assert facts["Nodes"].value == "20 nodes in 2 chassis"
+    assert not facts["A half-open connection holds"].given
+
+
+def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
+    result = plan("--out", str(tmp_path), "--set", "limits.detours=0")
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "plan.html").read_text()
+    assert not re.search(r"<script|(?:src|href)=\"(?!data:|#)|url\((?!#)", page)
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    for policy in json.loads((tmp_path / "plan.json").read_text())["ranking"]:
+        assert f'<th scope="row">{policy["policy"]}</th>' in page
+    assert "keeps all" in page
+    assert "connections on a detour, and at most 0." in page
+    assert "var(--series-0)" in page
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"plan-{name}.{kind}"
+        for name in ("half-open", "copies", "risk")
+        for kind in ("svg", "pdf")
+    }
+    assert load_plan_spec(str(tmp_path / "spec.yaml")).limits.detours == 0
