@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from controller.balancers import Balancer
+from controller.pipeline.horizon import horizon_known
 from experiments.model.durations import Durations
 from experiments.model.membership_changes import Change, Changes
 from topologies.domain.buckets import BucketTable
@@ -62,7 +63,7 @@ def changes_by_chance(
     words = [seed, *b"churn"]
     rng = np.random.Generator(np.random.SFC64(np.random.SeedSequence(words)))
     cluster = _Cluster(chassis, balancer)
-    start = cluster.all_tables()
+    start, joined = cluster.all_tables(), cluster.joined((FABRIC, *chassis))
     found: list[Change] = []
     returns: list[tuple[float, str]] = []
     at = 0.0
@@ -89,7 +90,7 @@ def changes_by_chance(
         if change is not None:
             found.append(change)
             heapq.heappush(returns, (at + outage, change.label.split()[1]))
-    return Changes(start, dict(chassis), found[: churn.at_most])
+    return Changes(start, dict(chassis), found[: churn.at_most], joined)
 
 
 @dataclass
@@ -120,6 +121,29 @@ class _Cluster:
         """Of these switches."""
         return {name: self._table(name) for name in switches}
 
+    def joined(self, switches: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The same once all have joined that may; nothing if that cannot be told."""
+        if not horizon_known(self.balancer):
+            return {}
+        return {name: self._joined(name) for name in switches}
+
+    def _joined(self, switch: str) -> tuple[str, ...]:
+        departed = self._order.departed(switch)
+        if switch == FABRIC:
+            names = dict.fromkeys((*self.chassis, f"c{len(self.chassis) + 1}"), ())
+            return self.balancer.chassis_table(names, departed)
+        nodes = self.chassis[switch]
+        return self.balancer.node_table(
+            [*nodes, f"{switch}n{len(nodes) + 1}"], departed
+        )
+
+    def _change(
+        self, at: float, switches: Sequence[str], lost: Mapping[str, bool], label: str
+    ) -> Change:
+        """A change of those switches' tables, and of power and reach alike."""
+        joined = self.joined(switches) if self.balancer.ordered else {}
+        return Change(at, self.tables(switches), lost, lost, label, joined)
+
     def leave(
         self, whole: bool, planned: bool, place: float, times: tuple[float, float]
     ) -> Change | None:
@@ -134,8 +158,7 @@ class _Cluster:
                 return None
             self.failed[name] = until
             self._order = self._order.with_chassis_failed(name)
-            tables = self.tables((FABRIC, name))
-            return Change(at, tables, up, up, f"fail-chassis {name}")
+            return self._change(at, (FABRIC, name), up, f"fail-chassis {name}")
         nodes = list(self._of)
         node = nodes[int(place * len(nodes))]
         name = self._of[node]
@@ -149,7 +172,7 @@ class _Cluster:
             self._order = self._order.with_node(node, NodeState.DRAINED)
         lost = {} if planned else {node: False}
         kind = "drain-node" if planned else "fail-node"
-        return Change(at, self._around(name), lost, lost, f"{kind} {node}")
+        return self._change(at, self._around(name), lost, f"{kind} {node}")
 
     def unreachable_until(self, name: str) -> float | None:
         """When the chassis of that node is back; None if it is there."""
@@ -161,8 +184,7 @@ class _Cluster:
             del self.failed[name]
             self._order = self._order.with_chassis_restored(name)
             up = dict.fromkeys(self._powered(name), True)
-            tables = self.tables((FABRIC, name))
-            return Change(at, tables, up, up, f"restore-chassis {name}")
+            return self._change(at, (FABRIC, name), up, f"restore-chassis {name}")
         chassis = self._of[name]
         had_failed = self.away.pop(name)
         place = list(self.chassis[chassis]).index
@@ -170,13 +192,13 @@ class _Cluster:
         if self.balancer.ordered:
             self._order = self._order.with_node(name, NodeState.IN_SERVICE)
         back = {name: True} if had_failed and chassis not in self.failed else {}
-        return Change(at, self._around(chassis), back, back, f"restore-node {name}")
+        return self._change(at, self._around(chassis), back, f"restore-node {name}")
 
-    def _around(self, chassis: str) -> dict[str, BucketTable]:
-        """The tables that a node of that chassis may have changed."""
+    def _around(self, chassis: str) -> tuple[str, ...]:
+        """The switches whose tables a node of that chassis may have changed."""
         weights = bool(self.balancer.weights)
         few = len(self.serving[chassis]) <= 1
-        return self.tables((FABRIC, chassis) if few or weights else (chassis,))
+        return (FABRIC, chassis) if few or weights else (chassis,)
 
     def _serves(self, chassis: str) -> bool:
         return bool(self.serving[chassis]) and chassis not in self.failed

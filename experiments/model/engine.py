@@ -19,6 +19,7 @@ import numpy as np
 
 from controller.policies.questions import Memory
 from experiments.model.conduct import Conduct
+from experiments.model.danger import danger_of
 from experiments.model.durations import Times
 from experiments.model.fates import Fates, fates_of
 from experiments.model.flows import Flows, joined
@@ -250,9 +251,34 @@ def _count_all(
     tally.in_eras("opened", born)
     tally.in_eras("ended", routes.era_of(end[end < horizon]))
     tally.load("live", node, flows.birth, ends)
+    if computation.conduct.policy.pins:
+        _count_pins(tally, computation, routes, flows, (where, end))
+
+
+def _count_pins(
+    tally: Tally,
+    computation: Computation,
+    routes: Routes,
+    flows: Flows,
+    lives: tuple[tuple[Index, Index], Times],
+) -> None:
+    """Pinned entries of both tiers. A client that was reset says nothing more, so its
+    entries stay; ``lives``: node and era of each connection, and its end."""
+    (node, born), end = lives
+    closes = (flows.death <= end) & (end < computation.horizon_s)
+    until = np.where(closes, end + computation.conduct.delays.pin_s, np.inf)
     if computation.conduct.policy.memory is Memory.CONNECTIONS:
-        pinned = end + computation.conduct.delays.pin_s
-        tally.last("pins", flows.birth, np.where(end < horizon, pinned, ends))
+        for name in ("pins", "pins", "pins_fabric"):
+            tally.last(name, flows.birth, until)
+        return
+    danger = danger_of(computation.changes, routes)
+    hashes = Hashes(computation.population.addresses, flows.clients, flows.ports)
+    tiers = np.zeros(len(flows), np.int64), routes.chassis_of[node] + 1
+    for tier, names in zip(tiers, (("pins", "pins_fabric"), ("pins",)), strict=True):
+        since = danger.pinned(routes, flows, hashes, tier, born)
+        some = since < end
+        for name in names:
+            tally.last(name, since[some], until[some])
 
 
 def _count_moved(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.balancers import Balancer
+from controller.pipeline.horizon import chassis_joined, fabric_joined
 from topologies.domain.arrangement import Arrangement
 from topologies.domain.buckets import BucketTable
 from topologies.domain.plan import FABRIC
@@ -23,7 +24,8 @@ class Change:
 
     ``tables``: of the switches whose table changes; an empty one has no member.
     ``powered`` and ``reachable``: nodes, by name, for which that changes. A node that
-    loses power loses its connections. ``label``: what it is, for people.
+    loses power loses its connections. ``label``: what it is, for people. ``joined``: tables
+    once all have joined that may, where that changes (:mod:`controller.pipeline.horizon`).
     """
 
     at: float
@@ -31,6 +33,7 @@ class Change:
     powered: Mapping[str, bool] = field(default_factory=dict)
     reachable: Mapping[str, bool] = field(default_factory=dict)
     label: str = ""
+    joined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,13 @@ class Changes:
     """A cluster's course: its tables at the start, and its changes in order of time.
 
     ``start``: by switch, ``fabric`` and every chassis. ``chassis``: chassis -> its nodes,
-    also those that are added later.
+    also those that are added later. ``joined``: at the start, see :class:`Change`.
     """
 
     start: Mapping[str, BucketTable]
     chassis: Mapping[str, Sequence[str]]
     changes: Sequence[Change] = ()
+    joined: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def times(self) -> list[float]:
@@ -60,7 +64,7 @@ def changes_of(
     first, last = states[0], states[-1]
     found = []
     before = _Seen.of(first, balancer)
-    start = dict(before.tables)
+    start, joined = dict(before.tables), dict(before.joined)
     for state, (at, label) in zip(states[1:], instants, strict=True):
         now = _Seen.of(state, balancer)
         found.append(
@@ -70,11 +74,12 @@ def changes_of(
                 _changed(before.powered, now.powered),
                 _changed(before.reachable, now.reachable),
                 label,
+                _changed(before.joined, now.joined),
             )
         )
         before = now
     chassis = {c.name: [node.name for node in c.nodes] for c in last.plan.chassis}
-    return Changes(start, chassis, found)
+    return Changes(start, chassis, found, joined)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class _Seen:
     tables: Mapping[str, BucketTable]
     powered: Mapping[str, bool]
     reachable: Mapping[str, bool]
+    joined: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def of(cls, state: Arrangement, balancer: Balancer) -> _Seen:
@@ -97,7 +103,11 @@ class _Seen:
                 powered[node.name] = node in up
                 reachable[node.name] = node in reached
         tables = {name: state.table(name, balancer) for name in switches}
-        return cls(tables, powered, reachable)
+        joined = {FABRIC: fabric_joined(plan, membership, balancer)}
+        for chassis in plan.chassis:
+            own = membership.of_chassis(chassis)
+            joined[chassis.name] = chassis_joined(chassis, own, balancer)
+        return cls(tables, powered, reachable, joined)
 
 
 def _changed(old: Mapping[str, object], new: Mapping[str, object]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.policies.questions import Memory, OnStray, Travel
+from controller.policies.questions import OnStray, Travel
 from experiments.healing.schedule import DEADLINE
 from experiments.model.fan_out_limits import cost_of_a_reset, refused, worst_second
 from experiments.model.membership_changes import Changes
@@ -190,10 +190,10 @@ def _packets(computed: Computed, limits: _Limits) -> dict[str, Any]:
 
 def _pins(computed: Computed) -> dict[str, Any] | None:
     """Pinned entries at both tiers, if the policy pins."""
-    if computed.spec.conduct.policy.memory is not Memory.CONNECTIONS:
+    if not computed.spec.conduct.policy.pins:
         return None
-    at_one_tier = int(computed.tally.course("pins").max(initial=0))
-    entries = 2 * at_one_tier
+    at_one_tier = int(computed.tally.course("pins_fabric").max(initial=0))
+    entries = int(computed.tally.course("pins").max(initial=0))
     return {
         "entries": {"peak": entries, "fabric": at_one_tier},
         "memory_mib": _significant(entries * computed.spec.model.pin_bytes / 2**20),

@@ -210,6 +210,15 @@ class Routes:
         found: Index = self._versions.since[self._versions.at(switches, eras)]
         return found
 
+    def run_until(self, runs: Index) -> Index:
+        """The era with which each run is over."""
+        return self._until[runs]
+
+    def buckets_of(self, switch: int, era: int) -> tuple[int, int]:
+        """The first bucket that a switch has in that era, and how many."""
+        run = self._runs.values[self._runs.at(np.array([switch]), np.array([era]))][0]
+        return int(self._offset[run]), int(self._size[run])
+
     def run_began(self, runs: Index) -> Index:
         """The first era of each run."""
         return self._began[runs]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.balancers import BALANCERS, get_balancer
+from controller.pipeline.horizon import horizon_known
 from controller.policies import POLICIES
 from controller.policies.policy import ResetPolicy
 from experiments.cluster.fan_out_budget import copies_of_a_reset
@@ -33,13 +34,16 @@ DRAWS = 200_000
 OUTAGE = durations.exponential(2.0)
 
 
-@pytest.mark.parametrize("weights", [{}, {"c1n1": 3.0, "c2": 2.0}])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("rendezvous", {}), ("rendezvous", {"c1n1": 3.0, "c2": 2.0}), ("anchor", {})],
+)
+@pytest.mark.parametrize("seed", range(4))
 def test_churn_leads_to_the_tables_of_its_events(
-    seed: int, weights: dict[str, float]
+    seed: int, name: str, weights: dict[str, float]
 ) -> None:
-    """The same tables, power and reachability as by the events' own rules."""
-    balancer = get_balancer("rendezvous", weights)
+    """The same tables, power, reachability and horizon as by the events' own rules."""
+    balancer = get_balancer(name, weights)
     churn = Churn(4.0, OUTAGE, planned_share=0.5, chassis_share=0.2)
     found = changes_by_chance(grid(3, 3), balancer, churn, 10.0, seed)
     plan = Plan.build(3, 3, 1)
@@ -57,6 +61,13 @@ def test_churn_leads_to_the_tables_of_its_events(
         assert (named, one.powered, one.reachable) == (
             *(other.tables, other.powered, other.reachable),
         )
+    if horizon_known(balancer):
+        assert found.joined == expected.joined
+        ours, theirs = dict(found.joined), dict(expected.joined)
+        for one, other in zip(found.changes, expected.changes, strict=True):
+            ours.update(one.joined)
+            theirs.update(other.joined)
+            assert ours == theirs
 
 
 def test_churn_keeps_somebody_in_service_and_goes_by_the_seed() -> None:
