@@ -65,7 +65,9 @@ def compute(
     routes = routes or Routes(computation.changes)
     batches = computation.population.batches
     if computation.threads < 2 or batches < _WORTH_A_PROCESS:
-        return _part(computation, routes, (0, 1), lambda done: progress(done, batches))
+        return part_of(
+            computation, routes, (0, 1), lambda done: progress(done, batches)
+        )
     return _in_processes(computation, routes, progress)
 
 
@@ -73,11 +75,11 @@ class ComputationEnded(RuntimeError):
     """A process of the computation has ended before its time."""
 
 
-def _part(
+def part_of(
     computation: Computation,
     routes: Routes,
     part: tuple[int, int],
-    progress: Callable[[int], None],
+    progress: Callable[[int], None] = lambda _done: None,
 ) -> Tally:
     """The counts of each batch whose number leaves that rest: ``part`` is rest and
     divisor. So they do not depend on who is quicker."""
@@ -138,7 +140,7 @@ def _send_part(
         if os.getppid() != parent:
             os._exit(1)
 
-    writer.send(_part(computation, routes, part, progress))
+    writer.send(part_of(computation, routes, part, progress))
 
 
 def _work(

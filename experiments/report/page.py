@@ -70,6 +70,7 @@ def page(report: Report, figures: Path) -> str:
         harm=_harm(report, figures),
         distributions=_distributions(report, figures),
         examples=_examples(report, figures),
+        agreements=_agreements(report),
         failed=[entry for entry in report.entries if entry.outcome == FAILED],
         untrusted=[e for e in report.entries if e.outcome == UNTRUSTED],
         outcomes={
@@ -206,6 +207,22 @@ def _example(
         command=f"./resetbed run {_relative(folder.path, report)}/spec.yaml",
         shown=shown,
     )
+
+
+class Beside(NamedTuple):
+    """The model beside one run: its row in the table of all."""
+
+    entry: Entry
+    found: dict[str, Any]
+
+
+def _agreements(report: Report) -> list[Beside]:
+    """Of every run that the model was held against."""
+    return [
+        Beside(entry, found)
+        for entry in report.entries
+        if entry.folder and (found := _agreement(entry.folder))
+    ]
 
 
 def _agreement(folder: RunFolder) -> dict[str, Any] | None:

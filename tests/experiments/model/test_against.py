@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -121,3 +122,30 @@ def test_the_command_compares(folder_of: Callable[[str], Path]) -> None:
     refused = CliRunner().invoke(main, ["model", "drain-node", "--against", folder])
     assert refused.exit_code == 2
     assert "give the run's own" in refused.output
+
+
+def test_each_run_of_a_folder_is_compared_and_shown_in_one_report(
+    folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    for name in ("drain-node", "drop"):
+        shutil.copytree(folder_of(name), tmp_path / name)
+    result = CliRunner().invoke(main, ["model", "each", "--against", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert "2 of 2 runs agree" in result.stdout
+    found = json.loads((tmp_path / "drop" / "agreement.json").read_text())
+    # One that is out of its bounds is seen in the report.
+    found["figures"][0] |= {"measured": 99, "agrees": False}
+    found["holds"] = False
+    (tmp_path / "drop" / "agreement.json").write_text(json.dumps(found))
+    page = write_report(tmp_path).read_text("utf-8")
+    assert "1 of 2 runs agree" in page
+    assert "/ 99" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [((), "takes --against"), (("--against", "tests"), "no run that can be trusted")],
+)
+def test_each_without_runs_is_refused(words: tuple[str, ...], message: str) -> None:
+    result = CliRunner().invoke(main, ["model", "each", *words])
+    assert (result.exit_code, message in result.output) == (2, True)

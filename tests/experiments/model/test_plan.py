@@ -112,6 +112,14 @@ def test_who_hangs_is_never_cheaper_than_who_is_told() -> None:
     assert silent["hung"] > 0 == told["hung"]
 
 
+def test_a_client_that_hangs_is_harmed_by_each_event_that_it_hangs_through() -> None:
+    few = ("--set", "model.connections=1000", "--set", "model.for_s=120")
+    result = CliRunner().invoke(main, ["plan", "rack", "--json", *few])
+    ranking = json.loads(result.stdout)["ranking"]
+    broken = {one["policy"]: one["figures"]["broken_per_event"] for one in ranking}
+    assert broken["drop"] == max(broken.values()) > 2 * broken["flood"]
+
+
 @settings(max_examples=30)
 @given(_FIGURES.filter(bool), _LIMITS)
 def test_the_answer_is_two_sentences(figures: Figures, limits: list[Limit]) -> None:
