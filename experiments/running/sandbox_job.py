@@ -19,6 +19,7 @@ from typing import Any
 from experiments.cluster import control
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.live_cluster import Cluster, ClusterOptions
+from experiments.cluster.live_view import LiveView
 from experiments.cluster.status import status
 from experiments.files.disk_full import DiskFullError, disk_full_named
 from experiments.instruments.instruments import InstrumentError
@@ -116,6 +117,7 @@ def operations(cluster: Cluster, stop: threading.Event) -> dict[str, control.Ope
     return {
         "ping": dict,
         "status": lambda: {"status": status(cluster)},
+        "view": LiveView(cluster).read,
         "events": events,
         "link": link,
         "down": down,
