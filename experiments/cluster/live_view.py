@@ -158,7 +158,10 @@ class LiveView:
             for one in state.plan.chassis
             if one.name not in state.membership.failed_chassis
         ]
-        if seen == self._counted or now < self._tier1_due_s:
+        if seen == self._counted:
+            self._tier1_s = self._guards_s  # no guard has seen a copy since
+            return
+        if now < self._tier1_due_s:
             return
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         found: dict[str, int | None] = {}
