@@ -120,9 +120,10 @@ class LiveView:
         The clock's number is that of clock_getcpuclockid(3) for a process.
         """
         controller = self._cluster.processes.running.get("controller")
-        if controller is not None:
+        pid = getattr(controller and controller.process, "pid", None)
+        if pid is not None:
             with suppress(OSError):
-                return time.clock_gettime(~controller.process.pid << 3 | 2)
+                return time.clock_gettime(~pid << 3 | 2)
         return 0.0
 
     def _read_guards(self) -> None:

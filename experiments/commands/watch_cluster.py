@@ -55,8 +55,8 @@ def command(
       ./resetbed watch --text --for 5
       ./resetbed watch --json --for 5 >views.jsonl
 
-    A run (./resetbed run) is watched by the name of its sandbox, e.g. run-4711, which
-    ./resetbed watch names while no cluster runs. docs/looking.md says what each key means.
+    A run is watched by the name of its sandbox, e.g. run-4711; while no cluster runs, this
+    command names it. docs/looking.md says what each key means.
     """
     from experiments.instruments.live_capture import wake_by_signals
     from experiments.watch.feed import Feed, WatchEnding

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -68,9 +68,9 @@ def _nodes(view: Mapping[str, Any]) -> Table:
     return table
 
 
-def _interest(node: Mapping[str, Any]) -> Sequence[float]:
+def _interest(node: Mapping[str, Any]) -> tuple[float, ...]:
     keys = ("moved", "half_open", "strays_per_s", "established")
-    return [node[key] or 0 for key in keys]
+    return tuple(node[key] or 0 for key in keys)
 
 
 def _row(of: Mapping[str, Any]) -> list[str]:

@@ -48,8 +48,11 @@ def owners_of(table: dict[int, str | None]) -> Callable[[FourTuple], str | None]
 
 
 @given(st.lists(st.one_of(changes, owners), max_size=60))
-def test_counts_equal_those_made_from_new(steps: list[object]) -> None:
-    tally, sockets = ConnectionTally(), {}
+def test_counts_equal_those_made_from_new(
+    steps: list[tuple[str, int, str, int] | dict[int, str | None]],
+) -> None:
+    tally = ConnectionTally()
+    sockets: dict[tuple[str, FourTuple], str] = {}
     addresses: dict[tuple[str, FourTuple], int] = {}
     table: dict[int, str | None] = {}
     tally.route(owners_of(table))
@@ -58,7 +61,7 @@ def test_counts_equal_those_made_from_new(steps: list[object]) -> None:
             table = step
             tally.route(owners_of(table))
             continue
-        host, port, state, address = step  # type: ignore[misc]
+        host, port, state, address = step
         key = host, connection(port)
         tally.apply(event(*key, f"NONE>{state}", address=address))
         if state != "CLOSE":
