@@ -1,21 +1,21 @@
 """What a watcher asks a cluster for, at a small and measured cost.
 
-No socket tables, no processes at rest, and hardly any waiting for the cluster's lock: a
+No socket tables, no processes, and hardly any waiting for the cluster's lock: a
 watcher sees connections by itself (:mod:`experiments.watch`). All watchers share what was
 read last.
 """
 
 from __future__ import annotations
 
-import resource
 import threading
 import time
 from contextlib import suppress
 from typing import Any
 
 from experiments.cluster.errors import ClusterError
+from experiments.cluster.flow_count import count_packets
 from experiments.cluster.live_cluster import Cluster
-from experiments.cluster.status import fan_out_packets
+from topologies.domain.plan import FANOUT_MAC
 
 #: The controller is asked at most so often, in seconds: while a switch is not in sync, and
 #: otherwise.
@@ -27,9 +27,9 @@ _GUARDS_S = 0.2
 _LOCK_S = 0.02
 #: Between two counts of tier-1 copies: at least so long, in seconds, and so long that they
 #: take no more than this share of one core.
-_COPIES_S, _COPIES_SHARE = 2.0, 0.02
-#: So long a switch may take for its flow table, in seconds.
-_DUMP_S = 1.0
+_COPIES_S, _COPIES_SHARE = 0.5, 0.02
+#: So long a switch may take for its answer, in seconds.
+_ANSWER_S = 0.5
 
 
 class LiveView:
@@ -61,7 +61,7 @@ class LiveView:
         guard's counters since the start, without nodes of which all are 0. ``tier1``:
         chassis -> copies that have arrived, None if its switch did not answer. ``guards_s``,
         ``tier1_s``: when these were read, CLOCK_REALTIME. ``cpu_s``: CPU time of all
-        readings so far, of the cluster, of its controller, and of processes for them.
+        readings so far, of the cluster and of its controller.
         """
         with self._lock:
             if self._frozen and self._reply is not None:
@@ -153,26 +153,21 @@ class LiveView:
     def _count_tier1(self) -> None:
         """Asks the switches, once, and then if guards have seen resets since the last time."""
         seen = sum(one["copies"] + one["resets"] for one in self._guards.values())
-        state, now = self._cluster.state, time.monotonic()
-        chassis = [
-            one
-            for one in state.plan.chassis
-            if one.name not in state.membership.failed_chassis
-        ]
         if seen == self._counted:
             self._tier1_s = self._guards_s  # no guard has seen a copy since
             return
-        if now < self._tier1_due_s:
+        begun = time.monotonic()
+        if begun < self._tier1_due_s:
             return
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        state, cpu_s = self._cluster.state, time.thread_time()
         found: dict[str, int | None] = {}
-        for one in chassis:
-            found[one.name] = None
-            with suppress(ClusterError):
-                found[one.name] = fan_out_packets(one, _DUMP_S)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        self._cpu_s += spent_s
+        for chassis in state.plan.chassis:
+            if chassis.name not in state.membership.failed_chassis:
+                found[chassis.name] = None
+                with suppress(ClusterError):
+                    found[chassis.name] = count_packets(
+                        chassis.name, FANOUT_MAC, _ANSWER_S
+                    )
         self._tier1, self._tier1_s, self._counted = found, time.time(), seen
-        ended = time.monotonic()
-        self._tier1_due_s = ended + max(_COPIES_S, spent_s / _COPIES_SHARE)
+        spent_s = time.thread_time() - cpu_s
+        self._tier1_due_s = begun + max(_COPIES_S, spent_s / _COPIES_SHARE)

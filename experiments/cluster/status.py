@@ -118,7 +118,7 @@ def count_tier1_copies(cluster: Cluster, timeout_s: float = DUMP_TIMEOUT_S) -> i
     with cluster.lock:
         state = cluster.state
     return sum(
-        fan_out_packets(chassis, timeout_s)
+        _fan_out_packets(chassis, timeout_s)
         for chassis in state.plan.chassis
         if chassis.name not in state.membership.failed_chassis
     )
@@ -162,7 +162,7 @@ def _host_status(cluster: Cluster, host: Node | Client) -> Mapping[str, Any]:
     return {"ipv4": host.ipv4, "ipv6": host.ipv6, "link": link.to_json()}
 
 
-def fan_out_packets(chassis: Chassis, timeout_s: float) -> int:
+def _fan_out_packets(chassis: Chassis, timeout_s: float) -> int:
     """Fan-out copies that arrived at this chassis switch, from its flow counters.
 
     The counters are lost with the switch: they begin at 0 when it is started again.

@@ -30,9 +30,14 @@ class Recording:
         if before is not None and int(before[0]) != int(view["t"]):
             self._keep(before)
 
+    @property
+    def newest(self) -> str:
+        """The newest view, whole; empty before there is one."""
+        return self._newest[1] if self._newest else ""
+
     def history(self) -> str:
         """All of them as one JSON list, the newest one whole."""
-        newest = [self._newest[1]] if self._newest else []
+        newest = [self.newest] if self._newest else []
         return f"[{', '.join([*(text for _, text in self._kept), *newest])}]"
 
     def __len__(self) -> int:

@@ -6,7 +6,7 @@ None, never 0.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from experiments.watch.connection_tally import ConnectionTally
 from experiments.watch.possible_events import possible_events
 from experiments.watch.rates import Rates
 from experiments.watch.seen_resets import SeenReset
-from topologies.domain.plan import FABRIC, Chassis, Client, Node
+from topologies.domain.plan import FABRIC, Chassis, Client
 
 ABSENT, STARTING, UP, RUN = "absent", "starting", "up", "run"
 #: So many events and lines of the log a view has.
@@ -59,9 +59,7 @@ def without_cluster(phase: str, message: str) -> dict[str, Any]:
 def view_of(seen: Seen) -> dict[str, Any]:
     """The view, without its serial and its time."""
     nodes = [
-        _node(seen, chassis, node)
-        for chassis in seen.state.plan.chassis
-        for node in chassis.nodes
+        node for chassis in seen.state.plan.chassis for node in _nodes(seen, chassis)
     ]
     chassis = [_chassis(seen, one) for one in seen.state.plan.chassis]
     possible = () if seen.is_run else possible_events(seen.state.arrangement)
@@ -123,7 +121,7 @@ def _chassis(seen: Seen, chassis: Chassis) -> dict[str, Any]:
     name, membership = chassis.name, seen.state.membership
     return {
         "name": name,
-        "in_service": chassis in membership.serving_chassis(seen.state.plan),
+        "in_service": bool(membership.serving_nodes(chassis)),
         "alive": name not in membership.failed_chassis,
         "uplink": name not in membership.cut_off_chassis,
         "in_sync": _switch(seen, name)["in_sync"],
@@ -132,17 +130,27 @@ def _chassis(seen: Seen, chassis: Chassis) -> dict[str, Any]:
     }
 
 
-def _node(seen: Seen, chassis: Chassis, node: Node) -> dict[str, Any]:
-    name, membership, tally = node.name, seen.state.membership, seen.tally
-    alive = node in membership.powered_nodes(chassis)
+def _nodes(seen: Seen, chassis: Chassis) -> Iterator[dict[str, Any]]:
+    membership = seen.state.membership
+    powered = membership.powered_nodes(chassis)
+    serving = membership.serving_nodes(chassis)
+    for node in chassis.nodes:
+        yield {
+            "name": node.name,
+            "chassis": chassis.name,
+            "state": membership.state(node).value,
+            "in_service": node in serving,
+            **_counts(seen, node.name, alive=node in powered),
+        }
+
+
+def _counts(seen: Seen, name: str, alive: bool) -> dict[str, Any]:
+    """What a node holds, and what its guard has counted."""
+    tally = seen.tally
     known = name in seen.hosts or not alive
     counters = seen.reading["guards"].get(name, {})
     moved = known and not seen.state.policy.pins
     return {
-        "name": name,
-        "chassis": chassis.name,
-        "state": membership.state(node).value,
-        "in_service": node in membership.serving_nodes(chassis),
         "alive": alive,
         "established": tally.established[name] if known else None,
         "moved": tally.moved[name] if moved else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,7 +20,6 @@ class ViewHub:
         self._recording = Recording()
         self._lock = threading.Lock()
         self._view: dict[str, Any] = {}
-        self._text = ""
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: set[asyncio.Event] = set()
@@ -33,7 +31,7 @@ class ViewHub:
     def publish(self, view: dict[str, Any]) -> None:
         """The newest view; from any thread."""
         with self._lock:
-            self._view, self._text = view, json.dumps(view)
+            self._view = view
             self._recording.add(view)
         self._wake()
 
@@ -64,7 +62,7 @@ class ViewHub:
                     continue
                 changed.clear()
                 with self._lock:
-                    serial, text = self._view.get("serial", 0), self._text
+                    serial, text = self._view.get("serial", 0), self._recording.newest
                 if serial > sent:
                     sent = serial
                     yield _event("view", serial, text)
