@@ -64,7 +64,9 @@ class LiveView:
         readings so far, of the cluster and of its controller.
         """
         with self._lock:
-            if self._frozen and self._reply is not None:
+            if self._frozen:
+                if self._reply is None:
+                    raise ValueError("the cluster is going down")
                 return {**self._reply, "message": self.message}
             if self._reply is None:
                 self._cluster.log.write("watched")

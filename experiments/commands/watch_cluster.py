@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import sys
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +19,9 @@ from experiments.commands.cli_options import (
     handles_errors,
     name_option,
 )
+
+if TYPE_CHECKING:
+    from experiments.watch.feed import Feed, WatchEnding
 
 
 @click.command("watch")
@@ -58,38 +63,52 @@ def command(
     A run is watched by the name of its sandbox, e.g. run-4711; while no cluster runs, this
     command names it. docs/looking.md says what each key means.
     """
-    from experiments.instruments.live_capture import wake_by_signals
-    from experiments.watch.feed import Feed, WatchEnding
-    from nodes.kernel.libbpf import BpfError
     from topologies.runs import check_name
 
     if as_text and as_json:
         raise BadInput("--text and --json: choose one")
     check_name(name)
+    how = _print_lines if as_json else _draw if as_text else partial(_serve, port)
+    _watch(name, how, count, for_s)
+
+
+def _watch(
+    name: str, how: Callable[..., None], count: int | None, for_s: float | None
+) -> None:
+    """Shows the feed of that name as ``how`` does."""
+    from experiments.instruments.live_capture import wake_by_signals
+    from experiments.watch.feed import Feed, WatchEnding
+    from nodes.kernel.libbpf import BpfError
+
     option = "" if name == DEFAULT_NAME else f" --name {name}"
     woken = wake_by_signals((signal.SIGINT, signal.SIGTERM))
-    reader = sys.stdout.fileno() if as_json else None
-    ending = WatchEnding(woken, reader, count, for_s)
+    reader = sys.stdout.fileno() if how is _print_lines else None
     try:
         feed = Feed(name, f"./resetbed up{option}")
     except (BpfError, OSError) as error:
         raise UnmetRequirement(f"{error}; see ./resetbed doctor") from error
     try:
-        if as_json:
-            _print_lines(feed, ending)
-        elif as_text:
-            from experiments.watch.watch_text import watch_in_terminal
-
-            watch_in_terminal(feed, ending)
-        else:
-            from experiments.watch.watch_server import serve_page
-
-            serve_page(feed, ending, port, click.echo)
+        how(feed, WatchEnding(woken, reader, count, for_s))
     finally:
         feed.close()
 
 
-def _print_lines(feed: Any, ending: Any) -> None:
+def _draw(feed: Feed, ending: WatchEnding) -> None:
+    from experiments.watch.watch_text import watch_in_terminal
+
+    watch_in_terminal(feed, ending)
+
+
+def _serve(port: int, feed: Feed, ending: WatchEnding) -> None:
+    from experiments.watch.watch_server import serve_page
+
+    try:
+        serve_page(feed, ending, port, click.echo)
+    except OSError as error:
+        raise BadInput(f"--port {port}: {error}") from error
+
+
+def _print_lines(feed: Feed, ending: WatchEnding) -> None:
     try:
         feed.run(lambda view: print(json.dumps(view), flush=True), ending)
     except BrokenPipeError:

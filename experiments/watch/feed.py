@@ -13,8 +13,8 @@ from typing import Any
 from experiments.instruments.socket_reports import SocketReports
 from experiments.watch.attachment import Attachment, Gone
 from experiments.watch.seen_resets import SeenReset
-from experiments.watch.session import Session
 from experiments.watch.view import ABSENT, STARTING, without_cluster
+from experiments.watch.watch_session import Session
 from topologies.runs import NotRunning
 
 #: How often is looked, in seconds, and the least time between two views.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,13 @@ _NODE_ROWS = 30
 
 def watch_in_terminal(feed: Feed, ending: WatchEnding) -> None:
     """Draws that feed until ``ending``. Where it is no terminal, prints the last view."""
-    with Live(console=console(), auto_refresh=False) as live:
+    out = console()
+    if not out.is_terminal:
+        views: deque[Mapping[str, Any]] = deque(maxlen=1)
+        feed.run(views.append, ending)
+        out.print(*map(drawn, views))
+        return
+    with Live(console=out, auto_refresh=False) as live:
         feed.run(lambda view: live.update(drawn(view), refresh=True), ending)
 
 
