@@ -28,6 +28,9 @@ _LOCK_S = 0.02
 #: Between two counts of tier-1 copies: at least so long, in seconds, and so long that they
 #: take no more than this share of one core.
 _COPIES_S, _COPIES_SHARE = 0.5, 0.02
+#: Open vSwitch brings its flows' counters up to date twice a second ("revalidator"), later
+#: if it is busy: after so many seconds they are sure to be.
+_SETTLED_S = 2.5
 #: So long a switch may take for its answer, in seconds.
 _ANSWER_S = 0.5
 
@@ -52,7 +55,9 @@ class LiveView:
         self._tier1: dict[str, int | None] = {}
         self._tier1_s = 0.0
         self._tier1_due_s = 0.0
-        self._counted = -1
+        self._counted_s = 0.0
+        self._seen = -1
+        self._seen_s = 0.0
 
     def read(self) -> dict[str, Any]:
         """One JSON object.
@@ -153,12 +158,15 @@ class LiveView:
         self._guards = guards
 
     def _count_tier1(self) -> None:
-        """Asks the switches, once, and then if guards have seen resets since the last time."""
+        """Asks the switches, once, and then after guards have seen resets, until it is sure
+        that the answer is about all of them."""
+        begun = time.monotonic()
         seen = sum(one["copies"] + one["resets"] for one in self._guards.values())
-        if seen == self._counted:
+        if seen != self._seen:
+            self._seen, self._seen_s = seen, begun
+        if self._counted_s >= self._seen_s + _SETTLED_S:
             self._tier1_s = self._guards_s  # no guard has seen a copy since
             return
-        begun = time.monotonic()
         if begun < self._tier1_due_s:
             return
         state, cpu_s = self._cluster.state, time.thread_time()
@@ -170,6 +178,6 @@ class LiveView:
                     found[chassis.name] = count_packets(
                         chassis.name, FANOUT_MAC, _ANSWER_S
                     )
-        self._tier1, self._tier1_s, self._counted = found, time.time(), seen
+        self._tier1, self._tier1_s, self._counted_s = found, time.time(), begun
         spent_s = time.thread_time() - cpu_s
         self._tier1_due_s = begun + max(_COPIES_S, spent_s / _COPIES_SHARE)

@@ -118,22 +118,23 @@ def test_a_drain_is_seen_from_the_move_to_the_last_freed_owner(
         assert moved > 0
         watcher.until("they are held", lambda v: v["totals"]["moved"] == moved)
         assert int(held.order("echo")) == HELD - moved
+        copies = 2 * moved, 6 * moved  # to each chassis, to each node
         after = watcher.until(
             "all owners are freed, and resets and copies are counted",
             lambda v: (
-                v["totals"]["resets"] >= moved
+                v["totals"]["resets"] == moved
                 and v["totals"]["moved"] == v["totals"]["half_open"] == 0
                 and v["clients"][0]["resets"] == moved
-                and v["totals"]["tier1_copies"]
+                and v["totals"]["tier1_copies"] == copies[0]
+                and v["totals"]["tier2_copies"] == copies[1]
             ),
         )
         status = cluster.status()
         assert after["totals"]["strays"] == status["counters"]["stray"]
+        assert cluster.copies() == copies
         assert after["totals"]["established"] == HELD - moved
         assert after["latest_reset"]["owner_freed_ms"] is not None
         assert after["latest_reset"]["new_node"] != after["latest_reset"]["owner"]
-        copies = [after["totals"][f"tier{tier}_copies"] for tier in (1, 2)]
-        assert tuple(copies) == cluster.copies()
     finally:
         held.kill()
     watcher.until("the client is gone", lambda v: v["totals"]["established"] == 0)
