@@ -102,6 +102,7 @@ def _draw(feed: Feed, ending: WatchEnding) -> None:
 def _serve(port: int, feed: Feed, ending: WatchEnding) -> None:
     from experiments.watch.watch_server import serve_page
 
+    click.echo("open this in a browser of this machine; end with Ctrl-C", err=True)
     try:
         serve_page(feed, ending, port, click.echo)
     except OSError as error:

@@ -94,9 +94,11 @@ def _watchable(cluster: Cluster, progress: Progress) -> Iterator[Progress]:
         view.message = text
         progress(text)
 
-    yield tell
-    view.freeze()
-    view.message = "the run has ended; its record is written and judged"
+    try:
+        yield tell
+    finally:
+        view.freeze()
+        view.message = "the run has ended; its record is written and judged"
 
 
 def _drive(

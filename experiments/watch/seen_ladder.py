@@ -1,7 +1,7 @@
 """A small ladder of a reset, as far as the sockets of both ends told of it; pure.
 
 The ladder of a run (:mod:`experiments.ladder`) is drawn from a capture. Here nothing was
-captured, so no arrow is drawn, and the drawing says so.
+captured, so no arrow is drawn and no element of the claim is named, and the drawing says so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def seen_ladder_svg(reset: SeenReset) -> str:
 
 
 def seen_ladder(reset: SeenReset) -> Ladder:
-    """The diagram of what was seen: lifelines and marks, and no arrow."""
+    """The diagram of what was seen: lifelines and marks, and no arrow. The second node is that
+    of the present tables."""
     return Ladder(
         f"Reset of {format_connection(reset.connection)}",
         tuple(_columns(reset)),
@@ -60,7 +61,7 @@ def _chassis(node: str) -> str:
 
 def _marks(reset: SeenReset) -> Iterator[Mark]:
     text = "client's socket is reset"
-    yield Mark(CLIENT_RESET, reset.client, reset.client_ns, text, "E2")
+    yield Mark(CLIENT_RESET, reset.client, reset.client_ns, text, "")
     if reset.owner is None:
         return
     if reset.freed_ns is None:
@@ -68,5 +69,4 @@ def _marks(reset: SeenReset) -> Iterator[Mark]:
     else:
         by = "by a RST" if reset.by_reset else "without a RST"
         text = f"{reset.owner} frees the connection, {by}"
-        element = "E3" if reset.by_reset else ""
-        yield Mark(FREED, reset.owner, reset.freed_ns, text, element)
+        yield Mark(FREED, reset.owner, reset.freed_ns, text, "")
