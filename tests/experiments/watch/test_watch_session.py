@@ -176,6 +176,30 @@ def test_a_table_that_events_contradict_meanwhile_corrects_nothing(
     assert (held(session, "c1n1"), session.corrected) == (0, 0)
 
 
+def test_what_is_reported_after_a_table_was_read_counts(
+    kernel: Kernel, life: Life, clock: Clock
+) -> None:
+    kernel.tables["c1n1"] = [HeldSocket(ONE, "ESTABLISHED")]
+    session = begun(kernel, life)
+    kernel.tables["c1n1"] = []
+    kernel.on_table = lambda: kernel.report(11, ONE, "SYN_RECV>ESTABLISHED")
+    clock.now += CHECK_S
+    session.step()
+    assert (held(session, "c1n1"), session.corrected) == (1, 0)
+
+
+def test_what_only_one_of_two_looks_shows_is_left(
+    kernel: Kernel, life: Life, clock: Clock
+) -> None:
+    """A kernel reports a change just before it makes it."""
+    session = begun(kernel, life)
+    looks: list[list[HeldSocket]] = [[], [HeldSocket(ONE, "ESTABLISHED")]]
+    kernel.on_table = lambda: kernel.tables.update(c1n1=looks.pop() if looks else [])
+    clock.now += CHECK_S
+    session.step()
+    assert (held(session, "c1n1"), session.corrected) == (0, 0)
+
+
 def test_checks_are_spread_over_the_time(
     kernel: Kernel, life: Life, clock: Clock
 ) -> None:

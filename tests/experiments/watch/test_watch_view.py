@@ -50,6 +50,16 @@ def test_an_owner_that_is_freed_first_is_the_start_of_its_reset() -> None:
     assert (latest["client_reset_ms"], latest["owner_freed_ms"]) == (2.0, 0.0)
 
 
+def test_an_earlier_connection_from_the_same_port_is_not_the_owners() -> None:
+    cluster = PaperCluster()
+    ((owner, one),) = cluster.open(40001)
+    cluster.see(was_reset(owner, one, 0))
+    cluster.see(was_reset("h1", one, 5000))
+    cluster.resets.look(int((START_S + 10) * 1e9))
+    latest = cluster.view()["latest_reset"]
+    assert (latest["owner"], latest["owner_freed_ms"]) == (None, None)
+
+
 def test_an_owner_that_is_not_freed_is_waited_for_and_then_shown_so() -> None:
     cluster = PaperCluster(policy="client-only")
     ((_, one),) = cluster.open(40001)
