@@ -63,7 +63,7 @@ class ClusterMachines:
         self._sites: dict[str, Site] = {}
         self._folder = folder
         self._store = store
-        self._final_counters: list[GuardCounters] = []
+        self._final_counters: list[tuple[str, GuardCounters]] = []
         self._forks: ForkServer | None = None
         self._rollback = Rollback()
 
@@ -223,7 +223,11 @@ class ClusterMachines:
 
     def counters(self) -> list[GuardCounters]:
         """Counters of every guard, including those of nodes that have lost power."""
-        return [*self._final_counters, *self.guard.counters().values()]
+        return [counters for _, counters in self.counters_of_nodes()]
+
+    def counters_of_nodes(self) -> list[tuple[str, GuardCounters]]:
+        """The same with each guard's node. A node that came back has several."""
+        return [*self._final_counters, *self.guard.counters().items()]
 
     def close(self) -> None:
         """Stops programs, guards and the network."""
@@ -258,7 +262,7 @@ class ClusterMachines:
             if _server(node) in self.processes.running:
                 self.processes.release(_server(node))
             if node.name in counters:
-                self._final_counters.append(counters[node.name])
+                self._final_counters.append((node.name, counters[node.name]))
                 self.guard.detach(node.name)
         gone = {node.name for node in nodes}
         kept = {name: site for name, site in self._sites.items() if name not in gone}

@@ -32,7 +32,9 @@ class ControlError(RuntimeError):
         self.status = status
 
 
-class _Server(socketserver.ThreadingUnixStreamServer):
+class ControlServer(socketserver.ThreadingUnixStreamServer):
+    """Serves requests until ``shutdown()``."""
+
     daemon_threads = True
     request_queue_size = 64
     operations: Mapping[str, Operation]
@@ -54,7 +56,7 @@ def handle_request(operations: Mapping[str, Operation], line: bytes) -> dict[str
     """The reply to one request line."""
     try:
         request = json.loads(line)
-        operation = operations[request.pop("op")]
+        operation = _find(operations, request.pop("op"))
         return {"ok": True, **operation(**request)}
     except INPUT_ERRORS as error:
         return {"ok": False, "error": str(error), "status": 2}
@@ -64,10 +66,17 @@ def handle_request(operations: Mapping[str, Operation], line: bytes) -> dict[str
         return {"ok": False, "error": f"{type(error).__name__}: {error}", "status": 1}
 
 
-def serve(path: Path, operations: Mapping[str, Operation]) -> _Server:
+def _find(operations: Mapping[str, Operation], name: str) -> Operation:
+    if name not in operations:
+        known = ", ".join(operations)
+        raise ValueError(f"no operation {name!r} here; there are: {known}")
+    return operations[name]
+
+
+def serve(path: Path, operations: Mapping[str, Operation]) -> ControlServer:
     """Serves requests on that socket, in separate threads, until ``shutdown()``."""
     path.unlink(missing_ok=True)
-    server = _Server(str(path), _Handler)
+    server = ControlServer(str(path), _Handler)
     server.operations = operations
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

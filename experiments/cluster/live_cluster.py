@@ -272,6 +272,10 @@ class Cluster:
         """Counters of every guard, including those of nodes that have lost power."""
         return self._machines.counters()
 
+    def counters_of_nodes(self) -> list[tuple[str, GuardCounters]]:
+        """As :meth:`guard_counters`, each with its node."""
+        return self._machines.counters_of_nodes()
+
     def destroyed(self) -> int | None:
         """Connections that the healer destroyed at the deadline; None without healing."""
         if not self.state.healing:

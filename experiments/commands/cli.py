@@ -51,6 +51,7 @@ ELSEWHERE = {
     "plan": "experiments.commands.plan_policy",
     "scheduler": "experiments.commands.scheduler",
     "schema": "experiments.commands.schema",
+    "watch": "experiments.commands.watch_cluster",
     "worker": "experiments.commands.machine_worker",
 }
 

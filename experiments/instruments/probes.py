@@ -23,34 +23,27 @@ import os
 import selectors
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from experiments.files.disk_full import DiskFullError, disk_full_named
-from experiments.instruments.bpf_ring import BpfRing, records_of
+from experiments.instruments.bpf_ring import records_of
+from experiments.instruments.socket_reports import SocketReports, realtime_offset_ns
 from experiments.record.socket_events import REPORT, SocketEvent, event_of
-from nodes.kernel.bpf_build import compile_program
-from nodes.kernel.libbpf import BpfError, BpfObject
+from nodes.kernel.libbpf import BpfError
 
-SOURCE = Path(__file__).with_name("sockets.bpf.c")
-PROGRAMS = ("socket_state", "socket_reset_received", "socket_reset_sent")
-#: ``max_entries`` of the ring, and how often it is read. It holds several times the events
-#: that a machine of this size can cause in that period.
-RING_BYTES = 1 << 24
+#: How often the ring is read. It holds several times the events that a machine of this size
+#: can cause in that period.
 READ_PERIOD_S = 0.1
 #: Smaller steps of the clock are measurement error.
 MIN_STEP_NS = 1_000_000
 
-_PORT, _COUNT = struct.Struct("=H"), struct.Struct("=Q")
 
-
-class Probes:
-    """The programs of ``sockets.bpf.c``, for the given TCP ports."""
+class Probes(SocketReports):
+    """The reports on the given TCP ports, kept in a file until the end."""
 
     def __init__(self, spool: IO[bytes], ports: Sequence[int]) -> None:
         """Loads the programs without attaching them. ``spool`` is a file for their reports.
@@ -58,14 +51,9 @@ class Probes:
         Raises :class:`~nodes.kernel.libbpf.BpfError` or :class:`OSError`: no clang, no BTF, no
         such tracepoint, or no permission to trace.
         """
+        super().__init__()
         self._spool = spool
-        self._object = BpfObject(compile_program(SOURCE))
-        self._lost = self._object.map("lost", _COUNT.size)
-        selected = self._object.map("ports", 1)
-        for port in ports:
-            selected.set(_PORT.pack(port), b"\1")
-        descriptor = self._object.map_descriptor("reports")
-        self._ring = BpfRing(descriptor, RING_BYTES, REPORT.size)
+        self.select_ports(ports)
         self.offset_ns = 0
         #: Network namespace (inode number) -> its host. Empty: keep all events.
         self.hosts: Mapping[int, str] = {}
@@ -73,12 +61,11 @@ class Probes:
     def enable(self) -> None:
         """Attaches the programs."""
         self.offset_ns = realtime_offset_ns()
-        for program in PROGRAMS:
-            self._object.attach(program)
+        super().enable()
 
     def read(self) -> None:
         """Moves the reports in the ring to the spool."""
-        self._spool.write(self._ring.read())
+        self._spool.write(self.unread())
 
     def write(self, path: str) -> dict[str, int]:
         """Writes the events to ``path``; returns their counts."""
@@ -88,11 +75,10 @@ class Probes:
         events = [event for event in seen if event.host or not self.hosts]
         with open(path, "w", encoding="utf-8") as file:
             file.writelines(event.to_line() for event in events)
-        (lost,) = _COUNT.unpack(self._lost.get(bytes(4)))
         return {
             "events": len(events),
             "elsewhere": len(seen) - len(events),
-            "lost": lost,
+            "lost": self.lost,
             "clock_step_ns": step if abs(step) > MIN_STEP_NS else 0,
         }
 
@@ -100,22 +86,6 @@ class Probes:
         self._spool.seek(0)
         for report in records_of(self._spool.read(), REPORT):
             yield event_of(report, self.offset_ns, self.hosts)
-
-    def close(self) -> None:
-        """Detaches the programs (as the end of the process does)."""
-        self._ring.close()
-        self._object.close()
-
-
-def realtime_offset_ns() -> int:
-    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the fastest of 50 readings."""
-    readings = []
-    for _ in range(50):
-        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        real = time.clock_gettime_ns(time.CLOCK_REALTIME)
-        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        readings.append((after - before, real - (before + after) // 2))
-    return min(readings)[1]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,9 +10,11 @@ import socket
 import sys
 from collections.abc import Collection, Iterator
 from ipaddress import IPv6Address
+from pathlib import Path
 from typing import NamedTuple
 
 from experiments.record.socket_events import STATES
+from nodes.kernel.network_namespace import PROC
 from topologies.domain.connection import FourTuple, connection_of
 
 #: States in which a node holds a connection's buffers, locks and leases.
@@ -28,13 +30,16 @@ class HeldSocket(NamedTuple):
     state: str
 
 
-def sockets_of(pid: int, states: Collection[str] = HELD) -> Iterator[HeldSocket]:
+def sockets_of(
+    pid: int, states: Collection[str] = HELD, proc: Path = PROC
+) -> Iterator[HeldSocket]:
     """Sockets in ``states``, with the VIP at one end, in the namespace of ``pid``.
 
-    Raises :class:`OSError` if that process has ended.
+    ``proc``: the procfs that numbers it so, e.g. that of a sandbox. Raises
+    :class:`OSError` if that process has ended.
     """
     for table in ("tcp", "tcp6"):
-        with open(f"/proc/{pid}/net/{table}", encoding="ascii") as lines:
+        with open(proc / f"{pid}/net/{table}", encoding="ascii") as lines:
             next(lines)
             for line in lines:
                 _, local, remote, state, _ = line.split(None, 4)

@@ -89,6 +89,15 @@ struct {
 	__type(value, __u8);
 } ports SEC(".maps");
 
+/* Network namespaces whose sockets are reported, on any port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 16);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u8);
+} namespaces SEC(".maps");
+
 /*
  * A socket releases its port (inet_put_port) before its last state change is reported:
  * then skc_num is 0, but inet_sport is not. Request and TIME-WAIT sockets have only skc_num.
@@ -119,9 +128,11 @@ static __always_inline int report(const struct sock *sk, enum kind kind, int old
 	__u16 local = local_port(sk);
 	__u16 remote = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	__u32 namespace = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	struct report *one;
 
-	if (!bpf_map_lookup_elem(&ports, &local) && !bpf_map_lookup_elem(&ports, &remote))
+	if (!bpf_map_lookup_elem(&ports, &local) && !bpf_map_lookup_elem(&ports, &remote) &&
+	    !bpf_map_lookup_elem(&namespaces, &namespace))
 		return 0;
 	if (family != AF_INET && family != AF_INET6)
 		return 0;
@@ -137,7 +148,7 @@ static __always_inline int report(const struct sock *sk, enum kind kind, int old
 	__builtin_memset(one, 0, sizeof(*one));
 	one->time_ns = bpf_ktime_get_ns();
 	one->socket = (__u64)sk;
-	one->namespace = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+	one->namespace = namespace;
 	one->local_port = local;
 	one->remote_port = remote;
 	one->kind = kind;

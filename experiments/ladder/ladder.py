@@ -82,13 +82,17 @@ class Mark:
 
 @dataclass(frozen=True)
 class Ladder:
-    """A complete diagram. ``start_ns``: the instant that its times count from."""
+    """A complete diagram. ``start_ns``: the instant that its times count from.
+
+    ``note``: words under the drawing, in place of the legend of arrows, where it has none.
+    """
 
     title: str
     columns: tuple[Column, ...]
     arrows: tuple[Arrow, ...]
     marks: tuple[Mark, ...]
     start_ns: int
+    note: str = ""
 
     def index(self, name: str) -> int:
         """The index of the column that shows ``name``."""

@@ -223,7 +223,9 @@ class _Drawing:
 
     def _legend(self) -> Iterator[str]:
         x, y = float(_LEFT), self._floor + 46
-        for kind, text in _LEGEND:
+        if self._ladder.note:
+            yield _text(x, y + 20, self._ladder.note, "small")
+        for kind, text in () if self._ladder.note else _LEGEND:
             yield _line(f"arrow {kind}", x, y - 4, x + 26, y - 4)
             yield _text(x + 34, y, text, "small")
             x += 58 + 7 * len(text)

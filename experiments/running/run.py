@@ -8,14 +8,17 @@ instruments end -> cluster down -> record -> analysis -> ``summary.json``.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from experiments.cluster import control
 from experiments.cluster.live_cluster import Cluster, ClusterOptions, Progress
+from experiments.cluster.live_view import LiveView
 from experiments.cluster.pins import pin_cost
 from experiments.cluster.status import counters
 from experiments.instruments.instruments import Instruments
@@ -69,14 +72,33 @@ def run_experiment(
     instruments = Instruments(folder, (cluster.workload.port,), spec.capture)
     try:
         cluster.start(progress)
-        snapshots = _drive(spec, cluster, instruments, progress)
-        record = _collect(spec, cluster, instruments, snapshots)
+        with _watchable(cluster, progress) as told:
+            snapshots = _drive(spec, cluster, instruments, told)
+            record = _collect(spec, cluster, instruments, snapshots)
     finally:
         instruments.kill()
         cluster.stop()
     write_record(folder, replace(record, provenance=origin))
     progress("analysing")
     return judge_folder(folder)
+
+
+@contextmanager
+def _watchable(cluster: Cluster, progress: Progress) -> Iterator[Progress]:
+    """Answers watchers, who may look and change nothing. Yields a progress that tells them
+    too what the run does."""
+    view = LiveView(cluster, "the cluster serves")
+    control.serve(cluster.runtime / "control.sock", {"ping": dict, "view": view.read})
+
+    def tell(text: str) -> None:
+        view.message = text
+        progress(text)
+
+    try:
+        yield tell
+    finally:
+        view.freeze()
+        view.message = "the run has ended; its record is written and judged"
 
 
 def _drive(
@@ -86,6 +108,7 @@ def _drive(
     _start_instruments(cluster, instruments)
     progress(f"opening {spec.workload.connections} connections")
     _open_connections(spec, cluster, progress)
+    progress(f"steady for {spec.steady_s:g} s")
     snapshots = Snapshots(steady_s=time.time())
     _sleep_until(snapshots.steady_s + spec.steady_s)
     snapshots.first_look_s = time.time()

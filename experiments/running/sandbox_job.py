@@ -19,6 +19,7 @@ from typing import Any
 from experiments.cluster import control
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.live_cluster import Cluster, ClusterOptions
+from experiments.cluster.live_view import LiveView
 from experiments.cluster.status import status
 from experiments.files.disk_full import DiskFullError, disk_full_named
 from experiments.instruments.instruments import InstrumentError
@@ -74,11 +75,13 @@ def job_up(plan: dict[str, Any], options: dict[str, Any]) -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     cluster = make_cluster(plan, options)
+    view = LiveView(cluster)
     try:
         cluster.start(print_progress)
-        control.serve(runtime() / "control.sock", operations(cluster, stop))
+        control.serve(runtime() / "control.sock", operations(cluster, view, stop))
         stop.wait()
     finally:
+        view.freeze()
         cluster.stop()
     return 0
 
@@ -89,16 +92,20 @@ def job_console(plan: dict[str, Any], options: dict[str, Any]) -> int:
 
     stop = threading.Event()
     cluster = make_cluster(plan, options)
+    view = LiveView(cluster)
     try:
         cluster.start(print_progress)
-        control.serve(runtime() / "control.sock", operations(cluster, stop))
+        control.serve(runtime() / "control.sock", operations(cluster, view, stop))
         Console(cluster)
     finally:
+        view.freeze()
         cluster.stop()
     return 0
 
 
-def operations(cluster: Cluster, stop: threading.Event) -> dict[str, control.Operation]:
+def operations(
+    cluster: Cluster, view: LiveView, stop: threading.Event
+) -> dict[str, control.Operation]:
     """The operations of a cluster's control socket, by name."""
 
     def events(words: list[str]) -> dict[str, Any]:
@@ -116,6 +123,7 @@ def operations(cluster: Cluster, stop: threading.Event) -> dict[str, control.Ope
     return {
         "ping": dict,
         "status": lambda: {"status": status(cluster)},
+        "view": view.read,
         "events": events,
         "link": link,
         "down": down,

@@ -39,12 +39,12 @@ def enter_netns(pid: int, proc: Path = PROC) -> Iterator[None]:
         os.close(home)
 
 
-def netns_inode(pid: int) -> int:
+def netns_inode(pid: int, proc: Path = PROC) -> int:
     """Inode number of the network namespace of process ``pid``, its id in the kernel.
 
-    (``struct ns_common``, ``inum``.) Raises :class:`OSError` if the process has ended.
+    (``struct ns_common``, ``inum``.) ``proc``: as in :func:`enter_netns`. Raises :class:`OSError` if the process has ended.
     """
-    return os.stat(f"/proc/{pid}/ns/net").st_ino
+    return os.stat(proc / f"{pid}/ns/net").st_ino
 
 
 def _enter(namespace: int) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.instruments.probes import RING_BYTES, Probes
+from experiments.instruments.probes import Probes
+from experiments.instruments.socket_reports import RING_BYTES
 from experiments.instruments.socket_table import HeldSocket, sockets_of
 from experiments.record.socket_events import (
     RESET_RECEIVED,

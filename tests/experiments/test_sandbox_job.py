@@ -15,6 +15,7 @@ import pytest
 from experiments.cluster import control
 from experiments.cluster.errors import ClusterError
 from experiments.cluster.live_cluster import Cluster
+from experiments.cluster.live_view import LiveView
 from experiments.files.disk_full import DiskFullError
 from experiments.instruments.instruments import InstrumentError
 from experiments.running import sandbox_job
@@ -161,12 +162,12 @@ class Served:
 
     def __init__(self) -> None:
         self.cluster, self.stop = MadeUpCluster(), threading.Event()
-        self._operations = sandbox_job.operations(
-            cast(Cluster, self.cluster), self.stop
-        )
+        cluster = cast(Cluster, self.cluster)
+        self.view = LiveView(cluster)
+        self.operations = sandbox_job.operations(cluster, self.view, self.stop)
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        return control.handle_request(self._operations, json.dumps(request).encode())
+        return control.handle_request(self.operations, json.dumps(request).encode())
 
 
 def test_a_ping_is_answered_and_changes_nothing() -> None:
@@ -179,6 +180,13 @@ def test_down_ends_the_cluster_and_answers_first() -> None:
     served = Served()
     assert served.ask(op="down") == {"ok": True}
     assert served.stop.is_set()
+
+
+def test_a_cluster_that_goes_down_is_not_looked_at() -> None:
+    served = Served()
+    served.view.freeze()
+    reply = served.ask(op="view")
+    assert (reply["ok"], reply["error"]) == (False, "the cluster is going down")
 
 
 def test_events_of_one_request_are_one_instant() -> None:
@@ -218,7 +226,6 @@ def test_an_invalid_request_gets_an_error_and_changes_nothing(
     line: bytes, status: int
 ) -> None:
     served = Served()
-    operations = sandbox_job.operations(cast(Cluster, served.cluster), served.stop)
-    reply = control.handle_request(operations, line)
+    reply = control.handle_request(served.operations, line)
     assert (reply["ok"], reply["status"]) == (False, status)
     assert not served.stop.is_set()

@@ -38,7 +38,7 @@ def cluster() -> Iterator[Background]:
 
 @pytest.mark.parametrize(
     ("command", "example"),
-    all_examples("capture", "event", "exec", "link", "status"),
+    all_examples("capture", "event", "exec", "link", "status", "watch"),
 )
 def test_an_example_works(
     cluster: Background, tmp_path: Path, command: str, example: str

@@ -1,0 +1,84 @@
+"""The programs of ``sockets.bpf.c``: reports of sockets' changes, from the kernel."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from experiments.instruments.bpf_ring import BpfRing
+from experiments.record.socket_events import REPORT
+from nodes.kernel.bpf_build import compile_program
+from nodes.kernel.libbpf import BpfObject
+
+SOURCE = Path(__file__).with_name("sockets.bpf.c")
+PROGRAMS = ("socket_state", "socket_reset_received", "socket_reset_sent")
+#: ``max_entries`` of the ring.
+RING_BYTES = 1 << 24
+
+_PORT, _NAMESPACE, _COUNT = (struct.Struct(f"={form}") for form in "HIQ")
+_SELECTED = b"\1"
+
+
+class SocketReports:
+    """The programs and their ring. Nothing is reported before something is selected."""
+
+    def __init__(self) -> None:
+        """Loads the programs without attaching them.
+
+        Raises :class:`~nodes.kernel.libbpf.BpfError` or :class:`OSError`: no clang, no BTF, no
+        such tracepoint, or no permission to trace.
+        """
+        self._object = BpfObject(compile_program(SOURCE))
+        self._lost = self._object.map("lost", _COUNT.size)
+        self._ports = self._object.map("ports", len(_SELECTED))
+        self._namespaces = self._object.map("namespaces", len(_SELECTED))
+        descriptor = self._object.map_descriptor("reports")
+        self._ring = BpfRing(descriptor, RING_BYTES, REPORT.size)
+
+    def select_ports(self, ports: Iterable[int]) -> None:
+        """Sockets with such a TCP port are reported, in every network namespace."""
+        for port in ports:
+            self._ports.set(_PORT.pack(port), _SELECTED)
+
+    def select_namespaces(self, inodes: Iterable[int]) -> None:
+        """Every socket in those network namespaces is reported."""
+        for inode in inodes:
+            self._namespaces.set(_NAMESPACE.pack(inode), _SELECTED)
+
+    def drop_namespaces(self, inodes: Iterable[int]) -> None:
+        """Those are no longer selected."""
+        for inode in inodes:
+            self._namespaces.delete(_NAMESPACE.pack(inode))
+
+    def enable(self) -> None:
+        """Attaches the programs."""
+        for program in PROGRAMS:
+            self._object.attach(program)
+
+    def unread(self) -> bytes:
+        """The reports that were not read yet, for ``records_of``."""
+        return self._ring.read()
+
+    @property
+    def lost(self) -> int:
+        """Reports that found the ring full."""
+        (lost,) = _COUNT.unpack(self._lost.get(bytes(4)))
+        return int(lost)
+
+    def close(self) -> None:
+        """Lets go of ring, maps and programs. Attached ones stay until the process ends."""
+        self._ring.close()
+        self._object.close()
+
+
+def realtime_offset_ns() -> int:
+    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the fastest of 50 readings."""
+    readings = []
+    for _ in range(50):
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        real = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        readings.append((after - before, real - (before + after) // 2))
+    return min(readings)[1]
