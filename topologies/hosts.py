@@ -13,9 +13,10 @@ from typing import Any
 from mininet.node import Host
 
 from topologies.domain.addressing import ip_commands
+from topologies.domain.link_options import UNSHAPED, LinkOptions
 from topologies.domain.plan import PREFIX4, Client, Node
 from topologies.kept_node import KeptNode
-from topologies.shaping import UNSHAPED, LinkOptions
+from topologies.shaping import change_commands, tc_commands
 from topologies.socket_tables import derived_limits
 
 #: Settings of every host, for all its interfaces. TCP keeps Linux's defaults, but for
@@ -81,13 +82,13 @@ class StorageHost(KeptNode, Host):
             *ip_commands(self.element),
             "END",
         ]
-        if shaped := [*self.link.tc_commands(self.element.interface)]:
+        if shaped := [*tc_commands(self.link, self.element.interface)]:
             lines += ["tc -batch - <<END", *shaped, "END"]
         return "\n".join([*lines, ""])
 
     def reshape_script(self, link: LinkOptions) -> str:
         """The shell script that gives the host that shaping instead of its present one."""
-        commands = link.change_commands(self.link, self.element.interface)
+        commands = change_commands(self.link, link, self.element.interface)
         return "\n".join(["tc -batch - <<END", *commands, "END", ""])
 
     def power_off_script(self) -> str:

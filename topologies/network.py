@@ -15,6 +15,7 @@ from typing import Any
 from mininet.net import Mininet
 
 from topologies import cluster
+from topologies.domain.link_options import UNSHAPED, LinkOptions
 from topologies.domain.plan import FABRIC, Chassis, Node, Plan, PlanError
 from topologies.domain.site import Site
 from topologies.hosts import StorageClient, StorageHost, StorageNode
@@ -23,7 +24,6 @@ from topologies.removal import remove, unplug
 from topologies.runs import RUN_VARIABLE
 from topologies.sandbox import publish_hosts
 from topologies.scripts import WORKERS, run_script, run_scripts
-from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.socket_tables import give_hosts_their_own
 from topologies.switches import IsolatedSwitch
 

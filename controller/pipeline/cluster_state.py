@@ -64,6 +64,11 @@ class ClusterState:
             number=self.number + 1,
         )
 
+    def after(self, new: Arrangement) -> ClusterState:
+        """The state after one instant of events: this one, if they have left the
+        arrangement as it was (changes of links)."""
+        return self if new == self.arrangement else self.becoming(new)
+
     def tables(self) -> dict[str, tuple[FlowEntry, ...]]:
         """The desired flow entries of every switch, by the switch's name."""
         return pipeline(

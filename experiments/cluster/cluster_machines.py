@@ -22,6 +22,7 @@ from nodes.guard.guard import Guard, GuardSettings
 from nodes.guard.guards import GuardCounters
 from nodes.servers.forked_process import ForkServer
 from nodes.servers.server_ready import is_listening
+from topologies.domain.link_options import LinkOptions
 from topologies.domain.plan import Chassis, Node, Plan
 from topologies.domain.site import Site
 from topologies.network import ClusterNetwork
@@ -159,6 +160,15 @@ class ClusterMachines:
         self._notify_listeners(chassis_points(chassis))
         self.serve(chassis.nodes)
         self.await_listening(chassis.nodes)
+
+    def shape_link(self, host: str, link: LinkOptions) -> None:
+        """Shapes what that host sends, from now on."""
+        before = self.network.host(host).link
+        self._rollback.step(
+            f"shaping the link of {host} as before",
+            lambda: self.network.shape(host, before),
+        )
+        self.network.shape(host, link)
 
     # ------------------------------------------------------- actions of a cluster
 

@@ -1,7 +1,8 @@
-"""Executes membership events: first on the machines, then on the switches.
+"""Executes events: first on the machines, then on the switches.
 
 Events at the same instant are one change. The switches go from the state before all of
-them to the state after all of them, without a state in between.
+them to the state after all of them, without a state in between. Where nothing changes for
+them (links alone are shaped), they are not asked.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from experiments.cluster.errors import ClusterError
 from experiments.cluster.event_log import EventLog
 from experiments.cluster.reset_moved import kill_moved, reset_moved
 from experiments.record.event_record import EventRecord
-from topologies.domain.events import EVENTS
+from topologies.domain.events import Event
 from topologies.domain.events.instant import EventStep, machine_order, resolve_events
 
 #: Pause before a retry, and how often programs that have died are looked for.
@@ -61,8 +62,8 @@ class EventExecutor:
         """Writes the state to the file that the controller reads when it starts."""
         self.state.write(self._file)
 
-    def execute(self, events: Sequence[tuple[str, str]]) -> list[EventRecord]:
-        """Executes events, each a kind and a target, at one instant.
+    def execute(self, events: Sequence[tuple[Event, str]]) -> list[EventRecord]:
+        """Executes events, each with its target, at one instant.
 
         Returns when the switches have the new state. Raises
         :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that is
@@ -71,26 +72,38 @@ class EventExecutor:
         machine fails. All actions are undone then, and the state stays.
         """
         old = self.state
-        requests = [(EVENTS[kind], target) for kind, target in events]
-        steps = resolve_events(old.arrangement, requests)
-        new = old.becoming(steps[-1].new)
+        steps = resolve_events(old.arrangement, events)
+        new = old.after(steps[-1].new)
         requested = time.time()
-        for kind, target in events:
-            self._log.write("event", kind=kind, target=target)
+        for event, target in events:
+            shaped = event.link.to_json() if event.link else {}
+            self._log.write("event", kind=event.kind, target=target, **shaped)
         self._apply_to_machines(steps)
-        self.state = new
-        self.write()
-        done = self._apply()
-        records = [_record(step, old, new, requested, done) for step in steps]
+        shaped_s = time.time()
+        done = None if new is old else self._switch(new)
+        times = (done.applied_s, done.settled_s) if done else (shaped_s, None)
+        records = [
+            EventRecord(
+                *(step.event.kind, step.target, requested, *times, old, new),
+                link=step.event.link,
+            )
+            for step in steps
+        ]
         self.records += records
         for record in records:
             self._log.write("switched", **record.to_json())
         self._machines.limit_reconnect_backoff(
             new.plan.switches.keys() - old.plan.switches.keys()
         )
-        if new.policy.at_event is not AtEvent.NOBODY:
+        if done and new.policy.at_event is not AtEvent.NOBODY:
             self._reset_moved()
         return records
+
+    def _switch(self, new: ClusterState) -> ApplyResult:
+        """Gives the switches that state, and a restarted controller too."""
+        self.state = new
+        self.write()
+        return self._apply()
 
     def _apply_to_machines(self, steps: Iterable[EventStep]) -> None:
         """Performs the actions of all steps on the machines, or undoes all of them."""
@@ -136,21 +149,3 @@ class EventExecutor:
                 self._restart_dead()
             self._restart_dead()
             return attempt.result()
-
-
-def _record(
-    step: EventStep,
-    old: ClusterState,
-    new: ClusterState,
-    requested_s: float,
-    done: ApplyResult,
-) -> EventRecord:
-    return EventRecord(
-        step.event.kind,
-        step.target,
-        requested_s,
-        done.applied_s,
-        done.settled_s,
-        old,
-        new,
-    )

@@ -49,10 +49,11 @@ from nodes.guard.verdict import Mode
 from nodes.kernel.network_namespace import netns_inode
 from nodes.servers.server_settings import AS_SHIPPED, ServerSettings
 from topologies.datapaths import AUTO, find_datapath
+from topologies.domain.events import EVENTS, Event
+from topologies.domain.link_options import UNSHAPED, LinkOptions
 from topologies.domain.membership import Membership
 from topologies.domain.plan import Client, Node, Plan, vip
 from topologies.network import ClusterNetwork
-from topologies.shaping import UNSHAPED, LinkOptions
 from topologies.switches import OVS_DIRECTORY
 
 Progress = Callable[[str], None]
@@ -231,7 +232,11 @@ class Cluster:
         return self.events([(kind, target)])[0]
 
     def events(self, events: Sequence[tuple[str, str]]) -> list[EventRecord]:
-        """Executes events, each a kind and a target, together, as one change.
+        """Executes membership events, each a kind and a target; see :meth:`execute`."""
+        return self.execute([(EVENTS[kind], target) for kind, target in events])
+
+    def execute(self, events: Sequence[tuple[Event, str]]) -> list[EventRecord]:
+        """Executes events, each with its target, together, as one change.
 
         Returns when the switches have it. Raises
         :class:`~topologies.domain.events.EventError` or ``PlanError`` for an event that is

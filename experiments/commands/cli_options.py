@@ -13,9 +13,9 @@ from experiments.files.disk_full import DiskFullError
 from experiments.fleet.fleet_errors import AddressError, FleetError
 from experiments.machine.requirements import RequirementMissing
 from topologies.datapaths import DatapathMissing
+from topologies.domain.link_options import LinkOptions, LinkOptionsError
 from topologies.domain.plan import Plan, PlanError, is_member_name
 from topologies.sandbox import AlreadyRunning, NotRunning, SandboxError
-from topologies.shaping import LinkOptions, LinkOptionsError
 
 DEFAULT_NAME = "resetbed"
 

@@ -34,8 +34,8 @@ def command(
       ./resetbed link h1 c1n1 c1n2
     """
     from experiments.doctor.link_requirements import require
+    from topologies.domain.link_options import LinkOptions
     from topologies.runs import find_run
-    from topologies.shaping import LinkOptions
 
     find_run(name)
     link = LinkOptions(rate_mbit, delay_ms, loss_percent)

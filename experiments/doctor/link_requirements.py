@@ -8,23 +8,30 @@ from collections.abc import Iterator, Mapping
 from experiments.doctor import kernel_probes
 from experiments.machine.machine import Finding, State
 from experiments.machine.requirements import RequirementMissing
-from topologies.shaping import LinkOptions
+from topologies.domain.link_options import LinkOptions
+from topologies.shaping import required_qdiscs
 
 
-def require(links: LinkOptions) -> None:
+def require(*links: LinkOptions) -> None:
     """Check that the kernel supports these link options, with probes in a sandbox.
 
-    Call it before anything is built. Raises
-    :class:`~experiments.machine.requirements.RequirementMissing`.
+    Several: of one run, at its start and by its events. Call it before anything is built.
+    Raises :class:`~experiments.machine.requirements.RequirementMissing`.
     """
-    needed = tuple(links.required_qdiscs())
-    if needed and (reasons := [*missing_reasons(links, _found(needed))]):
+    needed = tuple(sorted({kind for link in links for kind in required_qdiscs(link)}))
+    if not needed:
+        return
+    found = _found(needed)
+    reasons = dict.fromkeys(
+        why for link in links for why in missing_reasons(link, found)
+    )
+    if reasons:
         raise RequirementMissing("; ".join(reasons))
 
 
 def missing_reasons(links: LinkOptions, found: Mapping[str, Finding]) -> Iterator[str]:
     """A sentence for each unsupported option. ``found``: the findings of the probes."""
-    for kind, options in links.required_qdiscs().items():
+    for kind, options in required_qdiscs(links).items():
         finding = found[probe_of(kind)]
         if finding.state is State.MISSING:
             yield (

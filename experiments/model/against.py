@@ -26,6 +26,7 @@ from experiments.results.run_folder import RunFolder
 from experiments.spec.spec_file import SpecError
 from experiments.verdict.expectations import look_up
 from experiments.workloads import WORKLOADS
+from topologies.domain.events import LINK
 from topologies.domain.plan import client_address
 
 #: Around an event both tables are right for a connection that begins or ends; seconds.
@@ -232,8 +233,9 @@ def _at_event_s(instants: Sequence[Sequence[Mapping[str, Any]]]) -> float:
     settled = [
         (instant[0]["settled_s"] or instant[0]["applied_s"]) - instant[0]["applied_s"]
         for instant in instants
+        if any(event["kind"] != LINK for event in instant)
     ]
-    return float(np.median(settled)) + _RESETS_TAKE_S
+    return float(np.median(settled or [0.0])) + _RESETS_TAKE_S
 
 
 def _begun_during_events(run: RunFolder) -> int:

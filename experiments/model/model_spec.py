@@ -30,6 +30,7 @@ from experiments.spec.run_spec import RunSpec, Strict
 from experiments.spec.spec_file import SpecError, find_spec, load_spec
 from experiments.workloads import WORKLOADS
 from nodes.clients.patterns import PATTERNS
+from topologies.domain.events.link_change import described
 
 #: Shipped specs that only the model can compute.
 SPECS = Path(__file__).with_name("specs")
@@ -244,7 +245,13 @@ class ModelSpec(RunSpec):
             until = self.horizon_s
             return changes_by_chance(members, balancer, by_chance, until, self.seed)
         labels = [
-            (instant[0].at, ", ".join(f"{one.kind} {one.target}" for one in instant))
+            (
+                instant[0].at,
+                ", ".join(
+                    described(event.kind, target, event.link)
+                    for event, target in self.requests(instant)
+                ),
+            )
             for instant in self.instants()
         ]
         states = [state.arrangement for state in self.states()]

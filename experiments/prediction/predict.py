@@ -26,6 +26,7 @@ from experiments.spec.run_spec import EventSpec, RunSpec
 from experiments.workloads import WORKLOADS
 from nodes.clients.client_ports import seeded_ports
 from topologies.domain.connection import FourTuple, format_connection
+from topologies.domain.events.link_change import described
 from topologies.domain.plan import client_address, vip
 
 
@@ -62,6 +63,7 @@ class Prediction:
                     "at": event.at,
                     "kind": event.kind,
                     "target": event.target,
+                    **event.options,
                     "moved": self.moved(number),
                 }
                 for number, instant in enumerate(self.instants)
@@ -141,7 +143,10 @@ def load_table(prediction: Prediction) -> Table:
     for number, instant in enumerate(prediction.instants):
         moved = prediction.moved(number)
         table.add_column(
-            "\n".join(f"{event.kind} {event.target}" for event in instant),
+            "\n".join(
+                described(event.kind, target, event.link)
+                for event, target in spec.requests(instant)
+            ),
             footer=f"{moved} ({moved / total:.1%})",
             justify="right",
         )

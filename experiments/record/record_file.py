@@ -21,10 +21,12 @@ from experiments.record.run_record import RunRecord, Snapshots
 from nodes.clients.client_report import parse_report
 from topologies.datapaths import Datapath
 from topologies.domain.connection import FourTuple
+from topologies.domain.events.link_change import link_in
 
 FILE = "record.json"
 #: Version of the format. Records of other versions are not read.
 VERSION = 1
+_EVENT_KEYS = ("kind", "target", "requested_s", "applied_s", "settled_s")
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
@@ -125,6 +127,7 @@ def _events(
         if event["requested_s"] != requested_s:
             before, requested_s = after, event["requested_s"]
             after = ClusterState.from_json(event["after"])
-        fields = {k: v for k, v in event.items() if k != "after"}
-        events.append(EventRecord(**fields, before=before, after=after))
+        fields = {key: event[key] for key in _EVENT_KEYS}
+        link = link_in(event)
+        events.append(EventRecord(**fields, before=before, after=after, link=link))
     return events

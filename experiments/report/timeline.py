@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments.report.canvas import Draw
 from experiments.report.theme import light
 from experiments.results.run_folder import RunFolder
+from topologies.domain.events.link_change import described, link_in
 
 
 class Timeline(NamedTuple):
@@ -55,7 +56,9 @@ def timeline_of(folder: RunFolder) -> Timeline:
     return Timeline(
         events=tuple(
             (
-                " + ".join(f"{e['kind']} {e['target']}" for e in instant),
+                " + ".join(
+                    described(e["kind"], e["target"], link_in(e)) for e in instant
+                ),
                 ms(instant[0]["requested_s"]),
                 ms(instant[0]["applied_s"]),
                 ms(instant[0]["settled_s"] or instant[0]["applied_s"]),

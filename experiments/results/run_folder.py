@@ -17,7 +17,7 @@ import yaml
 
 from controller.pipeline.cluster_state import ClusterState
 from experiments.spec.run_spec import RunSpec
-from topologies.domain.events import EVENTS
+from topologies.domain.events import LINK, event_of
 from topologies.domain.events.instant import resolve_events
 
 #: The model beside this run, if it was held against it (``./resetbed model --against``).
@@ -89,9 +89,9 @@ class RunFolder:
         computed by the events' rules."""
         states = [self.spec.state()]
         for instant in self.instants():
-            events = [(EVENTS[event["kind"]], event["target"]) for event in instant]
+            events = [(event_of(event["kind"]), event["target"]) for event in instant]
             steps = resolve_events(states[-1].arrangement, events)
-            states.append(states[-1].becoming(steps[-1].new))
+            states.append(states[-1].after(steps[-1].new))
         return tuple(states)
 
     def instants(self) -> list[list[Mapping[str, Any]]]:
@@ -107,8 +107,12 @@ class RunFolder:
         )
 
     def moved_first(self) -> frozenset[str]:
-        """The connections open at the first events that these moved to another node."""
-        requested = [*(_requested_s(i[0]) for i in self.instants()), *_NEVER]
+        """The connections open at the first events that these moved to another node.
+
+        Changes of links move none, and do not count.
+        """
+        changes = [i for i in self.instants() if any(e["kind"] != LINK for e in i)]
+        requested = [*(_requested_s(i[0]) for i in changes), *_NEVER]
         return frozenset(
             fields["connection"]
             for fields in self.connections

@@ -152,7 +152,7 @@ def _verdict(
     observability = Observability(
         captured=summary["wire_order"] is not None,
         hashed=not POLICIES[spec.policy].preserves_moved,
-        lossy=bool(spec.links.loss_percent),
+        lossy=any(link.loss_percent for link in spec.all_links()),
         too_few=_too_few(record.states()),
     )
     conditions = expected(spec, record.initial.healing)

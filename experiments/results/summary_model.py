@@ -77,7 +77,7 @@ class Servers(Part):
 
 
 class EventTimes(Part):
-    """One membership event; instants in seconds since 1970."""
+    """One event; instants in seconds since 1970. The options are those of a link."""
 
     kind: str
     target: str
@@ -86,6 +86,9 @@ class EventTimes(Part):
     settled_s: float | None = Field(
         description="no cached flow forwards by the old ones"
     )
+    rate_mbit: float | None = None
+    delay_ms: float | None = None
+    loss_percent: float | None = None
 
 
 class ObservationTimes(Part):

@@ -22,8 +22,8 @@ from experiments.spec.run_spec import RunSpec
 from experiments.workloads import WORKLOADS
 from topologies import sandbox
 from topologies.datapaths import find_datapath
+from topologies.domain.link_options import LinkOptions
 from topologies.domain.plan import Plan
-from topologies.shaping import LinkOptions
 
 READY_DEADLINE_S = 300.0
 DOWN_DEADLINE_S = 30.0
@@ -37,7 +37,7 @@ def run_in_sandbox(spec: RunSpec, out: Path | None) -> tuple[int, Path]:
     Raises :class:`~experiments.machine.requirements.RequirementMissing`, or
     :class:`~topologies.datapaths.DatapathMissing`, before anything is built.
     """
-    require(spec.links.options)
+    require(*spec.all_links())
     _require_packages(spec.workload.kind, spec.policy)
     find_datapath(spec.cluster.datapath)
     folder = make_folder(spec, out)

@@ -33,6 +33,7 @@ from experiments.running.opening import OpeningProgress, OpeningStalled, await_o
 from experiments.spec.run_spec import RunSpec
 from nodes.clients.client_report import ClientReport, parse_report
 from topologies.domain.connection import FourTuple
+from topologies.domain.events.link_change import described
 
 #: A client's own deadline from SIGTERM to exit is 5 s; it is not killed before that.
 CLIENT_GRACE_S = 8.0
@@ -116,8 +117,11 @@ def _drive(
     start = time.time()
     for instant in spec.instants():
         _sleep_until(start + instant[0].at)
-        progress(", ".join(f"{event.kind} {event.target}" for event in instant))
-        cluster.events([(event.kind, event.target) for event in instant])
+        requests = spec.requests(instant)
+        progress(
+            ", ".join(described(event.kind, to, event.link) for event, to in requests)
+        )
+        cluster.execute(requests)
     progress(f"observing for {spec.observe_s:g} s")
     time.sleep(spec.observe_s)
     snapshots.last_look_s = time.time()

@@ -31,11 +31,11 @@ from nodes.kernel.libbpf import BpfError
 from nodes.servers.postgres_server import DatabaseError
 from topologies import sandbox
 from topologies.domain.events import parse_events
+from topologies.domain.link_options import LinkOptions
 from topologies.domain.plan import Plan
 from topologies.private import UMASK
 from topologies.runs import RUN_VARIABLE
 from topologies.scripts import ScriptError
-from topologies.shaping import LinkOptions
 from topologies.switches import SwitchDaemonError
 
 

@@ -7,8 +7,9 @@ known key).
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import ChainMap
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,8 +19,10 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
     WithJsonSchema,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core.core_schema import CoreSchema, no_info_before_validator_function
@@ -33,11 +36,11 @@ from nodes.clients.patterns import BUSY, PATTERNS
 from nodes.guard.guards import AUTO, GUARDS
 from nodes.servers.server_settings import ServerSettings
 from topologies.domain import plan
-from topologies.domain.events import EVENTS, EventError
+from topologies.domain.events import EVENTS, LINK, EventError, event_of
 from topologies.domain.events.event import Event
 from topologies.domain.events.instant import instants, resolve_events
+from topologies.domain.link_options import LinkOptions
 from topologies.domain.membership import Membership
-from topologies.shaping import LinkOptions
 
 
 class Strict(BaseModel):
@@ -202,19 +205,53 @@ class ServersSpec(Strict):
         return ServerSettings(**self.model_dump())
 
 
-class EventSpec(Strict):
-    """One membership event, ``at`` seconds after the clients are steady.
+#: Every kind of event that a spec may name: those of the registry, and changes of links.
+_KINDS: Mapping[str, Event] = ChainMap({LINK: event_of(LINK)}, EVENTS)
+_LINK_ONLY = "kind link only; by default as the spec's links"
 
-    Events with the same ``at`` are applied to the switches together, as one change.
+
+class EventSpec(Strict):
+    """One event, ``at`` seconds after the clients are steady.
+
+    Events with the same ``at`` are applied to the switches together, as one change. The
+    kind ``link`` shapes what its target sends from then on, and changes no table. What it
+    does not name is as the spec's ``links`` has it; without any, the link recovers.
     """
 
     at: float = Field(default=0.0, ge=0)
-    kind: Annotated[str, _Known(EVENTS)]
+    kind: Annotated[str, _Known(_KINDS)]
     target: str
+    rate_mbit: float | None = Field(default=None, description=_LINK_ONLY)
+    delay_ms: float | None = Field(default=None, description=_LINK_ONLY)
+    loss_percent: float | None = Field(default=None, description=_LINK_ONLY)
 
-    def resolve(self) -> tuple[Event, str]:
-        """The kind of the event, and its target."""
-        return EVENTS[self.kind], self.target
+    @model_validator(mode="after")
+    def _only_links_are_shaped(self) -> EventSpec:
+        if self.options and self.kind != LINK:
+            raise ValueError(
+                f"{', '.join(self.options)}: {self.kind} has no such option; only kind: "
+                f"{LINK} has, in an event of its own"
+            )
+        LinkOptions(**self.options)  # raises for impossible values
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_options(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        """Membership events have no options: they are not written as null."""
+        return {key: v for key, v in handler(self).items() if v is not None}
+
+    @property
+    def options(self) -> dict[str, float]:
+        """The options of a link that this event names, by key."""
+        named = ("rate_mbit", "delay_ms", "loss_percent")
+        found = {key: getattr(self, key) for key in named}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def resolve(self, links: LinkOptions) -> tuple[Event, str]:
+        """The event, and its target. ``links``: the spec's, for what it does not name."""
+        return event_of(self.kind, replace(links, **self.options)), self.target
 
 
 #: What people write for a version of IP; the numbers themselves are as good.
@@ -316,8 +353,8 @@ class RunSpec(Strict):
         for instant in self.instants():
             start = state
             for count, event in enumerate(instant, start=1):
-                until_here = [one.resolve() for one in instant[:count]]
                 try:
+                    until_here = self.requests(instant[:count])
                     state = resolve_events(start, until_here)[-1].new
                 except (EventError, plan.PlanError) as error:
                     raise ValueError(
@@ -372,13 +409,22 @@ class RunSpec(Strict):
         """The events in their order, grouped by instant."""
         return instants(self.events)
 
+    def requests(self, instant: Iterable[EventSpec]) -> list[tuple[Event, str]]:
+        """Those events, each with its target."""
+        return [event.resolve(self.links.options) for event in instant]
+
+    def all_links(self) -> tuple[LinkOptions, ...]:
+        """Every shaping that some link has at some time, the one at the start first."""
+        changes = [event for event, _ in self.requests(self.events)]
+        return self.links.options, *(one.link for one in changes if one.link)
+
     def states(self) -> list[ClusterState]:
         """The state of the cluster before the first event, and after each instant."""
         states = [self.state()]
         for instant in self.instants():
-            events = [event.resolve() for event in instant]
+            events = self.requests(instant)
             steps = resolve_events(states[-1].arrangement, events)
-            states.append(states[-1].becoming(steps[-1].new))
+            states.append(states[-1].after(steps[-1].new))
         return states
 
     def state(self) -> ClusterState:

@@ -58,7 +58,7 @@ def run_sweep(
     suite = load_suite(path)
     runs = expand(suite, path)
     for run in () if machines else runs:
-        require(run.spec.links.options)
+        require(*run.spec.all_links())
         find_datapath(run.spec.cluster.datapath)
     layout = Layout((out or Path("results") / suite.name).resolve())
     _prepare_folder(layout)

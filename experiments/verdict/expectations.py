@@ -33,7 +33,7 @@ _OF_CASES = ("claim.", "wire_order.")
 _NO_CAPTURE = "nothing was captured (capture: false)"
 _NO_CASE = "no moved connection sent a stray"
 _TOO_FEW = "the cluster was too small for a plurality"
-_LOSSY = "links lose segments (links.loss_percent)"
+_LOSSY = "links lose segments (loss_percent)"
 _NO_HASH = "the hash alone does not decide where segments go"
 _NOTHING_COMPARED = "no segment arrived at a time when it could be compared"
 

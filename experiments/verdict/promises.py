@@ -18,7 +18,7 @@ from experiments.spec.run_spec import RunSpec
 from experiments.verdict.expectations import Condition
 from experiments.workloads import WORKLOADS
 from nodes.clients.patterns import PATTERNS
-from topologies.domain.events import EVENTS
+from topologies.domain.events import EVENTS, LINK
 
 Conditions = Mapping[str, Condition]
 
@@ -120,7 +120,7 @@ def expected(spec: RunSpec, healing: bool | None = None) -> dict[str, Condition]
     Raises :class:`KeyError` for a policy or an event that is in no registry.
     """
     policy = POLICIES[spec.policy]
-    kinds = [[event.kind for event in instant] for instant in spec.instants()]
+    kinds = _membership(spec)
     # A limited table may have had to forget any of them.
     forgetful = spec.cluster.pins is not None
     conditions = {**COMMON, **promised(policy, kinds, forgetful)}
@@ -170,6 +170,12 @@ def _adds_one(instants: Sequence[Iterable[str]]) -> bool:
     return len(kinds) == 1 and kinds[0] in _ADDING
 
 
+def _membership(spec: RunSpec) -> list[list[str]]:
+    """The kinds of membership events, by instant; a change of a link breaks no promise."""
+    kinds = [[e.kind for e in instant if e.kind != LINK] for instant in spec.instants()]
+    return [instant for instant in kinds if instant]
+
+
 def planned(instants: Iterable[Iterable[str]]) -> bool:
     """Whether every event is planned, not a failure."""
     return all(EVENTS[kind].planned for kinds in instants for kind in kinds)
@@ -180,7 +186,7 @@ def all_connections_speak(spec: RunSpec) -> bool:
     work = spec.workload
     pattern = PATTERNS[work.pattern]
     interval_s = work.interval_s * pattern.pause_factor
-    round_trip_s = 2 * (spec.links.delay_ms or 0.0) / 1000
+    round_trip_s = 2 * max(link.delay_ms or 0.0 for link in spec.all_links()) / 1000
     serving_s = work.connections / _CONNECTIONS_PER_S
     needs_s = _RETRANSMISSION_S + 2 * (interval_s + round_trip_s) + serving_s
     return not pattern.half_closed and spec.observe_s >= needs_s

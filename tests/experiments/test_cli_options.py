@@ -23,9 +23,9 @@ from experiments.commands.cli_options import (
 )
 from experiments.machine.requirements import RequirementMissing
 from topologies.datapaths import DatapathMissing
+from topologies.domain.link_options import LinkOptions, LinkOptionsError
 from topologies.domain.plan import PlanError
 from topologies.sandbox import AlreadyRunning, NotRunning, SandboxError
-from topologies.shaping import LinkOptions, LinkOptionsError
 
 REGISTRIES = ("policy", "balancer", "guard", "workload", "datapath")
 

@@ -23,7 +23,7 @@ from experiments.sweep.suite_file import SUITES
 from experiments.workloads import WORKLOADS
 from tests.experiments.golden_runs import FOLDER as GOLDEN
 from tests.experiments.golden_runs import GoldenRun
-from topologies.domain.events import EVENTS
+from topologies.domain.events import EVENTS, LINK
 
 SHIPPED = {
     **dict.fromkeys(sorted(SCENARIOS.glob("*.yaml")), "spec"),
@@ -128,7 +128,7 @@ def test_names_are_completed_from_the_registries() -> None:
     parts = kept("spec")["$defs"]
     assert kept("spec")["properties"]["policy"]["enum"] == list(POLICIES)
     assert kept("spec")["properties"]["balancer"]["enum"] == list(BALANCERS)
-    assert parts["EventSpec"]["properties"]["kind"]["enum"] == list(EVENTS)
+    assert parts["EventSpec"]["properties"]["kind"]["enum"] == [*EVENTS, LINK]
     assert parts["WorkloadSpec"]["properties"]["kind"]["enum"] == list(WORKLOADS)
 
 

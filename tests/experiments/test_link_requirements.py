@@ -15,7 +15,8 @@ from experiments.doctor.link_requirements import missing_reasons, probe_of, requ
 from experiments.machine.machine import Finding, State, missing, present, unknown
 from experiments.machine.requirements import RequirementMissing
 from topologies import sandbox
-from topologies.shaping import LinkOptions
+from topologies.domain.link_options import LinkOptions
+from topologies.shaping import required_qdiscs
 
 ALL = LinkOptions(rate_mbit=10, delay_ms=5, loss_percent=1)
 ABSENT = missing("tc: Error: Specified qdisc kind is unknown.")
@@ -40,7 +41,7 @@ def command(*arguments: str) -> Result:
 
 
 def test_every_discipline_is_tried_and_examined() -> None:
-    names = {probe_of(kind) for kind in ALL.required_qdiscs()}
+    names = {probe_of(kind) for kind in required_qdiscs(ALL)}
     assert names <= kernel_probes.PROBES.keys()
     assert names <= {check.name for check in CHECKS}
 
@@ -116,7 +117,7 @@ def test_the_trials_of_this_kernel_decide() -> None:
     tried = kernel_probes.probe_some(["sch_netem", "sch_tbf"])
     assert set(tried) == {"sch_netem", "sch_tbf"}
     for options in (LinkOptions(delay_ms=1), LinkOptions(rate_mbit=1)):
-        (kind,) = options.required_qdiscs()
+        (kind,) = required_qdiscs(options)
         if tried[probe_of(kind)].state is State.MISSING:
             with pytest.raises(RequirementMissing, match=probe_of(kind)):
                 require(options)

@@ -24,6 +24,8 @@ from experiments.cluster.event_log import EventLog
 from experiments.cluster.rollback import Rollback
 from nodes.guard.guard import GuardCounters, GuardSettings
 from tests.topologies.domain.test_events import fresh_state
+from topologies.domain.events import event_of
+from topologies.domain.link_options import UNSHAPED, LinkOptions
 from topologies.domain.plan import Chassis, Node
 from topologies.domain.site import Site
 
@@ -57,6 +59,7 @@ class Machines:
         self.off: set[str] = set()
         self.cut: set[str] = set()
         self.guarded: set[str] = set()
+        self.shaped: dict[str, LinkOptions] = {}
         self.net = MagicMock()
 
     def site(self, node: Node) -> Site:
@@ -115,6 +118,17 @@ class Machines:
         """A carrier."""
         self._do(self.cut.discard, chassis.name)
 
+    def host(self, name: str) -> Mock:
+        """As shaped now."""
+        return Mock(link=self.shaped.get(name, UNSHAPED))
+
+    def shape(self, host: str, link: LinkOptions) -> None:
+        """Shaped, or as built again."""
+        self._do(self.shaped.__setitem__, host, link)
+        self.shaped = {
+            name: one for name, one in self.shaped.items() if one != UNSHAPED
+        }
+
     def popen(self, host: str, argv: Sequence[str], **_: Any) -> Mock:
         """A server starts."""
         self.fuse.tick()
@@ -165,13 +179,14 @@ class House:
         """The whole state: what is built, off, cut off, guarded, and served."""
         parts = self.machines
         served = self.actions.processes.running
-        sets = (parts.built, parts.off, parts.cut, parts.guarded, served)
+        sets = (parts.built, parts.off, parts.cut, parts.guarded, served, parts.shaped)
         return tuple(frozenset(each) for each in sets)
 
     def make(self, words: str) -> None:
         """Events of one instant, as on the command line."""
         kinds, targets = words.split()[::2], words.split()[1::2]
-        self.executor.execute(list(zip(kinds, targets, strict=True)))
+        events = [event_of(kind, LinkOptions(delay_ms=5)) for kind in kinds]
+        self.executor.execute(list(zip(events, targets, strict=True)))
 
 
 @pytest.fixture
@@ -198,6 +213,7 @@ EVENTS = [
     ("uplink-down c2", "uplink-up c2"),
     ("", "add-node c1 add-node c2 fail-node c2n1 fail-node c1n1"),
     ("fail-node c2n1", "restore-node c2n1 add-chassis c3 uplink-down c1"),
+    ("", "link c1n2 link h1 drain-node c1n2 fail-node c2n1"),
 ]
 
 

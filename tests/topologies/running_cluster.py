@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from tests.topologies.waiting import eventually
+from topologies.domain.link_options import UNSHAPED, LinkOptions
 from topologies.domain.plan import (
     FABRIC,
     GATEWAY_MAC,
@@ -21,7 +22,6 @@ from topologies.domain.plan import (
     Plan,
 )
 from topologies.network import ClusterNetwork
-from topologies.shaping import UNSHAPED, LinkOptions
 
 
 @contextmanager

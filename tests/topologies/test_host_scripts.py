@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import pytest
 
+from topologies.domain.link_options import UNSHAPED, LinkOptions
 from topologies.domain.plan import (
     CLIENTS4,
     CLIENTS6,
@@ -20,7 +21,7 @@ from topologies.domain.plan import (
     Plan,
 )
 from topologies.hosts import SYSCTLS, StorageClient, StorageHost, StorageNode
-from topologies.shaping import UNSHAPED, LinkOptions
+from topologies.shaping import tc_commands
 from topologies.socket_tables import derived_limits
 
 PLAN = Plan.build(chassis=2, nodes=2, clients=2)
@@ -134,6 +135,6 @@ def test_a_power_failure_resets_sockets_before_the_interface_is_down(
 def test_a_link_is_shaped_only_as_configured_and_on_the_hosts_interface() -> None:
     link = LinkOptions(rate_mbit=10, delay_ms=1)
     shaped = batch(host(StorageNode, NODE, link).script(), "tc")
-    assert shaped == [*link.tc_commands(NODE.interface)]
+    assert shaped == [*tc_commands(link, NODE.interface)]
     assert len(shaped) == 2
     assert "tc -batch" not in HOSTS[0].script()

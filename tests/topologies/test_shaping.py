@@ -16,27 +16,32 @@ from experiments.doctor.link_requirements import missing_reasons
 from experiments.machine.machine import State
 from tests.topologies.running_cluster import assert_reaches, on, running
 from tests.topologies.waiting import eventually
-from topologies.domain.plan import Plan
-from topologies.network import ClusterNetwork
-from topologies.shaping import (
-    MIN_BURST_OCTETS,
+from topologies.domain.link_options import (
     MIN_VALUES,
     UNSHAPED,
     LinkOptions,
     LinkOptionsError,
+)
+from topologies.domain.plan import Plan
+from topologies.network import ClusterNetwork
+from topologies.shaping import (
+    MIN_BURST_OCTETS,
     burst_octets,
+    change_commands,
+    required_qdiscs,
+    tc_commands,
 )
 
 PLAN = Plan.build(chassis=1, nodes=1, clients=1)
 
 
 def words(options: LinkOptions) -> list[str]:
-    return [*options.tc_commands("h1-eth0")]
+    return [*tc_commands(options, "h1-eth0")]
 
 
 def test_links_without_options_are_not_shaped() -> None:
     assert words(UNSHAPED) == words(LinkOptions(delay_ms=0, loss_percent=0)) == []
-    assert UNSHAPED.required_qdiscs() == {}
+    assert required_qdiscs(UNSHAPED) == {}
 
 
 def test_a_rate_alone_is_the_interfaces_root() -> None:
@@ -65,7 +70,7 @@ RATE, LOSS = LinkOptions(rate_mbit=10), LinkOptions(loss_percent=1)
 def test_what_has_the_same_disciplines_is_changed_as_it_stands(
     before: LinkOptions, after: LinkOptions
 ) -> None:
-    assert [*after.change_commands(before, "h1-eth0")] == words(after)
+    assert [*change_commands(before, after, "h1-eth0")] == words(after)
 
 
 @pytest.mark.parametrize("before", [RATE, LOSS, LinkOptions(2, 3, 4)])
@@ -73,8 +78,8 @@ def test_what_has_the_same_disciplines_is_changed_as_it_stands(
 def test_other_disciplines_are_deleted_first(
     before: LinkOptions, after: LinkOptions
 ) -> None:
-    first, *others = after.change_commands(before, "h1-eth0")
-    if before.required_qdiscs().keys() == after.required_qdiscs().keys():
+    first, *others = change_commands(before, after, "h1-eth0")
+    if required_qdiscs(before).keys() == required_qdiscs(after).keys():
         assert [first, *others] == words(after)
     else:
         assert (first, others) == ("qdisc del dev h1-eth0 root", words(after))
@@ -96,7 +101,7 @@ def test_other_disciplines_are_deleted_first(
 def test_each_option_names_the_discipline_it_needs(
     options: LinkOptions, needed: dict[str, str]
 ) -> None:
-    assert options.required_qdiscs() == needed
+    assert required_qdiscs(options) == needed
     assert len(words(options)) == len(needed)
 
 
@@ -194,7 +199,7 @@ def test_tc_accepts_the_commands() -> None:
     )
     lacks_netem, lacks_parent = "kind is unknown", "Failed to find specified qdisc"
     for command, reason in zip(
-        options.tc_commands("lo"), (lacks_netem, lacks_parent), strict=True
+        tc_commands(options, "lo"), (lacks_netem, lacks_parent), strict=True
     ):
         done = subprocess.run(
             ["unshare", "--net", "tc", *command.split()],

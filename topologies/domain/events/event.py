@@ -1,4 +1,4 @@
-"""A membership event: a pure change of state, and actions on machines before it.
+"""An event: a pure change of state, and actions on machines before it.
 
 ``change`` computes the new plan and membership without touching a machine, or raises
 :class:`EventError`. ``apply_to_machines`` runs before the switches are updated: a node
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from topologies.domain.arrangement import Arrangement
+from topologies.domain.link_options import LinkOptions
 from topologies.domain.membership import NodeState
 from topologies.domain.plan import Chassis, Node, Plan
 
@@ -48,6 +49,9 @@ class MachineActions(Protocol):
     def build_chassis(self, plan: Plan, chassis: Chassis) -> None:
         """Connect a new chassis with all its nodes."""
 
+    def shape_link(self, host: str, link: LinkOptions) -> None:
+        """Shape what that host sends, from now on."""
+
 
 #: From the old state and a target's name to the new state.
 Change = Callable[[Arrangement, str], Arrangement]
@@ -67,6 +71,7 @@ class Event:
 
     ``planned``: an operator's decision, not a failure. ``loss``: it removes power or a
     link. Of events at one instant these come last, because starting a machine takes time.
+    ``link``: the shaping that it gives to its target's link; None for a membership event.
     """
 
     kind: str
@@ -76,6 +81,7 @@ class Event:
     planned: bool
     apply_to_machines: MachineStep = _nothing
     loss: bool = False
+    link: LinkOptions | None = None
 
 
 def with_node(state: Arrangement, name: str, node_state: NodeState) -> Arrangement:

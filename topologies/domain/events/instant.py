@@ -46,14 +46,22 @@ def resolve_events(
 
     Each event must be possible after those before it. Raises :class:`EventError` or
     ``PlanError`` for one that is not. Raises :class:`EventError` for two events of
-    different kinds with one target: at one instant they contradict each other.
+    different kinds with one target, and for two changes of one link: at one instant they
+    contradict each other. A node may change together with its link.
     """
     kinds: dict[str, str] = {}
+    shaped: set[str] = set()
     steps: list[EventStep] = []
     for event, target in events:
-        if (kind := kinds.setdefault(target, event.kind)) != event.kind:
+        if event.link is not None:
+            other = event.kind if target in shaped else ""
+            shaped.add(target)
+        else:
+            kind = kinds.setdefault(target, event.kind)
+            other = "" if kind == event.kind else kind
+        if other:
             raise EventError(
-                f"{target}: already has a {kind} at this instant; choose another time"
+                f"{target}: already has a {other} at this instant; choose another time"
             )
         new = event.change(state, target)
         steps.append(EventStep(event, target, state, new))
