@@ -53,6 +53,8 @@ _SETTINGS: dict[str, Any] = {
     "lines.linewidth": 1.6,
 }
 
+_SHOWN = "picture"
+
 #: Draws into a figure; the second argument tells if it is narrow.
 Draw = Callable[[Figure, bool], None]
 
@@ -82,6 +84,26 @@ def plot(name: str, title: str, what: str, draw: Draw, files: Path) -> Plot:
     return Plot(
         name, title, what, _inline(wide, name), _inline(narrow, f"{name}-narrow")
     )
+
+
+class Picture(Figure):
+    """A figure that a notebook shows as SVG, whatever backend matplotlib has there."""
+
+    def _repr_svg_(self) -> str:
+        """Called by IPython."""
+        with _settings(_SHOWN):
+            return _svg(self)
+
+
+def picture(draw: Draw) -> Picture:
+    """Draws a plot as the page has it, to be shown, changed or saved.
+
+    It belongs to no window and to no state of pyplot.
+    """
+    with _settings(_SHOWN):
+        figure = Picture(figsize=(WIDE, 3), layout="constrained")
+        draw(figure, False)
+    return figure
 
 
 def _settings(name: str) -> AbstractContextManager[None]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -71,15 +72,41 @@ def load_spec(
     if not isinstance(data, dict):
         raise SpecError(f"{path}:1: a spec is a mapping of keys, e.g. 'policy: flood'")
     data.setdefault("scenario", names.valid_name(path.stem))
+
+    def where(place: Place) -> str:
+        return f"{path}:{_line(root, place)}"
+
+    return _validated(data, overrides, kind, where)
+
+
+def spec_of(keys: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunSpec:
+    """The spec of these keys, which mean what they mean in a file; changed by overrides.
+
+    Raises :class:`SpecError` for unknown keys and wrong values.
+    """
+    return _validated(
+        copy.deepcopy({**keys}), overrides, RunSpec, lambda _place: "spec"
+    )
+
+
+def _validated(
+    data: dict[str, Any],
+    overrides: Sequence[str],
+    kind: type[T],
+    where: Callable[[Place], str],
+) -> T:
+    """The spec; ``where`` tells where a key of ``data`` stands."""
     overridden = [_override(data, item) for item in overrides]
+
+    def place_of(place: Place) -> str:
+        by_set = any(place[: len(one)] == one for one in overridden)
+        return "--set" if by_set else where(place)
+
     try:
         return kind.model_validate(data)
     except ValidationError as error:
         raise SpecError(
-            "\n".join(
-                _explain(problem, path, root, overridden, kind)
-                for problem in error.errors()
-            )
+            "\n".join(_explain(problem, place_of, kind) for problem in error.errors())
         ) from error
 
 
@@ -120,19 +147,12 @@ def _override(data: dict[str, Any], item: str) -> Place:
 
 
 def _explain(
-    problem: Any,
-    path: Path,
-    root: yaml.Node | None,
-    overridden: Iterable[Place],
-    kind: type[RunSpec],
+    problem: Any, place_of: Callable[[Place], str], kind: type[RunSpec]
 ) -> str:
     """One line for one pydantic error: place, key, remedy."""
     place: Place = tuple(problem["loc"])
     dotted = ".".join(str(part) for part in place)
-    if place in overridden or any(place[: len(o)] == o for o in overridden):
-        where = "--set"
-    else:
-        where = f"{path}:{_line(root, place)}"
+    where = place_of(place)
     if problem["type"] == "extra_forbidden":
         known = _keys_beside(place, kind)
         return (
