@@ -2,12 +2,14 @@
 
 import click
 
+NAMES = ("spec", "suite", "model", "plan", "summary", "chaos", "published")
+
 
 @click.command("schema")
-@click.argument("of", type=click.Choice(["spec", "suite", "model", "summary", "chaos"]))
+@click.argument("of", type=click.Choice(NAMES))
 def command(of: str) -> None:
-    """Print the JSON Schema of a spec, a suite, a spec with `model:`, a run's summary.json
-    or a chaos.json.
+    """Print the JSON Schema of a spec, a suite, a spec with `model:`, one with `limits:`, a
+    run's summary.json, a chaos.json or the published figures.
 
     The same is in schemas/, and the first line of a shipped YAML file names it there:
     editors complete and check by it.

@@ -1,4 +1,4 @@
-"""JSON Schemas (draft 2020-12) of a spec, a suite and a run's ``summary.json``.
+"""JSON Schemas (draft 2020-12) of the files that users write and read: specs, summaries.
 
 They are made from the models and nowhere written by hand. Each is kept in ``schemas/`` at
 the top of the checkout, where editors and other people's programs find it::
@@ -20,6 +20,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from experiments.chaos.chaos_summary import ChaosSummary
 from experiments.model.model_spec import ModelSpec
+from experiments.model.plan_spec import PlanSpec
+from experiments.published.published_rows import Rows
 from experiments.results.summary_model import Summary
 from experiments.spec.run_spec import RunSpec
 from experiments.sweep.suite import Suite
@@ -30,8 +32,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "schemas"
 
 def spec_schema() -> dict[str, Any]:
     """Of a run's spec. ``reset`` is another name of ``policy`` there."""
-    schema = RunSpec.model_json_schema()
-    return {**schema, "properties": _with_reset(schema["properties"])}
+    return _of_spec(RunSpec)
 
 
 def suite_schema() -> dict[str, Any]:
@@ -47,8 +48,17 @@ def suite_schema() -> dict[str, Any]:
 
 def model_schema() -> dict[str, Any]:
     """Of a spec that is computed: a run's, and the section ``model``."""
-    schema = ModelSpec.model_json_schema()
-    return {**schema, "properties": _with_reset(schema["properties"])}
+    return _of_spec(ModelSpec)
+
+
+def plan_schema() -> dict[str, Any]:
+    """Of the spec of a plan: one that is computed, and the section ``limits``."""
+    return _of_spec(PlanSpec)
+
+
+def published_schema() -> dict[str, Any]:
+    """Of ``published.yaml``: published figures, and how far ours may be away."""
+    return Rows.model_json_schema()
 
 
 def summary_schema() -> dict[str, Any]:
@@ -66,8 +76,10 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "spec": spec_schema,
     "suite": suite_schema,
     "model": model_schema,
+    "plan": plan_schema,
     "summary": summary_schema,
     "chaos": chaos_schema,
+    "published": published_schema,
 }
 
 
@@ -75,6 +87,11 @@ def schema_text(of: str) -> str:
     """That schema as it is kept. Raises :class:`KeyError` for a name that is none."""
     schema = {"$schema": GenerateJsonSchema.schema_dialect, **SCHEMAS[of]()}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _of_spec(model: type[RunSpec]) -> dict[str, Any]:
+    schema = model.model_json_schema()
+    return {**schema, "properties": _with_reset(schema["properties"])}
 
 
 def _with_reset(properties: Mapping[str, Any]) -> dict[str, Any]:

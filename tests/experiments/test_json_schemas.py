@@ -15,7 +15,10 @@ from click.testing import CliRunner
 from controller.balancers import BALANCERS
 from controller.policies import POLICIES
 from experiments.commands.cli import main
+from experiments.commands.schema import NAMES
 from experiments.model.model_spec import SPECS as COMPUTED
+from experiments.model.plan_spec import PlanSpec
+from experiments.published.published_rows import ROWS
 from experiments.schemas.json_schemas import FOLDER, SCHEMAS, schema_text
 from experiments.spec.run_spec import RunSpec
 from experiments.spec.spec_file import SCENARIOS
@@ -29,6 +32,7 @@ SHIPPED = {
     **dict.fromkeys(sorted(SCENARIOS.glob("*.yaml")), "spec"),
     **dict.fromkeys(sorted(SUITES.glob("*.yaml")), "suite"),
     **dict.fromkeys(sorted(COMPUTED.glob("*.yaml")), "model"),
+    ROWS: "published",
 }
 every_schema = pytest.mark.parametrize("of", SCHEMAS)
 every_file = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -73,6 +77,41 @@ def test_every_shipped_file_names_its_schema(path: Path) -> None:
     comment, _, place = first.partition("=")
     assert comment == "# yaml-language-server: $schema"
     assert (path.parent / place).resolve() == FOLDER / f"{SHIPPED[path]}.schema.json"
+
+
+def test_no_shipped_file_is_without_a_schema() -> None:
+    """Also one of a new kind, in a folder that no list above knows."""
+    shipped = set(FOLDER.parent.glob("experiments/**/*.yaml"))
+    assert shipped == SHIPPED.keys()
+    assert set(NAMES) == SCHEMAS.keys()
+
+
+def test_the_first_line_is_enough_for_an_editor() -> None:
+    """A wrong key in any shipped file is found by the schema that its first line names."""
+    for path in SHIPPED:
+        place = path.read_text("utf-8").splitlines()[0].partition("=")[2]
+        schema = json.loads((path.parent / place).read_text("utf-8"))
+        data = yaml.safe_load(path.read_text("utf-8"))
+        assert wrong("", {**data, "no_such_key": 1}, schema), path
+
+
+def test_a_plan_has_limits_and_all_that_a_computation_has() -> None:
+    limits = {"half_open_p99_s": 0.5, "hung": None, "detours": 3}
+    plan = {"limits": limits, "model": {"for_s": 60}, "reset": "drop"}
+    assert PlanSpec.model_validate(plan)
+    assert wrong("plan", plan) == []
+    complete = PlanSpec.model_validate(plan).model_dump(mode="json")
+    assert wrong("plan", complete) == []
+    assert wrong("model", plan)
+    for bad in ({"hung": -1}, {"half_open_kib": 0}, {"hangs": 1}):
+        assert len(wrong("plan", {"limits": bad})) == 1
+
+
+def test_a_change_of_a_link_is_valid() -> None:
+    event = {"kind": "link", "target": "h1", "delay_ms": 5, "loss_percent": 1}
+    assert wrong("spec", {"events": [event]}) == []
+    [found] = wrong("spec", {"events": [{**event, "delay": 5}]})
+    assert "'delay'" in found
 
 
 def test_a_complete_spec_is_valid() -> None:
