@@ -14,6 +14,10 @@ from experiments.report.theme import light
 from experiments.results.run_folder import RunFolder
 from topologies.domain.events.link_change import described, link_in
 
+#: So many letters of a label fit side by side on the page, wide and narrow.
+WIDE_TEXT, NARROW_TEXT = 115, 40
+_LINE_POINTS = 10
+
 
 class Timeline(NamedTuple):
     """Times of a run, in ms since the request of the first event (or the first opening)."""
@@ -116,7 +120,10 @@ def _lanes(panel: Axes, one: Timeline, narrow: bool) -> None:
     panel.grid(axis="y", visible=False)
     for at, (_, times, role) in enumerate(rows, 1):
         panel.vlines(times, at - 0.32, at + 0.32, color=light(role), linewidth=1.3)
-    for what, requested, applied, settled in one.events:
+    levels = label_levels(one, NARROW_TEXT if narrow else WIDE_TEXT)
+    for level, (what, requested, applied, settled) in zip(
+        levels, one.events, strict=True
+    ):
         panel.axvline(
             requested, color=light("faint"), linewidth=0.9, linestyle=(0, (3, 2))
         )
@@ -124,17 +131,44 @@ def _lanes(panel: Axes, one: Timeline, narrow: bool) -> None:
         panel.hlines(
             0, applied, max(settled, applied), color=light("series-3"), linewidth=6
         )
-        right = requested > 0.7 * one.end
+        right = _at_the_right(one, requested)
         panel.annotate(
             what,
             (requested, -0.6),
-            xytext=(-2 if right else 2, 3),
+            xytext=(-2 if right else 2, 3 + level * _LINE_POINTS),
             textcoords="offset points",
             fontsize=8,
             annotation_clip=False,
             ha="right" if right else "left",
             color=light("ink"),
         )
+
+
+def label_levels(one: Timeline, letters: int) -> list[int]:
+    """A line for each event's label, 0 the lowest, so that none covers another.
+
+    ``letters``: how many fit side by side over the whole time.
+    """
+    ends: list[list[tuple[float, float]]] = []
+    levels = []
+    for what, requested, _, _ in one.events:
+        width = one.end * len(what) / letters
+        begin = requested - width if _at_the_right(one, requested) else requested
+        level = 0
+        while level < len(ends) and any(
+            begin < end and start < begin + width for start, end in ends[level]
+        ):
+            level += 1
+        if level == len(ends):
+            ends.append([])
+        ends[level].append((begin, begin + width))
+        levels.append(level)
+    return levels
+
+
+def _at_the_right(one: Timeline, time: float) -> bool:
+    """Whether a label at that time goes to its left, for want of room."""
+    return time > 0.7 * one.end
 
 
 def _count(panel: Axes, one: Timeline) -> None:
