@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--port",
     default=0,
     type=click.IntRange(0, 65535),
-    help="TCP port of the page.  [default: any]",
+    help="TCP port of the page.  [default: the last one of this name]",
 )
 @click.option("--count", type=click.IntRange(min=1), help="End after this many views.")
 @click.option(

@@ -58,7 +58,8 @@ class ViewHub:
                 try:
                     await asyncio.wait_for(changed.wait(), ALIVE_S)
                 except asyncio.TimeoutError:
-                    yield ": nothing has changed\n\n"
+                    # Not a comment: a page must see that its server is there.
+                    yield "event: alive\ndata: {}\n\n"
                     continue
                 changed.clear()
                 with self._lock:

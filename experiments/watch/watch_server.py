@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import socket
 import threading
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from starlette.staticfiles import StaticFiles
 
 from experiments.cluster import control
 from experiments.watch.feed import Feed, WatchEnding
+from experiments.watch.kept_address import LOOPBACK, listen
 from experiments.watch.page_guard import PageGuard
 from experiments.watch.seen_ladder import seen_ladder_svg
 from experiments.watch.seen_resets import SeenReset
@@ -35,7 +35,6 @@ from topologies.domain.events import EVENTS
 from topologies.runs import NotRunning, find_run
 
 PAGE = Path(__file__).with_name("page")
-LOOPBACK = "127.0.0.1"
 #: An event is short.
 MAX_BODY_BYTES = 4096
 #: An event may build a chassis first, in seconds.
@@ -116,14 +115,14 @@ def serve_page(
 
     Raises :class:`OSError` if the port is taken.
     """
-    token = secrets.token_urlsafe(24)
     hub = ViewHub()
 
     def cause_event(kind: str, target: str) -> object:
         path = find_run(feed.name).directory / "control.sock"
         return control.request(path, "events", EVENT_S, words=[kind, target])
 
-    with socket.create_server((LOOPBACK, port)) as listener:
+    listener, token = listen(feed.name, port)
+    with listener:
         port = listener.getsockname()[1]
         app = page_app(PageRequests(hub, cause_event, feed.find_reset), port, token)
         config = uvicorn.Config(
