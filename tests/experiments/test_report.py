@@ -20,6 +20,7 @@ from experiments.report.survival import ended_share, quantile
 from experiments.report.theme import COLOURS, SERIES, line_style
 from experiments.results.run_folder import RunFolder
 from experiments.sweep.suite_file import expand, find_suite, load_suite
+from tests.experiments.contrast import contrast
 from tests.experiments.run_folders import (
     END_S,
     EVENT,
@@ -273,28 +274,14 @@ def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
         load_report(tmp_path)
 
 
-def _luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _contrast(one: str, other: str) -> float:
-    """WCAG 2.2, relative luminance and contrast ratio."""
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
 @pytest.mark.parametrize("ground", ["paper", "panel"])
 @pytest.mark.parametrize("dark", [0, 1], ids=["light", "dark"])
 def test_contrast_meets_wcag_aa(dark: int, ground: str) -> None:
     for role in ("ink", "faint", "link", "good", "bad", "stray", "reset"):
-        ratio = _contrast(COLOURS[role][dark], COLOURS[ground][dark])
+        ratio = contrast(COLOURS[role][dark], COLOURS[ground][dark])
         assert ratio >= 4.5, f"{role} as text on {ground}: {ratio:.2f}"
     for role in ("edge", "freed", *(f"series-{n}" for n in range(SERIES))):
-        ratio = _contrast(COLOURS[role][dark], COLOURS[ground][dark])
+        ratio = contrast(COLOURS[role][dark], COLOURS[ground][dark])
         assert ratio >= 3, f"{role} as a line on {ground}: {ratio:.2f}"
 
 
