@@ -235,6 +235,9 @@ class Session:
 
     def _ask(self) -> bool:
         before, answered = self.reading, self.answers
+        moving = (
+            self._rates.moving()
+        )  # then the view in which it ends is another one, too
         try:
             self.reading = self._attachment.ask()
             self.answers = True
@@ -242,7 +245,7 @@ class Session:
             self.answers = False
             return answered
         add_totals(self._seen(), time.time())
-        if self._rates.moving():
+        if moving or self._rates.moving():
             return True
         quiet = ("cpu_s", "guards_s", "tier1_s")
         return any(

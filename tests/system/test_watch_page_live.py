@@ -74,6 +74,8 @@ def test_a_drain_by_its_button_and_the_death_of_cluster_and_server(
         expect(_total(page, "resets")).to_have_text(str(moved))
         expect(_total(page, "moved")).to_have_text("0")
         expect(_total(page, "half_open")).to_have_text("0")
+        still = page.locator(".flow:not([data-strength='0'])")
+        expect(still, "rates end").to_have_count(0, timeout=LONGEST_MS)
         expect(node).to_have_accessible_name(re.compile("drained, no connections"))
         expect(page.get_by_role("button", name="Restore c1n1")).to_be_visible()
         drawing = page.get_by_role("img", name=re.compile("^Ladder diagram"))

@@ -63,6 +63,7 @@ class Life:
         self.records: list[dict[str, Any]] = []
         self.asked = 0
         self.answers = True
+        self.guards: dict[str, dict[str, int]] = {}
 
     def ask(self) -> dict[str, Any]:
         self.asked += 1
@@ -75,7 +76,7 @@ class Life:
             "datapath": "netdev",
             "message": None,
             "switches": {},
-            "guards": {},
+            "guards": self.guards,
             "guards_s": START_S + self.asked,
             "tier1": {},
             "tier1_s": START_S,
@@ -306,3 +307,17 @@ def test_a_cluster_that_does_not_answer_is_said_to(
     clock.now += 2
     session.step()
     assert "does not answer" not in session.view()["message"]
+
+
+def test_a_rate_that_ends_is_shown(kernel: Kernel, life: Life, clock: Clock) -> None:
+    """Nothing else changes in the step in which it falls to 0."""
+    session = begun(kernel, life)
+    shown: list[float | None] = []
+    for step in range(12):
+        if step == 2:
+            life.guards = {"c1n1": {"strays": 8, "resets": 8, "copies": 0}}
+        clock.now += 1.0
+        if session.step():
+            shown.append(session.view()["totals"]["strays_per_s"])
+    assert any(shown)
+    assert shown[-1] == 0
