@@ -46,6 +46,7 @@ ELSEWHERE = {
     "completion": "experiments.commands.completion",
     "export": "experiments.commands.export_plan",
     "link": "experiments.commands.shape_link",
+    "man": "experiments.commands.man_page",
     "memory": "experiments.commands.memory",
     "model": "experiments.commands.model",
     "plan": "experiments.commands.plan_policy",

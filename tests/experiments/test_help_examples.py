@@ -25,7 +25,7 @@ from tests.experiments.commands_help import (
 )
 
 #: Commands that need no cluster, no root and no earlier result, and take seconds.
-READING = ("completion", "export", "predict", "scenarios", "schema", "validate")
+READING = ("completion", "export", "man", "predict", "scenarios", "schema", "validate")
 
 
 @pytest.mark.parametrize(
