@@ -29,13 +29,7 @@ def without_refusals(
     Refused is what did not move, was closed before the reset, and never opened by its
     client's word.
     """
-    ends = {
-        (address, port)
-        for client in clients
-        if (report := reports.get(client.name))
-        for address in (client.ipv4, client.ipv6)
-        for port in refused_ports(report)
-    }
+    ends = refused_ends(clients, reports)
     return [
         replace(one, reset_ns=None)
         if not one.moved
@@ -44,6 +38,20 @@ def without_refusals(
         else one
         for one in outcomes
     ]
+
+
+def refused_ends(
+    clients: Sequence[Client], reports: Mapping[str, ClientReport]
+) -> frozenset[tuple[str, int]]:
+    """Address and port of every attempt to connect that failed, with either address of its
+    client."""
+    return frozenset(
+        (address, port)
+        for client in clients
+        if (report := reports.get(client.name))
+        for address in (client.ipv4, client.ipv6)
+        for port in refused_ports(report)
+    )
 
 
 def refused_ports(report: ClientReport) -> frozenset[int]:

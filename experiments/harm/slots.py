@@ -6,11 +6,10 @@ Pure, by two witnesses: the kernels' socket tables, and the clients' own reports
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from nodes.clients.client_report import ClientReport, Event
-
-C = TypeVar("C")
+from topologies.domain.connection import FourTuple
 
 
 def slots(
@@ -49,9 +48,21 @@ def refused(reports: Mapping[str, ClientReport], end_s: float) -> list[Event]:
     return found
 
 
-def held_by_nobody(held: Mapping[C, Collection[str]], clients: Collection[C]) -> int:
-    """Sockets of nodes whose client has none. ``held``: connection -> nodes."""
-    return sum(len(nodes) for one, nodes in held.items() if one not in clients)
+def held_by_nobody(
+    held: Mapping[FourTuple, Collection[str]],
+    clients: Collection[FourTuple],
+    refused: Collection[tuple[str, int]] = (),
+) -> int:
+    """Sockets of nodes whose client has none. ``held``: connection -> nodes.
+
+    ``refused``: address and port of attempts to connect that failed. One that was under way
+    when the tables were read is no session that anybody left.
+    """
+    return sum(
+        len(nodes)
+        for one, nodes in held.items()
+        if one not in clients and (one.src, one.sport) not in refused
+    )
 
 
 def _without(report: ClientReport, end_s: float) -> int:

@@ -16,6 +16,7 @@ from controller.policies import POLICIES
 from controller.policies.questions import Travel
 from experiments.analysis.analysis import Analysis
 from experiments.analysis.balance import balance
+from experiments.analysis.refusals import refused_ends
 from experiments.analysis.waiting import Waiting
 from experiments.files.whole_file import write_whole
 from experiments.harm.harm import harm, longest_gap_s
@@ -126,7 +127,11 @@ def _slots(spec: RunSpec, record: RunRecord) -> dict[str, Any]:
     instants_s = [each.requested_s for each in one_per_instant(record.events)]
     return {
         **slots(limit, record.reports, instants_s, seen.end_s),
-        "held_by_nobody": held_by_nobody(seen.held_after, seen.clients_after),
+        "held_by_nobody": held_by_nobody(
+            seen.held_after,
+            seen.clients_after,
+            refused_ends(record.final.plan.clients, record.reports),
+        ),
         "predicted": predicted(spec),
     }
 

@@ -76,9 +76,16 @@ def test_nobody_is_refused_before_all_are_open_or_after_the_end(tmp_path: Path) 
 
 
 def test_a_socket_is_nobodys_if_no_client_has_its_end() -> None:
-    held = {"a": ["c1n1"], "b": ["c1n2", "c2n1"], "c": ["c1n1"]}
-    assert held_by_nobody(held, {"a"}) == 3
-    assert held_by_nobody(held, {"a", "b", "c"}) == 0
+    a, b, c = (FourTuple("10.1.0.1", port, "10.0.0.1", 10809) for port in (1, 2, 3))
+    held = {a: ["c1n1"], b: ["c1n2", "c2n1"], c: ["c1n1"]}
+    assert held_by_nobody(held, {a}) == 3
+    assert held_by_nobody(held, {a, b, c}) == 0
+
+
+def test_an_attempt_that_a_node_is_refusing_is_nobodys_session() -> None:
+    a, b = (FourTuple("10.1.0.1", port, "10.0.0.1", 10809) for port in (1, 2))
+    held = {a: ["c1n1"], b: ["c1n2"]}
+    assert held_by_nobody(held, {}, {("10.1.0.1", 2), ("10.1.0.2", 1)}) == 1
 
 
 def refused_outcome(**fields: Any) -> Outcome:
