@@ -92,17 +92,21 @@ def agreement(
     """Compares tables with events, without the connections in ``flux``.
 
     ``half_open``: those by the tables. By the events, a connection is half open if it is
-    stale at the end (:mod:`experiments.analysis.outcomes`).
+    stale at the end (:mod:`experiments.analysis.outcomes`). Of a late one they know only
+    what came before its stray, so it may be half open by the tables alone (``stateful``,
+    whose switches forgot it a moment ago).
     """
     left, right = _without(tables, flux), _without(events, flux)
+    outcomes = tuple(outcomes)
+    undecided = flux | {f.connection for f in outcomes if f.late and not f.stale_at_end}
     stale = frozenset((f.connection, f.owner or "") for f in outcomes if f.stale_at_end)
-    by_tables = _without(half_open, flux)
+    by_tables = _without(half_open, undecided)
     return Agreement(
         compared=len(left | right),
         only_in_tables=left - right,
         only_in_events=right - left,
         half_open=by_tables,
-        half_open_not_agreed=by_tables ^ _without(stale, flux),
+        half_open_not_agreed=by_tables ^ _without(stale, undecided),
     )
 
 

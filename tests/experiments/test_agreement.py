@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from experiments.analysis.agreement import (
     CLIENT,
     Agreement,
@@ -63,6 +65,28 @@ def test_a_socket_that_only_one_of_them_knows_is_named() -> None:
     assert [
         text for text in found.descriptions() if strange in text and "tables" in text
     ]
+
+
+def test_a_client_that_was_reset_too_late_to_be_judged_leaves_no_disagreement() -> None:
+    """By the events it lives, and by the last tables too, as with policies that keep it."""
+    run = ScaleOut.build(policy="client-only")
+    one = run.outcomes()[0]
+    kept = replace(
+        one,
+        ended_ns=None,
+        freed_ns=None,
+        routed_elsewhere=False,
+        moved_ns=one.opened_ns,
+    )
+    place = frozenset({(one.connection, one.owner or "")})
+    found = [
+        agreement(
+            frozenset(), frozenset(), place, [replace(kept, late=late)], frozenset()
+        )
+        for late in (True, False)
+    ]
+    assert [each.half_open_not_agreed for each in found] == [frozenset(), place]
+    assert [each.half_open for each in found] == [frozenset(), place]
 
 
 def test_what_came_or_went_while_the_tables_were_read_is_not_compared() -> None:
