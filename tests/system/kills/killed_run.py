@@ -72,8 +72,11 @@ def kill_in_run(kill: Kill, folder: Path) -> Ending:
         status = life.end()
     name = f"run-{life.launcher.pid}"
     with suppress(AssertionError):
-        eventually("nothing is left", lambda: not _left_of(traces), GONE_S)
-    sandbox.remove_dead_runs()
+        eventually(
+            "nothing is left",
+            lambda: not _left_of(traces) and _is_removed(name),
+            GONE_S,
+        )
     left: list[object] = _left_of(traces)
     left += [] if machine() == before else ["the machine's interfaces or mounts differ"]
     left += [RUNS / name] if (RUNS / name).exists() else []
@@ -231,6 +234,12 @@ def _words(pid: int) -> str:
     except OSError:
         return ""
     return line.replace(b"\0", b" ").decode(errors="replace")
+
+
+def _is_removed(name: str) -> bool:
+    """Whether the run's folder goes with the next start, which this stands for."""
+    sandbox.remove_dead_runs()
+    return not (RUNS / name).exists()
 
 
 def _left_of(traces: Traces) -> list[object]:
