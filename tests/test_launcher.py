@@ -258,7 +258,10 @@ def test_a_changed_list_is_noticed(used: Bench, change: str, ready: bool) -> Non
         'status=0; environment_is_ready .venv || status=$?; rm "$settings"; exit $status'
     )
     launcher = str(used.folder / "resetbed")
-    done = subprocess.run(("bash", "-c", script, "bash", launcher, change), check=False)
+    # As in a development container, the tests' own environment may be elsewhere.
+    here = {key: text for key, text in os.environ.items() if key != "RESETBED_HOME"}
+    command = ("bash", "-c", script, "bash", launcher, change)
+    done = subprocess.run(command, env=here, check=False)
     assert (done.returncode == 0) is ready
 
 
