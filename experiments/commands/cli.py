@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import textwrap
 from importlib import import_module
@@ -12,18 +11,13 @@ from typing import Any, cast
 
 import click
 
-from experiments.commands.ask_cluster import request
 from experiments.commands.cli_options import (
     BadInput,
-    cluster_arguments,
-    cluster_options,
     datapath_option,
     handles_errors,
     healing_options,
     keys_option,
     many_machines,
-    member_options,
-    name_option,
     spec_overrides,
 )
 
@@ -36,14 +30,18 @@ def _print_version(context: click.Context, _: click.Parameter, given: bool) -> N
         context.exit()
 
 
-#: A line for each command with a file of its own: its name -> the module that has it as
-#: ``command``. The module is imported when it is asked for.
+#: A line for each command that stands elsewhere: its name -> the module that has it as
+#: ``command``, or ``MODULE:NAME``. The module is imported when it is asked for.
 ELSEWHERE = {
     "bench": "experiments.commands.run_bench",
     "capture": "experiments.commands.watch_frames",
     "chaos": "experiments.commands.chaos",
     "cluster-keys": "experiments.commands.cluster_keys",
     "completion": "experiments.commands.completion",
+    "console": "experiments.commands.own_cluster:console",
+    "down": "experiments.commands.own_cluster:down",
+    "event": "experiments.commands.own_cluster:event",
+    "exec": "experiments.commands.own_cluster:execute",
     "export": "experiments.commands.export_plan",
     "link": "experiments.commands.shape_link",
     "man": "experiments.commands.man_page",
@@ -52,6 +50,8 @@ ELSEWHERE = {
     "plan": "experiments.commands.plan_policy",
     "scheduler": "experiments.commands.scheduler",
     "schema": "experiments.commands.schema",
+    "status": "experiments.commands.own_cluster:status",
+    "up": "experiments.commands.own_cluster:up",
     "watch": "experiments.commands.watch_cluster",
     "worker": "experiments.commands.machine_worker",
 }
@@ -85,7 +85,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of that name; None where there is none."""
         if name in ELSEWHERE:
-            return cast(click.Command, import_module(ELSEWHERE[name]).command)
+            module, _, attribute = ELSEWHERE[name].partition(":")
+            found = getattr(import_module(module), attribute or "command")
+            return cast(click.Command, found)
         return super().get_command(ctx, name)
 
 
@@ -374,123 +376,6 @@ def predict(spec: str, overrides: tuple[str, ...], as_json: bool) -> None:
     else:
         prediction.print_prediction(predicted)
         print_slots(loaded)
-
-
-@main.command()
-@name_option
-@cluster_options
-@member_options
-@handles_errors
-def up(name: str, **size: Any) -> None:
-    """Start a cluster in the background. Returns when it serves.
-
-    \b
-      ./resetbed up
-      ./resetbed up --chassis 3 --nodes 4 --clients 2 --reset flood --workload echo
-    """
-    from experiments.running.launch import launch_up
-
-    sys.exit(launch_up(name, *cluster_arguments(size)))
-
-
-@main.command()
-@name_option
-@cluster_options
-@member_options
-@handles_errors
-def console(name: str, **size: Any) -> None:
-    """Run a cluster in the foreground, with Mininet's command line.
-
-    Beside Mininet's commands there are pingall, members, connections, halfopen and the
-    membership events.
-
-    \b
-      ./resetbed console --nodes 2
-    """
-    from experiments.running.launch import launch_console
-
-    sys.exit(launch_console(name, *cluster_arguments(size)))
-
-
-@main.command("exec", context_settings={"ignore_unknown_options": True})
-@name_option
-@click.argument("host")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@handles_errors
-def execute(name: str, host: str, command: tuple[str, ...]) -> None:
-    """Run a command on a host of the cluster. Exits with the command's status.
-
-    \b
-      ./resetbed exec h1 -- nbdinfo nbd://10.0.0.1
-      ./resetbed exec c1n2 -- ss -tn
-    """
-    from topologies.sandbox import host_command
-
-    argv = host_command(name, host, list(command))
-    os.execvp(argv[0], argv)
-
-
-@main.command()
-@name_option
-@click.argument("events", nargs=-1, required=True, metavar="KIND TARGET ...")
-@handles_errors
-def event(name: str, events: tuple[str, ...]) -> None:
-    """Cause a membership event. Returns when the switches have applied it.
-
-    Several events on one command line are applied together, as one change.
-
-    \b
-      ./resetbed event drain-node c1n2
-      ./resetbed event restore-node c1n2 fail-node c2n1
-
-    \b
-      drain-node c1n2      fail-node c1n2      restore-node c1n2    add-node c2
-      fail-chassis c2      restore-chassis c2  add-chassis c3
-      uplink-down c2       uplink-up c2        reseed fabric (or c2, or all)
-    """
-    for record in request(name, "events", words=events)["events"]:
-        settled = record["settled_s"] or record["applied_s"]
-        applied_ms = (record["applied_s"] - record["requested_s"]) * 1e3
-        settled_ms = (settled - record["requested_s"]) * 1e3
-        click.echo(
-            f"{record['kind']} {record['target']}: applied after {applied_ms:.1f} ms, "
-            f"settled in the datapath after {settled_ms:.1f} ms"
-        )
-
-
-@main.command()
-@name_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@handles_errors
-def status(name: str, as_json: bool) -> None:
-    """Show members, switches, connections on each node, and counters.
-
-    \b
-      ./resetbed status
-      ./resetbed status --json
-    """
-    answer = request(name, "status")["status"]
-    if as_json:
-        click.echo(json.dumps(answer, indent=2))
-    else:
-        from experiments.display.render import print_status
-
-        print_status(answer)
-
-
-@main.command()
-@name_option
-@handles_errors
-def down(name: str) -> None:
-    """Remove the cluster.
-
-    \b
-      ./resetbed down
-    """
-    from experiments.running.launch import stop_cluster
-
-    stop_cluster(name)
-    click.echo(f"{name} is down")
 
 
 @main.command()

@@ -70,6 +70,34 @@ def name_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def ending_options(what: str) -> Callable[..., Any]:
+    """The options ``--count`` and ``--for``, of commands that look until they are ended.
+
+    ``what`` is counted. The command gets ``count`` and ``for_s``, None where not given.
+    """
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        seconds = click.FloatRange(min=0, min_open=True)
+        for option in (
+            click.option(
+                "--for",
+                "for_s",
+                type=seconds,
+                metavar="SECONDS",
+                help="End after this time.",
+            ),
+            click.option(
+                "--count",
+                type=click.IntRange(min=1),
+                help=f"End after this many {what}.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
 def _choice(registry: str) -> Callable[..., Any]:
     """A validator for names of a registry, which is imported only when it is used."""
 

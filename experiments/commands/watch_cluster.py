@@ -16,6 +16,7 @@ from experiments.commands.cli_options import (
     DEFAULT_NAME,
     BadInput,
     UnmetRequirement,
+    ending_options,
     handles_errors,
     name_option,
 )
@@ -34,11 +35,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65535),
     help="TCP port of the page.  [default: the last one of this name]",
 )
-@click.option("--count", type=click.IntRange(min=1), help="End after this many views.")
-@click.option(
-    "--for", "for_s", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-    help="End after this time.",
-)  # fmt: skip
+@ending_options("views")
 @handles_errors
 def command(
     name: str,

@@ -11,7 +11,12 @@ from typing import IO
 
 import click
 
-from experiments.commands.cli_options import BadInput, handles_errors, name_option
+from experiments.commands.cli_options import (
+    BadInput,
+    ending_options,
+    handles_errors,
+    name_option,
+)
 
 
 @click.command("capture")
@@ -24,11 +29,7 @@ from experiments.commands.cli_options import BadInput, handles_errors, name_opti
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write to this file instead of standard output.",
 )
-@click.option("--count", type=click.IntRange(min=1), help="End after this many frames.")
-@click.option(
-    "--for", "for_s", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-    help="End after this time.",
-)  # fmt: skip
+@ending_options("frames")
 @handles_errors
 def command(
     name: str,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import signal
 import socket
 import sys
@@ -24,6 +23,7 @@ from types import FrameType
 from typing import TextIO
 
 from controller.pipeline.cluster_state import ClusterState
+from experiments.files.replaced_file import ReplacedFile
 from experiments.healing.acts import act
 from experiments.healing.route_history import RouteHistory
 from experiments.healing.schedule import NEXT_PROBE, Held, Schedule
@@ -77,8 +77,8 @@ class Healer:
     def __init__(
         self, state: Path, sites: Path, output: TextIO, bound_s: float
     ) -> None:
-        self._state = _Watched(state)
-        self._sites = _Watched(sites)
+        self._state = ReplacedFile(state)
+        self._sites = ReplacedFile(sites)
         self._output = output
         self._bound_s = bound_s
         self._history = RouteHistory()
@@ -149,24 +149,6 @@ class Healer:
                 with suppress(OSError):  # it has just lost power
                     self._nodes[name] = NodeSockets(site)
         self._next_look_s = 0.0
-
-
-class _Watched:
-    """A file that is replaced when it changes."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._seen: tuple[int, int] | None = None
-
-    def has_changed(self) -> bool:
-        """Whether there is another file than at the last call."""
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError:
-            return False
-        now = found.st_ino, found.st_mtime_ns
-        changed, self._seen = now != self._seen, now
-        return changed
 
 
 def main() -> int:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from experiments.files.disk_full import disk_full_named
@@ -19,6 +18,7 @@ from experiments.model.plan_page import to_json
 from experiments.model.plan_pictures import write_pictures
 from experiments.model.plan_spec import PlanSpec
 from experiments.report.page import CSS
+from experiments.report.templates import templates
 from experiments.report.theme import variables
 
 _HERE = Path(__file__).parent
@@ -74,14 +74,8 @@ def _page(
     on_one_link = spec.limits.copies_per_s_on_one_link
     courses = {one["policy"]: one["course"] for one in summaries}
     facts = plan_words.question(spec, len(summaries[0]["events"]))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("plan.html.j2").render(
+    template = templates(_HERE).get_template("plan.html.j2")
+    return template.render(
         title=spec.scenario,
         description=spec.description,
         css=CSS.read_text(),

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import yaml
 
 from experiments.display.render import milliseconds
@@ -16,6 +15,7 @@ from experiments.report import distributions, harm_plot, overview, timeline, top
 from experiments.report.canvas import Plot, plot
 from experiments.report.comparison import Comparison, compare, findings
 from experiments.report.data import Entry, Report
+from experiments.report.templates import templates
 from experiments.report.theme import variables
 from experiments.results.run_folder import AGREEMENT, RunFolder
 from experiments.sweep.bootstrap import CONFIDENCE, MIN_VALUES, RESAMPLES
@@ -51,13 +51,7 @@ class Example(NamedTuple):
 
 def page(report: Report, figures: Path) -> str:
     """The page as text. Also writes its plots to ``figures``."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = templates(_HERE)
     environment.filters["ms"] = lambda v: "–" if v is None else milliseconds(v)
     return environment.get_template("page.html.j2").render(
         report=report,

@@ -16,6 +16,7 @@ from typing import Any
 
 from controller.pipeline.cluster_state import ClusterState
 from experiments.cluster import control
+from experiments.files.replaced_file import ReplacedFile
 from experiments.instruments.socket_table import HELD, HeldSocket, sockets_of
 from experiments.watch.connection_tally import CLIENT_STATES, is_counted
 from nodes.kernel.network_namespace import netns_inode
@@ -44,8 +45,8 @@ class Attachment:
             raise NotRunning(f"{name!r} has just ended") from None
         self._ends = select.poll()
         self._ends.register(self._pidfd, select.POLLIN)
-        self._state = _Replaced(self.run.directory / "state.json")
-        self._hosts = _Replaced(self.run.directory / "hosts.json")
+        self._state = ReplacedFile(self.run.directory / "state.json")
+        self._hosts = ReplacedFile(self.run.directory / "hosts.json")
         self._log: _Tail | None = None
 
     def ended(self) -> bool:
@@ -107,29 +108,6 @@ class Attachment:
         os.close(self._pidfd)
         if self._log is not None:
             self._log.close()
-
-
-class _Replaced:
-    """A file that is replaced when it changes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: tuple[int, int] | None = None
-
-    def has_changed(self) -> bool:
-        """Whether there is another file than at the last call."""
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return False
-        now = found.st_ino, found.st_mtime_ns
-        changed, self._seen = now != self._seen, now
-        return changed
-
-    @property
-    def written_s(self) -> float:
-        """When the file that was seen last was written."""
-        return self._seen[1] / 1e9 if self._seen else 0.0
 
 
 class _Tail:
