@@ -99,11 +99,14 @@ def _draw(feed: Feed, ending: WatchEnding) -> None:
 def _serve(port: int, feed: Feed, ending: WatchEnding) -> None:
     from experiments.watch.watch_server import serve_page
 
-    click.echo("open this in a browser of this machine; end with Ctrl-C", err=True)
+    def say(address: str) -> None:
+        click.echo("open this in a browser of this machine; end with Ctrl-C", err=True)
+        click.echo(address)
+
     try:
-        serve_page(feed, ending, port, click.echo)
+        serve_page(feed, ending, port, say)
     except OSError as error:
-        raise BadInput(f"--port {port}: {error}") from error
+        raise BadInput(f"--port {port}: {error}; choose another one") from error
 
 
 def _print_lines(feed: Feed, ending: WatchEnding) -> None:
