@@ -48,8 +48,10 @@ class Fact(NamedTuple):
 
 #: Of a connection that a segment meets, the first that holds (``guard.bpf.c``).
 _BY_MEMORY = (Status.ABORTED, Status.HELD, Status.ANSWERED, Status.FREED)
-#: A server's end begins with that many octets between the ends of two connections.
-ISS_STEP = 1 << 27
+#: Between the first numbers that servers use in two connections, at whatever nodes, and in two
+#: requests at one node. No small sum of them is near to 0: numbers that are near by chance
+#: are no property to be shown (RFC 6528).
+ISS_STEP, REQUEST_STEP = (1 << 27) + 123_457, 7_654_321
 
 
 @dataclass
@@ -69,7 +71,7 @@ class GuardedNode:
     #: When each connection last caused a fan-out, by a stray or by a client's reset.
     _fanned_out_s: dict[tuple[FourTuple, bool], float] = field(default_factory=dict)
     _facts: dict[tuple[FourTuple, Status], Fact] = field(default_factory=dict)
-    _iss: int = 1 << 20
+    _requests: int = 0
 
     def take(self, got: Segment, number: int, by: str, now_s: float) -> Iterator[Said]:
         """A segment that arrives at its interface, of the connection ``number``."""
@@ -144,8 +146,9 @@ class GuardedNode:
             yield from self.leave(end, answer, of, now_s)
 
     def _accept(self, syn: Segment, number: int, now_s: float) -> Iterator[Said]:
-        self._iss = advance(self._iss, ISS_STEP + number)
-        iss = self.iss.get(number, self._iss)
+        self._requests += 1
+        steps = number * ISS_STEP + self._requests * REQUEST_STEP
+        iss = self.iss.get(number, advance(1 << 20, steps))
         src, sport, dst, dport = syn.ingress_connection
         there = FourTuple(dst, dport, src, sport)
         start = advance(iss, 1)

@@ -152,6 +152,8 @@ class Histories(RuleBasedStateMachine):
         world = self.world
         world.turn_fair(BOUND_S + SLACK_S)
         world.require_all_freed()
+        if world.expire_late_requests():
+            world.turn_fair(BOUND_S + SLACK_S)
         world.require_no_client_hangs()
 
     # ------------------------------------------------------------------------ events

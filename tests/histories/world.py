@@ -89,6 +89,9 @@ class World:
     wire: list[Flight] = field(default_factory=list)
     #: Connections whose route has changed since they began.
     touched: set[int] = field(default_factory=set)
+    #: Connections that their own servers have aborted: a delayed SYN may bring back a server's
+    #: end of the same number, which is not the one that the client had.
+    aborted: set[int] = field(default_factory=set)
     #: Connections of which a segment was heard that an earlier route had delayed.
     late: set[int] = field(default_factory=set)
     #: When the client's end was gone, and when the route last changed, also of a port.
@@ -182,7 +185,8 @@ class World:
 
     def server_aborts(self, sport: int) -> None:
         """Each of them aborts it."""
-        for node, _ in self._open_at_servers(sport):
+        for node, end in self._open_at_servers(sport):
+            self.aborted.add(end.number)
             for said in list(node.close(self.key(sport), self.now_s)):
                 self._say(node, said)
 
@@ -221,6 +225,13 @@ class World:
             for key, end in node.sockets.items():
                 if history.changed_s(node.name, key) is not None:
                     self.touched.add(end.number)
+        # As after a change: it trusts no connection that begins right now on such a port.
+        for sport in self.ports:
+            at = self.owner_of(self.key(sport))
+            if at is not None and history.changed_s(at, self.key(sport)) is not None:
+                self.changed_s[sport] = self.now_s
+                if sport in self.clients:  # its SYN may be under way still
+                    self.touched.add(self.clients[sport].number)
 
     def reachable(self) -> frozenset[str]:
         """The nodes that packets reach."""
@@ -388,6 +399,8 @@ class World:
         """
         if number != end.number:
             raise Violation(f"{by} meant connection {number}, and ended {end}")
+        if number in self.aborted and not end.is_server:
+            return
         if by in ("guard", "healer") and number not in self.touched:
             others = self.clients.values() if end.is_server else self._server_ends()
             if any(other.number == number for other in others):
@@ -414,6 +427,25 @@ class World:
         for end in self.clients.values():
             if end.una != end.nxt or end.state is not State.ESTABLISHED:
                 raise Violation(f"the client still waits: {end}")
+
+    def expire_late_requests(self) -> bool:
+        """Ends what delayed SYNs have left at clients' nodes; returns whether there was any.
+
+        Such a SYN is of an earlier connection of the port, or of the same one before its
+        server aborted it. The kernel answers all segments for that request, until it expires
+        (``tcp_synack_retries``).
+        """
+        expired = False
+        for sport, end in self.clients.items():
+            key = self.key(sport)
+            node = self.nodes.get(self.owner_of(key) or "")
+            there = node.sockets.get(key) if node else None
+            if node is None or there is None or there.state is not State.SYN_RECEIVED:
+                continue
+            if there.number != end.number or end.number in self.aborted:
+                del node.sockets[key]
+                expired = True
+        return expired
 
     def require_budget(self) -> None:
         """Fan-outs are within the budget: all are of one client."""
