@@ -16,6 +16,7 @@ from experiments.analysis.outcomes import (
     connection_outcomes,
     is_stray_candidate,
 )
+from experiments.analysis.relayed import with_relayed
 from experiments.analysis.reset_traces import PortRoles, ResetTrace, find_reset_traces
 from experiments.analysis.socket_states import SocketLifetime, socket_lifetimes
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
@@ -133,7 +134,8 @@ class ScaleOut:
         outcomes = connection_outcomes(
             self.lifetimes, self.timeline, self.strays(), START + END, answers
         )
-        return with_limited(outcomes, self.path.observations(), self.traces())
+        outcomes = with_limited(outcomes, self.path.observations(), self.traces())
+        return with_relayed(outcomes, self.path.observations())
 
     def strays(self) -> list[Observation]:
         """The strays, with the frame numbers of the whole capture."""
