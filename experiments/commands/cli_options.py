@@ -128,6 +128,32 @@ def _weights(
     return weights
 
 
+def _server_settings(
+    _context: Any, _parameter: Any, given: tuple[str, ...]
+) -> dict[str, int | float]:
+    """Parses several KEY=VALUE of ``servers`` in a spec, and checks each."""
+    if not given:
+        return {}
+    import yaml
+    from pydantic import ValidationError
+
+    from experiments.spec.run_spec import ServersSpec
+
+    values = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{item!r}: expected KEY=VALUE, e.g. slots=20")
+        values[key] = yaml.safe_load(value)
+    try:
+        return dict(ServersSpec.model_validate(values).settings.given())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        known = ", ".join(ServersSpec.model_fields)
+        raise click.BadParameter(f"{key}: {first['msg']}; known: {known}") from error
+
+
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a cluster, for ``up`` and ``console``."""
     for option in reversed(
@@ -241,6 +267,15 @@ def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Connections that a switch can pin (stateful, jet).  [default: any]",
             ),
             click.option(
+                "--server",
+                "servers",
+                multiple=True,
+                callback=_server_settings,
+                metavar="KEY=VALUE",
+                help="A setting of the nodes' servers, as under servers: in a spec, e.g. "
+                "keepalive_s=60, slots=20.",
+            ),
+            click.option(
                 "--rate-mbit", type=float, help="Maximum rate at which each host sends."
             ),
             click.option(
@@ -259,6 +294,8 @@ def cluster_arguments(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     """Checks the options of a command; returns the plan and the other options."""
     from controller.balancers import SizeError, WeightError, get_balancer
     from controller.policies import require_pins
+    from experiments.workloads.heeded import require_heeded
+    from nodes.servers.server_settings import ServerSettings
 
     heal, within_s = options.pop("heal"), options.pop("heal_within_s")
     if heal is not None:
@@ -279,6 +316,10 @@ def cluster_arguments(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
             require_pins(options["policy"])
         except LookupError as error:
             raise BadInput(f"--pins: {error}") from error
+    try:
+        require_heeded(options["workload"], ServerSettings(**options["servers"]))
+    except ValueError as error:
+        raise BadInput(f"--server: {error}") from error
     return plan, {**options, "links": links.to_json()}
 
 

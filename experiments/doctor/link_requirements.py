@@ -35,7 +35,7 @@ def missing_reasons(links: LinkOptions, found: Mapping[str, Finding]) -> Iterato
         finding = found[probe_of(kind)]
         if finding.state is State.MISSING:
             yield (
-                f"links: {options} needs the queueing discipline {kind}, which this "
+                f"links: {options}: needs the queueing discipline {kind}, which this "
                 f"kernel does not have ({finding.detail}). It is the module sch_{kind}: "
                 f"part of linux-image on Debian, of linux-modules-extra on Ubuntu, and of "
                 f"a custom kernel with CONFIG_NET_SCH_{kind.upper()}; or leave {options} "

@@ -29,6 +29,7 @@ from experiments.verdict.trust import EXIT_STATUS
 from nodes.guard.guards import GuardError
 from nodes.kernel.libbpf import BpfError
 from nodes.servers.postgres_server import DatabaseError
+from nodes.servers.server_settings import ServerSettings
 from topologies import sandbox
 from topologies.domain.events import parse_events
 from topologies.domain.link_options import LinkOptions
@@ -135,7 +136,8 @@ def make_cluster(plan: dict[str, Any], options: dict[str, Any]) -> Cluster:
     folder = runtime() / "cluster"
     folder.mkdir()
     links = LinkOptions.from_json(options.pop("links"))
-    cluster_options = ClusterOptions(**options, links=links)
+    servers = ServerSettings(**options.pop("servers"))
+    cluster_options = ClusterOptions(**options, links=links, servers=servers)
     return Cluster(Plan.from_json(plan), cluster_options, folder, runtime())
 
 

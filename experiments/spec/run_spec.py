@@ -32,6 +32,7 @@ from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES, require_pins
 from experiments.spec.names import Name
 from experiments.workloads import WORKLOADS
+from experiments.workloads.heeded import require_heeded
 from nodes.clients.patterns import BUSY, PATTERNS
 from nodes.guard.guards import AUTO, GUARDS
 from nodes.servers.server_settings import ServerSettings
@@ -333,14 +334,10 @@ class RunSpec(Strict):
 
     @model_validator(mode="after")
     def _servers_heed_their_settings(self) -> RunSpec:
-        kind = self.workload.kind
-        for key in self.servers.settings.given():
-            if key not in WORKLOADS[kind].heeds:
-                able = [name for name, one in WORKLOADS.items() if key in one.heeds]
-                raise ValueError(
-                    f"servers.{key}: the servers of {kind} do not heed it "
-                    f"(docs/harm.md); use workload.kind: {', '.join(able)}"
-                )
+        try:
+            require_heeded(self.workload.kind, self.servers.settings)
+        except ValueError as error:
+            raise ValueError(f"servers.{error}") from error
         return self
 
     @model_validator(mode="after")

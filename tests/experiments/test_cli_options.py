@@ -72,6 +72,7 @@ def test_without_options_it_is_the_documented_cluster() -> None:
         "weights": {},
         "buckets": None,
         "pins": None,
+        "servers": {},
         "links": LinkOptions().to_json(),
     }
 
@@ -137,6 +138,31 @@ def test_a_size_or_a_limit_that_makes_no_sense_is_refused() -> None:
     assert "--pins: policy 'flood' pins no connections" in refusal("--pins=8")
     found = options_of("--balancer=maglev", "--buckets=997", "--reset=jet", "--pins=8")
     assert (found["buckets"], found["pins"]) == (997, 8)
+
+
+def test_servers_are_set_as_in_a_spec() -> None:
+    given = options_of(
+        "--workload=http", "--server=keepalive_s=60", "--server=keepalive_probes=3"
+    )
+    assert given["servers"] == {"keepalive_s": 60, "keepalive_probes": 3}
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("slots", ["expected KEY=VALUE"]),
+        ("slot=3", ["slot:", "known: keepalive_s"]),
+        ("slots=none", ["slots:", "integer"]),
+        ("slots=0", ["slots:", "greater than or equal to 1"]),
+        ("keepalive_s=60", ["--server: keepalive_s", "nbd do not heed", "http"]),
+    ],
+)
+def test_a_wrong_setting_of_servers_is_refused_with_the_remedy(
+    setting: str, words: list[str]
+) -> None:
+    message = " ".join(refusal(f"--server={setting}").split())
+    for word in words:
+        assert word in message
 
 
 @pytest.mark.parametrize(

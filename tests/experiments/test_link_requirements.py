@@ -81,7 +81,7 @@ def test_a_run_is_refused_before_it_has_a_folder(tmp_path: Path) -> None:
 def test_a_cluster_is_refused_before_it_is_built(which: str) -> None:
     done = command(which, "--name", "no-such", "--loss-percent", "1")
     assert done.exit_code == 3
-    assert "links: loss_percent needs the queueing discipline netem" in done.output
+    assert "links: loss_percent: needs the queueing discipline netem" in done.output
 
 
 @pytest.mark.usefixtures("no_netem")

@@ -98,7 +98,7 @@ REFUSED = [
     ),
     pytest.param(
         "servers: {keepalive_s: 60}\n",
-        ["servers.keepalive_s", "nbd do not heed it", "kind: http, postgres"],
+        ["servers.keepalive_s", "nbd do not heed it", "that do: http, postgres"],
         id="a setting that the servers do not heed",
     ),
     pytest.param(
