@@ -20,6 +20,7 @@ from experiments.analysis.agreement import (
 from experiments.analysis.arrivals import Arrivals, arrivals
 from experiments.analysis.claim import ORDER, Case, ClaimChart, ClaimRow, cases_of
 from experiments.analysis.client_wire import ClientWire
+from experiments.analysis.disturbed import disturbed
 from experiments.analysis.epochs import IN_FLIGHT_NS, Epoch, EpochTimeline
 from experiments.analysis.limited import with_limited
 from experiments.analysis.observations import (
@@ -66,6 +67,8 @@ class Analysis:
     claim: Sequence[ClaimRow]
     order: ClaimRow | None
     moved_connections: list[str]
+    #: What ended connections that did not move.
+    disturbed: list[str]
     connections: list[dict[str, Any]]
     mispredicted: int
     arrivals: Arrivals
@@ -116,6 +119,7 @@ def _analyse(record: RunRecord) -> Analysis:
         moved_connections=sorted(
             {format_connection(o.connection) for o in outcomes if o.moved}
         ),
+        disturbed=disturbed(outcomes, observations or (), _first_event_ns(record)),
         connections=[_row(outcome) for outcome in outcomes],
         mispredicted=_mispredicted(record, timeline, outcomes),
         arrivals=_arrivals(record, timeline, roles, observations),
@@ -140,6 +144,12 @@ def _observations(
     handlers = dict.fromkeys(roles.client_ports, wire.handle)
     path = str(record.capture_file)
     return list(read_observations(path, record.end_ns, handlers))
+
+
+def _first_event_ns(record: RunRecord) -> int:
+    """When the first event was asked for; without one, when all was steady."""
+    instants = [event.requested_s for event in record.events]
+    return round(min(instants, default=record.snapshots.steady_s) * 1e9)
 
 
 def _waiting(

@@ -1,13 +1,12 @@
-"""Ethernet frames of TCP segments that no socket sent, built fast: there may be thousands."""
+"""Ethernet frames of TCP segments that no socket sent."""
 
 from __future__ import annotations
 
 import random
-import socket
-import struct
 from collections.abc import Iterable, Iterator
 
-from nodes.guard.segment import Flags
+from nodes.guard.bare_frame import bare_frame
+from nodes.guard.segment import Flags, Segment
 from topologies.domain.connection import FourTuple
 from topologies.domain.plan import (
     FANOUT_MAC,
@@ -19,8 +18,6 @@ from topologies.domain.plan import (
     Client,
 )
 
-_TCP = struct.Struct("!HHIIBBHHH")
-_DATA_OFFSET, _WINDOW, _HOPS, _DONT_FRAGMENT = 5 << 4, 1024, 64, 0x4000
 #: Source ports of strays: no client uses them.
 STRAY_PORTS = range(1024, 20000)
 
@@ -63,28 +60,5 @@ def frame(
 ) -> bytes:
     """The frame of a segment from client to server. ``numbers``: SEG.SEQ, SEG.ACK."""
     src, sport, dst, dport = connection
-    six = ":" in src
-    family = socket.AF_INET6 if six else socket.AF_INET
-    ends = socket.inet_pton(family, src) + socket.inet_pton(family, dst)
-    pseudo = ends + struct.pack("!HH" if not six else "!II", *_pseudo(six))
-    fields = sport, dport, *numbers, _DATA_OFFSET, int(flags), _WINDOW
-    tcp = _TCP.pack(*fields, _checksum(pseudo + _TCP.pack(*fields, 0, 0)), 0)
-    macs = b"".join(bytes.fromhex(m.replace(":", "")) for m in (eth_dst, eth_src))
-    if six:
-        header = struct.pack("!IHBB", 6 << 28, _TCP.size, socket.IPPROTO_TCP, _HOPS)
-        return macs + b"\x86\xdd" + header + ends + tcp
-    words = 0x45, 0, 20 + _TCP.size, 0, _DONT_FRAGMENT, _HOPS, socket.IPPROTO_TCP
-    total = _checksum(struct.pack("!BBHHHBBH", *words, 0) + ends)
-    header = struct.pack("!BBHHHBBH", *words, total)
-    return macs + b"\x08\x00" + header + ends + tcp
-
-
-def _pseudo(six: bool) -> tuple[int, int]:
-    return (_TCP.size, socket.IPPROTO_TCP) if six else (socket.IPPROTO_TCP, _TCP.size)
-
-
-def _checksum(octets: bytes) -> int:
-    """The complement of the sum of 16-bit words in one's complement (RFC 1071)."""
-    total: int = sum(struct.unpack(f"!{len(octets) // 2}H", octets))
-    total = (total & 0xFFFF) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xFFFF
+    segment = Segment(src, dst, sport, dport, *numbers, flags)
+    return bare_frame(segment, eth_src, eth_dst)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from controller.service.trapped_resets import TrappedReset
 from experiments.cluster.faults import Faults
-from nodes.guard.scapy_frames import build_frame
+from nodes.guard.bare_frame import bare_frame
 from nodes.guard.segment import Flags, Segment
 from nodes.kernel.network_namespace import enter_netns
 from topologies.domain.plan import FANOUT_MAC
@@ -117,4 +117,4 @@ def fan_out_copy(reset: TrappedReset) -> bytes:
         ack=reset.ack,
         flags=Flags.RST,
     )
-    return build_frame(copy, FANOUT_MAC, "00:00:00:00:00:00")
+    return bare_frame(copy, FANOUT_MAC, "00:00:00:00:00:00")

@@ -13,7 +13,7 @@ from topologies.switches import OVS_DIRECTORY
 #: started again meanwhile.
 DUMP_TIMEOUT_S = 60.0
 #: Between two questions to a switch that is being started, in seconds.
-_PAUSE_S = 0.1
+PAUSE_S = 0.1
 
 
 def dump_flows(switch: str, timeout_s: float = DUMP_TIMEOUT_S) -> str:
@@ -38,9 +38,9 @@ def dump_flows(switch: str, timeout_s: float = DUMP_TIMEOUT_S) -> str:
         )
         if done.returncode == 0:
             return done.stdout
-        if time.monotonic() + _PAUSE_S > deadline:
+        if time.monotonic() + PAUSE_S > deadline:
             raise ClusterError(
                 f"switch {switch} did not print its flow table within {timeout_s:g} s: "
                 f"{done.stderr.strip() or 'no answer'}"
             )
-        time.sleep(_PAUSE_S)
+        time.sleep(PAUSE_S)

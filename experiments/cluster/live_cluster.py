@@ -7,6 +7,7 @@ time.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -177,6 +178,9 @@ class Cluster:
         self._machines.limit_reconnect_backoff(self.live_switches())
         self._machines.await_listening(tuple(plan.nodes))
         self._supervisor.start()
+        # A collection of all that was made until here stops every thread for up to a second
+        # on a busy machine: with out-of-band, the one that sends the copies.
+        gc.freeze()
         self.log.write("up", **self.describe())
 
     def stop(self) -> None:

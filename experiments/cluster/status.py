@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from experiments.cluster.errors import ClusterError
-from experiments.cluster.flow_dump import DUMP_TIMEOUT_S, dump_flows
+from experiments.cluster.flow_count import count_packets
+from experiments.cluster.flow_dump import DUMP_TIMEOUT_S, PAUSE_S
 from experiments.cluster.live_cluster import Cluster
 from experiments.instruments.socket_table import sockets_of
 from topologies.domain import plan as addresses
@@ -165,12 +166,15 @@ def _host_status(cluster: Cluster, host: Node | Client) -> Mapping[str, Any]:
 def _fan_out_packets(chassis: Chassis, timeout_s: float) -> int:
     """Fan-out copies that arrived at this chassis switch, from its flow counters.
 
-    The counters are lost with the switch: they begin at 0 when it is started again.
+    Asks again while the switch cannot be reached. The counters are lost with the switch:
+    they begin at 0 when it is started again.
     """
-    table = dump_flows(chassis.name, timeout_s)
-    return sum(
-        int(match[1])
-        for line in table.splitlines()
-        if addresses.FANOUT_MAC in line.partition("actions=")[0]
-        and (match := re.search(r"n_packets=(\d+)", line))
-    )
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left_s = max(PAUSE_S, deadline - time.monotonic())
+        try:
+            return count_packets(chassis.name, addresses.FANOUT_MAC, left_s)
+        except ClusterError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE_S)

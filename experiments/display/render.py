@@ -44,6 +44,8 @@ FIGURES: tuple[tuple[str, str], ...] = (
     ("acknowledged writes lost", "data.lost_writes"),
 )
 
+#: At most so many connections that were disturbed are shown.
+_MAX_DISTURBED = 5
 #: At most so many disagreements of the instruments are shown; ``summary.json`` has all.
 _MAX_DISAGREEMENTS = 5
 
@@ -83,6 +85,10 @@ def print_verdict(summary: Mapping[str, Any]) -> None:
                 f"[red]NOT as expected[/] with {policy}: {result['key']} is "
                 f"{result['found']}, expected {result['condition']}"
             )
+    unmet = {result["key"] for result in summary["expectations"] if not result["met"]}
+    if "connections.broken_unmoved" in unmet:
+        for text in summary.get("disturbed", ())[:_MAX_DISTURBED]:
+            out.print(f"[red]disturbed[/] with {policy}: {escape(text)}")
     for text in summary["measurement"]["disagreements"][:_MAX_DISAGREEMENTS]:
         out.print(f"[red]NOT agreed[/] with {policy}: {escape(text)}")
     for why in dict.fromkeys(one["why"] for one in summary["not_judged"]):

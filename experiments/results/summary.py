@@ -95,6 +95,7 @@ def summarise(
         "wire_order": analysis.order.to_json() if analysis.order else None,
         "measurement": _measurement(record, analysis, looks),
         "moved_connections": analysis.moved_connections,
+        "disturbed": analysis.disturbed,
         "provenance": {**record.provenance, **record.cluster},
     }
     measure = WORKLOADS[spec.workload.kind].figures

@@ -389,6 +389,9 @@ class Summary(Part):
     wire_order: ClaimRow | None = Field(description="None where nothing was captured")
     measurement: Measurement
     moved_connections: list[str]
+    disturbed: list[str] = Field(
+        default=[], description="what ended connections that did not move"
+    )
     provenance: dict[str, Any]
     harm: Harm | None = Field(
         default=None, description="of locks and of limited servers"

@@ -199,6 +199,18 @@ class ServersSpec(Strict):
         le=10_000,
         description="connections that each node's server accepts at one time",
     )
+    nop_interval_s: int | None = Field(
+        default=None,
+        ge=1,
+        le=3600,
+        description="iSCSI: between two NOP-In that ask the initiator (tgtd; off by default)",
+    )
+    nop_count: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="iSCSI: unanswered NOP-In that end a connection",
+    )
 
     @property
     def settings(self) -> ServerSettings:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.workloads.blocks import block_connections, prepare_disk, region_options
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.servers.iscsi_server import ISCSI_PORT, ISCSI_UNSUPPORTED
+from nodes.servers.server_settings import AS_SHIPPED, NOP, ServerSettings
 
 
-def server(store: Path) -> list[str]:
+def server(store: Path, settings: ServerSettings = AS_SHIPPED) -> list[str]:
     """``nodes/servers/iscsi_server.py`` on the shared file; it executes tgtd."""
     return [
         sys.executable,
         program("servers/iscsi_server"),
         f"--file={store / 'disk'}",
         f"--control={store / 'tgt'}",
+        *nop_options(settings),
+    ]
+
+
+def nop_options(settings: ServerSettings) -> list[str]:
+    """How ``iscsi_server.py`` is told to ask the initiators."""
+    given = settings.given()
+    return [
+        f"--{key.replace('_', '-')}={given[key]}" for key in sorted(NOP & given.keys())
     ]
 
 
@@ -30,6 +42,11 @@ def client(job: ClientJob) -> list[str]:
     ]
 
 
+def tune(settings: ServerSettings) -> Workload:
+    """With tgtd's own settings."""
+    return replace(WORKLOAD, server=functools.partial(server, settings=settings))
+
+
 WORKLOAD = Workload(
     name="iscsi",
     summary="tgt over one shared store; libiscsi clients write, read back, reconnect",
@@ -39,4 +56,6 @@ WORKLOAD = Workload(
     client=client,
     unsupported=ISCSI_UNSUPPORTED,
     max_connections=block_connections,
+    heeds=NOP | {"retries"},
+    tune=tune,
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from experiments.workloads.iscsi import nop_options
 from experiments.workloads.workload import ClientJob, Workload, program
 from nodes.servers.iscsi_server import ISCSI_PORT
 from nodes.servers.iscsi_units import (
@@ -14,9 +17,10 @@ from nodes.servers.iscsi_units import (
     create_units,
     unit_files,
 )
+from nodes.servers.server_settings import AS_SHIPPED, NOP, ServerSettings
 
 
-def server(store: Path) -> list[str]:
+def server(store: Path, settings: ServerSettings = AS_SHIPPED) -> list[str]:
     """``nodes/servers/iscsi_server.py`` on all units; it executes tgtd."""
     return [
         sys.executable,
@@ -24,6 +28,7 @@ def server(store: Path) -> list[str]:
         "--file",
         *map(str, unit_files(store)),
         f"--control={store / 'tgt'}",
+        *nop_options(settings),
     ]
 
 
@@ -46,6 +51,11 @@ def lock_monitor(store: Path) -> list[str]:
     ]
 
 
+def tune(settings: ServerSettings) -> Workload:
+    """With tgtd's own settings."""
+    return replace(WORKLOAD, server=functools.partial(server, settings=settings))
+
+
 WORKLOAD = Workload(
     name="iscsi-reserve",
     summary="tgt on each node; clients hold SCSI reservations of their own units",
@@ -57,4 +67,6 @@ WORKLOAD = Workload(
     max_connections=lambda _pattern: RESERVE_CONNECTIONS,
     max_clients=RESERVE_CLIENTS,
     lock_monitor=lock_monitor,
+    heeds=NOP | {"retries"},
+    tune=tune,
 )

@@ -14,6 +14,7 @@ from nodes.servers.nfs_files import (
     exported,
 )
 from nodes.servers.nfs_server import NFS_PORT
+from nodes.servers.server_settings import KEEPALIVE
 
 #: Lease_Lifetime of Ganesha by default, in seconds.
 DEFAULT_LEASE_S = 60
@@ -59,6 +60,8 @@ def nfs_workload(name: str, lease_s: int, summary: str) -> Workload:
         lock_monitor=lock_monitor,
         locks_outlive=True,
         extra_packages=True,
+        # Ganesha turns keepalive on, with the system's times (Enable_TCP_keepalive).
+        heeds=KEEPALIVE | {"retries"},
     )
 
 

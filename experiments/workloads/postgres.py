@@ -19,7 +19,7 @@ from nodes.servers.postgres_server import (
     database_is_ready,
     pgbouncer_argv,
 )
-from nodes.servers.server_settings import SETTINGS, ServerSettings
+from nodes.servers.server_settings import NOP, SETTINGS, ServerSettings
 
 
 def client(job: ClientJob) -> list[str]:
@@ -61,6 +61,6 @@ WORKLOAD = Workload(
     backend_is_ready=database_is_ready,
     lock_monitor=lock_monitor,
     extra_packages=True,
-    heeds=SETTINGS,
+    heeds=SETTINGS - NOP,
     tune=tune,
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.workloads.workload import ClientJob, Workload, program
+from nodes.servers.server_settings import KEEPALIVE, ServerSettings
 from nodes.servers.smb_server import (
     SMB_CONNECTIONS,
     SMB_PORT,
@@ -36,6 +39,12 @@ def lock_monitor(store: Path) -> list[str]:
     ]
 
 
+def tune(settings: ServerSettings) -> Workload:
+    """With smbd's own settings."""
+    prepare = functools.partial(create_share, settings=settings)
+    return replace(WORKLOAD, prepare=prepare)
+
+
 WORKLOAD = Workload(
     name="smb",
     summary="Samba over one shared folder; sessions hold byte-range locks",
@@ -48,4 +57,6 @@ WORKLOAD = Workload(
     max_total=SMB_TOTAL,
     lock_monitor=lock_monitor,
     extra_packages=True,
+    heeds=KEEPALIVE | {"retries", "user_timeout_s"},
+    tune=tune,
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from experiments.workloads import smb
-from experiments.workloads.workload import ClientJob, program
+from experiments.workloads.workload import ClientJob, Workload, program
+from nodes.servers.server_settings import ServerSettings
 from nodes.servers.smb_server import create_clustered_share, status_configuration
 
 
@@ -25,6 +27,12 @@ def lock_monitor(store: Path) -> list[str]:
     ]
 
 
+def tune(settings: ServerSettings) -> Workload:
+    """With smbd's own settings."""
+    prepare = functools.partial(create_clustered_share, settings=settings)
+    return replace(WORKLOAD, prepare=prepare)
+
+
 WORKLOAD = replace(
     smb.WORKLOAD,
     name="smb-durable",
@@ -33,4 +41,5 @@ WORKLOAD = replace(
     client=client,
     lock_monitor=lock_monitor,
     locks_outlive=True,
+    tune=tune,
 )

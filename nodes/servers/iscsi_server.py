@@ -98,6 +98,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--control", required=True, help="prefix of the control socket's path"
     )
+    parser.add_argument("--nop-interval-s", type=int, help="ask the initiator so often")
+    parser.add_argument("--nop-count", type=int, help="NOP-In that may stay unanswered")
     args = parser.parse_args(argv)
     tgtd = os.getpid()
     os.environ["TGT_IPC_SOCKET"] = f"{args.control}-{tgtd}"
@@ -106,7 +108,11 @@ def main(argv: list[str]) -> None:
         _configure_in_child(args.file, tgtd)
     os.waitpid(child, 0)
     # One thread for each unit instead of 16, since a cluster has many nodes.
-    os.execvp("tgtd", ["tgtd", "-f", "-t", "1", "--iscsi", FIRST_PORTAL])
+    asking = (("nop_interval", args.nop_interval_s), ("nop_count", args.nop_count))
+    given = [f"{key}={value}" for key, value in asking if value is not None]
+    os.execvp(
+        "tgtd", ["tgtd", "-f", "-t", "1", "--iscsi", ",".join((FIRST_PORTAL, *given))]
+    )
 
 
 if __name__ == "__main__":

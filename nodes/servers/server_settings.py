@@ -21,6 +21,8 @@ SYSCTLS = {
     "keepalive_probes": "net/ipv4/tcp_keepalive_probes",
     "retries": "net/ipv4/tcp_retries2",
 }
+#: Fields of an iSCSI target.
+NOP = frozenset({"nop_interval_s", "nop_count"})
 #: Fields that only work where the server turns SO_KEEPALIVE on.
 KEEPALIVE = frozenset({"keepalive_s", "keepalive_interval_s", "keepalive_probes"})
 
@@ -37,7 +39,8 @@ class ServerSettings:
     two. ``keepalive_probes``: unanswered ones that end a connection. ``retries``:
     retransmissions that do. ``user_timeout_s``: TCP_USER_TIMEOUT of the server's sockets
     (tcp(7)), by the server's own setting. ``slots``: connections that a server accepts at
-    one time.
+    one time. ``nop_interval_s`` and ``nop_count``: an iSCSI target asks its initiator so
+    often, and closes the connection after so many NOP-In without an answer (tgtd(8)).
     """
 
     keepalive_s: int | None = None
@@ -46,6 +49,8 @@ class ServerSettings:
     retries: int | None = None
     user_timeout_s: float | None = None
     slots: int | None = None
+    nop_interval_s: int | None = None
+    nop_count: int | None = None
 
     def given(self) -> Mapping[str, int | float]:
         """The fields that are set."""
@@ -97,6 +102,11 @@ def explain(settings: ServerSettings) -> str:
         lines.append(
             f"  {settings.silent_s():g} s after its last segment, if it had acknowledged "
             "everything (keepalive)"
+        )
+    if settings.nop_interval_s is not None:
+        lines.append(
+            f"  when {settings.nop_count or 0} NOP-In, one each {settings.nop_interval_s} s, "
+            "were not answered (iSCSI)"
         )
     lines.append(
         f"  {settings.unacknowledged_s():g} s after the first retransmission, if it had not"

@@ -18,6 +18,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from nodes.servers.server_settings import AS_SHIPPED, ServerSettings
+
 SMB_PORT = 445
 #: Connections of one client, and of all: smbd forks a process for each.
 SMB_CONNECTIONS = 64
@@ -67,7 +69,7 @@ disable spoolss = yes
 load printers = no
 usershare max shares = 0
 rpc start on demand helpers = no
-smb2 leases = no
+{options}smb2 leases = no
 [{share}]
 path = {files}
 read only = no
@@ -91,21 +93,23 @@ kernel share modes = no
 """
 
 
-def create_share(store: Path) -> None:
+def create_share(store: Path, settings: ServerSettings = AS_SHIPPED) -> None:
     """Makes the shared folder, empty, and the settings of nodes that are apart."""
-    _create(store, "@own@", _APART)
+    _create(store, "@own@", _APART, settings)
 
 
-def create_clustered_share(store: Path) -> None:
+def create_clustered_share(store: Path, settings: ServerSettings = AS_SHIPPED) -> None:
     """The same for nodes that have their databases together."""
     databases = store / "smb" / "databases"
-    _create(store, str(databases), _TOGETHER)
+    _create(store, str(databases), _TOGETHER, settings)
     (databases / "private").mkdir(parents=True)
     text = _configuration(store).read_text()
     status_configuration(store).write_text(text.replace("@own@", str(databases)))
 
 
-def _create(store: Path, databases: str, locking: str) -> None:
+def _create(
+    store: Path, databases: str, locking: str, settings: ServerSettings
+) -> None:
     files = shared_folder(store)
     files.mkdir(parents=True)
     shutil.chown(files, USER)
@@ -119,8 +123,17 @@ def _create(store: Path, databases: str, locking: str) -> None:
             passwords=passwords,
             databases=databases,
             locking=locking,
+            options=_socket_options(settings),
         )
     )
+
+
+def _socket_options(settings: ServerSettings) -> str:
+    """smbd turns keepalive on by itself; its times are the kernel's."""
+    if settings.user_timeout_s is None:
+        return ""
+    timeout_ms = round(settings.user_timeout_s * 1000)
+    return f"socket options = TCP_NODELAY TCP_USER_TIMEOUT={timeout_ms}\n"
 
 
 def smbd_argv(store: Path) -> list[str]:

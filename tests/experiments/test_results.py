@@ -164,8 +164,10 @@ def test_the_outcome_is_printed(
     assert "claim.E1.passed" in message
     summary["measurement"] |= {"reasons": ["[it] lost"], "disagreements": ["x at c1n1"]}
     summary["expectations"][0] |= {"met": False}
+    summary["disturbed"] = ["h1 at c1n1: reset by [somebody]"]
     print_verdict(summary)
     message = " ".join(capsys.readouterr().out.split())
+    assert "disturbed with flood: h1 at c1n1: reset by [somebody]" in message
     assert "cannot be trusted, flood: [it] lost" in message
     assert "NOT as expected with flood: connections.broken_unmoved" in message
     assert "NOT agreed with flood: x at c1n1" in message

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.workloads import WORKLOADS
 from nodes.servers.server_settings import (
     AS_SHIPPED,
     KEEPALIVE,
+    NOP,
     SYSCTLS,
     ServerSettings,
     explain,
@@ -65,3 +68,16 @@ def test_people_are_told_of_keepalive_only_where_it_is_set() -> None:
     text = explain(ServerSettings(keepalive_s=60, keepalive_interval_s=10))
     assert "150 s after its last segment" in text
     assert "924.6 s after the first retransmission" in text
+
+
+def test_an_iscsi_target_is_told_how_often_to_ask(tmp_path: Path) -> None:
+    settings = ServerSettings(nop_interval_s=5, nop_count=2)
+    assert "2 NOP-In, one each 5 s" in explain(settings)
+    for name in ("iscsi", "iscsi-reserve"):
+        workload = WORKLOADS[name]
+        assert workload.heeds > NOP
+        told = set(workload.tuned(settings).server(tmp_path))
+        assert told - set(workload.server(tmp_path)) == {
+            "--nop-interval-s=5",
+            "--nop-count=2",
+        }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import configparser
 import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from impacket.ntlm import compute_nthash
 
+from nodes.servers.server_settings import ServerSettings
 from nodes.servers.smb_server import (
     PASSWORD,
     SHARE,
@@ -82,6 +84,15 @@ def test_how_a_dead_client_is_found_is_left_to_sambas_defaults(
 ) -> None:
     for section in (*apart.values(), *together.values()):
         assert not {"deadtime", "keepalive", "socket options"} & section.keys()
+
+
+@pytest.mark.parametrize("create", [create_share, create_clustered_share])
+def test_a_user_timeout_is_told_to_samba_in_milliseconds(
+    create: Callable[[Path, ServerSettings], None], tmp_path: Path
+) -> None:
+    create(tmp_path, ServerSettings(user_timeout_s=2.5, keepalive_s=60))
+    options = _read(tmp_path / "smb" / "smb.conf")["global"]["socket options"]
+    assert options == "TCP_NODELAY TCP_USER_TIMEOUT=2500"
 
 
 def test_apart_a_lock_is_the_kernels_and_a_handle_ends_with_its_connection(
