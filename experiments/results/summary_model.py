@@ -74,6 +74,8 @@ class Servers(Part):
     retries: int | None = None
     user_timeout_s: float | None = None
     slots: int | None = None
+    nop_interval_s: int | None = None
+    nop_count: int | None = None
 
 
 class EventTimes(Part):
