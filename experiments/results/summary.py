@@ -95,7 +95,6 @@ def summarise(
         "wire_order": analysis.order.to_json() if analysis.order else None,
         "measurement": _measurement(record, analysis, looks),
         "moved_connections": analysis.moved_connections,
-        "disturbed": analysis.disturbed,
         "provenance": {**record.provenance, **record.cluster},
     }
     measure = WORKLOADS[spec.workload.kind].figures
@@ -191,6 +190,7 @@ def _connection_figures(record: RunRecord, analysis: Analysis) -> dict[str, Any]
             "reconnected": sum(one.reconnected for one in clients),
             "reopened": sum(one.reopened for one in clients),
         },
+        "disturbed": analysis.disturbed,
         "half_open": {
             "peak": totals.half_open_peak,
             "at_end": totals.half_open_at_end,
