@@ -6,9 +6,10 @@ clients' source ports follow from the seed, also those of their reconnects, and 
 hash can be computed. So can the slots.
 
 What is assumed: every client that moved has sent something, and come back, before the next
-event. An owner sends nothing to a client that has gone; if it did, and the tables led to it
-again, the client's reset would free it. So fewer slots may be held than predicted, and none
-more.
+event, and clients come back in the order of their numbers. In another order some get another
+of the last slots: the sum differs by a few. An owner sends nothing to a client that has gone;
+if it did, and the tables led to it again, the client's reset would free it: then fewer slots
+are held than predicted.
 """
 
 from __future__ import annotations

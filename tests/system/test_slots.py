@@ -12,6 +12,9 @@ from tests.system.commands import measured, must
 
 pytestmark = pytest.mark.live
 
+#: Of the scenario.
+NODES = 6
+
 
 def upgraded(folder: Path, policy: str) -> dict[str, Any]:
     """The summary of the shipped scenario with that policy."""
@@ -23,10 +26,11 @@ def upgraded(folder: Path, policy: str) -> dict[str, Any]:
 def test_half_open_connections_use_up_the_slots(tmp_path: Path) -> None:
     kept, freed = (upgraded(tmp_path / p, p) for p in ("client-only", "flood"))
     seen, expected = kept["harm"]["slots"], kept["harm"]["slots"]["predicted"]
-    # No more are held than predicted, and nearly as many: an owner that had something to
-    # send again is freed when its bucket comes back to it.
-    assert 0.8 * expected["held_by_nobody"] < seen["held_by_nobody"]
-    assert seen["held_by_nobody"] <= expected["held_by_nobody"]
+    # An owner that had something to send again is freed when its bucket comes back to it. So
+    # fewer may be held than predicted. Who gets the last slots depends on who tries first.
+    wanted = expected["held_by_nobody"]
+    assert 0.8 * wanted < seen["held_by_nobody"] < 1.05 * wanted
+    assert seen["held_by_nobody"] <= NODES * seen["limit"]
     assert seen["first_refusal"]["event"] >= expected["first_refusal"] > 0
     assert seen["without_connection"] > 0
     assert kept["harm"]["refused_connections"] > 0
