@@ -10,6 +10,7 @@ and their buffers enlarged to those of a real switch.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import struct
@@ -74,10 +75,15 @@ def _pidfd(pid: int) -> Iterator[int]:
 
 
 def _duplicate(pidfd: int, number: int) -> socket.socket:
-    """Our own descriptor for that process's descriptor ``number``."""
+    """Our own descriptor for that process's descriptor ``number``.
+
+    Raises :class:`FileNotFoundError` if the process has closed it meanwhile.
+    """
     ours: int = _libc.syscall(_SYS_PIDFD_GETFD, pidfd, number, 0)
     if ours < 0:
         error = ctypes.get_errno()
+        if error == errno.EBADF:
+            raise FileNotFoundError(error, f"descriptor {number} has been closed")
         raise OSError(error, f"pidfd_getfd: {os.strerror(error)}")
     # The calls made on it work with any family.
     return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, fileno=ours)
