@@ -93,7 +93,8 @@ def command(
         raise BadInput(str(error)) from error
     fixed: dict[str, Any] = {"workload": "nbd", **_DEFAULTS}
     plan, options = cluster_arguments({**size, **fixed})
-    options.pop("links")
+    for shared in ("links", "servers"):  # they have no options here
+        del options[shared]
     label = f"chaos-{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     order = ChaosOrder(
         plan=plan,
@@ -111,6 +112,7 @@ _DEFAULTS: dict[str, Any] = {
     "weights": {},
     "buckets": None,
     "pins": None,
+    "servers": {},
     "rate_mbit": None,
     "delay_ms": None,
     "loss_percent": None,
