@@ -397,6 +397,27 @@ def test_the_same_seed_gives_the_same_ports_again(server: LoopbackServer) -> Non
     assert seen[0] == seen[1] == client_ports.seeded_ports(seed, "h1")[:3]
 
 
+@pytest.mark.parametrize("ended", ["at the end of input", "killed"])
+def test_no_source_port_stays_in_use_however_the_program_ends(
+    server: LoopbackServer, ended: str
+) -> None:
+    """On a slow machine a figure may fail. The next one has the same ports."""
+    seed = unused_seed(["h8"], 3)
+    options = ["--target=127.0.0.1", f"--port={server.port}", f"--seed={seed}"]
+    with program(*options, "--stream=h8") as started:
+        ports = opened_ports(exchange(started, OPENING))
+        assert len(ports) == 3
+        if ended == "killed":
+            started.kill()
+        else:
+            assert started.stdin
+            started.stdin.close()
+        started.wait(DEADLINE_S)
+        for port in ports:
+            with socket.socket() as again:
+                again.bind(("127.0.0.1", port))
+
+
 @pytest.mark.parametrize("line", ["no JSON\n", json.dumps({"op": "unknown"}) + "\n"])
 def test_an_invalid_line_ends_the_program(line: str) -> None:
     command = start_local("load_generator", "--target=127.0.0.1", "--port=1")

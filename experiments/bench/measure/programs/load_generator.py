@@ -108,7 +108,6 @@ class LoadGenerator:
         """Abort every connection."""
         for sock in self._sockets:
             if sock is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
                 sock.close()
         closed = len(self._index)
         self._index.clear()
@@ -118,6 +117,8 @@ class LoadGenerator:
     def _connect(self, index: int) -> int:
         """Start to connect. Returns the descriptor; epoll reports failures."""
         sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        # However this process ends: no port of it stays in use (TIME-WAIT).
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
         sock.bind((self._source, self._ports[index]))
         status = sock.connect_ex(self._addresses[index % len(self._addresses)])
         if status not in (0, errno.EINPROGRESS):
