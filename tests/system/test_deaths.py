@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -147,7 +148,9 @@ def test_status_does_not_wait_for_a_switch_with_the_lock(cluster: Background) ->
         cwd=ROOT,
         stdout=subprocess.PIPE,
     )
-    eventually("c1 is asked", lambda: own(cluster, processes_with("ovs-ofctl ")))
+    # A connection to c1 that its daemon does not accept is listed with c1's address.
+    unix = Path(f"/proc/{find_run(cluster.name).init.pid}/net/unix")
+    eventually("c1 is asked", lambda: "/c1.mgmt" in unix.read_text())
     healers = "experiments.healing.healer"
     for pid in own(cluster, processes_with(healers)):
         os.kill(pid, signal.SIGKILL)
