@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,6 @@ if os.environ.get("CI") != "true":
 
 NAMES = ("alpha", "beta", "gamma")
 SCHEDULER = "tcp://10.77.0.1:8786"
-#: In the command line of a run at work, and of nothing else.
-AT_WORK = "-m tests.experiments.fake_run"
 #: The command line as it is.
 REAL = "import sys; from experiments.commands.cli import main; sys.exit(main())"
 #: Workers whose code has another digest.
@@ -66,6 +64,11 @@ class Cluster:
         self.workers = {name: self.start_worker(name) for name in NAMES}
         for name in NAMES:
             eventually(f"{name} at work", partial(self.has_joined, name), 60)
+
+    def at_work(self) -> Sequence[int]:
+        """The runs that its workers have at work. Other tests have such runs, too."""
+        work = self.rack.scratch / "work"
+        return processes_with(f"-m tests.experiments.fake_run {work}")
 
     def has_joined(self, name: str, times: int = 1) -> bool:
         """Whether that worker has joined the scheduler so often."""
@@ -139,9 +142,8 @@ def check_whole(suite: Path, out: Path) -> None:
         ).read_text() == f"seed {run.spec.seed}\n"
     assert all(len(machines) == 1 for machines in groups.values()), groups
     again = sum(len(line["again"]) for line in lines(out, "home"))
-    assert len(lines(out, "run")) == len(runs) + again, (
-        "repeated only where a group moved"
-    )
+    # Repeated only where a group moved. It may come back to where some of it was done.
+    assert len(runs) <= len(lines(out, "run")) <= len(runs) + again
     table = polars.read_parquet(out / "runs.parquet")
     assert sorted(table["run"]) == sorted(records)
     assert set(table["outcome"]) == {MET}
@@ -198,7 +200,7 @@ def test_whatever_is_killed_every_run_counts_once(
     assert {
         record.machine for record in read_records(out / "state.jsonl").values()
     } <= {*NAMES}
-    assert not processes_with(AT_WORK)
+    assert not cluster.at_work()
 
 
 def test_a_killed_command_leaves_no_run_at_work(
@@ -207,10 +209,10 @@ def test_a_killed_command_leaves_no_run_at_work(
     suite, out = suite_of(tmp_path, steady_s=500.0), tmp_path / "left"
     work = str(cluster.rack.scratch / "work")
     sweep = cluster.start_sweep(suite, out)
-    eventually("a run at work", lambda: processes_with(AT_WORK), 60)
+    eventually("a run at work", cluster.at_work, 60)
     sweep.kill()
     sweep.wait()
-    eventually("no run at work", lambda: not processes_with(AT_WORK))
+    eventually("no run at work", lambda: not cluster.at_work())
     # The worker takes the folder away after the last process has gone.
     eventually("no folder of a run", lambda: not any(Path(work).glob("*/tasks/*")))
 
@@ -223,7 +225,7 @@ def test_a_run_that_hangs_is_ended_where_it_runs(
     assert cluster.start_sweep(suite, out).wait(60) == 1, cluster.rack.said("hangs")
     records = read_records(out / "state.jsonl").values()
     assert {(r.outcome, r.reason) for r in records} == {(FAILED, "not done within 2 s")}
-    assert not processes_with(AT_WORK)
+    assert not cluster.at_work()
     (line,) = [
         x for x in cluster.rack.said("hangs").splitlines() if x.startswith("[1/1]")
     ]

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from topologies.sandbox import find_run
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Exit status of a run that cannot be trusted.
@@ -126,4 +129,15 @@ def processes_with(text: str) -> Sequence[int]:
                 continue
             if text in line:
                 found.append(int(entry.name))
+    return found
+
+
+def processes_inside(run: str, text: str) -> list[int]:
+    """Those of them that are in the sandbox of that run: their ids outside."""
+    sandbox = os.stat(f"/proc/{find_run(run).init.pid}/ns/pid").st_ino
+    found = []
+    for pid in processes_with(text):
+        with suppress(OSError):  # it has just ended
+            if os.stat(f"/proc/{pid}/ns/pid").st_ino == sandbox:
+                found.append(pid)
     return found

@@ -19,6 +19,7 @@ from tests.system.commands import (
     ROOT,
     Background,
     eventually,
+    processes_inside,
     processes_with,
     resetbed,
 )
@@ -183,16 +184,7 @@ def test_an_unmet_expectation_exits_with_1(tmp_path: Path) -> None:
 
 def daemons(cluster: Background) -> dict[str, Callable[[], list[int]]]:
     """A kind of process to kill: a name, and how to find its processes (outer pids)."""
-    inside = f"/proc/{find_run(cluster.name).init.pid}/ns/pid"
-
-    def of(text: str) -> list[int]:
-        return [
-            pid
-            for pid in processes_with(text)
-            if os.path.exists(f"/proc/{pid}/ns/pid")
-            and os.stat(f"/proc/{pid}/ns/pid").st_ino == os.stat(inside).st_ino
-        ]
-
+    of = functools.partial(processes_inside, cluster.name)
     return {
         "controller": lambda: of("-m controller"),
         "ovs-vswitchd": lambda: of("ovs-vswitchd"),

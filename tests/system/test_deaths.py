@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from tests.system.commands import (
     ROOT,
     Background,
     eventually,
+    processes_inside,
     processes_with,
 )
 from tests.system.held_connections import HeldConnections
@@ -101,10 +102,10 @@ def flow_tables(cluster: Background) -> str:
 def test_a_host_goes_on_without_its_shell(cluster: Background) -> None:
     """Its network lives as long as the cluster, so commands, events and ends find it."""
     held = HeldConnections.open(cluster, "h1", VIP4, ECHO_PORT, 20)
-    shells = processes_with("-is mininet:")
-    for pid in own(cluster, shells):
+    shells = partial(processes_inside, cluster.name, "-is mininet:")
+    for pid in shells():
         os.kill(pid, signal.SIGKILL)
-    eventually("no shells", lambda: not own(cluster, processes_with("-is mininet:")))
+    eventually("no shells", lambda: not shells())
     assert held.order("echo") == "20"
     for host in ("h1", "c1n1", "c2"):
         done = cluster.execute(host, "ip", "-o", "link", "show", "up")
@@ -118,17 +119,6 @@ def test_a_host_goes_on_without_its_shell(cluster: Background) -> None:
     cluster.event("restore-node", "c2n2", "add-node", "c1")
     held.order("abort")
     assert cluster.status()["faults"] == []
-
-
-def own(cluster: Background, pids: Sequence[int]) -> list[int]:
-    """Those of the processes that are in the cluster's sandbox."""
-    sandbox = os.stat(f"/proc/{find_run(cluster.name).init.pid}/ns/pid").st_ino
-    found = []
-    for pid in pids:
-        with suppress(OSError):  # it has just ended
-            if os.stat(f"/proc/{pid}/ns/pid").st_ino == sandbox:
-                found.append(pid)
-    return found
 
 
 def test_status_does_not_wait_for_a_switch_with_the_lock(cluster: Background) -> None:
@@ -151,10 +141,10 @@ def test_status_does_not_wait_for_a_switch_with_the_lock(cluster: Background) ->
     # A connection to c1 that its daemon does not accept is listed with c1's address.
     unix = Path(f"/proc/{find_run(cluster.name).init.pid}/net/unix")
     eventually("c1 is asked", lambda: "/c1.mgmt" in unix.read_text())
-    healers = "experiments.healing.healer"
-    for pid in own(cluster, processes_with(healers)):
+    healers = partial(processes_inside, cluster.name, "experiments.healing.healer")
+    for pid in healers():
         os.kill(pid, signal.SIGKILL)
-    eventually("a healer", lambda: own(cluster, processes_with(healers)))
+    eventually("a healer", healers)
     printed, _ = status.communicate(timeout=DEADLINE_S)
     assert status.returncode == 0
     assert json.loads(printed)["counters"]["tier1_copies"] is None, "nobody knows it"

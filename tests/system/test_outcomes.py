@@ -18,9 +18,8 @@ from tests.system.commands import (
     eventually,
     measured,
     must,
-    processes_with,
+    processes_inside,
 )
-from topologies.sandbox import find_run
 
 pytestmark = pytest.mark.live
 
@@ -96,9 +95,4 @@ def summary_of(folder: Path, *settings: str) -> dict[str, Any]:
 
 def clients_of(pid: int) -> list[int]:
     """The storage clients of the run that this process makes."""
-    inside = os.stat(f"/proc/{find_run(f'run-{pid}').init.pid}/ns/pid").st_ino
-    return [
-        one
-        for one in processes_with("nbd_client.py")
-        if os.stat(f"/proc/{one}/ns/pid").st_ino == inside
-    ]
+    return processes_inside(f"run-{pid}", "nbd_client.py")
