@@ -23,6 +23,8 @@ def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     (tmp_path / "sub/run").chmod(0o755)
     (tmp_path / "link").symlink_to("tracked")
     if request.param == "with git":
+        if shutil.which("git") is None:
+            pytest.skip("git is not installed")
         for words in (("init", "-q"), ("add", "tracked")):
             subprocess.run(("git", "-C", str(tmp_path), *words), check=True)
     return tmp_path
