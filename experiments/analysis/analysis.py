@@ -36,7 +36,6 @@ from experiments.analysis.outcomes import (
     totals,
 )
 from experiments.analysis.refusals import without_refusals
-from experiments.analysis.relayed import with_relayed
 from experiments.analysis.reset_traces import PortRoles, ResetTrace, find_reset_traces
 from experiments.analysis.socket_states import SocketLifetime, socket_lifetimes
 from experiments.analysis.waiting import Waiting, waiting_unmoved
@@ -109,7 +108,6 @@ def _analyse(record: RunRecord) -> Analysis:
     outcomes = _outcomes(record, timeline, roles, observations, lifetimes)
     traces = find_reset_traces(observations or (), roles)
     outcomes = with_limited(outcomes, observations or (), traces)
-    outcomes = with_relayed(outcomes, observations or ())
     outcomes = without_refusals(outcomes, record.final.plan.clients, record.reports)
     rows = _claim(record, timeline, roles, outcomes, traces)
     return Analysis(

@@ -104,7 +104,6 @@ class ClaimChart:
         }
         rows["E2"] = _with_lost_resets(rows["E2"], cases)
         rows["E3"] = _with_unreachable_owners(rows["E3"], cases)
-        rows["E3"] = _with_relayed_resets(rows["E3"], cases)
         rows[ORDER] = _with_unexplained_resets(rows[ORDER], traces, cases)
         return list(rows.values())
 
@@ -180,12 +179,6 @@ class ClaimChart:
             )
         if not at_owner:
             raise ElementFailed(f"{outcome.owner}, the owner, got no copy")
-        if _freed_by_relay(outcome, at_owner[0]):
-            return (
-                f"{len(trace.tier2)} nodes got a copy; {_at(at_owner[0], outcome)} at "
-                f"{outcome.owner}, which a reset of the client, relayed at "
-                f"{_after(outcome.relayed_ns or 0, outcome)}, had freed already"
-            )
         if outcome.freed_ns is None or outcome.freed_ns < at_owner[0].time_ns:
             raise ElementFailed(
                 f"{_at(at_owner[0], outcome)} {outcome.owner}, {_owner_state(outcome)}"
@@ -323,25 +316,6 @@ def _with_unreachable_owners(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
         f"{row.evidence}; {len(unreached)} owners were cut off from every copy, "
         f"{kept} of them hold it still"
     )
-    return replace(row, evidence=evidence)
-
-
-def _freed_by_relay(outcome: Outcome, copy: Observation) -> bool:
-    """Whether healing freed the owner before its copy came: a reset of the client, which
-    another node had relayed."""
-    relayed, freed = outcome.relayed_ns, outcome.freed_ns
-    return relayed is not None and freed is not None and freed < copy.time_ns
-
-
-def _with_relayed_resets(row: ClaimRow, cases: Sequence[Case]) -> ClaimRow:
-    """The row, with the number of owners that a relayed reset freed before their copy."""
-    relayed = 0
-    for case in cases:
-        if case.trace and (copies := case.trace.tier2.get(case.outcome.owner or "")):
-            relayed += _freed_by_relay(case.outcome, copies[0])
-    if not relayed:
-        return row
-    evidence = f"{row.evidence}; freed by a relayed reset before their copy: {relayed}"
     return replace(row, evidence=evidence)
 
 

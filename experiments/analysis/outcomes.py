@@ -103,9 +103,6 @@ class Outcome:
     limited: bool = False
     #: When the node of its first stray first sent it such a reset.
     refused_ns: int | None = None
-    #: When a reset of its own client, relayed by another node, came to the owner before
-    #: the owner freed it.
-    relayed_ns: int | None = None
     #: When the client's socket first saw an end of its connection close (FIN).
     closing_ns: int | None = None
 

@@ -16,7 +16,6 @@ from experiments.analysis.outcomes import (
     connection_outcomes,
     is_stray_candidate,
 )
-from experiments.analysis.relayed import with_relayed
 from experiments.analysis.reset_traces import PortRoles, ResetTrace, find_reset_traces
 from experiments.analysis.socket_states import SocketLifetime, socket_lifetimes
 from tests.experiments.packet_path import CLIENT, MS, START, PacketPath
@@ -134,8 +133,7 @@ class ScaleOut:
         outcomes = connection_outcomes(
             self.lifetimes, self.timeline, self.strays(), START + END, answers
         )
-        outcomes = with_limited(outcomes, self.path.observations(), self.traces())
-        return with_relayed(outcomes, self.path.observations())
+        return with_limited(outcomes, self.path.observations(), self.traces())
 
     def strays(self) -> list[Observation]:
         """The strays, with the frame numbers of the whole capture."""

@@ -12,7 +12,7 @@ from experiments.analysis.outcomes import totals
 from nodes.guard.verdict import RESET_INTERVAL_S
 from tests.experiments.packet_path import ACKNOWLEDGED, MS, SEQ, START, US
 from tests.experiments.scale_out import END, EVENT, SETTLED, ScaleOut
-from topologies.domain.plan import FANOUT_MAC, RELAY_MAC
+from topologies.domain.plan import FANOUT_MAC
 
 ELEMENTS = ["E1", "E2", "E3", "E4", "E5", "order"]
 
@@ -261,37 +261,6 @@ def test_a_slow_guard_answers_the_first_stray_when_the_second_has_come(
     first = stray._replace(time_ns=stray.time_ns - round(earlier_s * 1e9))
     run.path.segments.append(first)
     assert failed(run) == wrong
-
-
-@pytest.mark.parametrize(
-    ("relayed_at_ms", "wrong"),
-    [(0, []), (60, ["E3"])],
-    ids=["before it was freed", "after it was freed"],
-)
-def test_healing_may_free_an_owner_before_its_copy(
-    run: ScaleOut, relayed_at_ms: int, wrong: list[str]
-) -> None:
-    change = Change(run)
-    owner_freed_before_its_copy(change)
-    owner = run.timeline.epochs[0].owner_of(run.moved[0])
-    copy = next(
-        one
-        for one in run.path.segments
-        if change.of_first(one) and is_copy(one) and one.label == owner
-    )
-    client = run.moved[0]
-    relayed = copy._replace(
-        eth_src=RELAY_MAC,
-        src=client.src,
-        sport=client.sport,
-        dst=client.dst,
-        dport=client.dport,
-        time_ns=copy.time_ns - 50 * MS + relayed_at_ms * MS,
-    )
-    run.path.segments.append(relayed)
-    assert failed(run) == wrong
-    told = "freed by a relayed reset before their copy: 1"
-    assert (told in run.chart()["E3"].evidence) == (not wrong)
 
 
 def test_without_moved_connections_the_claim_is_not_proven(run: ScaleOut) -> None:

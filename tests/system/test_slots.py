@@ -29,8 +29,10 @@ def test_half_open_connections_use_up_the_slots(tmp_path: Path) -> None:
     # An owner that had something to send again is freed when its bucket comes back to it. So
     # fewer may be held than predicted. Who gets the last slots depends on who tries first.
     wanted = expected["held_by_nobody"]
-    assert 0.8 * wanted < seen["held_by_nobody"] < 1.05 * wanted
-    assert seen["held_by_nobody"] <= NODES * seen["limit"]
+    assert 0.8 * wanted < seen["held_by_nobody"]
+    # Exactly: no slot is counted twice, and no node has more than its own.
+    connected = kept["connections"]["opened"] - seen["without_connection"]
+    assert seen["held_by_nobody"] + connected <= NODES * seen["limit"]
     assert seen["first_refusal"]["event"] >= expected["first_refusal"] > 0
     assert seen["without_connection"] > 0
     assert kept["harm"]["refused_connections"] > 0
