@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -18,6 +16,7 @@ from scapy.packet import Packet
 
 from experiments.record.pcapng import PcapngWriter
 from tests.experiments.golden_runs import FOLDER, GoldenRun
+from tests.needed_programs import need_program
 from topologies.domain import plan
 from topologies.domain.plan import (
     FANOUT_MAC,
@@ -39,13 +38,7 @@ SEQ, ACK = 3_000_000_001, 2_000_000_002
 @pytest.fixture(autouse=True)
 def need_tshark() -> None:
     """Skips the test without tshark; in continuous integration fails it."""
-    if shutil.which("tshark") is None:
-        reason = (
-            "cannot run here: tshark not found. On Debian ./resetbed setup installs it"
-        )
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    need_program("tshark")
 
 
 def dissected(path: Path) -> list[list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 
 import click
@@ -12,6 +11,7 @@ import pytest
 from experiments.commands.cli import main
 from experiments.commands.man_page import escaped, man_page
 from tests.experiments.commands_help import commands
+from tests.needed_programs import need_program
 
 #: Of groff_man(7), and of roff(7) for text as it is.
 REQUESTS = {".TH", ".SH", ".SS", ".PP", ".TP", ".B", ".nf", ".fi"}
@@ -63,9 +63,8 @@ def test_what_groff_would_read_is_escaped(text: str, line: str) -> None:
     assert read(line) == text
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
 def test_groff_has_nothing_to_say(page: str) -> None:
-    command = ("groff", "-man", "-Tutf8", "-ww")
+    command = (need_program("groff"), "-man", "-Tutf8", "-ww")
     done = subprocess.run(
         command, input=page, capture_output=True, text=True, check=True
     )

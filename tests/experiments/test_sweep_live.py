@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +14,13 @@ import polars
 import pytest
 
 from experiments.sweep.state import MET, read_lines, read_records
+from tests.needed_programs import need_program
 from tests.system.commands import UNTRUSTED, eventually, must, processes_with, resetbed
 
 pytestmark = pytest.mark.live
 
 RUNS = 4
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 class Swept(NamedTuple):
@@ -160,7 +161,7 @@ def visit(page: Path, scratch: Path) -> Visit:
     """
     net_log = scratch / "net.json"
     command = (
-        _browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+        need_program(*BROWSERS), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
         "--no-first-run", "--disable-background-networking", "--disable-sync",
         "--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND",
         f"--user-data-dir={scratch / 'profile'}", "--enable-logging=stderr",
@@ -175,17 +176,6 @@ def visit(page: Path, scratch: Path) -> Visit:
     ours = [a for a in asked if a.get("initiator", "not an origin") != "not an origin"]
     urls = {str(a["url"]) for a in ours if "url" in a}
     return Visit(done.stdout, console, sorted(u for u in urls if u.startswith("http")))
-
-
-def _browser() -> str:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        reason = f"no browser here: none of {', '.join(names)}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    return found
 
 
 def test_the_report_opens_in_a_browser(swept: Swept, tmp_path: Path) -> None:

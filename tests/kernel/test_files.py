@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.files import archive, files_of
+from tests.needed_programs import need_program
 
 
 @pytest.fixture(params=["with git", "without"])
@@ -23,8 +24,7 @@ def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     (tmp_path / "sub/run").chmod(0o755)
     (tmp_path / "link").symlink_to("tracked")
     if request.param == "with git":
-        if shutil.which("git") is None:
-            pytest.skip("git is not installed")
+        need_program("git")
         for words in (("init", "-q"), ("add", "tracked")):
             subprocess.run(("git", "-C", str(tmp_path), *words), check=True)
     return tmp_path

@@ -6,7 +6,6 @@ What it prints is read strictly: a search that ended early proves nothing.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.needed_programs import need_program
 
 MODEL = Path(__file__).resolve().parent
 TOOLS = ("spin", "gcc")
@@ -64,15 +63,8 @@ class Found:
 
 def need_tools() -> None:
     """Skips the test where a tool is missing; in continuous integration fails it."""
-    missing = [tool for tool in TOOLS if not shutil.which(tool)]
-    if missing:
-        reason = (
-            f"cannot run here: {', '.join(missing)} not found. On Debian "
-            "./resetbed setup installs it; elsewhere install the package of that name"
-        )
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    for tool in TOOLS:
+        need_program(tool)
 
 
 def search(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+
+from tests.needed_programs import need_program
 
 #: A page that does not get there in this time has failed, in milliseconds.
 DEADLINE_MS = 10_000.0
@@ -22,12 +22,7 @@ _OF_FAILED_REQUESTS = ("Failed to load resource", "net::ERR_")
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium; Playwright's own browsers are not needed."""
-    path = shutil.which("chromium")
-    if path is None:
-        reason = "no browser here: chromium is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    path = need_program("chromium")
     with sync_playwright() as playwright:
         # Root has no user namespace sandbox; the pages are our own.
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
