@@ -112,7 +112,7 @@ _DEFAULTS: dict[str, Any] = {
     "weights": {},
     "buckets": None,
     "pins": None,
-    "servers": {},
+    "servers": (),
     "rate_mbit": None,
     "delay_ms": None,
     "loss_percent": None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,32 +128,6 @@ def _weights(
     return weights
 
 
-def _server_settings(
-    _context: Any, _parameter: Any, given: tuple[str, ...]
-) -> dict[str, int | float]:
-    """Parses several KEY=VALUE of ``servers`` in a spec, and checks each."""
-    if not given:
-        return {}
-    import yaml
-    from pydantic import ValidationError
-
-    from experiments.spec.run_spec import ServersSpec
-
-    values = {}
-    for item in given:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{item!r}: expected KEY=VALUE, e.g. slots=20")
-        values[key] = yaml.safe_load(value)
-    try:
-        return dict(ServersSpec.model_validate(values).settings.given())
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        known = ", ".join(ServersSpec.model_fields)
-        raise click.BadParameter(f"{key}: {first['msg']}; known: {known}") from error
-
-
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a cluster, for ``up`` and ``console``."""
     for option in reversed(
@@ -270,7 +244,6 @@ def member_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--server",
                 "servers",
                 multiple=True,
-                callback=_server_settings,
                 metavar="KEY=VALUE",
                 help="A setting of the nodes' servers, as under servers: in a spec, e.g. "
                 "keepalive_s=60, slots=20.",
@@ -294,8 +267,6 @@ def cluster_arguments(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     """Checks the options of a command; returns the plan and the other options."""
     from controller.balancers import SizeError, WeightError, get_balancer
     from controller.policies import require_pins
-    from experiments.workloads.heeded import require_heeded
-    from nodes.servers.server_settings import ServerSettings
 
     heal, within_s = options.pop("heal"), options.pop("heal_within_s")
     if heal is not None:
@@ -316,11 +287,24 @@ def cluster_arguments(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
             require_pins(options["policy"])
         except LookupError as error:
             raise BadInput(f"--pins: {error}") from error
-    try:
-        require_heeded(options["workload"], ServerSettings(**options["servers"]))
-    except ValueError as error:
-        raise BadInput(f"--server: {error}") from error
+    options["servers"] = _server_settings(options["workload"], options["servers"])
     return plan, {**options, "links": links.to_json()}
+
+
+def _server_settings(workload: str, given: Sequence[str]) -> dict[str, int | float]:
+    """Several KEY=VALUE, checked as those under ``servers:`` of a spec."""
+    if not given:
+        return {}
+    from experiments.spec.spec_file import SpecError, spec_of
+
+    try:
+        spec = spec_of(
+            {"workload": {"kind": workload}}, [f"servers.{item}" for item in given]
+        )
+    except SpecError as error:
+        text = str(error).removeprefix("spec: ").removeprefix("--set").lstrip(": ")
+        raise BadInput(f"--server: {text}") from error
+    return dict(spec.servers.settings.given())
 
 
 def spec_overrides(

@@ -32,7 +32,6 @@ from controller.pipeline.cluster_state import ClusterState
 from controller.policies import POLICIES, require_pins
 from experiments.spec.names import Name
 from experiments.workloads import WORKLOADS
-from experiments.workloads.heeded import require_heeded
 from nodes.clients.patterns import BUSY, PATTERNS
 from nodes.guard.guards import AUTO, GUARDS
 from nodes.servers.server_settings import ServerSettings
@@ -212,6 +211,12 @@ class ServersSpec(Strict):
         description="iSCSI: unanswered NOP-In that end a connection",
     )
 
+    @model_validator(mode="after")
+    def _a_target_asks_and_counts(self) -> ServersSpec:
+        if (self.nop_interval_s is None) != (self.nop_count is None):
+            raise ValueError("nop_interval_s and nop_count: give both or neither")
+        return self
+
     @property
     def settings(self) -> ServerSettings:
         """These values as :class:`ServerSettings`."""
@@ -346,10 +351,14 @@ class RunSpec(Strict):
 
     @model_validator(mode="after")
     def _servers_heed_their_settings(self) -> RunSpec:
-        try:
-            require_heeded(self.workload.kind, self.servers.settings)
-        except ValueError as error:
-            raise ValueError(f"servers.{error}") from error
+        kind = self.workload.kind
+        for key in self.servers.settings.given():
+            if key not in WORKLOADS[kind].heeds:
+                able = [name for name, one in WORKLOADS.items() if key in one.heeds]
+                raise ValueError(
+                    f"servers.{key}: the servers of {kind} do not heed it "
+                    f"(docs/harm.md); the workloads that do: {', '.join(able)}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -150,11 +150,12 @@ def test_servers_are_set_as_in_a_spec() -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("slots", ["expected KEY=VALUE"]),
-        ("slot=3", ["slot:", "known: keepalive_s"]),
-        ("slots=none", ["slots:", "integer"]),
-        ("slots=0", ["slots:", "greater than or equal to 1"]),
-        ("keepalive_s=60", ["--server: keepalive_s", "nbd do not heed", "http"]),
+        ("slots", ["expected key=value"]),
+        ("slot=3", ["unknown key 'servers.slot'", "did you mean 'slots'?"]),
+        ("slots=none", ["servers.slots:", "integer"]),
+        ("nop_count=2", ["nop_interval_s and nop_count: give both or neither"]),
+        ("slots=0", ["servers.slots:", "greater than or equal to 1"]),
+        ("keepalive_s=60", ["servers.keepalive_s", "nbd do not heed", "http"]),
     ],
 )
 def test_a_wrong_setting_of_servers_is_refused_with_the_remedy(
