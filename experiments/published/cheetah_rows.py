@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controller.balancers.ring import VIRTUAL_NODES
+from experiments.model.durations import Durations
 from experiments.model.flows import Flows
 from experiments.model.population import Arrivals
 from experiments.published.hadoop import HADOOP
@@ -42,9 +43,14 @@ class Setup:
 
     servers: int = 468
     live: int = 14_000
+    durations: Durations = HADOOP
     until_s: float = 10_000.0
     buckets: int = 8192
     seed: int = 1
+
+    def population(self) -> Arrivals:
+        """Who opens connections, and when."""
+        return Arrivals(self.live, self.durations, self.until_s, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ def simulate(
         for rate in per_minute
         for number in range(ceil(_UPDATES / (rate * setup.until_s / 60)))
     ]
-    population = Arrivals(setup.live, HADOOP, setup.until_s, seed=setup.seed)
+    population = setup.population()
     done = [0]
 
     def count(number: int) -> tuple[int, list[tuple[int, int]]]:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from controller.balancers import BALANCERS
 from controller.balancers.anchor import AnchorHash
+from experiments.model.durations import Durations
 from experiments.model.flows import Flows
-from experiments.model.population import Arrivals
 from experiments.published import cheetah_rows, jet_rows
-from experiments.published.hadoop import HADOOP
+from experiments.published.hadoop import HADOOP, HADOOP_BETWEEN
 from experiments.published.outages import outages
 from experiments.published.ring_course import RingCourse
 
@@ -48,13 +48,18 @@ def test_outages_are_in_order_and_each_server_returns_after_it_left() -> None:
     assert np.median(lasted) == pytest.approx(150, abs=5)
 
 
-def test_durations_have_the_published_mean_and_the_equilibrium_of_it() -> None:
+@pytest.mark.parametrize(
+    ("durations", "mean"), [(HADOOP, 21.33), (HADOOP_BETWEEN, 18.22)]
+)
+def test_durations_have_the_published_mean_and_the_equilibrium_of_it(
+    durations: Durations, mean: float
+) -> None:
     rng = np.random.default_rng(1)
-    drawn = HADOOP.draw(rng, 400_000)
-    assert pytest.approx(21.3, rel=0.01) == HADOOP.mean
-    assert drawn.mean() == pytest.approx(HADOOP.mean, rel=0.03)
+    drawn = durations.draw(rng, 400_000)
+    assert durations.mean == pytest.approx(mean, rel=0.01)
+    assert drawn.mean() == pytest.approx(durations.mean, rel=0.03)
     expected = (drawn**2).mean() / (2 * drawn.mean())
-    assert HADOOP.left(rng, 400_000).mean() == pytest.approx(expected, rel=0.03)
+    assert durations.left(rng, 400_000).mean() == pytest.approx(expected, rel=0.03)
 
 
 def replayed(setup: cheetah_rows.Setup, rate: float, flows: Flows) -> tuple[int, int]:
@@ -62,7 +67,7 @@ def replayed(setup: cheetah_rows.Setup, rate: float, flows: Flows) -> tuple[int,
     rng = np.random.default_rng([setup.seed, round(rate * 100), 0])
     names = [f"c1n{number}" for number in range(1, setup.servers + 1)]
     ring = RingCourse(names, setup.buckets, 160)
-    population = Arrivals(setup.live, HADOOP, setup.until_s, seed=setup.seed)
+    population = setup.population()
     words = population.addresses.hashes(flows.clients, flows.ports, basis=2)
     bucket = words % np.uint32(setup.buckets)
     earlier: dict[int, int | None] = {}
@@ -92,7 +97,7 @@ def replayed(setup: cheetah_rows.Setup, rate: float, flows: Flows) -> tuple[int,
 def test_buckets_break_the_connections_that_the_published_rule_breaks() -> None:
     setup = cheetah_rows.Setup(servers=12, live=400, until_s=1500.0, buckets=256)
     rate = 6.0
-    population = Arrivals(setup.live, HADOOP, setup.until_s, seed=setup.seed)
+    population = setup.population()
     flows = population.batch(1)
     course = cheetah_rows.bucket_course(setup, rate)
     words = population.addresses.hashes(flows.clients, flows.ports, basis=2)
