@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-#: Seconds without a new connection after which opening has failed. A client is ready only
-#: when it has all connections; until then it may be busy with its protocol.
+#: Seconds without a new connection or session after which opening has failed. A client is
+#: ready only when it has all its sessions; its protocol may take longer than TCP.
 STALL_S = 20.0
 #: How often connections are counted, and how often progress is reported.
 COUNT_PERIOD_S = 1.0
@@ -25,12 +25,13 @@ class OpeningProgress:
     """Functions that report the progress of the clients.
 
     ``ready``: client name -> whether it has all its connections. ``opened``: the number
-    of TCP connections in the clients' kernels now. ``ended``: client name -> how it has
-    ended; None while it runs.
+    of TCP connections in the clients' kernels now. ``sessions``: how many of them the
+    clients can use. ``ended``: client name -> how it has ended; None while it runs.
     """
 
     ready: Callable[[str], bool]
     opened: Callable[[], int]
+    sessions: Callable[[], int]
     total: int
     ended: Callable[[str], str | None] = lambda _name: None
 
@@ -45,11 +46,11 @@ def await_opened(
     """Returns when every client is ready.
 
     Raises :class:`OpeningStalled` when a client has ended that was not ready, and when no
-    connection has opened for :data:`STALL_S`.
+    connection has opened, and no session, for :data:`STALL_S`.
     There is no other deadline, since a slow machine needs more time.
     """
     waiting = list(clients)
-    most, grew_at_s = -1, now()
+    most, usable, grew_at_s = 0, 0, now()
     count_at_s, report_at_s = now(), now() + REPORT_PERIOD_S
     while waiting := [name for name in waiting if not opening.ready(name)]:
         for name in waiting:
@@ -59,14 +60,16 @@ def await_opened(
                 )
         if now() >= count_at_s:
             count_at_s = now() + COUNT_PERIOD_S
-            count = opening.opened()
-            most, grew_at_s = max(most, count), now() if count > most else grew_at_s
+            count, sessions = opening.opened(), opening.sessions()
+            if count > most or sessions > usable:
+                grew_at_s = now()
+            most, usable = max(most, count), max(usable, sessions)
         if now() >= report_at_s:
             report_at_s = now() + REPORT_PERIOD_S
-            progress(f"{most} of {opening.total} connections are open")
+            progress(f"{most} of {opening.total} connections are open, {usable} in use")
         if now() - grew_at_s > STALL_S:
             raise OpeningStalled(
-                f"{max(most, 0)} of {opening.total} connections opened, and none for "
-                f"{STALL_S:g} s; not ready: {', '.join(waiting)}"
+                f"{most} of {opening.total} connections opened, {usable} in use, and "
+                f"nothing new for {STALL_S:g} s; not ready: {', '.join(waiting)}"
             )
         sleep(POLL_S)

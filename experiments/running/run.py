@@ -191,6 +191,7 @@ def _open_connections(spec: RunSpec, cluster: Cluster, progress: Progress) -> No
     opening = OpeningProgress(
         ready=lambda name: bool(_report(cluster, name).ports),
         opened=lambda: len(_held_by_clients(cluster)),
+        sessions=lambda: sum(_report(cluster, name).opened for name in waiting),
         total=spec.workload.connections,
         ended=cluster.client_ended,
     )

@@ -5,6 +5,7 @@ Every line has ``t`` (seconds, CLOCK_REALTIME) and ``event``:
 ============ ============================ ===========================================
 event        fields                       meaning
 ============ ============================ ===========================================
+opening      opened                       so many were opened once; at most one a second
 ready        connections, ports           every connection was opened once
 reset        conn, port                   the peer reset it (ECONNRESET)
 closed       conn, port                   the peer closed it (FIN)
@@ -29,10 +30,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
+
+#: Seconds between two events that tell how many connections were opened.
+OPENING_PERIOD_S = 1.0
 
 
 class ReportError(ValueError):
@@ -86,9 +90,16 @@ class ReportWriter:
     ``ready`` is written when that number of ``connections`` is established.
     """
 
-    def __init__(self, out: TextIO, connections: int) -> None:
+    def __init__(
+        self,
+        out: TextIO,
+        connections: int,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.summary = Summary()
         self._out = out
+        self._now = now
+        self._told_s = now()
         self._ports: list[int | None] = [None] * connections
         self._resting: set[int] = set()
 
@@ -107,6 +118,9 @@ class ReportWriter:
         self.summary.opened += 1
         if self.summary.opened == len(self._ports):
             self._write("ready", connections=len(self._ports), ports=self._ports)
+        elif self._now() - self._told_s >= OPENING_PERIOD_S:
+            self._told_s = self._now()
+            self._write("opening", opened=self.summary.opened)
 
     def rested(self, conn: int) -> None:
         """The client closed an established connection and will reopen it."""
@@ -183,6 +197,12 @@ class ClientReport:
     def of_kind(self, kind: str) -> tuple[Event, ...]:
         """The events of that kind, in order."""
         return tuple(event for event in self.events if event.kind == kind)
+
+    @property
+    def opened(self) -> int:
+        """How many connections were opened once, as far as the client has said."""
+        told = self.of_kind("opening")
+        return len(self.ports) or (int(told[-1].fields["opened"]) if told else 0)
 
     @property
     def ports(self) -> tuple[int, ...]:

@@ -17,10 +17,16 @@ from experiments.running.opening import (
 class Clock:
     """A clock that only sleeping advances, and the progress of clients."""
 
-    def __init__(self, opened: Callable[[float], int], ready_s: float) -> None:
+    def __init__(
+        self,
+        opened: Callable[[float], int],
+        ready_s: float,
+        sessions: Callable[[float], int] = lambda _: 0,
+    ) -> None:
         self.seconds = 0.0
         self.messages: list[str] = []
         self._opened = opened
+        self._sessions = sessions
         self._ready_s = ready_s
 
     def sleep(self, seconds: float) -> None:
@@ -30,6 +36,7 @@ class Clock:
         opening = OpeningProgress(
             ready=lambda _: self.seconds >= self._ready_s,
             opened=lambda: self._opened(self.seconds),
+            sessions=lambda: self._sessions(self.seconds),
             total=100,
         )
         clock = lambda: self.seconds  # noqa: E731
@@ -46,7 +53,15 @@ def test_while_connections_open_there_is_no_deadline() -> None:
     clock = Clock(lambda seconds: int(seconds / (STALL_S - 1)), ready_s=50 * STALL_S)
     clock.await_them()
     assert clock.seconds >= 50 * STALL_S
-    assert "1 of 100 connections are open" in clock.messages
+    assert "1 of 100 connections are open, 0 in use" in clock.messages
+
+
+def test_sessions_of_connections_that_are_open_are_waited_for() -> None:
+    slowly = lambda seconds: int(seconds / (STALL_S - 2))  # noqa: E731
+    clock = Clock(lambda _: 100, ready_s=50 * STALL_S, sessions=slowly)
+    clock.await_them()
+    assert clock.seconds >= 50 * STALL_S
+    assert "100 of 100 connections are open, 3 in use" in clock.messages
 
 
 def test_a_stalled_opening_names_the_count_and_the_clients_that_are_not_ready() -> None:
@@ -67,6 +82,7 @@ def test_a_client_that_ended_is_not_waited_for() -> None:
     opening = OpeningProgress(
         ready=lambda name: name == "h1",
         opened=lambda: 0,
+        sessions=lambda: 0,
         total=100,
         ended=lambda name: "by SIGKILL",
     )

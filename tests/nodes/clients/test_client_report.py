@@ -128,3 +128,17 @@ def test_anything_else_is_refused_by_its_line(tmp_path: Path, line: str) -> None
 def test_a_missing_report_is_an_empty_one(tmp_path: Path) -> None:
     report = parse_report(report_of(io.StringIO(), tmp_path))
     assert (report.events, report.ports, report.summary) == ((), (), None)
+
+
+def test_how_many_are_open_is_told_once_a_second(tmp_path: Path) -> None:
+    seconds, path = iter([0.0, 0.4, 1.0, 1.0, 1.5, 2.1, 2.1]), tmp_path / "report"
+    with path.open("w") as out:
+        writer = ReportWriter(out, 5, now=lambda: next(seconds))
+        told = []
+        for conn in range(5):
+            writer.established(conn, 30000 + conn)
+            told.append(parse_report(path).opened)
+    assert told == [0, 2, 2, 4, 5]
+    assert [one.kind for one in parse_report(path).events] == [
+        *("opening", "opening", "ready")
+    ]
