@@ -27,6 +27,7 @@ class OpeningProgress:
     ``ready``: client name -> whether it has all its connections. ``opened``: the number
     of TCP connections in the clients' kernels now. ``sessions``: how many of them the
     clients can use. ``ended``: client name -> how it has ended; None while it runs.
+    ``trouble``: client name -> the last error that it met; None without one.
     """
 
     ready: Callable[[str], bool]
@@ -34,6 +35,7 @@ class OpeningProgress:
     sessions: Callable[[], int]
     total: int
     ended: Callable[[str], str | None] = lambda _name: None
+    trouble: Callable[[str], str | None] = lambda _name: None
 
 
 def await_opened(
@@ -68,8 +70,12 @@ def await_opened(
             report_at_s = now() + REPORT_PERIOD_S
             progress(f"{most} of {opening.total} connections are open, {usable} in use")
         if now() - grew_at_s > STALL_S:
+            said = [
+                f"{name}: {told}" for name in waiting if (told := opening.trouble(name))
+            ]
             raise OpeningStalled(
                 f"{most} of {opening.total} connections opened, {usable} in use, and "
                 f"nothing new for {STALL_S:g} s; not ready: {', '.join(waiting)}"
+                + "".join(f"\n  last error of {each}" for each in said)
             )
         sleep(POLL_S)

@@ -194,11 +194,12 @@ def _open_connections(spec: RunSpec, cluster: Cluster, progress: Progress) -> No
         sessions=lambda: sum(_report(cluster, name).opened for name in waiting),
         total=spec.workload.connections,
         ended=cluster.client_ended,
+        trouble=lambda name: _report(cluster, name).last_error,
     )
     try:
         await_opened(waiting, opening, progress)
     except OpeningStalled as error:
-        raise RunError(f"{error}; see {cluster.folder / 'hosts'}") from error
+        raise RunError(f"{error}\nsee {cluster.folder / 'hosts'}") from error
 
 
 def _report(cluster: Cluster, host: str) -> ClientReport:

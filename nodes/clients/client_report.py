@@ -205,6 +205,12 @@ class ClientReport:
         return len(self.ports) or (int(told[-1].fields["opened"]) if told else 0)
 
     @property
+    def last_error(self) -> str | None:
+        """What the last error was; None without one."""
+        errors = self.of_kind("error")
+        return str(errors[-1].fields["reason"]) if errors else None
+
+    @property
     def ports(self) -> tuple[int, ...]:
         """Source port of each connection when all were open; empty before that."""
         ready = self.of_kind("ready")

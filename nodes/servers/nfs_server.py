@@ -13,6 +13,10 @@ NFS_PORT = 2049
 
 #: Where the distribution has Ganesha's file system modules.
 _MODULES = "/usr/lib/*/ganesha/libfsalvfs.so"
+#: Where Ganesha reads what is mounted; getmntent(3).
+MOUNTS = Path("/etc/mtab")
+#: A type of file system that Ganesha does not know, and so does not pass over.
+_MEMORY = "memory"
 #: Sockets of the machine's own services. Ganesha would register itself there.
 RPCBIND_SOCKET = Path("/run/rpcbind.sock")
 NO_DBUS: Mapping[str, str] = {"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}
@@ -72,6 +76,43 @@ def hide_rpcbind() -> None:
         subprocess.run(mount, check=True)
 
 
+def with_tmpfs_renamed(mounts: str, folder: Path) -> str | None:
+    """The table ``mounts`` with another type for the file system of ``folder``; None if it
+    is no tmpfs.
+
+    Ganesha 6 exports no tmpfs (``populate_posix_file_systems`` in ``FSAL/localfs.c``), and
+    /run is one on most machines. It goes by the name of the type alone: for whoever keeps
+    files in memory, nothing else is different.
+    """
+    lines = mounts.splitlines(keepends=True)
+    found, longest = None, -1
+    for number, line in enumerate(lines):
+        # Blanks in paths are written as \\040 there, and in none of ours.
+        where = Path(line.split()[1])
+        if folder.is_relative_to(where) and len(where.parts) >= longest:
+            found, longest = number, len(where.parts)
+    if found is None or lines[found].split()[2] != "tmpfs":
+        return None
+    lines[found] = lines[found].replace(" tmpfs ", f" {_MEMORY} ", 1)
+    return "".join(lines)
+
+
+def show_as_disk(folder: Path, state: Path) -> None:
+    """In a mount namespace of our own, Ganesha finds a table of mounts as it needs it."""
+    table = with_tmpfs_renamed(MOUNTS.read_text(), folder.resolve())
+    if table is None:
+        return
+    layer = state / "etc"
+    layer.mkdir()
+    (layer / MOUNTS.name).write_text(table)
+    # The table is a link into /proc, where no file can lie. So a layer is put over /etc.
+    layers = f"lowerdir={layer}:{MOUNTS.parent}"
+    subprocess.run(
+        ["mount", "-t", "overlay", "-o", layers, "overlay", str(MOUNTS.parent)],
+        check=True,
+    )
+
+
 def main(argv: list[str]) -> None:
     """Run Ganesha in the foreground until SIGTERM or SIGKILL."""
     parser = argparse.ArgumentParser(prog="nfs_server.py", description=__doc__)
@@ -82,6 +123,7 @@ def main(argv: list[str]) -> None:
     hide_rpcbind()
     state = Path(f"{args.state}-{os.getpid()}")
     state.mkdir()
+    show_as_disk(args.folder, state)
     config = state / "ganesha.conf"
     config.write_text(
         settings(args.folder, state, modules_folder(), args.lease_s), encoding="utf-8"

@@ -25,6 +25,7 @@ class Clock:
     ) -> None:
         self.seconds = 0.0
         self.messages: list[str] = []
+        self.trouble: dict[str, str] = {}
         self._opened = opened
         self._sessions = sessions
         self._ready_s = ready_s
@@ -38,6 +39,7 @@ class Clock:
             opened=lambda: self._opened(self.seconds),
             sessions=lambda: self._sessions(self.seconds),
             total=100,
+            trouble=self.trouble.get,
         )
         clock = lambda: self.seconds  # noqa: E731
         await_opened(["h1", "h2"], opening, self.messages.append, clock, self.sleep)
@@ -69,6 +71,13 @@ def test_a_stalled_opening_names_the_count_and_the_clients_that_are_not_ready() 
     with pytest.raises(OpeningStalled, match=r"31 of 100 .* not ready: h1, h2"):
         clock.await_them()
     assert 31 + STALL_S <= clock.seconds < 33 + STALL_S
+
+
+def test_what_the_clients_met_is_said() -> None:
+    clock = Clock(lambda _: 4, ready_s=1e9)
+    clock.trouble = {"h2": "no such export"}
+    with pytest.raises(OpeningStalled, match="last error of h2: no such export$"):
+        clock.await_them()
 
 
 def test_without_any_connection_the_deadline_is_the_same() -> None:

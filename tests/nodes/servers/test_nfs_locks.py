@@ -18,7 +18,7 @@ from nodes.servers.nfs_files import (
     holders_in,
 )
 from nodes.servers.nfs_locks import client_names, peers_in
-from nodes.servers.nfs_server import NFS_PORT, settings
+from nodes.servers.nfs_server import NFS_PORT, settings, with_tmpfs_renamed
 
 HOSTS = {2147310: "h1", 2147311: "h2"}
 #: As Linux 6.18 prints it: two of ours, one that waits, one of another file, a POSIX lock of
@@ -95,3 +95,31 @@ def test_each_server_has_its_own_state_and_the_lease_that_was_asked_for() -> Non
         assert "Lease_Lifetime = 7;" in text
         assert 'Path = "/s/export"' in text
         assert text.count("{") == text.count("}")
+
+
+MOUNTED = """\
+/dev/vda / ext4 rw,relatime 0 0
+tmpfs /run tmpfs rw,nosuid,size=10% 0 0
+tmpfs /run/lock tmpfs rw 0 0
+/dev/vdb /run/disk ext4 rw 0 0
+"""
+
+
+def test_ganesha_is_shown_no_tmpfs_where_the_files_are() -> None:
+    """Its types alone differ, and only that of the innermost mount."""
+    renamed = with_tmpfs_renamed(MOUNTED, Path("/run/resetbed/demo/store"))
+    assert renamed == MOUNTED.replace("/run tmpfs", "/run memory")
+    renamed = with_tmpfs_renamed(MOUNTED, Path("/run/lock/store"))
+    assert renamed == MOUNTED.replace("/run/lock tmpfs", "/run/lock memory")
+
+
+@pytest.mark.parametrize("folder", ["/var/tmp/store", "/run/disk/store", "/runner"])
+def test_a_folder_on_a_disk_is_shown_as_it_is(folder: str) -> None:
+    assert with_tmpfs_renamed(MOUNTED, Path(folder)) is None
+
+
+def test_what_is_mounted_over_another_mount_counts() -> None:
+    assert (
+        with_tmpfs_renamed(MOUNTED + "/dev/vdc /run ext4 rw 0 0\n", Path("/run/x"))
+        is None
+    )
