@@ -13,11 +13,12 @@ from nodes.kernel.bpf_build import compile_program
 from nodes.kernel.libbpf import BpfObject
 
 SOURCE = Path(__file__).with_name("sockets.bpf.c")
-PROGRAMS = ("socket_state", "socket_reset_received", "socket_reset_sent")
+#: By kind, from 1 on. Each has a stand-in, which reports what interrupts it.
+PROGRAMS = ("socket_state", "reset_received", "reset_sent")
 #: ``max_entries`` of the ring.
 RING_BYTES = 1 << 24
 
-_PORT, _NAMESPACE, _COUNT = (struct.Struct(f"={form}") for form in "HIQ")
+_PORT, _NAMESPACE, _KIND, _COUNT = (struct.Struct(f"={form}") for form in "HIIQ")
 _SELECTED = b"\1"
 
 
@@ -32,6 +33,7 @@ class SocketReports:
         """
         self._object = BpfObject(compile_program(SOURCE))
         self._lost = self._object.map("lost", _COUNT.size)
+        self._stood_in = self._object.map("stood_in", _COUNT.size)
         self._ports = self._object.map("ports", len(_SELECTED))
         self._namespaces = self._object.map("namespaces", len(_SELECTED))
         descriptor = self._object.map_descriptor("reports")
@@ -56,6 +58,7 @@ class SocketReports:
         """Attaches the programs."""
         for program in PROGRAMS:
             self._object.attach(program)
+            self._object.attach(f"{program}_2")
 
     def unread(self) -> bytes:
         """The reports that were not read yet, for ``records_of``."""
@@ -63,9 +66,21 @@ class SocketReports:
 
     @property
     def lost(self) -> int:
-        """Reports that found the ring full."""
-        (lost,) = _COUNT.unpack(self._lost.get(bytes(4)))
-        return int(lost)
+        """Reports that found the ring full, and changes that no program was run for."""
+        (full,) = _COUNT.unpack(self._lost.get(bytes(4)))
+        return int(full) + self.interrupting - self.stood_in
+
+    @property
+    def interrupting(self) -> int:
+        """How many changes interrupted a program, so that it was not run for them."""
+        return sum(self._object.program_misses(program) for program in PROGRAMS)
+
+    @property
+    def stood_in(self) -> int:
+        """For how many of these the stand-in was run."""
+        kinds = range(1, len(PROGRAMS) + 1)
+        counts = (self._stood_in.get(_KIND.pack(kind)) for kind in kinds)
+        return sum(_COUNT.unpack(count)[0] for count in counts)
 
     def close(self) -> None:
         """Lets go of ring, maps and programs. Attached ones stay until the process ends."""

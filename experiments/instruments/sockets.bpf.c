@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Records TCP state changes and resets: a program for each of three tracepoints.
+ * Records TCP state changes and resets: two programs for each of three tracepoints.
  *
  * A tracepoint's text record does not have the socket's network namespace, and the first
  * state of a node's new socket in it differs between kernels. So each program reads the
  * socket itself, by the layout in the kernel's type information (BTF; structures with
  * preserve_access_index are relocated when the program is loaded). Linux >= 5.8.
+ *
+ * A softirq can interrupt a program, and change the states of other sockets. Linux >= 6.1
+ * does not run a program again on the processor that it is running on (bpf_trace_run in
+ * kernel/trace/bpf_trace.c); it counts that as one of its recursion_misses. Such a change
+ * would be missing: about one of 10,000 under load. So each program has a stand-in, called
+ * after it, which reports what the first one was not run for: what it left no mark of.
+ * `stood_in` counts that, so what neither of them saw is known: the misses beyond it.
  *
  * Reports have one size and go into one ring. `lost` counts reports when it is full.
  * socket_events.py reads them, bpf_ring.py the ring.
@@ -22,7 +29,7 @@
 #define TCP_TIME_WAIT 6
 #define TCP_NEW_SYN_RECV 12
 
-enum kind { STATE = 1, RESET_RECEIVED, RESET_SENT }; /* socket_events._KINDS */
+enum kind { STATE = 1, RESET_RECEIVED, RESET_SENT, KINDS }; /* socket_events._KINDS */
 
 struct ns_common {
 	unsigned int inum;
@@ -81,6 +88,28 @@ struct {
 	__type(value, __u64);
 } lost SEC(".maps");
 
+/*
+ * The marks of the first programs on this processor, by socket. The stand-in takes it away.
+ * Two changes use one mark only where the second interrupts between program and stand-in,
+ * and both sockets have the same place: then the first one is reported twice.
+ */
+#define MARKS 4096
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MARKS);
+	__type(key, __u32);
+	__type(value, __u64);
+} marks SEC(".maps");
+
+/* By kind: how many changes the stand-in was called for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KINDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} stood_in SEC(".maps");
+
 /* TCP ports whose sockets are reported. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -122,7 +151,7 @@ static __always_inline void addresses(struct report *to, const struct sock *sk)
 	}
 }
 
-static __always_inline int report(const struct sock *sk, enum kind kind, int old_state,
+static __always_inline void report(const struct sock *sk, enum kind kind, int old_state,
 				  int new_state)
 {
 	__u16 local = local_port(sk);
@@ -133,9 +162,9 @@ static __always_inline int report(const struct sock *sk, enum kind kind, int old
 
 	if (!bpf_map_lookup_elem(&ports, &local) && !bpf_map_lookup_elem(&ports, &remote) &&
 	    !bpf_map_lookup_elem(&namespaces, &namespace))
-		return 0;
+		return;
 	if (family != AF_INET && family != AF_INET6)
-		return 0;
+		return;
 	one = bpf_ringbuf_reserve(&reports, sizeof(*one), 0);
 	if (!one) {
 		__u32 key = 0;
@@ -143,7 +172,7 @@ static __always_inline int report(const struct sock *sk, enum kind kind, int old
 
 		if (count)
 			__sync_fetch_and_add(count, 1);
-		return 0;
+		return;
 	}
 	__builtin_memset(one, 0, sizeof(*one));
 	one->time_ns = bpf_ktime_get_ns();
@@ -158,33 +187,91 @@ static __always_inline int report(const struct sock *sk, enum kind kind, int old
 	addresses(one, sk);
 	/* The reader polls: a wake-up for each report would cost more. */
 	bpf_ringbuf_submit(one, BPF_RB_NO_WAKEUP);
+}
+
+/* Whether this program is to report the change: if it is the first, or that was not run. */
+static __always_inline int reports_it(__u64 *context, __u32 kind, __u64 change, int stand_in)
+{
+	__u64 *count = bpf_map_lookup_elem(&stood_in, &kind);
+	__u64 socket, *left, mark;
+	__u32 place;
+
+	/* The address as a number: with pointers the verifier forbids to calculate. */
+	bpf_probe_read_kernel(&socket, sizeof(socket), context);
+	/* Sockets are at least 64 octets apart, and addresses have 16 bits that are equal. */
+	place = (socket >> 6) % MARKS;
+	mark = socket ^ change << 48;
+	left = bpf_map_lookup_elem(&marks, &place);
+	if (!left || !count)
+		return 0;
+	if (!stand_in) {
+		*left = mark;
+		return 1;
+	}
+	if (*left == mark) {
+		*left = 0;
+		return 0;
+	}
+	__sync_fetch_and_add(count, 1);
+	return 1;
+}
+
+static __always_inline int state(__u64 *context, int stand_in)
+{
+	const struct sock *sk = (void *)context[0];
+	__u64 change = STATE << 12 | context[1] << 6 | context[2];
+
+	/* It also reports SCTP, DCCP and Multipath TCP. */
+	if (reports_it(context, STATE, change, stand_in) &&
+	    BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP)
+		report(sk, STATE, context[1], context[2]);
+	return 0;
+}
+
+static __always_inline int reset(__u64 *context, enum kind kind, int stand_in)
+{
+	const struct sock *sk = (void *)context[0];
+
+	/* Resets without a socket (a stray segment, a refused SYN) are not reported. */
+	if (reports_it(context, kind, kind << 12, stand_in) && sk)
+		report(sk, kind, 0, 0);
 	return 0;
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int socket_state(__u64 *context)
 {
-	const struct sock *sk = (void *)context[0];
+	return state(context, 0);
+}
 
-	/* It also reports SCTP, DCCP and Multipath TCP. */
-	if (BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
-		return 0;
-	return report(sk, STATE, context[1], context[2]);
+SEC("tp_btf/inet_sock_set_state")
+int socket_state_2(__u64 *context)
+{
+	return state(context, 1);
 }
 
 SEC("tp_btf/tcp_receive_reset")
-int socket_reset_received(__u64 *context)
+int reset_received(__u64 *context)
 {
-	return report((void *)context[0], RESET_RECEIVED, 0, 0);
+	return reset(context, RESET_RECEIVED, 0);
 }
 
-/* Resets without a socket (a stray segment, a refused SYN) are not reported. */
-SEC("tp_btf/tcp_send_reset")
-int socket_reset_sent(__u64 *context)
+SEC("tp_btf/tcp_receive_reset")
+int reset_received_2(__u64 *context)
 {
-	const struct sock *sk = (void *)context[0];
+	return reset(context, RESET_RECEIVED, 1);
+}
 
-	return sk ? report(sk, RESET_SENT, 0, 0) : 0;
+SEC("tp_btf/tcp_send_reset")
+int reset_sent(__u64 *context)
+{
+	return reset(context, RESET_SENT, 0);
+}
+
+SEC("tp_btf/tcp_send_reset")
+int reset_sent_2(__u64 *context)
+{
+	return reset(context, RESET_SENT, 1);
 }
 
 char _license[] SEC("license") = "GPL";

@@ -104,12 +104,23 @@ class BpfObject:
 
     def program_id(self, name: str) -> int:
         """The kernel's id of the program of that name, as ``tc`` and bpftool show it."""
+        return self._told(name, "prog_id")
+
+    def program_misses(self, name: str) -> int:
+        """How often that program was not run, since it was running on that processor.
+
+        The kernel counts it for programs of tracepoints (``bpf_trace_run``).
+        """
+        return self._told(name, "recursion_misses")
+
+    def _told(self, name: str, key: str) -> int:
+        """A number that the kernel tells of the program of that name."""
         descriptor = self.program_descriptor(name)
         for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key == "prog_id":
+            found, _, value = line.partition(":")
+            if found == key:
                 return int(value)
-        raise BpfError(f"no program id of BPF program {name} in fdinfo")
+        raise BpfError(f"no {key} of BPF program {name} in fdinfo")
 
     def pin(self, directory: Path) -> None:
         """Pin every map and program as ``directory/NAME``, in a BPF filesystem."""
