@@ -3,7 +3,8 @@
 ``python -m nodes.guard.guard_scapy --interface IF --mac MAC --shared-state FILE`` runs in
 the node's network namespace until SIGTERM. It prints ``ready`` once it handles segments.
 It sees every frame of the interface through AF_PACKET, in both directions and in order.
-scapy parses and builds the frames. :mod:`nodes.guard.nftables_rules` suppresses the
+scapy parses and builds the frames; the plain ones, which are most, are read without it.
+:mod:`nodes.guard.nftables_rules` suppresses the
 kernel's own resets.
 """
 
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from nodes.guard.bare_frame import read_plain
 from nodes.guard.budget import Budget, Purse
 from nodes.guard.flow_state import FlowState
 from nodes.guard.nftables_rules import install_rules, remove_rules
@@ -135,7 +137,8 @@ class ReferenceGuard:
 
     def handle(self, frame: bytes, direction: int) -> None:
         """Decide about one frame and act on the verdict."""
-        segment = dissect(frame[:_HEADERS_OCTETS])
+        headers = frame[:_HEADERS_OCTETS]
+        segment = read_plain(headers) or dissect(headers)
         if segment is None:
             if direction == _PACKET_HOST and _for_vip(frame) and is_unreadable(frame):
                 self._shared.increment("unreadable")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import struct
 from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 
 from nodes.guard.budget import Budget, Limit
@@ -36,9 +37,7 @@ class SharedState:
     @property
     def settings(self) -> GuardSettings:
         """What the guard does."""
-        mode, healing, *limits = _SETTINGS.unpack_from(self._words)
-        budget = Budget(Limit(*limits[:2]), Limit(*limits[2:]))
-        return GuardSettings(_MODES[mode], bool(healing), budget)
+        return _decoded(self._words[: _SETTINGS.size])
 
     @settings.setter
     def settings(self, settings: GuardSettings) -> None:
@@ -67,3 +66,11 @@ class SharedState:
 
     def _set(self, name: str, value: int) -> None:
         _WORD.pack_into(self._words, _OFFSETS[name], value)
+
+
+@lru_cache(maxsize=1)
+def _decoded(words: bytes) -> GuardSettings:
+    """They are read for every segment, and hardly ever change."""
+    mode, healing, *limits = _SETTINGS.unpack(words)
+    budget = Budget(Limit(*limits[:2]), Limit(*limits[2:]))
+    return GuardSettings(_MODES[mode], bool(healing), budget)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cache
 
 from nodes.guard.segment import (
     Flags,
@@ -349,21 +350,39 @@ def judge_ingress(
     source, kind = source_of(segment), kind_of(segment)
     fits = fit_of_relayed if segment.relayed else fit_of
     fit = fits(segment, info.numbers)
+    rule = first_rule(source, kind, info.status, fit, mode, healing, limited)
+    verdict = rule.then(segment, info.numbers)
+    counts = () if verdict.action is Action.PASS else rule.counts
+    return Verdict(verdict.action, verdict.segment, counts)
+
+
+@cache
+def first_rule(
+    source: Source,
+    kind: Kind,
+    status: Status,
+    fit: Fit,
+    mode: Mode,
+    healing: bool,
+    limited: bool,
+) -> Rule:
+    """The rule of :data:`INGRESS` that decides.
+
+    It is asked for every segment, and there are some thousand questions at most.
+    """
     for rule in INGRESS:
         columns = (
             (rule.source, source),
             (rule.kind, kind),
-            (rule.status, info.status),
+            (rule.status, status),
             (rule.fit, fit),
             (rule.mode, mode),
             (rule.healing, healing),
             (rule.limited, limited),
         )
         if all(wanted in (None, got) for wanted, got in columns):
-            verdict = rule.then(segment, info.numbers)
-            counts = () if verdict.action is Action.PASS else rule.counts
-            return Verdict(verdict.action, verdict.segment, counts)
-    raise AssertionError(f"no rule for {segment}")
+            return rule
+    raise AssertionError(f"no rule for {source}, {kind}, {status}, {fit}, {mode}")
 
 
 def destination_to_pass_on(source: str) -> str:

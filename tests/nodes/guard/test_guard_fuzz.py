@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+from nodes.guard.bare_frame import read_plain
 from nodes.guard.scapy_frames import dissect, is_unreadable
 from tests.nodes.fuzz import raw_frames
 from tests.nodes.fuzz.cases import NODE_MACS, make_case
@@ -62,11 +63,16 @@ def test_the_reference_guard_reads_frames_as_the_oracle_does() -> None:
     rng = Random(1)
     peers = imagine(rng)
     devices = [Device(1, raw_frames.packed(NODE_MACS[0]), guarded=True)]
+    plain = 0
     for _ in range(2000):
         frame = make_case(rng, peers, devices).frame
+        found = read_plain(frame)
+        plain += found is not None
+        assert found in (None, dissect(frame)), frame.hex()
         segment = raw_frames.read_frame(frame)
         to_vip = segment is None or raw_frames.is_of_vip(segment)
         if to_vip:
             assert dissect(frame) == segment, frame.hex()
         if raw_frames.is_unreadable(frame):
             assert is_unreadable(frame), frame.hex()
+    assert plain > 500
