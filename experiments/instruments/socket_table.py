@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 from experiments.record.socket_events import STATES
 from nodes.kernel.network_namespace import PROC
+from nodes.kernel.sock_diag import TIME_WAIT_TIMER
 from topologies.domain.connection import FourTuple, connection_of
 
 #: States in which a node holds a connection's buffers, locks and leases.
 HELD = frozenset(
     ("ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSE_WAIT", "LAST_ACK", "CLOSING")
 )
+_TIME_WAIT_TIMER = f"{TIME_WAIT_TIMER:02X}:"
 
 
 class HeldSocket(NamedTuple):
@@ -42,8 +44,10 @@ def sockets_of(
         with open(proc / f"{pid}/net/{table}", encoding="ascii") as lines:
             next(lines)
             for line in lines:
-                _, local, remote, state, _ = line.split(None, 4)
+                _, local, remote, state, _, timer, _ = line.split(None, 6)
                 name = STATES[int(state, 16)]
+                if timer.startswith(_TIME_WAIT_TIMER):
+                    name = "TIME_WAIT"
                 if name in states:
                     connection = connection_of(*_end(remote), *_end(local))
                     if connection:

@@ -12,6 +12,7 @@ from nodes.kernel.sock_diag import (
     ERROR,
     NLMSG,
     NLMSG_ERROR,
+    TIME_WAIT_TIMER,
     MessageType,
     open_socket,
     request,
@@ -53,7 +54,9 @@ class SocketLookup:
             if -code == errno.ENOENT:
                 return SocketInfo(Status.NOTHING)
             raise GuardError(f"sock_diag: {errno.errorcode.get(-code, code)}")
-        _, state, _, _, _, _, unacknowledged = _REPLY.unpack_from(reply, NLMSG.size)
+        _, state, timer, _, _, _, unacknowledged = _REPLY.unpack_from(reply, NLMSG.size)
+        if timer == TIME_WAIT_TIMER:
+            return SocketInfo(Status.TIME_WAIT)
         return _info(state, unacknowledged)
 
 

@@ -21,6 +21,11 @@ NLMSG = struct.Struct("=IHHII")
 #: What follows the header of an NLMSG_ERROR: a negative error number, 0 for success.
 ERROR = struct.Struct("=i")
 
+#: ``idiag_timer``, and ``tr`` in /proc/net/tcp, of a TIME-WAIT minisocket. Its state is shown
+#: as FIN_WAIT2 until its peer has sent FIN (``tcp_time_wait`` in net/ipv4/tcp_minisocks.c). But
+#: the socket is gone, and with it buffers, locks and all else that the connection held.
+TIME_WAIT_TIMER = 3
+
 _NETLINK_SOCK_DIAG = 4
 #: struct inet_diag_req_v2: family, protocol, extensions, padding, states; then the
 #: socket's id: ports, source, destination, interface, cookie.

@@ -18,6 +18,7 @@ from nodes.kernel.sock_diag import (
     NLM_F_REQUEST,
     NLMSG,
     NLMSG_ERROR,
+    TIME_WAIT_TIMER,
     SockDiagError,
     open_socket,
 )
@@ -95,12 +96,12 @@ class SocketDump:
 
 
 def _listed(answer: bytes, start: int, end: int) -> Listed | None:
-    """The connection of one message; None if it is not to the virtual address."""
-    family, _, _, _, sport, dport, source, destination, _, low, high, *_ = (
+    """The connection of one message; None if it is not to the virtual address, or over."""
+    family, _, timer, _, sport, dport, source, destination, _, low, high, *_ = (
         _MESSAGE.unpack_from(answer, start)
     )
     vip = _address(family, source)
-    if vip not in VIPS:
+    if vip not in VIPS or timer == TIME_WAIT_TIMER:
         return None
     client = _address(family, destination)
     connection = FourTuple(

@@ -22,8 +22,18 @@ from experiments.record.socket_events import (
     SocketEvent,
     read_socket_events,
 )
+from nodes.guard.socket_lookup import SocketLookup
+from nodes.guard.verdict import Status
 from nodes.kernel.network_namespace import netns_inode
-from tests.experiments.two_hosts import JsonLines, TwoHosts, running, two_hosts
+from nodes.kernel.socket_dump import SocketDump
+from tests.experiments.two_hosts import (
+    DEADLINE_S,
+    JsonLines,
+    TwoHosts,
+    running,
+    two_hosts,
+)
+from topologies.domain.connection import FourTuple
 from topologies.domain.plan import VIP4, VIP6
 
 pytestmark = [pytest.mark.live, pytest.mark.beside]
@@ -173,3 +183,26 @@ def test_socket_table_shows_what_a_namespace_holds(
         assert served.recv(1) == b""
         assert list(sockets_of(hosts.node)) == [HeldSocket(held[0], "CLOSE_WAIT")]
         assert list(sockets_of(os.getpid())) == []
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_what_its_server_has_closed_is_not_held_though_its_client_has_not(
+    hosts: TwoHosts, family: int
+) -> None:
+    """The kernel shows the rest of it as FIN_WAIT2: a minisocket, which holds nothing."""
+    with (
+        hosts.listen(family, PORT) as server,
+        hosts.connect(server, family) as client,
+    ):
+        server.accept()[0].close()
+        assert client.recv(1) == b""
+        name = FourTuple(*client.getsockname()[:2], *server.getsockname()[:2])
+        deadline = time.monotonic() + DEADLINE_S
+        while list(sockets_of(hosts.node)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert list(sockets_of(hosts.node)) == []
+        assert HeldSocket(name, "TIME_WAIT") in list(
+            sockets_of(hosts.node, {"TIME_WAIT"})
+        )
+        assert hosts.at(hosts.node, SocketLookup).find(name).status is Status.TIME_WAIT
+        assert list(hosts.at(hosts.node, SocketDump).connections()) == []
