@@ -212,6 +212,7 @@ def test_every_event_is_in_one_list(server: ScriptedServer, page: Page) -> None:
 def test_a_screen_reader_finds_its_way(server: ScriptedServer, page: Page) -> None:
     expect(node(page, "c1n1")).to_be_visible()
     page.get_by_text("Nodes as a table").click()
+    expect(page.get_by_role("rowheader", name="c2n3")).to_be_visible()
     tree = page.locator("body").aria_snapshot()
     for part in (
         "- banner:",
