@@ -68,7 +68,9 @@ class SocketReports:
     def lost(self) -> int:
         """Reports that found the ring full, and changes that no program was run for."""
         (full,) = _COUNT.unpack(self._lost.get(bytes(4)))
-        return int(full) + self.interrupting - self.stood_in
+        # Read in this order: an interruption between the two readings is not a loss.
+        missed = self.interrupting - self.stood_in
+        return int(full) + max(0, missed)
 
     @property
     def interrupting(self) -> int:
