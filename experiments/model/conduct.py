@@ -26,7 +26,7 @@ class Delays:
     reset_s: float = 0.001
     copy_s: float = 0.003
     out_of_band_s: float = 0.013
-    at_event_s: float = 0.121
+    at_event_s: float = 0.029
     keepalive_s: float = 7200 + 9 * 75
     give_up_s: float = 924.6
     pin_s: float = 10.0
