@@ -308,10 +308,10 @@ def _tell(moved: Moved, conduct: Conduct, fates: Fates, reachable: Mask) -> Mask
         fates.tier1[spoke], fates.tier2[spoke] = found.tier1, found.tier2
     elif travel is not Travel.TO_CLIENT:
         told[spoke] = reachable[spoke]
+        sender = int(travel is Travel.TO_OTHERS)
+        fates.tier2[spoke] = routes.reached_nodes[era] - sender
         if travel is not Travel.OUT_OF_BAND:
             fates.tier1[spoke] = routes.reached_chassis.sum(axis=1)[era]
-            sender = int(travel is Travel.TO_OTHERS)
-            fates.tier2[spoke] = routes.reached_nodes[era] - sender
     return told
 
 

@@ -165,3 +165,11 @@ def test_a_pin_outlives_a_cut_off_uplink_but_not_its_node(loses_power: bool) -> 
     assert found.home[quiet].all() == (not loses_power)
     assert np.isfinite(found.stray[quiet]).all() == loses_power
     assert not np.isfinite(found.held_from[quiet]).any()
+
+
+def test_the_controllers_copies_are_put_on_each_nodes_cable() -> None:
+    """``out-of-band``: no chassis copies anything."""
+    tables = [(NODES[0], NODES[2]), (NODES[1], NODES[2])]
+    fates = followed(course(tables), "out-of-band")[2]
+    assert (fates.tier2 == len(NODES)).all()
+    assert (fates.tier1 == 0).all()
