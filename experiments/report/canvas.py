@@ -137,7 +137,8 @@ def grid(
 
 
 def milliseconds_axis(panel: Axes, values: Sequence[float]) -> None:
-    """Sets a logarithmic axis in ms, with suitable labels for the values."""
+    """Sets a logarithmic axis in ms, with suitable labels for the values above 0."""
+    values = [value for value in values if value > 0]
     span = max(values) / min(values) if values else 1.0
     panel.set_xscale("log")
     steps = (1.0, 2.0, 5.0) if span < 30 else (1.0,)

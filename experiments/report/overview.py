@@ -16,6 +16,12 @@ from experiments.sweep.figures import FIGURES
 from experiments.sweep.figures import Figure as Quantity
 
 _SHOWN = ("hung", "left", "lifetime", "latency", "copies")
+#: Designs with longer names leave too little room for all panels in a row.
+_LONGEST_IN_A_ROW = 14
+_COLUMNS_OF_LONG_NAMES = 3
+#: A time that is shorter is drawn here, on its logarithmic axis: ``proactive`` may reset a
+#: client before its first stray arrives, which is less than nothing.
+_LEAST_MS = 0.001
 
 
 def drawing(report: Report, settings: Sequence[str]) -> Draw:
@@ -24,7 +30,9 @@ def drawing(report: Report, settings: Sequence[str]) -> Draw:
 
     def draw(figure: Figure, narrow: bool) -> None:
         height = 0.75 + 0.27 * len(report.designs)
-        columns = 1 if narrow else len(quantities)
+        long = max(map(len, report.designs)) > _LONGEST_IN_A_ROW
+        columns = _COLUMNS_OF_LONG_NAMES if long else len(quantities)
+        columns = 1 if narrow else columns
         panels = grid(figure, len(quantities), columns, height, sharey=True)
         for panel, quantity in zip(panels, quantities, strict=True):
             _panel(panel, report, quantity, settings)
@@ -60,7 +68,8 @@ def _values(
     report: Report, design: str, quantity: Quantity, settings: Sequence[str]
 ) -> list[float]:
     found = (quantity.of(run.summary) for run in report.paired(design, settings))
-    return [value for value in found if value is not None]
+    values = [value for value in found if value is not None]
+    return [max(value, _LEAST_MS) for value in values] if quantity.unit else values
 
 
 def _row(panel: Axes, at: int, values: Sequence[float]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from experiments.report.canvas import NARROW, WIDE, Plot, grid, plot, tick
+from experiments.report.overview import drawing
 from experiments.report.survival import ended_share, quantile
 from experiments.report.theme import COLOURS, light, line_style, themed, variables
 
@@ -164,3 +168,34 @@ def test_without_bounds_a_quantile_is_the_least_time_by_which_that_share_ended(
     assert found is not None
     assert sum(time <= found for time in ended) * 100 >= percent * len(ended)
     assert sum(time < found for time in ended) * 100 < percent * len(ended)
+
+
+def one_run_each(latencies: Sequence[float]) -> Any:
+    """As much of a report as the overview asks for: a design for each of these medians."""
+    runs = {
+        f"design {number} of several": SimpleNamespace(
+            summary={
+                "connections": {"hung": 0},
+                "half_open": {"at_end": 0, "lifetime_ms": {"p50": 1.0}},
+                "reset_latency_ms": {"p50": latency},
+                "packets": {"tier1_copies": 0, "tier2_copies": 0},
+            }
+        )
+        for number, latency in enumerate(latencies)
+    }
+    return SimpleNamespace(
+        designs=list(runs), paired=lambda design, _settings: [runs[design]]
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_overview_has_room_for_long_names_and_times_below_nothing() -> None:
+    """``proactive`` may reset a client before its first stray arrives."""
+    report = one_run_each([0.7, 3.0, -0.678])
+    figure = Figure(figsize=(WIDE, 3), layout="constrained")
+    drawing(report, ["drain-node"])(figure, False)
+    figure.draw_without_rendering()
+    latency = next(a for a in figure.axes if a.get_title().startswith("Reset latency"))
+    low, high = latency.get_xlim()
+    assert 0 < low <= 0.001
+    assert high < 100
