@@ -10,7 +10,8 @@ from controller.policies.questions import Travel
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds. The defaults are medians of the suite "designs" on a quiet machine.
+    """Seconds. The defaults are medians of the suite "designs" on a quiet machine, and
+    ``at_event_s`` of the runs of ``proactive`` in the suite "model", two at a time.
 
     ``reset_s``: from a stray to its client's reset. ``copy_s``: from a stray until a copy
     frees the owner. ``out_of_band_s``: the same through the controller. ``at_event_s``:

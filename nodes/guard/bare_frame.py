@@ -2,8 +2,8 @@
 
 Building one with scapy takes 1.4 ms, and leaves so much behind that Python's garbage
 collector stops the process every few dozen frames. Where frames are due now (copies of a
-reset, keepalives) or come by the thousands, this takes 5 us. Reading one with scapy takes
-85 us, and here 5.
+reset, keepalives) or come by the thousands, this takes 5 us. Reading one takes 2.5 us, and
+with scapy 85.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 ``python -m nodes.guard.guard_scapy --interface IF --mac MAC --shared-state FILE`` runs in
 the node's network namespace until SIGTERM. It prints ``ready`` once it handles segments.
 It sees every frame of the interface through AF_PACKET, in both directions and in order.
-scapy parses and builds the frames; the plain ones, which are most, are read without it.
-:mod:`nodes.guard.nftables_rules` suppresses the
-kernel's own resets.
+scapy builds frames and reads the unusual ones; plain ones, which are most, are read by
+:mod:`nodes.guard.bare_frame`. :mod:`nodes.guard.nftables_rules` suppresses the kernel's own
+resets.
 """
 
 from __future__ import annotations

@@ -104,23 +104,27 @@ class BpfObject:
 
     def program_id(self, name: str) -> int:
         """The kernel's id of the program of that name, as ``tc`` and bpftool show it."""
-        return self._told(name, "prog_id")
+        found = self._told(name, "prog_id")
+        if found is None:
+            raise BpfError(f"no program id of BPF program {name} in fdinfo")
+        return found
 
     def program_misses(self, name: str) -> int:
         """How often that program was not run, since it was running on that processor.
 
-        The kernel counts it for programs of tracepoints (``bpf_trace_run``).
+        The kernel counts it for programs of tracepoints (``bpf_trace_run``). One that does
+        not count it (before Linux 5.12) runs such a program within itself: 0.
         """
-        return self._told(name, "recursion_misses")
+        return self._told(name, "recursion_misses") or 0
 
-    def _told(self, name: str, key: str) -> int:
-        """A number that the kernel tells of the program of that name."""
+    def _told(self, name: str, key: str) -> int | None:
+        """A number that the kernel tells of the program of that name; None: it does not."""
         descriptor = self.program_descriptor(name)
         for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines():
             found, _, value = line.partition(":")
             if found == key:
                 return int(value)
-        raise BpfError(f"no {key} of BPF program {name} in fdinfo")
+        return None
 
     def pin(self, directory: Path) -> None:
         """Pin every map and program as ``directory/NAME``, in a BPF filesystem."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +14,8 @@ NFS_PORT = 2049
 
 #: Where the distribution has Ganesha's file system modules.
 _MODULES = "/usr/lib/*/ganesha/libfsalvfs.so"
-#: Where Ganesha reads what is mounted; getmntent(3).
-MOUNTS = Path("/etc/mtab")
+#: What is mounted, and where Ganesha reads that; getmntent(3).
+MOUNTS, MOUNT_TABLE = Path("/proc/self/mounts"), Path("/etc/mtab")
 #: A type of file system that Ganesha does not know, and so does not pass over.
 _MEMORY = "memory"
 #: Sockets of the machine's own services. Ganesha would register itself there.
@@ -98,19 +99,26 @@ def with_tmpfs_renamed(mounts: str, folder: Path) -> str | None:
 
 
 def show_as_disk(folder: Path, state: Path) -> None:
-    """In a mount namespace of our own, Ganesha finds a table of mounts as it needs it."""
+    """In a mount namespace of our own, Ganesha finds a table of mounts as it needs it.
+
+    Where that cannot be made, Ganesha is left to say what it exports: before 6 it takes a
+    tmpfs as it is.
+    """
     table = with_tmpfs_renamed(MOUNTS.read_text(), folder.resolve())
     if table is None:
         return
     layer = state / "etc"
     layer.mkdir()
-    (layer / MOUNTS.name).write_text(table)
+    (layer / MOUNT_TABLE.name).write_text(table)
     # The table is a link into /proc, where no file can lie. So a layer is put over /etc.
-    layers = f"lowerdir={layer}:{MOUNTS.parent}"
-    subprocess.run(
-        ["mount", "-t", "overlay", "-o", layers, "overlay", str(MOUNTS.parent)],
-        check=True,
-    )
+    layers = f"lowerdir={layer}:{MOUNT_TABLE.parent}"
+    mount = ["mount", "-t", "overlay", "-o", layers, "overlay", str(MOUNT_TABLE.parent)]
+    if subprocess.run(mount, check=False).returncode:
+        print(
+            f"{folder} is on a tmpfs, and overlayfs cannot hide it: Ganesha 6 exports none",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def main(argv: list[str]) -> None:
@@ -135,6 +143,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
     main(sys.argv[1:])

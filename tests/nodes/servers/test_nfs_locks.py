@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.clients.client_ports import PORT_RANGE
+from nodes.servers import nfs_server
 from nodes.servers.nfs_files import (
     FILE_SIZE,
     HEAD,
@@ -18,7 +20,12 @@ from nodes.servers.nfs_files import (
     holders_in,
 )
 from nodes.servers.nfs_locks import client_names, peers_in
-from nodes.servers.nfs_server import NFS_PORT, settings, with_tmpfs_renamed
+from nodes.servers.nfs_server import (
+    NFS_PORT,
+    settings,
+    show_as_disk,
+    with_tmpfs_renamed,
+)
 
 HOSTS = {2147310: "h1", 2147311: "h2"}
 #: As Linux 6.18 prints it: two of ours, one that waits, one of another file, a POSIX lock of
@@ -123,3 +130,15 @@ def test_what_is_mounted_over_another_mount_counts() -> None:
         with_tmpfs_renamed(MOUNTED + "/dev/vdc /run ext4 rw 0 0\n", Path("/run/x"))
         is None
     )
+
+
+def test_where_a_tmpfs_cannot_be_hidden_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "mounts"
+    table.write_text(f"none {tmp_path} tmpfs rw 0 0\n")
+    monkeypatch.setattr(nfs_server, "MOUNTS", table)
+    refused: subprocess.CompletedProcess[str] = subprocess.CompletedProcess([], 32)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: refused)
+    show_as_disk(tmp_path, tmp_path)
+    assert "overlayfs cannot hide it: Ganesha 6 exports none" in capsys.readouterr().err
