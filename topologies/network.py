@@ -64,6 +64,10 @@ class ClusterNetwork:
         self._node_sysctls = node_sysctls
         self._controller: str | None = None
         self._links = Links()
+        # One thread, as long as the network: the kernel takes the end of the *thread* that
+        # started a program for the end of its parent (PR_SET_PDEATHSIG in prctl(2)), and
+        # nbdkit asks to be ended then. Each command to a cluster has a thread of its own.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="starter")
         self._created: dict[str, Any] = {}
         self._powered_off: set[str] = set()
         self._powered_off_with_chassis: dict[str, list[Node]] = {}
@@ -98,6 +102,7 @@ class ClusterNetwork:
         """End switches and hosts, with their namespaces and interfaces."""
         if self.net:
             self.net.stop()
+        self._starter.shutdown()
 
     def host(self, name: str) -> StorageHost:
         """The Mininet host of that node or client. Raises :class:`PlanError`."""
@@ -128,7 +133,9 @@ class ClusterNetwork:
         """Start a program on a host, in its own session, without standard input.
 
         Its output is appended to the files, or discarded. ``env`` is added to our
-        environment.
+        environment. It may run on when the calling thread ends, whatever it asks for.
+        Raises :class:`OSError` if it cannot be started, :class:`RuntimeError` after
+        :meth:`stop`.
         """
         command = ["mnexec", "-a", str(self.host(host).pid), *argv]
         with ExitStack() as files:
@@ -136,7 +143,8 @@ class ClusterNetwork:
                 files.enter_context(open(path, "ab")) if path else subprocess.DEVNULL
                 for path in (stdout, stderr)
             )
-            return subprocess.Popen(
+            started = self._starter.submit(
+                subprocess.Popen,
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -144,6 +152,7 @@ class ClusterNetwork:
                 env={**os.environ, **(env or {})},
                 start_new_session=True,
             )
+            return started.result()
 
     def add_node(self, node: Node) -> None:
         """Add a node to a running chassis: the plan's next.

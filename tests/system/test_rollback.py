@@ -8,6 +8,7 @@ import pytest
 
 from tests.system.commands import Background, must, resetbed
 from topologies.domain.plan import VIP4
+from topologies.runs import run_directory
 
 pytestmark = [pytest.mark.live, pytest.mark.beside]
 
@@ -43,3 +44,5 @@ def test_a_failed_event_succeeds_when_repeated(cluster: Background) -> None:
     assert all(switch["in_sync"] for switch in switches)
     assert not status["faults"]
     assert "export-size" in cluster.execute("h1", "nbdinfo", f"nbd://{VIP4}").stdout
+    log = (run_directory(cluster.name) / "cluster" / "events.jsonl").read_text()
+    assert '"restarted"' not in log, "new servers serve on"

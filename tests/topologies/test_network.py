@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,29 @@ def test_programs_write_to_their_files_in_their_network() -> None:
         assert program.wait() == 3
         assert "c2n1-eth0" in out.read_text()
         assert err.read_text() == "me\n"
+
+
+def test_a_program_outlives_the_thread_that_asked_for_it() -> None:
+    """Even one that asks to be killed with its parent: nbdkit does, and the kernel takes
+    the thread for the parent. Each command to a cluster has its own thread."""
+    with running(PLAN) as network:
+        (SCRATCH / "out").unlink(missing_ok=True)
+        script = "echo ready; exec sleep 1000"
+        command = ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", script]
+        programs = []
+
+        def start() -> None:
+            programs.append(network.popen("c2n1", command, SCRATCH / "out"))
+            wait_for_word(SCRATCH / "out", "ready")
+
+        thread = threading.Thread(target=start)
+        thread.start()
+        task = Path(f"/proc/self/task/{thread.native_id}")
+        thread.join()
+        eventually("the thread has ended", lambda: not task.exists())
+        (program,) = programs
+        program.terminate()
+        assert program.wait() == -signal.SIGTERM
 
 
 def test_a_site_is_in_its_nodes_network() -> None:
