@@ -109,7 +109,10 @@ def test_apart_a_lock_ends_with_its_connection_and_not_before(
         assert await lost.take(FILE, LONG_S)
         port = lost._socket.getsockname()[1]
         seen = sample(Sessions({}), lambda: ask_kernel(files))
-        assert seen.holders == seen.sessions == (f"{LOOPBACK[4]}:{port}",)
+        assert seen.holders == (f"{LOOPBACK[4]}:{port}",)
+        # Another test's cluster beside this one may have sessions, of clients elsewhere.
+        ours = tuple(one for one in seen.sessions if one.startswith(LOOPBACK[4]))
+        assert ours == seen.holders
         back = await apart[1].session(client)  # says that the first has gone
         assert not await back.take(FILE, BRIEFLY_S), (
             "this node knows of no such session"
