@@ -7,6 +7,8 @@ other clients their round trips.
 
 from __future__ import annotations
 
+import math
+
 from controller.policies.policy import ResetPolicy
 from controller.policies.questions import Travel
 from nodes.guard.budget import UNLIMITED, Budget, Limit
@@ -25,9 +27,15 @@ def budget_of(plan: Plan, policy: ResetPolicy) -> Budget:
     if not policy.sends_copies:
         return UNLIMITED
     copies = copies_of_a_reset(plan, policy)
-    rate, burst = COPIES_PER_S / copies, max(1.0, COPIES_AT_ONCE / copies)
-    client = Limit(rate * CLIENT_SHARE, max(1.0, burst * CLIENT_SHARE))
-    return Budget(client, Limit(rate, burst))
+    relay = math.ceil(copies_of_a_relay(plan) / copies)
+    rate, burst = COPIES_PER_S / copies, max(relay, COPIES_AT_ONCE / copies)
+    client = Limit(rate * CLIENT_SHARE, max(relay, burst * CLIENT_SHARE))
+    return Budget(client, Limit(rate, burst), relay)
+
+
+def copies_of_a_relay(plan: Plan) -> int:
+    """The copies that one relayed reset causes: one for each chassis and each node."""
+    return len(plan.chassis) + sum(len(chassis.nodes) for chassis in plan.chassis)
 
 
 def copies_of_a_reset(plan: Plan, policy: ResetPolicy) -> int:
@@ -35,4 +43,4 @@ def copies_of_a_reset(plan: Plan, policy: ResetPolicy) -> int:
     if policy.travel is Travel.TO_EARLIER_OWNERS:
         owners = MAX_HISTORY + 1
         return 2 * owners
-    return len(plan.chassis) + sum(len(chassis.nodes) for chassis in plan.chassis)
+    return copies_of_a_relay(plan)

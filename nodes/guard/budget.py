@@ -1,7 +1,8 @@
 """The budget of fan-outs: how many copies strays and clients' resets may cause.
 
-One stray costs a copy for each chassis and for each node, and anyone who reaches the
-virtual address can send strays. So fan-outs are limited, for each client address and for
+One stray costs a copy for each chassis and for each node, or fewer where the policy knows
+whom to ask, and anyone who reaches the virtual address can send strays. A client's reset
+that is relayed goes to every chassis and node, whatever the policy. So fan-outs are limited, for each client address and for
 the whole cluster. The client's own reset is never limited: where the budget refuses a
 fan-out, the reset is RST|ACK, which switches do not copy, and the owner is healed instead
 (:mod:`experiments.healing`).
@@ -44,10 +45,15 @@ class Limit:
 
 @dataclass(frozen=True)
 class Budget:
-    """The limits for each client address and for the whole cluster."""
+    """The limits for each client address and for the whole cluster.
+
+    ``relay``: the tokens that one relay takes, since it may cause more copies than the
+    reset of a stray, which takes one.
+    """
 
     client: Limit = Limit()
     total: Limit = Limit()
+    relay: int = 1
 
 
 UNLIMITED = Budget()
@@ -64,11 +70,11 @@ class Purse:
     _total: int = 0
     _clients: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
-    def spend(self, client: str, now_ns: int) -> bool:
-        """Takes one fan-out for a stray of ``client``. False, and nothing taken, if the
-        client's bucket or the whole one is empty."""
-        own = _after(self.budget.client, self._clients.get(client, 0), now_ns)
-        total = _after(self.budget.total, self._total, now_ns)
+    def spend(self, client: str, now_ns: int, tokens: int = 1) -> bool:
+        """Takes ``tokens`` for a segment of ``client``. False, and nothing taken, if the
+        client's bucket or the whole one has fewer."""
+        own = _after(self.budget.client, self._clients.get(client, 0), now_ns, tokens)
+        total = _after(self.budget.total, self._total, now_ns, tokens)
         if own is None or total is None:
             return False
         self._total = total
@@ -79,7 +85,7 @@ class Purse:
         return True
 
 
-def _after(limit: Limit, full_at_ns: int, now_ns: int) -> int | None:
-    """When the bucket is full again after one more token; None if it has none left."""
-    full_at_ns = max(full_at_ns, now_ns) + limit.cost_ns
+def _after(limit: Limit, full_at_ns: int, now_ns: int, tokens: int) -> int | None:
+    """When the bucket is full again after that many more; None if it has fewer left."""
+    full_at_ns = max(full_at_ns, now_ns) + limit.cost_ns * tokens
     return full_at_ns if full_at_ns - now_ns <= limit.burst_ns else None

@@ -189,7 +189,7 @@ static __always_inline int handle_stray(struct __sk_buff *skb, const struct pack
 		update_answer(&p->connection, p->tcp.ack_seq);
 		return send_rst_ack(skb, p);
 	}
-	if (!spend(p, config)) {
+	if (!spend(p, config, 1)) {
 		count(node->resets_limited);
 		return send_rst_ack(skb, p);
 	}
@@ -223,7 +223,7 @@ static __always_inline int handle_client_reset(struct __sk_buff *skb, struct pac
 		remember(guard_relayed, &p->connection, RESET_INTERVAL_NS);
 		return TC_ACT_UNSPEC;
 	}
-	if (!spend(p, config)) {
+	if (!spend(p, config, config->relay_tokens)) {
 		count(node->relays_limited);
 		return TC_ACT_SHOT;
 	}

@@ -23,18 +23,19 @@ struct {
 	__type(value, __u64);
 } guard_clients SEC(".maps");
 
-/* budget._after; 0 for none left. Times are never 0: now_ns is not. */
+/* budget._after; 0 for too few left. Times are never 0: now_ns is not. */
 static __always_inline __u64 full_after(const struct limit *limit, __u64 full_at_ns,
-					__u64 now_ns)
+					__u64 now_ns, __u32 tokens)
 {
 	if (full_at_ns < now_ns)
 		full_at_ns = now_ns;
-	full_at_ns += limit->cost_ns;
+	full_at_ns += limit->cost_ns * tokens;
 	return full_at_ns - now_ns <= limit->burst_ns ? full_at_ns : 0;
 }
 
-/* Whether one more fan-out may be caused by that client. Takes it from the budget. */
-static __always_inline bool spend(const struct packet *p, const struct config *config)
+/* Whether that client may cause copies worth so many tokens. Takes them from the budget. */
+static __always_inline bool spend(const struct packet *p, const struct config *config,
+				  __u32 tokens)
 {
 	struct client_address client;
 	__u64 now_ns = bpf_ktime_get_ns(), own, total;
@@ -48,8 +49,9 @@ static __always_inline bool spend(const struct packet *p, const struct config *c
 	total_full = bpf_map_lookup_elem(&guard_total, &zero);
 	if (!total_full)
 		return true;
-	own = full_after(&config->client_limit, client_full ? *client_full : 0, now_ns);
-	total = full_after(&config->total_limit, *total_full, now_ns);
+	own = full_after(&config->client_limit, client_full ? *client_full : 0, now_ns,
+			 tokens);
+	total = full_after(&config->total_limit, *total_full, now_ns, tokens);
 	if (!own || !total)
 		return false;
 	*total_full = total;

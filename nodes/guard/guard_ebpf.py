@@ -33,8 +33,9 @@ SOURCE = Path(__file__).with_name("guard.bpf.c")
 PINS = Path("/sys/fs/bpf/resetbed")
 
 #: ``struct config``: the two limits of the budget (cost and burst, ns), VIP6, VIP4, the
-#: MACs for fan-out, second chance, relay, probe and gateway, the mode's number, healing.
-CONFIG = struct.Struct("=4Q16s4s6s6s6s6s6sBB4x")
+#: MACs for fan-out, second chance, relay, probe and gateway, the mode's number, healing,
+#: the tokens of a relay.
+CONFIG = struct.Struct("=4Q16s4s6s6s6s6s6sBBI")
 #: ``struct counters``: the fields of :class:`~nodes.guard.guard.GuardCounters`, in order.
 COUNTERS = struct.Struct(f"={len(fields(GuardCounters))}Q")
 _KEY = struct.Struct("=I")
@@ -203,6 +204,7 @@ def packed_settings(settings: GuardSettings) -> bytes:
         *(bytes.fromhex(mac.replace(":", "")) for mac in macs),
         number_of(settings.mode),
         settings.healing,
+        settings.budget.relay,
     )
 
 

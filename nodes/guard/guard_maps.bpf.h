@@ -36,7 +36,7 @@ struct config {
 	__u8 gateway_mac[6];
 	__u8 mode; /* enum mode */
 	__u8 healing;
-	__u8 padding[4];
+	__u32 relay_tokens;
 };
 
 /* A connection of one node, as the node sees it; ports in network order. */

@@ -181,7 +181,8 @@ class ReferenceGuard:
         verdict = judge_ingress(*judged)
         if not causes_fan_out(verdict):
             return verdict
-        if self._purse.spend(segment.src, time.monotonic_ns()):
+        tokens = settings.budget.relay if verdict.action is Action.RELAY else 1
+        if self._purse.spend(segment.src, time.monotonic_ns(), tokens):
             return verdict
         return judge_ingress(*judged, limited=True)
 

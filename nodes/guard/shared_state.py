@@ -18,8 +18,8 @@ from nodes.guard.verdict import Mode
 _WORD = struct.Struct("=Q")
 _MODES = tuple(Mode)
 _NAMES = [field.name for field in fields(GuardCounters)]
-#: The settings: mode, healing, and rate and burst of both limits of the budget.
-_SETTINGS = struct.Struct("=QQdddd")
+#: The settings: mode, healing, the budget's tokens of a relay, rate and burst of its limits.
+_SETTINGS = struct.Struct("=QQQdddd")
 #: One word for each counter, after the settings.
 _OFFSETS = {n: _SETTINGS.size + _WORD.size * i for i, n in enumerate(_NAMES)}
 _SIZE = _SETTINGS.size + _WORD.size * len(_OFFSETS)
@@ -44,7 +44,8 @@ class SharedState:
         client, total = settings.budget.client, settings.budget.total
         limits = client.rate, client.burst, total.rate, total.burst
         mode = _MODES.index(settings.mode)
-        _SETTINGS.pack_into(self._words, 0, mode, settings.healing, *limits)
+        numbers = mode, settings.healing, settings.budget.relay
+        _SETTINGS.pack_into(self._words, 0, *numbers, *limits)
 
     def increment(self, counter: str) -> None:
         """Add one to the counter of that name. Only the guard process does so."""
@@ -71,6 +72,6 @@ class SharedState:
 @lru_cache(maxsize=1)
 def _decoded(words: bytes) -> GuardSettings:
     """They are read for every segment, and hardly ever change."""
-    mode, healing, *limits = _SETTINGS.unpack(words)
-    budget = Budget(Limit(*limits[:2]), Limit(*limits[2:]))
+    mode, healing, relay, *limits = _SETTINGS.unpack(words)
+    budget = Budget(Limit(*limits[:2]), Limit(*limits[2:]), relay)
     return GuardSettings(_MODES[mode], bool(healing), budget)

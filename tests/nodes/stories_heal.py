@@ -111,6 +111,31 @@ def over_budget(
     return resets, len(relayed), counted
 
 
+def dear_relays(lab: Lab, guard: str, ip: int) -> tuple[int, GuardCounters]:
+    """Three clients' resets, which take three tokens each, and two strays. There are seven.
+
+    How many resets were relayed, and the counts.
+    """
+    lab.close_guard()  # what another story took from the client's bucket is not back yet
+    budget = Budget(client=Limit(rate=0.001, burst=7.0), relay=3)
+    lab.use(guard, Mode.ANSWER, healing=True, budget=budget)
+    peers = [lab.peer(ip) for _ in range(5)]
+    connections = [peer.bring_to(State.LISTENING) for peer in peers]
+    before = lab.counters()
+    for flags, peer, one in zip(
+        (RST,) * 3 + (ACK,) * 2, peers, connections, strict=True
+    ):
+        peer.send(one.segment(flags))
+    caught = lab.mark(ip)
+    resets = {peer.tuple for peer in peers[:3]}
+    relayed = [one for one in caught if one.segment.ingress_connection in resets]
+    counted = since(before, lab.counters(), markers=1)
+    for peer in peers:
+        peer.close()
+    lab.close_guard()
+    return len(relayed), counted
+
+
 def _request(lab: Lab, connection: FourTuple) -> None:
     """Sends a request for a keepalive from inside the node, as the healer does."""
     site = lab.node.site

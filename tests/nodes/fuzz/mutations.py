@@ -33,7 +33,7 @@ MUTATIONS = (
     Mutation("aborts are forgotten", _PROGRAM, "recent == ABORTED || ", ""),
     Mutation("no mark", _PROGRAM, "marked = same(", "marked = false && same("),
     Mutation("inexact relays", _PROGRAM, _RELAYED, f"{_RELAYED} && false"),
-    Mutation("no budget", _PROGRAM, "if (!spend(p, config))", "if (false)"),
+    Mutation("no budget", _PROGRAM, "if (!spend(p, config, 1))", "if (false)"),
     Mutation(
         "passed on for ever", _PROGRAM, "redirected && ", "redirected && false && "
     ),

@@ -56,14 +56,15 @@ def test_the_number_of_clients_is_bounded() -> None:
     st.floats(0.5, 1000),
     st.integers(1, 50),
     st.lists(st.integers(0, _S), min_size=1, max_size=80),
+    st.integers(1, 50),
 )
 def test_no_more_than_burst_and_rate_in_any_time(
-    rate: float, burst: int, pauses: list[int]
+    rate: float, burst: int, pauses: list[int], tokens: int
 ) -> None:
     purse = Purse(Budget(total=Limit(rate, burst)))
     now = allowed = 0
     start = pauses[0]
     for pause in pauses:
         now += pause
-        allowed += purse.spend(ONE, now)
+        allowed += tokens * purse.spend(ONE, now, tokens)
     assert allowed <= burst + rate * (now - start) / _S + 1e-6

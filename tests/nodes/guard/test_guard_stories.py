@@ -165,6 +165,17 @@ def test_the_budget_limits_fan_outs_but_not_the_clients_resets(
 
 
 @versions
+def test_a_relay_takes_the_tokens_of_all_its_copies(
+    lab: LabProcess, guard: str, ip: int
+) -> None:
+    relayed, counted = lab.run(stories_heal.dear_relays, guard, ip)
+    assert relayed == 2
+    assert counted == GuardCounters(
+        strays=2, resets=1, resets_limited=1, relays_sent=2, relays_limited=1
+    )
+
+
+@versions
 def test_marked_frame_of_another_protocol_is_dropped(
     lab: LabProcess, guard: str, ip: int
 ) -> None:

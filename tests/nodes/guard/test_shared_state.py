@@ -33,7 +33,9 @@ def test_each_counter_counts_its_own(
     assert Counter(asdict(owner.counters())) == Counter(steps)
 
 
-SETTINGS = GuardSettings(Mode.PASS_ON, True, Budget(Limit(3.5, 7.0), Limit(11.0, 13.5)))
+SETTINGS = GuardSettings(
+    Mode.PASS_ON, True, Budget(Limit(3.5, 7.0), Limit(11.0, 13.5), 7)
+)
 
 
 @pytest.mark.parametrize(
