@@ -2,10 +2,10 @@
 
 One stray costs a copy for each chassis and for each node, or fewer where the policy knows
 whom to ask, and anyone who reaches the virtual address can send strays. A client's reset
-that is relayed goes to every chassis and node, whatever the policy. So both are limited, for
-each client address and for the whole cluster. The client's own reset is never limited: where the budget refuses a
-fan-out, the reset is RST|ACK, which switches do not copy, and the owner is healed instead
-(:mod:`experiments.healing`).
+that is relayed goes to every chassis and node, whatever the policy. So both are limited,
+for each client address and for the whole cluster. The client's own reset is never limited:
+where the budget refuses a fan-out, the reset is RST|ACK, which switches do not copy, and
+the owner is healed instead (:mod:`experiments.healing`).
 
 A limit is a token bucket, written as the generic cell rate algorithm (ITU-T I.371): one
 number, the time at which the bucket will be full again, and no timer. The program in the
@@ -27,7 +27,10 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Limit:
-    """``rate`` tokens a second on average, ``burst`` at once; a fan-out takes one. A rate of 0: no limit."""
+    """``rate`` tokens a second on average, ``burst`` at once; a fan-out takes one.
+
+    A rate of 0: no limit.
+    """
 
     rate: float = 0.0
     burst: float = 1.0
